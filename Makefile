@@ -1,0 +1,59 @@
+# Quern. GNU make; gcc or clang; no configure step.  `make help` lists the targets.
+CROSS ?=
+CC := $(if $(filter default,$(origin CC)),$(CROSS)gcc,$(CC))
+AR := $(if $(filter default,$(origin AR)),$(CROSS)ar,$(AR))
+BUILD ?= build
+PREFIX ?= /usr/local
+OPT ?= -O2 -g
+SAN ?=
+RUN ?=
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
+# No contraction: a fused multiply-add only where the source says so (docs/NUMERICS.md).
+CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
+LDLIBS := -lm -pthread
+
+LIB_C := $(sort $(wildcard kernels/*.c kernels/*/*.c src/base/*.c src/format/*.c src/text/*.c src/model/*.c src/run/*.c src/import/*.c src/quant/*.c src/api/*.c))
+CLI_C := $(sort $(wildcard src/cli/*.c))
+LIB_O := $(LIB_C:%.c=$(BUILD)/%.o)
+CLI_O := $(CLI_C:%.c=$(BUILD)/%.o)
+TEST_C := $(sort $(wildcard tests/test_*.c))
+TEST_BIN := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
+TEST_SH := $(sort $(wildcard tests/test_*.sh))
+MODEL := models/all-MiniLM-L6-v2.int8.qrn
+
+.PHONY: all demo test check check-san bench fuzz lint format clean help
+.SECONDARY:
+
+all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## the library and the command
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+$(BUILD)/libquern.a: $(LIB_O)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libquern.so: $(LIB_O)
+	$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libquern.so.0 -Wl,--gc-sections -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
+	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
+	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+demo: $(BUILD)/quern ## search the shipped text with the shipped model
+	@BUILD=$(BUILD) MODEL=$(MODEL) sh examples/demo.sh
+
+test: all $(TEST_BIN) ## every test that needs only a compiler; ends with "N passed, N failed"
+	@BUILD=$(BUILD) MODEL=$(MODEL) RUN="$(RUN)" sh tests/run.sh $(TEST_BIN) $(TEST_SH)
+
+clean: ## removes what was built
+	rm -rf $(BUILD) build-*
+
+-include $(LIB_O:.o=.d) $(CLI_O:.o=.d) $(TEST_BIN:=.d)

@@ -1,0 +1,319 @@
+/* quern.h - the public interface of Quern, an inference runtime for integer-quantized transformers.
+ *
+ * Objects:  context (threads, CPU kernels, allocator) > model (a mapped .qrn file, read-only) > session (working
+ * memory). Lifetime: free sessions before their model, models before their context. Every `*_free` takes NULL. Threads:
+ * a context and a model may be used from any number of threads at once. A session serves one call at a time;
+ *           quern_session_cancel alone may be called on it from another thread meanwhile.
+ * Errors:   every fallible function returns a quern_status; outputs are written only on QUERN_OK. The message that says
+ *           what to do is kept by the object: quern_context_error, quern_session_error.
+ * Options:  structs start with `size`, the sizeof that the caller was compiled with; fill them with their `_init`.
+ * Numbers:  results are the same bytes on every CPU, thread count and batch composition (docs/NUMERICS.md).
+ * The library never prints, exits, aborts or reads the locale or the environment. Compiles as C99, C11 and C++11. */
+#ifndef QUERN_H
+#define QUERN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32) && defined(QUERN_SHARED)
+#ifdef QUERN_BUILD
+#define QUERN_API __declspec(dllexport)
+#else
+#define QUERN_API __declspec(dllimport)
+#endif
+#elif defined(__GNUC__)
+#define QUERN_API __attribute__((visibility("default")))
+#else
+#define QUERN_API
+#endif
+
+#define QUERN_VERSION_NUMBER 100u /* 0.1.0: major * 10000 + minor * 100 + patch */
+
+/* ---- status ------------------------------------------------------------------------------------------------------ */
+
+/* 0 is success. The numbers never change; new ones are added at the end. */
+typedef int32_t quern_status;
+#define QUERN_OK 0
+#define QUERN_E_ARGUMENT 1    /* a NULL, a size of 0, an option out of range: the caller's mistake */
+#define QUERN_E_MEMORY 2      /* the allocator returned NULL */
+#define QUERN_E_IO 3          /* open, read, write, map or rename failed; the message has the system's reason */
+#define QUERN_E_FORMAT 4      /* not a .qrn file, or one whose structure contradicts itself */
+#define QUERN_E_VERSION 5     /* a .qrn file of a version that this library does not read */
+#define QUERN_E_CHECKSUM 6    /* a section's bytes are not those that were written */
+#define QUERN_E_SOURCE 7      /* a source to quantize that is malformed: JSON, safetensors, tokenizer, missing tensor */
+#define QUERN_E_UNSUPPORTED 8 /* well formed, but of a kind that is not supported: architecture, tokenizer, recipe */
+#define QUERN_E_LIMIT 9       /* the byte limit that the caller set would be exceeded */
+#define QUERN_E_CAPACITY 10   /* a buffer of the caller's or the session is too small; the message has the size needed \
+                               */
+#define QUERN_E_CANCELLED 11  /* a callback returned nonzero, or quern_session_cancel was called */
+#define QUERN_E_NONFINITE 12  /* NaN or infinity met in weights or activations */
+#define QUERN_E_ISA 13    /* a kernel set that this CPU or this build does not have; the message lists those it has */
+#define QUERN_E_SYSTEM 14 /* a thread or another system resource could not be had */
+#define QUERN_E_TASK 15   /* the model has no such output: no classification head, no tokenizer, ... */
+
+/* Library version, QUERN_VERSION_NUMBER of the build. */
+QUERN_API uint32_t quern_version(void);
+/* Short constant name of a status, "ok", "out of memory", ...; never NULL. */
+QUERN_API const char *quern_status_name(quern_status s);
+
+/* ---- callbacks --------------------------------------------------------------------------------------------------- */
+
+typedef void quern_log_fn(void *user, int32_t level,
+                          const char *message); /* level: 0 error, 1 warning, 2 info, 3 debug */
+typedef int32_t quern_progress_fn(void *user, uint64_t done, uint64_t total, const char *what); /* nonzero cancels */
+typedef void quern_task_fn(void *task, uint32_t index);
+/* The host's own thread pool: run fn(task, 0) ... fn(task, n - 1), in any order, on any threads, and return when all
+   are done. Called from the thread that called the library. */
+typedef void quern_parallel_fn(void *user, quern_task_fn *fn, void *task, uint32_t n);
+
+/* The host's allocator. alloc returns `size` bytes aligned to `align` (a power of two, at most 64) or NULL; free gets
+   the size that was asked for. Both may be called from any thread that calls the library. */
+typedef struct quern_allocator {
+  uint32_t size;
+  uint32_t reserved; /* 0 */
+  void *user;
+  void *(*alloc)(void *user, size_t size, size_t align);
+  void (*free)(void *user, void *p, size_t size);
+} quern_allocator;
+
+/* ---- context ----------------------------------------------------------------------------------------------------- */
+
+typedef struct quern_context quern_context;
+
+typedef struct quern_context_options {
+  uint32_t size;
+  uint32_t threads;             /* 0: the CPUs this process may use, by affinity and cgroup; else 1 ... 1024 */
+  const char *isa;              /* NULL: the best this CPU has; else a name of quern_isa_name: may only lower */
+  const quern_allocator *alloc; /* NULL: the C library's; the struct is copied */
+  quern_log_fn *log;            /* NULL: silent */
+  void *log_user;
+  quern_parallel_fn *parallel; /* not NULL: the library starts no threads and hands its work to this, `threads` wide */
+  void *parallel_user;
+  int32_t log_level; /* messages up to this level are delivered; default 1 */
+  uint32_t reserved; /* 0 */
+} quern_context_options;
+
+QUERN_API void quern_context_options_init(quern_context_options *o, uint32_t size);
+/* Creates a context and its worker threads (threads - 1; none with `parallel`). `o` may be NULL for the defaults. */
+QUERN_API quern_status quern_context_create(quern_context **out, const quern_context_options *o);
+QUERN_API void quern_context_free(quern_context *c);
+/* Copies the message of the last failed call on this context or a model of it, NUL-terminated and cut to `cap` bytes.
+   With calls on several threads it is one of their messages. "" before the first failure. */
+QUERN_API quern_status quern_context_error(const quern_context *c, char *buf, size_t cap);
+/* Name of the kernel set in use, and threads used, the caller's included. */
+QUERN_API const char *quern_context_isa(const quern_context *c);
+QUERN_API uint32_t quern_context_threads(const quern_context *c);
+/* The kernel sets that this build knows and this CPU can run, from least to most capable: i = 0, 1, ... until NULL. */
+QUERN_API const char *quern_isa_name(uint32_t i);
+
+/* ---- model ------------------------------------------------------------------------------------------------------- */
+
+typedef struct quern_model quern_model;
+
+#define QUERN_OPEN_VERIFY 1u /* check every checksum before returning: reads the whole file */
+
+typedef struct quern_model_options {
+  uint32_t size;
+  uint32_t flags;              /* QUERN_OPEN_* */
+  uint64_t max_bytes;          /* 0: no limit; else a larger file, or one whose opening needs more, is QUERN_E_LIMIT */
+  quern_progress_fn *progress; /* during QUERN_OPEN_VERIFY, bytes; may cancel */
+  void *progress_user;
+} quern_model_options;
+
+QUERN_API void quern_model_options_init(quern_model_options *o, uint32_t size);
+/* Maps a .qrn file read-only. Its structure is checked; weights and tokenizer tables are not read until used. The file
+   must not be changed in place while it is open (replacing it by rename is fine). `o` may be NULL. */
+QUERN_API quern_status quern_model_open(quern_model **out, quern_context *c, const char *path,
+                                        const quern_model_options *o);
+/* The same from a descriptor, which stays the caller's and may be closed after the call. The file starts at offset 0.
+ */
+QUERN_API quern_status quern_model_open_fd(quern_model **out, quern_context *c, int32_t fd,
+                                           const quern_model_options *o);
+/* The same from memory, used in place: `data`, aligned to 64 bytes, must outlive the model. */
+QUERN_API quern_status quern_model_open_memory(quern_model **out, quern_context *c, const void *data, size_t n,
+                                               const quern_model_options *o);
+/* One more reference: each retain needs one more free. */
+QUERN_API quern_status quern_model_retain(quern_model *m);
+QUERN_API void quern_model_free(quern_model *m);
+
+typedef struct quern_model_info {
+  uint32_t size;
+  uint32_t layers, width, heads, kv_heads, ffn_width;
+  uint32_t vocab;
+  uint32_t max_tokens;      /* position limit */
+  uint32_t sentence_tokens; /* length that texts are cut to by default, special tokens included */
+  uint32_t labels;          /* outputs of the classification head; 0: none */
+  uint32_t embedding_width; /* floats of one embedding; 0: the model is no embedder */
+  uint32_t regression;      /* 1: the head is a regression: one score, no classes */
+  uint32_t tensors, sites;  /* counts for quern_model_get_tensor and quern_model_get_site */
+  uint32_t reserved;
+  uint64_t params; /* weights, as counted before quantization */
+  uint64_t bytes;  /* of the file */
+} quern_model_info;
+QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
+
+/* Metadata as text, numbers in decimal: "general.architecture", "general.recipe", "general.producer", "general.source",
+   "tokenizer.kind", "label.0", ... *len: bytes without the NUL. QUERN_E_ARGUMENT: no such key; QUERN_E_CAPACITY: cap
+   too small, *len is set. buf may be NULL with cap 0 to ask for the length (QUERN_OK then). */
+QUERN_API quern_status quern_model_get_meta(const quern_model *m, const char *key, char *buf, size_t cap, size_t *len);
+/* Key number i in file order, valid as long as the model; NULL past the end. */
+QUERN_API const char *quern_model_meta_key(const quern_model *m, uint32_t i);
+
+typedef struct quern_tensor_info {
+  uint32_t size;
+  uint32_t rank;
+  uint64_t dim[4];    /* row-major logical shape */
+  uint64_t bytes;     /* in the file */
+  uint64_t offset;    /* from the start of the file */
+  const char *name;   /* valid as long as the model */
+  const char *dtype;  /* "f32", "i8", "i32", ... */
+  const char *layout; /* "rows" or "panels" (docs/FORMAT.md) */
+} quern_tensor_info;
+QUERN_API quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tensor_info *info);
+
+typedef struct quern_site_info {
+  uint32_t size;
+  uint32_t bits;           /* 8, ...; 32: float */
+  uint32_t groups;         /* 1: whole row */
+  uint32_t symmetric;      /* 1: no zero point */
+  const char *name;        /* "layers.3.ffn.down.in" */
+  const char *granularity; /* "none" (float), "token", "token-head" */
+} quern_site_info;
+/* A site is a named place where an activation is quantized. */
+QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info);
+
+/* ---- text -------------------------------------------------------------------------------------------------------- */
+
+#define QUERN_NO_SPECIAL 1u /* tokenize without the model's special tokens; detokenize with them left in the text */
+
+/* Text to token ids, with the model's special tokens, never cut. Malformed UTF-8 becomes one U+FFFD per maximal
+ *subpart. n: ids needed; with QUERN_E_CAPACITY (cap < *n) ids holds the first cap. Any thread; allocates nothing that
+ *it keeps. */
+QUERN_API quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
+                                      size_t cap, size_t *n);
+/* A pair of texts by the model's pair template; types: [cap] token types, may be NULL. */
+QUERN_API quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b,
+                                           size_t b_len, uint32_t flags, int32_t *ids, int32_t *types, size_t cap,
+                                           size_t *n);
+/* Token ids to text, special tokens left out unless QUERN_NO_SPECIAL. *len: bytes needed without the NUL. */
+QUERN_API quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf,
+                                        size_t cap, size_t *len);
+
+/* ---- session ----------------------------------------------------------------------------------------------------- */
+
+typedef struct quern_session quern_session;
+
+#define QUERN_POOL_MODEL 0u /* as the model says */
+#define QUERN_POOL_MEAN 1u
+#define QUERN_POOL_CLS 2u
+#define QUERN_POOL_LAST 3u
+
+#define QUERN_NO_NORMALIZE 1u /* embeddings as pooled, also where the model would scale them to length 1 */
+
+typedef struct quern_session_options {
+  uint32_t size;
+  uint32_t flags;      /* QUERN_NO_NORMALIZE */
+  uint32_t max_tokens; /* most tokens of one pass, all its sequences together; 0: 2048. Longer batches run in passes */
+  uint32_t max_sequences; /* most sequences of one pass; 0: 64 */
+  uint32_t text_tokens;   /* texts are cut to this many tokens, specials included; 0: the model's sentence length */
+  uint32_t pool;          /* QUERN_POOL_* */
+  void *workspace;        /* NULL: allocated; else the session's memory, aligned to 64, the caller's, outlives it */
+  size_t workspace_bytes; /* at least quern_session_bytes */
+} quern_session_options;
+
+QUERN_API void quern_session_options_init(quern_session_options *o, uint32_t size);
+/* Exact bytes a session with these options takes; it allocates nothing more, ever. */
+QUERN_API quern_status quern_session_bytes(const quern_model *m, const quern_session_options *o, size_t *bytes);
+QUERN_API quern_status quern_session_create(quern_session **out, quern_model *m, const quern_session_options *o);
+QUERN_API void quern_session_free(quern_session *s);
+QUERN_API quern_status quern_session_error(const quern_session *s, char *buf, size_t cap);
+/* Makes the call in progress, or else the next one, return QUERN_E_CANCELLED within about a layer. Any thread; also
+   from a signal handler. */
+QUERN_API quern_status quern_session_cancel(quern_session *s);
+
+typedef struct quern_stats {
+  uint32_t size;
+  uint32_t reserved;
+  uint64_t sequences; /* run since the session began */
+  uint64_t tokens;
+  uint64_t texts_cut; /* texts that were longer than text_tokens and were cut */
+  uint64_t ns_encode; /* time in the layers */
+  uint64_t bytes;     /* memory of the session */
+} quern_stats;
+QUERN_API quern_status quern_session_get_stats(const quern_session *s, quern_stats *st);
+
+/* ---- work -------------------------------------------------------------------------------------------------------- */
+
+/* A view of the session's memory, valid until its next call. data: f32, row-major. */
+typedef struct quern_tensor_view {
+  const float *data;
+  uint64_t rows, cols;
+} quern_tensor_view;
+
+/* Runs the encoder on `batch` sequences of token ids, one after another in ids; lens: [batch]; types: token types like
+   ids, or NULL for all 0. *out: hidden states of the last layer, [sum of lens, width]. The sum of lens and batch must
+   fit the session (QUERN_E_CAPACITY), each length the position limit; an id outside the vocabulary is QUERN_E_ARGUMENT.
+ */
+QUERN_API quern_status quern_encode(quern_session *s, const int32_t *ids, const int32_t *types, const uint32_t *lens,
+                                    uint32_t batch, quern_tensor_view *out);
+
+#define QUERN_PAIRS 2u /* texts 2i and 2i + 1 form pair i: n texts give n / 2 results */
+
+/* Embeds n texts given as one UTF-8 buffer and n + 1 offsets (Arrow's string layout): text i is
+   utf8[offsets[i]] ... utf8[offsets[i + 1] - 1]. out: [n, width] f32; cap: floats in out; *width may be NULL.
+   Any n: texts run in as many passes as the session's size asks for; the result does not depend on it. */
+QUERN_API quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
+                                         float *out, size_t cap, uint32_t *width);
+/* One text. */
+QUERN_API quern_status quern_embed(quern_session *s, const char *utf8, size_t len, float *out, size_t cap,
+                                   uint32_t *width);
+/* Classifies n texts, or n / 2 pairs with QUERN_PAIRS in flags. logits: [results, labels] f32, cap: floats in it;
+   probabilities: the same shape (softmax), or NULL. A regression head has one label; its logit is the score. */
+QUERN_API quern_status quern_classify_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
+                                            uint32_t flags, float *logits, float *probabilities, size_t cap);
+/* Inner product of two vectors in the library's fixed order (so that rankings agree everywhere). */
+QUERN_API float quern_dot(const quern_context *c, const float *a, const float *b, size_t n);
+
+/* ---- quantize ---------------------------------------------------------------------------------------------------- */
+
+#define QUERN_DRY_RUN 1u /* do everything but write the file */
+
+typedef struct quern_quantize_options {
+  uint32_t size;
+  uint32_t flags;
+  uint32_t seed;
+  uint32_t reserved;            /* 0 */
+  const char *recipe;           /* NULL: "int8"; a preset's name or the path of a .json recipe */
+  const char *calibration_path; /* NULL: none */
+  const char *report_path;      /* NULL: none; a directory: report.json and report.html are written there */
+  uint64_t max_bytes;           /* 0: no limit; most bytes of memory and of any source file */
+  quern_progress_fn *progress;  /* per layer; may cancel */
+  void *progress_user;
+} quern_quantize_options;
+
+typedef struct quern_quantize_result {
+  uint32_t size;
+  uint32_t reserved;
+  uint64_t source_bytes;     /* weights of the source */
+  uint64_t bytes;            /* of the .qrn file */
+  double worst_weight_error; /* largest over the linear operators: rms(w - quantized w) / rms(w) */
+} quern_quantize_result;
+
+QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);
+/* Makes dst, a .qrn file, from src, a Hugging Face directory. dst is written under a temporary name and renamed: a
+   failed or cancelled call leaves the old file or none. The same source, recipe and seed give the same bytes. r may be
+   NULL. */
+QUERN_API quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,
+                                           const quern_quantize_options *o, quern_quantize_result *r);
+/* A preset recipe as JSON; i = 0, 1, ... until NULL. */
+QUERN_API const char *quern_recipe_name(uint32_t i);
+QUERN_API const char *quern_recipe_json(const char *name); /* NULL: no such preset */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

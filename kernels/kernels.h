@@ -1,0 +1,176 @@
+/* kernels.h - every operation: shapes, units, exact meaning; and the table of pointers to its implementations.
+ *
+ * Arrays in, arrays out: nothing here knows models, files or threads. kernels/ref is the specification: every other
+ * implementation gives the same bytes (tests/kernels). Kernels are called with the FP environment of docs/NUMERICS.md
+ * (nearest even, denormals kept), never allocate, never fail: what can go wrong with the data comes back as a count.
+ *
+ * Words: `fma(a, b, c)` is one rounding. sum16(x): element i goes to lane i mod 16, each lane adds its elements in
+ * ascending order starting from 0; then lanes l += l+8, l += l+4, l += l+2, l += l+1 (the fixed tree). rint: to nearest
+ * even. absmax is taken on bit patterns (x & 0x7fffffff as an unsigned integer), so NaN counts as the largest.
+ * Alignment: weights, and what is marked [64], start on 64 bytes; everything else has its type's alignment.
+ * Rows: `ld*` is the distance between rows in elements. Reads never go past a row's end rounded up to what is stated.
+ */
+#ifndef QK_KERNELS_H
+#define QK_KERNELS_H
+#include "kernels/layout.h"
+
+/* Rows quantized per token, symmetric: x ~ code * scale. For each row, a = absmax; a < 2^-100: scale 0, codes 0; else
+   scale = a / 127 (one division), code = rint(x * (127 / a)). A row with NaN or infinity: scale 0, codes 0, counted.
+   codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0. start: [rows] = -128 * sum of the row's codes:
+   the start value of every accumulator that takes this row against offset-128 weights. */
+typedef struct qk_codes {
+  int8_t *codes;
+  size_t ld;
+  float *scale;
+  int32_t *start;
+} qk_codes;
+
+/* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum:
+     y = fma(acc * w_scale[n], a_scale[m], bias[n])     (8 bit; bias NULL: + 0)      y = acc + bias[n]  (f32)
+     y = act(y)
+     y = y + residual[m][n]                             (residual not NULL)
+   Activations: act_* below. */
+enum { QK_ACT_NONE = 0, QK_ACT_GELU = 1, QK_ACT_GELU_TANH = 2, QK_ACT_RELU = 3, QK_ACT_TANH = 4, QK_ACT_KINDS = 5 };
+
+typedef struct qk_gemm_q8 {
+  qk_codes a;            /* [m, k] */
+  const uint8_t *w;      /* [64] panels of W [n, k] */
+  const float *w_scale;  /* [n] */
+  const float *bias;     /* [n] or NULL */
+  const float *residual; /* [m, ldr] or NULL; may be out itself */
+  float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
+  size_t ldr, ldo;
+  uint32_t n, k, act;
+} qk_gemm_q8;
+
+typedef struct qk_gemm_f32 {
+  const float *a; /* [m, lda] */
+  const float *w; /* [64] f32 panels of W [n, k] */
+  const float *bias;
+  const float *residual;
+  float *out;
+  size_t lda, ldr, ldo;
+  uint32_t n, k, act;
+} qk_gemm_f32;
+
+/* LayerNorm of rows: mean = sum16(x) / d; c = x - mean; var = sum16(c * c) / d; rstd = 1 / sqrt(var + eps);
+   y = fma(c * rstd, gain, bias). out may be x. q.codes NULL: y is not quantized. */
+typedef struct qk_norm {
+  const float *x;
+  float *out;               /* [rows, ldo] f32 */
+  const float *gain, *bias; /* [d] */
+  qk_codes q;
+  size_t ldx, ldo;
+  uint32_t d;
+  float eps;
+} qk_norm;
+
+/* Embedding sum, then the norm: x = (token + position) + type, each row f32 or code * scale. Tables: rows of width d.
+ */
+typedef struct qk_table_ref {
+  const void *data;
+  const float *scale;
+} qk_table_ref; /* scale NULL: f32 rows; else int8 codes. data NULL: absent */
+typedef struct qk_embed {
+  const int32_t *ids;       /* [rows], checked by the caller */
+  const int32_t *positions; /* [rows] */
+  const int32_t *type_ids;  /* [rows], or NULL for all 0 */
+  qk_table_ref tokens, position, types;
+  qk_norm norm; /* x is not used */
+} qk_embed;
+
+/* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
+   scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, hp = h
+   rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (byte 0x80), padding scales 0.
+
+   pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
+   are quantized per row: q: as qk_codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum k:
+   [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64] v: [n/64][hp/16][16][16][4] offset codes (channel panels,
+   keys as the inner dimension); v_scale: [n/64 * 64] The last block is padded. Returns the number of rows of q, k or v
+   with NaN or infinity (their scale is 0). */
+typedef struct qk_head_q8 {
+  int8_t *q;
+  float *q_scale;
+  int32_t *q_start; /* q: [64] [n rounded up to 64, hp] */
+  uint8_t *k;
+  float *k_scale; /* k, v: [64] */
+  uint8_t *v;
+  float *v_scale;
+  uint32_t n, h;
+} qk_head_q8;
+
+typedef struct qk_pack_q8 {
+  qk_head_q8 head;
+  const float *q, *k, *v;
+  size_t ldx;
+  float fold; /* log2(e) / sqrt(h), computed once by the caller */
+} qk_pack_q8;
+
+/* Queries r0 ... r1 - 1 against all keys. Per query and block b of 64 keys:
+     s_j = ((float)(q . k_j) * k_scale_j) * q_scale  [+ bias[j - i] when bias is not NULL]    (fma is not used)
+     m = max s_j over keys j < n;  e_j = exp2(s_j - m), 0 for j >= n;  z = sum16(e) ;  u_j = e_j * v_scale_j;  t = max
+   u_j p_j = rint(u_j * (127 / t)), 0 when t = 0;   o_c = sum p_j * v_jc, exact in int32 merged ascending from M = -inf,
+   Z = 0, O = 0:  M' = max(M, m), A = exp2(M - M'), B = exp2(m - M'), Z = fma(A, Z, B * z),  O_c = fma(A, O_c, (B * (t /
+   127)) * (float)o_c).  Block 0: Z = z, O_c = (t / 127) * (float)o_c. out_c = O_c / Z.  exp2 is exp2_ below. */
+typedef struct qk_attention_q8 {
+  qk_head_q8 head;
+  const float *bias; /* bias[d] for d = key - query in -(n-1) ... n-1, log2 units; or NULL */
+  float *out;        /* [n, ldo], at the head's first channel */
+  size_t ldo;
+} qk_attention_q8;
+
+/* Float attention: s_j = (q . k_j as fma chain, c ascending, from 0) * fold [+ bias]; per block m, e, z as above; o_c =
+   fma chain over j ascending of e_j * v_jc from 0; merged alike with B * o_c. Reads q, k, v [n, ldx] in place; k, v
+   need no packing. */
+typedef struct qk_attention_f32 {
+  const float *q, *k, *v;
+  size_t ldx;
+  float fold;
+  const float *bias;
+  float *out;
+  size_t ldo;
+  uint32_t n, h;
+} qk_attention_f32;
+
+typedef struct qk_table {
+  const char *isa;
+  /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
+  void (*gemm_q8)(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+  void (*gemm_f32)(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+  /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). */
+  size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const qk_codes *q, size_t r0, size_t r1);
+  size_t (*norm)(const qk_norm *op, size_t r0, size_t r1);
+  size_t (*embed)(const qk_embed *op, size_t r0, size_t r1);
+  size_t (*pack_q8)(const qk_pack_q8 *op, size_t r0, size_t r1);
+  void (*attention_q8)(const qk_attention_q8 *op, size_t r0, size_t r1);
+  void (*attention_f32)(const qk_attention_f32 *op, size_t r0, size_t r1);
+  /* y = act(x), n elements; y may be x. */
+  void (*activate)(const float *x, float *y, size_t n, uint32_t act);
+  /* out[c] = (sum over rows ascending of x[r][c], from 0) * (1 / rows), c < d. rows >= 1. */
+  void (*mean_rows)(const float *x, size_t ldx, size_t rows, uint32_t d, float *out);
+  /* x /= max(sqrt(sum16(x * x)), 1e-12), in place. */
+  void (*normalize)(float *x, uint32_t d);
+  /* sum16(fma chain per lane: lane = fma(a_i, b_i, lane)). */
+  float (*dot)(const float *a, const float *b, size_t n);
+  /* y = exp(x - max) / sum16 of them; exp(v) = exp2(v * log2(e) rounded). y may be x. */
+  void (*softmax)(const float *x, float *y, size_t n);
+} qk_table;
+
+/* ---- kernel sets ---- */
+/* A set of one ISA: `overlay` replaces the pointers it implements; sets build on each other in table.c's order. */
+typedef struct qk_isa {
+  const char *name;
+  uint64_t needs; /* qk_cpu_features bits */
+  void (*overlay)(qk_table *t);
+} qk_isa;
+
+#define QK_CPU_AVX2 1u   /* with FMA and F16C */
+#define QK_CPU_AVX512 2u /* F, BW, DQ, VL */
+#define QK_CPU_AVX512VNNI 4u
+/* Features of this CPU that the operating system has enabled. */
+uint64_t qk_cpu_features(void);
+/* Set i that this build knows and `features` allow, ascending; NULL past the end. */
+const qk_isa *qk_isa_at(uint32_t i, uint64_t features);
+/* Builds the table of the named set (NULL: the best) out of what `features` allow; 0 when there is no such set. */
+int qk_table_build(qk_table *t, const char *isa, uint64_t features);
+#endif

@@ -1,0 +1,24 @@
+/* layout.h - the one packed weight layout, read in place by every ISA.
+ *
+ * A weight W [n, k] (output channels, input channels) is stored as panels of 16 output channels:
+ *   8 bit: [n/16][k/4][16][4] bytes, each the code XOR 0x80 (offset 128); n padded to 16, k to 64, padding is code 0
+ * (0x80) f32:   [n/16][k][16] floats; n padded to 16 with 0, k not padded 64 consecutive bytes are 16 channels x 4
+ * input channels: one vpdpbusd operand, two AVX2 halves, four NEON dot products, and a row of an AMX B tile. A tile of
+ * 64 columns reads four panels at once. */
+#ifndef QK_LAYOUT_H
+#define QK_LAYOUT_H
+#include <stddef.h>
+#include <stdint.h>
+
+#define QK_LANES 16u  /* floats in the vector that row operations are written over */
+#define QK_PANEL 16u  /* output channels of a panel */
+#define QK_KSTEP 4u   /* input channels that lie together */
+#define QK_KALIGN 64u /* input channels are padded to this many (8 bit) */
+#define QK_BLOCK 64u  /* keys of an attention block */
+
+static inline size_t qk_round_up(size_t x, size_t to) { return (x + to - 1) / to * to; }
+static inline size_t qk_k8(size_t k) { return qk_round_up(k, QK_KALIGN); } /* bytes of an activation row of k codes */
+static inline size_t qk_panels(size_t n) { return (n + QK_PANEL - 1) / QK_PANEL; }
+static inline size_t qk_weight_bytes_i8(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * qk_k8(k); }
+static inline size_t qk_weight_bytes_f32(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * k * sizeof(float); }
+#endif

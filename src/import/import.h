@@ -1,0 +1,28 @@
+/* import.h - a source model: a Hugging Face directory described as a qn_arch, its tensors as float32 on demand. Files
+ * are mapped, never read whole; nothing is trusted. */
+#ifndef QN_IMPORT_H
+#define QN_IMPORT_H
+#include "base/env.h"
+#include "base/json.h"
+#include "model/arch.h"
+
+typedef struct qn_source qn_source;
+
+/* dir: config.json, model.safetensors or model.safetensors.index.json with shards (which must lie in dir: no paths),
+   tokenizer.json or vocab.txt, and, where present, tokenizer_config.json, modules.json, 1_Pooling/config.json,
+   sentence_bert_config.json. limit: 0 or the most bytes of any one file. */
+quern_status qn_source_open(qn_source **out, qn_env *env, const char *dir, uint64_t limit);
+void qn_source_close(qn_source *s);
+const qn_arch *qn_source_arch(const qn_source *s); /* recipe field is 0 */
+uint64_t qn_source_weight_bytes(const qn_source *s);
+/* A tensor by its name in arch.h, converted from f32, f16 or bf16 into dst: [dim...] as there. A missing tensor, a
+   wrong shape or dtype is QUERN_E_SOURCE naming both names and what was expected; NaN or infinity QUERN_E_NONFINITE.
+   present: may be NULL; else an absent optional tensor (a bias) sets it to 0. */
+quern_status qn_source_read(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim, float *dst,
+                            int *present);
+/* Label names of the head, labels of them, or NULL where the config has none. */
+const char *qn_source_label(const qn_source *s, uint32_t i);
+const char *qn_source_name(const qn_source *s); /* config's _name_or_path, else the directory's last component */
+/* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer (logged as a warning). */
+quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section);
+#endif

@@ -1,0 +1,68 @@
+/* arch.h - an architecture as data. A qn_arch lies in the ARCH section of the file as it is here; run/ executes any
+ * valid one, model/arch_*.c fill it in from a family's config and say where the family keeps its tensors. */
+#ifndef QN_ARCH_H
+#define QN_ARCH_H
+#include "base/env.h"
+#include "base/json.h"
+
+enum { QN_FAMILY_BERT = 1 };
+enum { QN_NORM_LAYER = 1 };
+enum { QN_PLACE_POST = 1 }; /* norm after the residual sum */
+enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5 };
+enum { QN_POOL_NONE = 0, QN_POOL_MEAN = 1, QN_POOL_CLS = 2, QN_POOL_LAST = 3 };
+enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2 };
+enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2 };
+
+typedef struct qn_arch { /* 128 bytes */
+  uint32_t bytes;        /* sizeof(qn_arch) */
+  uint32_t family;
+  uint32_t layers, width, heads, kv_heads, head_dim, ffn;
+  uint32_t vocab;
+  uint32_t positions;       /* rows of the position table that tokens may use */
+  uint32_t position_offset; /* first row used (BERT 0, MPNet 2); the table has positions + position_offset rows */
+  uint32_t types;           /* rows of the token-type table; 0: none */
+  uint32_t norm, place, activation;
+  float norm_eps;
+  uint32_t pool;      /* QN_POOL_*; NONE: no embedder */
+  uint32_t normalize; /* embeddings are scaled to length 1 */
+  uint32_t head;      /* QN_HEAD_* */
+  uint32_t labels;
+  uint32_t head_pooler; /* the head has a dense layer (pooler) with activation head_activation before the output */
+  uint32_t head_activation;
+  uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
+  uint32_t recipe;          /* QN_RECIPE_* : how linear operators and embeddings are stored */
+  uint32_t reserved[8];
+} qn_arch;
+
+/* Every field in range and consistent (sizes bounded so that no product of them can overflow 63 bits); `s` is the
+   status to fail with (QUERN_E_FORMAT from a file, QUERN_E_SOURCE from a config). */
+quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s);
+
+/* Name of family i ("bert"), NULL past the end: for messages. */
+const char *qn_family_name(uint32_t i);
+
+/* The tensors of a model, by the names they have in the file, before quantization:
+     embed.tokens [vocab, width]  embed.positions [positions + position_offset, width]  embed.types [types, width]
+     embed.norm.gain embed.norm.bias [width]
+     layers.N.attn.{q,k,v}.{weight,bias}   [heads * head_dim, width] (the file has them joined as layers.N.attn.qkv)
+     layers.N.attn.out.{weight,bias}       [width, heads * head_dim]
+     layers.N.attn.norm.{gain,bias}
+     layers.N.ffn.up.{weight,bias} [ffn, width]  layers.N.ffn.down.{weight,bias} [width, ffn]
+   layers.N.ffn.norm.{gain,bias} head.pooler.{weight,bias} [width, width]  head.out.{weight,bias} [labels, width] */
+
+/* A family: turns its config into an arch, and its tensor names into those above. */
+typedef struct qn_family {
+  uint32_t id;
+  const char *name;               /* "bert" */
+  const char *const *model_types; /* config.json's model_type values, NULL-terminated */
+  /* Reads config.json (root node 0). has_tensor: does the source have this tensor name? (heads, prefixes) */
+  quern_status (*describe)(qn_arch *a, qn_env *env, const qn_json *config,
+                           int (*has_tensor)(void *user, const char *name), void *user);
+  /* Source name of one of the names above into buf; returns 0 when this family has none (a bias that is always zero,
+   * say). */
+  int (*source_name)(const qn_arch *a, const char *name, int (*has_tensor)(void *user, const char *name), void *user,
+                     char *buf, size_t cap);
+} qn_family;
+const qn_family *qn_family_find(const char *model_type); /* NULL: unsupported */
+const qn_family *qn_family_at(uint32_t i);               /* the table; NULL past the end */
+#endif

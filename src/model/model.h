@@ -1,0 +1,59 @@
+/* model.h - an open model: the architecture and pointers into the mapped file. Read-only and shared once open. */
+#ifndef QN_MODEL_H
+#define QN_MODEL_H
+#include <stdatomic.h>
+#include "format/qrn.h"
+#include "model/arch.h"
+#include "text/tokenizer.h"
+
+/* y = x W^T + b, W: [n, k]. */
+typedef struct qn_linear {
+  uint32_t n, k;
+  uint32_t dtype; /* QRN_I8 or QRN_F32, both in panels */
+  const void *weight;
+  const float *scale;  /* [n] (i8) */
+  const int32_t *sums; /* [n] column sums of the codes (i8) */
+  const float *bias;   /* [n]; NULL: none */
+} qn_linear;
+
+typedef struct qn_norm {
+  const float *gain, *bias;
+} qn_norm; /* [width] */
+
+/* An embedding table: rows of `width`, f32, or i8 codes with a scale a row. */
+typedef struct qn_table {
+  uint32_t rows, dtype;
+  const void *data;
+  const float *scale;
+} qn_table;
+
+typedef struct qn_layer {
+  qn_linear qkv; /* [3 * heads * head_dim, width], rows: q, k, v */
+  qn_linear attn_out;
+  qn_norm attn_norm;
+  qn_linear ffn_up, ffn_down;
+  qn_norm ffn_norm;
+} qn_layer;
+
+struct quern_context;
+
+typedef struct quern_model {
+  struct quern_context *context;
+  qn_env *env; /* the context's */
+  atomic_uint references;
+  qn_map map;
+  qrn_reader file;
+  qn_arch arch;
+  qn_tokenizer tokenizer; /* kind 0: none */
+  qn_table tokens, positions, types;
+  qn_norm embed_norm;
+  qn_layer *layers; /* [arch.layers] */
+  qn_linear pooler, head;
+  uint64_t params;
+  size_t bytes; /* of the allocation that holds this struct and the layers */
+} quern_model;
+
+/* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */
+quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env *env, qn_map map, uint64_t limit);
+void qn_model_destroy(quern_model *m);
+#endif

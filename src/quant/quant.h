@@ -1,0 +1,40 @@
+/* quant.h - making .qrn files: recipe -> float tensors of a source -> packed tensors -> file. */
+#ifndef QN_QUANT_H
+#define QN_QUANT_H
+#include "base/env.h"
+#include "import/import.h"
+
+typedef struct qn_recipe {
+  char name[64];
+  uint32_t id;              /* QN_RECIPE_* */
+  uint32_t weight_bits;     /* 8 or 32 */
+  uint32_t activation_bits; /* 8 or 32 */
+  uint32_t embedding_bits;  /* 8 or 32 */
+} qn_recipe;
+
+/* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json). */
+quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
+const char *qn_recipe_preset_name(uint32_t i);
+const char *qn_recipe_preset_json(const char *name);
+
+typedef struct qn_quantize_job {
+  const char *src, *dst;
+  const char *recipe, *calibration, *report; /* may be NULL */
+  uint32_t seed;
+  int dry_run;
+  uint64_t limit;
+  quern_progress_fn *progress;
+  void *progress_user;
+} qn_quantize_job;
+quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
+
+/* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
+   Symmetric per row: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
+   even. */
+/* w: [n, k] f32 -> panels [ceil(n/16)][kp/4][16][4] of code ^ 0x80, kp = k rounded up to 64; scale, sums: [n]. */
+void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums);
+/* w: [n, k] f32 -> panels [ceil(n/16)][k][16] f32, zero padded. */
+void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels);
+/* w: [rows, d] f32 -> codes [rows, d], scale [rows]. */
+void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale);
+#endif
