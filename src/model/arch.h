@@ -13,6 +13,20 @@ enum { QN_POOL_NONE = 0, QN_POOL_MEAN = 1, QN_POOL_CLS = 2, QN_POOL_LAST = 3 };
 enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2 };
 enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2 };
 
+/* The most that a qn_arch may say. The inner dimension of an 8-bit product stays below 2^31 / (127 * 128) = 132,104, so
+   that its sum fits int32; the other limits keep every product of two of them, in bytes, far below 2^63. */
+enum {
+  QN_MAX_LAYERS = 4096,
+  QN_MAX_WIDTH = 65536, /* of hidden states, and of all heads together */
+  QN_MAX_HEAD_DIM = 256,
+  QN_MAX_FFN = 131072,
+  QN_MAX_VOCAB = 1 << 24,
+  QN_MAX_POSITIONS = 1 << 20,
+  QN_MAX_POSITION_OFFSET = 64,
+  QN_MAX_TYPES = 65536,
+  QN_MAX_LABELS = 65536
+};
+
 typedef struct qn_arch { /* 128 bytes */
   uint32_t bytes;        /* sizeof(qn_arch) */
   uint32_t family;
@@ -27,15 +41,15 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t normalize; /* embeddings are scaled to length 1 */
   uint32_t head;      /* QN_HEAD_* */
   uint32_t labels;
-  uint32_t head_pooler; /* the head has a dense layer (pooler) with activation head_activation before the output */
-  uint32_t head_activation;
+  uint32_t head_pooler;     /* the head has a dense layer (pooler) with activation head_activation before the output */
+  uint32_t head_activation; /* QN_ACT_*; 0 without a pooler */
   uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
   uint32_t recipe;          /* QN_RECIPE_* : how linear operators and embeddings are stored */
   uint32_t reserved[8];
 } qn_arch;
 
-/* Every field in range and consistent (sizes bounded so that no product of them can overflow 63 bits); `s` is the
-   status to fail with (QUERN_E_FORMAT from a file, QUERN_E_SOURCE from a config). */
+/* Every field in range and consistent; `s` is the status to fail with (QUERN_E_FORMAT from a file, QUERN_E_SOURCE from
+   a config, where alone recipe may still be 0). A kind that this version does not know is QUERN_E_UNSUPPORTED. */
 quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s);
 
 /* Name of family i ("bert"), NULL past the end: for messages. */
@@ -55,7 +69,8 @@ typedef struct qn_family {
   uint32_t id;
   const char *name;               /* "bert" */
   const char *const *model_types; /* config.json's model_type values, NULL-terminated */
-  /* Reads config.json (root node 0). has_tensor: does the source have this tensor name? (heads, prefixes) */
+  /* Reads config.json (root node 0) into a zeroed arch: all but pool, normalize, sentence_tokens and recipe.
+     has_tensor: does the source have this tensor name? (heads, prefixes) */
   quern_status (*describe)(qn_arch *a, qn_env *env, const qn_json *config,
                            int (*has_tensor)(void *user, const char *name), void *user);
   /* Source name of one of the names above into buf; returns 0 when this family has none (a bias that is always zero,
