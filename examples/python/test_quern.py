@@ -1,0 +1,167 @@
+"""Tests of quern.py against the shipped model; needs numpy alone.  test_quern.py [MODEL.qrn]"""
+import os
+import sys
+import tempfile
+import threading
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import numpy as np  # noqa: E402
+import quern  # noqa: E402
+
+MODEL = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "models" / "all-MiniLM-L6-v2.int8.qrn")
+PASSAGES = (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").splitlines()
+
+
+def raises(kind, call, *arguments, **named):
+    try:
+        call(*arguments, **named)
+    except kind as error:
+        return error
+    raise AssertionError(f"no {kind.__name__}")
+
+
+def test_the_library_says_what_it_is(_):
+    assert quern.version().count(".") == 2
+    names = quern.isa_names()
+    assert names[0] == "ref" and len(set(names)) == len(names)
+
+
+def test_info_and_meta(m):
+    assert (m.width, m.info["layers"], m.info["heads"]) == (384, 6, 12)
+    assert m.meta()["general.recipe"] == "int8"
+    assert m.isa in quern.isa_names() and m.threads >= 1 and m.labels == []
+
+
+def test_tokens_there_and_back(m):
+    ids = m.tokenize("Hello, world!")
+    assert ids.dtype == np.int32 and ids.tolist() == [101, 7592, 1010, 2088, 999, 102]
+    assert m.tokenize("Hello, world!", special=False).tolist() == ids[1:-1].tolist()
+    assert m.tokenize("").tolist() == [101, 102] and m.detokenize([]) == ""
+    assert m.detokenize(ids) == "hello, world!"
+    assert len(m.tokenize("word " * 5000)) == 5002
+
+
+def test_a_batch_equals_its_texts_alone(m):
+    texts = PASSAGES[:20] + ["", "naïve café 東京", "\u0000", "x" * 3000]
+    batch = m.embed(texts)
+    assert batch.shape == (24, 384) and batch.dtype == np.float32 and np.isfinite(batch).all()
+    for text, row in zip(texts, batch):
+        assert m.embed(text).tobytes() == row.tobytes()
+    assert np.allclose((batch * batch).sum(1), 1, atol=1e-5)
+
+
+def test_threads_and_kernels_do_not_change_a_bit(m):
+    want = m.embed(PASSAGES[:8]).tobytes()
+    for isa in quern.isa_names():
+        with quern.Model(MODEL, isa=isa, threads=2, max_tokens=512) as other:
+            assert other.isa == isa and other.threads == 2
+            assert other.embed(PASSAGES[:8]).tobytes() == want
+
+
+def test_out_is_written_in_place(m):
+    matrix = np.zeros((3, 384), np.float32)
+    assert m.embed(PASSAGES[:3], out=matrix) is matrix
+    assert (matrix == m.embed(PASSAGES[:3])).all()
+    for bad in (np.zeros((2, 384), np.float32), np.zeros((3, 384)), np.zeros((3, 768), np.float32)[:, ::2]):
+        raises(ValueError, m.embed, PASSAGES[:3], out=bad)
+
+
+def test_arrow_columns(m):
+    data = np.frombuffer("Zürich?one two!".encode(), np.uint8)
+    offsets = np.array([0, 7, 8, 15, 15], np.int64)
+    assert m.embed_arrow(data, offsets).tobytes() == m.embed(["Zürich", "?", "one two", ""]).tobytes()
+    assert m.embed_arrow(b"abcdef", np.array([2, 4], np.int32)).tobytes() == m.embed(["cd"]).tobytes()
+    assert m.embed_arrow(b"", np.array([0])).shape == (0, 384) and m.embed([]).shape == (0, 384)
+    raises(ValueError, m.embed_arrow, b"abc", np.array([0, 4]))
+    raises(ValueError, m.embed_arrow, b"abc", np.array([0, 2, 1]))
+    raises(ValueError, m.embed_arrow, b"abc", np.array([-1, 2]))
+
+
+def test_search_finds_meaning(m):
+    vectors = m.embed(PASSAGES)
+    for question, word in (("My faucet won't stop leaking", "tap drips"), ("Why do I cry in the kitchen?", "Onions"),
+                           ("What makes that loud bang in a storm?", "thunder")):
+        hits = m.search(question, PASSAGES, k=3, vectors=vectors)
+        assert len(hits) == 3 and word in hits[0].text and PASSAGES[hits[0].index] == hits[0].text
+        assert hits[0].score >= hits[1].score >= hits[2].score
+    raises(ValueError, m.search, "a", PASSAGES, vectors=vectors[:3])
+
+
+def test_hidden_states(m):
+    one, two = m.encode([m.tokenize("one text"), m.tokenize("another, longer text")])
+    assert one.shape == (4, 384) and two.shape == (6, 384)
+    assert m.encode([m.tokenize("one text")])[0].tobytes() == one.tobytes()
+    error = raises(quern.QuernError, m.encode, [[101, 30522, 102]])
+    assert error.status == 1 and "30522" in str(error)
+    raises(quern.QuernError, m.encode, [[101, -1, 102]])
+
+
+def test_a_model_without_a_head_does_not_classify(m):
+    assert raises(quern.QuernError, m.classify, ["good", "bad"]).status == 15
+    assert raises(quern.QuernError, m.classify, ("premise", "hypothesis")).status == 15
+    m.embed("still usable")
+
+
+def test_bad_files_and_options(_):
+    error = raises(quern.QuernError, quern.Model, "/nonexistent/x.qrn")
+    assert error.status == 3 and "/nonexistent/x.qrn" in str(error)
+    with tempfile.TemporaryDirectory() as folder:
+        short = os.path.join(folder, "short.qrn")
+        Path(short).write_bytes(Path(MODEL).read_bytes()[:100000])
+        assert raises(quern.QuernError, quern.Model, short).status == 4
+        Path(short).write_bytes(b"hello" * 100)
+        assert raises(quern.QuernError, quern.Model, short).status == 4
+        error = raises(quern.QuernError, quern.quantize, folder, os.path.join(folder, "out.qrn"))
+        assert "config.json" in str(error) and not os.path.exists(os.path.join(folder, "out.qrn"))
+    assert raises(quern.QuernError, quern.Model, MODEL, isa="z80").status == 13
+    assert raises(quern.QuernError, quern.Model, MODEL, max_bytes=1000).status == 9
+    raises(ValueError, quern.Model, MODEL, pool="median")
+
+
+def test_cancel_and_close(_):
+    m = quern.Model(MODEL, threads=1, verify=True)
+    m.cancel()
+    assert raises(quern.QuernError, m.embed, "cancelled before it began").status == 11
+    assert m.embed("the next call runs").shape == (384,)
+    assert m.stats["sequences"] >= 1 and m.stats["bytes"] > 0
+    m.close()
+    m.close()
+    raises(ValueError, m.embed, "closed")
+    raises(ValueError, m.tokenize, "closed")
+
+
+def test_one_model_serves_many_threads(m):
+    want = m.embed(PASSAGES[:4]).tobytes()
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(m.embed(PASSAGES[:4]).tobytes())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [want] * 8
+
+
+def main() -> int:
+    passed = failed = 0
+    with quern.Model(MODEL, threads=2) as model:
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                try:
+                    test(model)
+                    passed += 1
+                    print("ok   " + name)
+                except Exception:
+                    failed += 1
+                    traceback.print_exc(file=sys.stdout)
+                    print("FAIL " + name)
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
