@@ -1,0 +1,163 @@
+/* lanes_avx2.h - the vocabulary of lanes_ref.h on AVX2 with FMA: lanes 0-7 in lo, 8-15 in hi. Include inside
+ * QK_TARGET_BEGIN_AVX2. */
+#ifndef QK_LANES_AVX2_H
+#define QK_LANES_AVX2_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <immintrin.h>
+
+typedef struct vf {
+  __m256 lo, hi;
+} vf;
+typedef struct vi {
+  __m256i lo, hi;
+} vi;
+
+#define QK_LANE_OP2(name, type, fn)                                                                                    \
+  static inline type name(type a, type b) { return (type){fn(a.lo, b.lo), fn(a.hi, b.hi)}; }
+#define QK_LANE_OP1(name, type, from, fn)                                                                              \
+  static inline type name(from a) { return (type){fn(a.lo), fn(a.hi)}; }
+
+static inline vf vf_set1(float x) { return (vf){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+static inline vf vf_zero(void) { return (vf){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+static inline vf vf_load(const float *p) { return (vf){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+static inline void vf_store(float *p, vf a) {
+  _mm256_storeu_ps(p, a.lo);
+  _mm256_storeu_ps(p + 8, a.hi);
+}
+static const int32_t avx2_mask_[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+/* Lanes below n, 0 <= n <= 16, all ones. */
+static inline vi avx2_mask(size_t n) {
+  const int32_t *m = avx2_mask_ + 16 - n;
+  return (vi){_mm256_loadu_si256((const __m256i *)m), _mm256_loadu_si256((const __m256i *)(m + 8))};
+}
+static inline vf vf_load_part(const float *p, size_t n) {
+  vi m = avx2_mask(n);
+  return (vf){_mm256_maskload_ps(p, m.lo), _mm256_maskload_ps(p + 8, m.hi)};
+}
+static inline void vf_store_part(float *p, vf a, size_t n) {
+  vi m = avx2_mask(n);
+  _mm256_maskstore_ps(p, m.lo, a.lo);
+  _mm256_maskstore_ps(p + 8, m.hi, a.hi);
+}
+QK_LANE_OP2(vf_add, vf, _mm256_add_ps)
+QK_LANE_OP2(vf_sub, vf, _mm256_sub_ps)
+QK_LANE_OP2(vf_mul, vf, _mm256_mul_ps)
+QK_LANE_OP2(vf_div, vf, _mm256_div_ps)
+QK_LANE_OP2(vf_max, vf, _mm256_max_ps)
+QK_LANE_OP2(vf_min, vf, _mm256_min_ps)
+static inline vf vf_fma(vf a, vf b, vf c) {
+  return (vf){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+QK_LANE_OP1(vf_sqrt, vf, vf, _mm256_sqrt_ps)
+static inline vf vf_neg(vf a) {
+  __m256 s = _mm256_set1_ps(-0.0f);
+  return (vf){_mm256_xor_ps(a.lo, s), _mm256_xor_ps(a.hi, s)};
+}
+static inline vf vf_abs(vf a) {
+  __m256 s = _mm256_set1_ps(-0.0f);
+  return (vf){_mm256_andnot_ps(s, a.lo), _mm256_andnot_ps(s, a.hi)};
+}
+static inline vf vf_copysign(vf a, vf b) {
+  __m256 s = _mm256_set1_ps(-0.0f);
+  return (vf){_mm256_or_ps(_mm256_andnot_ps(s, a.lo), _mm256_and_ps(s, b.lo)),
+              _mm256_or_ps(_mm256_andnot_ps(s, a.hi), _mm256_and_ps(s, b.hi))};
+}
+static inline vf vf_rint(vf a) {
+  return (vf){_mm256_round_ps(a.lo, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+              _mm256_round_ps(a.hi, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+QK_LANE_OP1(vf_to_vi, vi, vf, _mm256_cvtps_epi32)
+QK_LANE_OP1(vi_to_vf, vf, vi, _mm256_cvtepi32_ps)
+QK_LANE_OP1(vi_bits, vi, vf, _mm256_castps_si256)
+QK_LANE_OP1(vf_from_bits, vf, vi, _mm256_castsi256_ps)
+static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
+  return (vf){_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
+              _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
+}
+static inline float vf_first(vf a) { return _mm256_cvtss_f32(a.lo); }
+static inline float vf_sum(vf a) {
+  __m256 x = _mm256_add_ps(a.lo, a.hi);
+  __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
+}
+static inline float vf_hmax(vf a) {
+  __m256 x = _mm256_max_ps(a.lo, a.hi);
+  __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
+}
+
+static inline vi vi_set1(int32_t x) { return (vi){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+static inline vi vi_zero(void) { return (vi){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+static inline vi vi_load(const int32_t *p) {
+  return (vi){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 8))};
+}
+static inline void vi_store(int32_t *p, vi a) {
+  _mm256_storeu_si256((__m256i *)p, a.lo);
+  _mm256_storeu_si256((__m256i *)(p + 8), a.hi);
+}
+QK_LANE_OP2(vi_add, vi, _mm256_add_epi32)
+QK_LANE_OP2(vi_sub, vi, _mm256_sub_epi32)
+QK_LANE_OP2(vi_mul, vi, _mm256_mullo_epi32)
+QK_LANE_OP2(vi_and, vi, _mm256_and_si256)
+QK_LANE_OP2(vi_or, vi, _mm256_or_si256)
+QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
+QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
+#define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
+static inline vf vf_scale2(vf a, vf n) { return vf_from_bits(vi_add(vi_bits(a), vi_shl(vf_to_vi(n), 23))); }
+static inline int32_t vi_sum(vi a) {
+  __m256i x = _mm256_add_epi32(a.lo, a.hi);
+  __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  y = _mm_add_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+static inline int32_t vi_hmax(vi a) {
+  __m256i x = _mm256_max_epi32(a.lo, a.hi);
+  __m128i y = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  y = _mm_max_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+/* Eight rows of 8 lanes each reduced at once, pairs of rows folding into one vector at each of three steps. */
+#define QK_REDUCE8(name, op)                                                                                           \
+  static inline __m256i name(const vi *rows) {                                                                         \
+    __m256i r[8], q[4], h[2];                                                                                          \
+    for (int i = 0; i < 8; i++) r[i] = op(rows[i].lo, rows[i].hi);                                                     \
+    for (int i = 0; i < 4; i++)                                                                                        \
+      q[i] = op(_mm256_unpacklo_epi32(r[i], r[i + 4]), _mm256_unpackhi_epi32(r[i], r[i + 4]));                         \
+    for (int i = 0; i < 2; i++)                                                                                        \
+      h[i] = op(_mm256_unpacklo_epi32(q[i], q[i + 2]), _mm256_unpackhi_epi32(q[i], q[i + 2]));                         \
+    /* Each 128-bit half of h[0] holds rows 0 2 4 6, of h[1] rows 1 3 5 7. */                                          \
+    __m256i lo = _mm256_unpacklo_epi32(h[0], h[1]), hi = _mm256_unpackhi_epi32(h[0], h[1]); /* 0 1 2 3, 4 5 6 7 */     \
+    return op(_mm256_permute2x128_si256(lo, hi, 0x20), _mm256_permute2x128_si256(lo, hi, 0x31));                       \
+  }
+QK_REDUCE8(avx2_sum8, _mm256_add_epi32)
+QK_REDUCE8(avx2_hmax8, _mm256_max_epi32)
+static inline vi vi_sum_rows(const vi rows[16]) { return (vi){avx2_sum8(rows), avx2_sum8(rows + 8)}; }
+static inline vi vi_hmax_rows(const vi rows[16]) { return (vi){avx2_hmax8(rows), avx2_hmax8(rows + 8)}; }
+
+static inline vi avx2_widen8(__m128i b) {
+  return (vi){_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(b, b))};
+}
+static inline __m128i avx2_narrow8(vi a) {
+  __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8);
+  return _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+}
+static inline vi vi_load8(const int8_t *p) { return avx2_widen8(_mm_loadu_si128((const __m128i *)p)); }
+static inline vi vi_load8_part(const int8_t *p, size_t n) {
+  int8_t t[16] = {0};
+  memcpy(t, p, n);
+  return vi_load8(t);
+}
+static inline void vi_store8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, avx2_narrow8(a)); }
+static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
+  int8_t t[16];
+  vi_store8(t, a);
+  memcpy(p, t, n);
+}
+#undef QK_LANE_OP1
+#undef QK_LANE_OP2
+#undef QK_REDUCE8
+#endif

@@ -1,0 +1,106 @@
+/* lanes_avx512.h - the vocabulary of lanes_ref.h on AVX-512 (F, BW, DQ, VL): one register is one vector. Include inside
+ * QK_TARGET_BEGIN_AVX512 or QK_TARGET_BEGIN_AVX512VNNI. */
+#ifndef QK_LANES_AVX512_H
+#define QK_LANES_AVX512_H
+#include <stddef.h>
+#include <stdint.h>
+#include <immintrin.h>
+
+typedef __m512 vf;
+typedef __m512i vi;
+
+static inline vf vf_set1(float x) { return _mm512_set1_ps(x); }
+static inline vf vf_zero(void) { return _mm512_setzero_ps(); }
+static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
+static inline __mmask16 avx512_mask(size_t n) { return (__mmask16)((1u << n) - 1u); }
+static inline vf vf_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps(avx512_mask(n), p); }
+static inline void vf_store_part(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, avx512_mask(n), a); }
+static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+static inline vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+static inline vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+static inline vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); }
+static inline vf vf_min(vf a, vf b) { return _mm512_min_ps(a, b); }
+static inline vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }
+static inline vf vf_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+static inline vf vf_neg(vf a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0f)); }
+static inline vf vf_abs(vf a) { return _mm512_abs_ps(a); }
+static inline vf vf_copysign(vf a, vf b) { /* b where the mask has a bit, a elsewhere */
+  return _mm512_castsi512_ps(
+      _mm512_ternarylogic_epi32(_mm512_set1_epi32(INT32_MIN), _mm512_castps_si512(b), _mm512_castps_si512(a), 0xca));
+}
+static inline vf vf_rint(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline vi vf_to_vi(vf a) { return _mm512_cvtps_epi32(a); }
+static inline vf vi_to_vf(vi a) { return _mm512_cvtepi32_ps(a); }
+static inline vi vi_bits(vf a) { return _mm512_castps_si512(a); }
+static inline vf vf_from_bits(vi a) { return _mm512_castsi512_ps(a); }
+static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
+}
+static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
+static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }
+static inline float vf_sum(vf a) {
+  __m256 x = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_add_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
+}
+static inline float vf_hmax(vf a) {
+  __m256 x = _mm256_max_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+  y = _mm_max_ps(y, _mm_movehl_ps(y, y));
+  return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
+}
+
+static inline vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+static inline vi vi_zero(void) { return _mm512_setzero_si512(); }
+static inline vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
+static inline void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
+static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+static inline vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+static inline vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+static inline vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
+static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+#define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
+static inline int32_t vi_sum(vi a) {
+  __m256i x = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  y = _mm_add_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+  return _mm_cvtsi128_si32(_mm_add_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+static inline int32_t vi_hmax(vi a) {
+  __m256i x = _mm256_max_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
+  __m128i y = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  y = _mm_max_epi32(y, _mm_shuffle_epi32(y, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(y, _mm_shuffle_epi32(y, 0xb1)));
+}
+/* Sixteen rows reduced at once: two steps fold pairs of rows inside the 128-bit parts (part p of h[i] then holds rows
+   i, i+4, i+8, i+12), two more fold the parts, and a 4 x 4 transposition restores the order. */
+#define QK_REDUCE16(name, op)                                                                                          \
+  static inline vi name(const vi rows[16]) {                                                                           \
+    vi q[8], h[4];                                                                                                     \
+    for (int i = 0; i < 8; i++)                                                                                        \
+      q[i] = op(_mm512_unpacklo_epi32(rows[i], rows[i + 8]), _mm512_unpackhi_epi32(rows[i], rows[i + 8]));             \
+    for (int i = 0; i < 4; i++)                                                                                        \
+      h[i] = op(_mm512_unpacklo_epi32(q[i], q[i + 4]), _mm512_unpackhi_epi32(q[i], q[i + 4]));                         \
+    vi s = op(_mm512_shuffle_i32x4(h[0], h[1], 0x44), _mm512_shuffle_i32x4(h[0], h[1], 0xee));                         \
+    vi t = op(_mm512_shuffle_i32x4(h[2], h[3], 0x44), _mm512_shuffle_i32x4(h[2], h[3], 0xee));                         \
+    vi u = op(_mm512_shuffle_i32x4(s, t, 0x88), _mm512_shuffle_i32x4(s, t, 0xdd));                                     \
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), u);       \
+  }
+QK_REDUCE16(vi_sum_rows, _mm512_add_epi32)
+QK_REDUCE16(vi_hmax_rows, _mm512_max_epi32)
+
+static inline vi vi_load8(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
+static inline vi vi_load8_part(const int8_t *p, size_t n) {
+  return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(avx512_mask(n), p));
+}
+static inline void vi_store8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(a)); }
+static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
+  _mm_mask_storeu_epi8(p, avx512_mask(n), _mm512_cvtepi32_epi8(a));
+}
+#undef QK_REDUCE16
+#endif

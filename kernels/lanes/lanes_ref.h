@@ -1,0 +1,245 @@
+/* lanes_ref.h - the vector vocabulary in plain C: 16 floats (vf), 16 int32 (vi). This file is the specification; the
+ * other lanes files define the same names with the same results, and an ISA's .c includes exactly one of them.
+ *
+ * Every function is one IEEE operation per lane, round to nearest even. NaN: min and max give b when a or b is NaN;
+ * comparisons with NaN are false; which NaN an operation gives is not defined. No libm: the square root is the
+ * hardware's. */
+#ifndef QK_LANES_REF_H
+#define QK_LANES_REF_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct vf {
+  float l[16];
+} vf;
+typedef struct vi {
+  int32_t l[16];
+} vi;
+
+#define QK_EACH for (int i = 0; i < 16; i++)
+
+static inline uint32_t ref_bits(float x) {
+  uint32_t u;
+  memcpy(&u, &x, sizeof u);
+  return u;
+}
+static inline float ref_from_bits(uint32_t u) {
+  float x;
+  memcpy(&x, &u, sizeof x);
+  return x;
+}
+
+/* The double nearest to p + c may sit exactly between two floats where p + c does not. Rounding p + c to odd instead
+   (Boldo and Melquiond 2008) makes the second rounding right: 53 >= 24 + 2 bits. Also right for subnormal results. */
+static inline float ref_fma_odd(double p, double c) {
+  double s = p + c, t = s - p, rest = (p - (s - t)) + (c - t); /* s + rest = p + c, exactly */
+  uint64_t u;
+  memcpy(&u, &s, sizeof u);
+  if (rest != 0 && (u & 1) == 0) u = (rest > 0) == (s > 0) ? u + 1 : u - 1;
+  memcpy(&s, &u, sizeof s);
+  return (float)s;
+}
+/* Does rounding this double to float need care: halfway between floats, or a subnormal result? */
+static inline int ref_fma_careful(double s) {
+  uint64_t u;
+  memcpy(&u, &s, sizeof u);
+  uint64_t magnitude = u & 0x7fffffffffffffff;
+  return ((u & 0x1fffffff) == 0x10000000) | (magnitude - 1 < 0x380fffffffffffff); /* 0 < |s| < 2^-126 */
+}
+/* a * b + c with one rounding. The product is exact in double: 48 bits, exponents within +-300. Infinity and NaN come
+   out of the double arithmetic as they should. */
+static inline float ref_fma(float a, float b, float c) {
+#ifdef FP_FAST_FMAF
+  return __builtin_fmaf(a, b, c);
+#else
+  double p = (double)a * (double)b, s = p + (double)c;
+  return __builtin_expect(ref_fma_careful(s), 0) ? ref_fma_odd(p, (double)c) : (float)s;
+#endif
+}
+/* Adding 2^23 leaves no bits below 1. */
+static inline float ref_rint(float x) {
+  uint32_t u = ref_bits(x), sign = u & 0x80000000u;
+  float a = ref_from_bits(u ^ sign);
+  float r = (a + 8388608.0f) - 8388608.0f;
+  return a < 8388608.0f ? ref_from_bits(ref_bits(r) | sign) : x;
+}
+
+static inline vf vf_set1(float x) {
+  vf r;
+  QK_EACH r.l[i] = x;
+  return r;
+}
+static inline vf vf_zero(void) { return vf_set1(0.0f); }
+static inline vf vf_load(const float *p) {
+  vf r;
+  memcpy(r.l, p, sizeof r.l);
+  return r;
+}
+static inline void vf_store(float *p, vf a) { memcpy(p, a.l, sizeof a.l); }
+/* The first n < 16 lanes; the rest are 0. Only n floats are touched. */
+static inline vf vf_load_part(const float *p, size_t n) {
+  vf r = vf_zero();
+  memcpy(r.l, p, n * sizeof(float));
+  return r;
+}
+static inline void vf_store_part(float *p, vf a, size_t n) { memcpy(p, a.l, n * sizeof(float)); }
+
+#define QK_LANE_OP2(name, type, expr)                                                                                  \
+  static inline type name(type a, type b) {                                                                            \
+    type r;                                                                                                            \
+    QK_EACH r.l[i] = expr;                                                                                             \
+    return r;                                                                                                          \
+  }
+QK_LANE_OP2(vf_add, vf, a.l[i] + b.l[i])
+QK_LANE_OP2(vf_sub, vf, a.l[i] - b.l[i])
+QK_LANE_OP2(vf_mul, vf, a.l[i] * b.l[i])
+QK_LANE_OP2(vf_div, vf, a.l[i] / b.l[i])
+QK_LANE_OP2(vf_max, vf, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
+QK_LANE_OP2(vf_min, vf, a.l[i] < b.l[i] ? a.l[i] : b.l[i])
+/* Magnitude of a, sign of b. */
+QK_LANE_OP2(vf_copysign, vf, ref_from_bits((ref_bits(a.l[i]) & 0x7fffffffu) | (ref_bits(b.l[i]) & 0x80000000u)))
+
+static inline vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
+  vf r;
+#ifdef FP_FAST_FMAF
+  QK_EACH r.l[i] = __builtin_fmaf(a.l[i], b.l[i], c.l[i]);
+#else
+  double p[16], s[16];
+  QK_EACH p[i] = (double)a.l[i] * (double)b.l[i];
+  QK_EACH s[i] = p[i] + (double)c.l[i];
+  QK_EACH r.l[i] = (float)s[i];
+  int careful = 0;
+  QK_EACH careful |= ref_fma_careful(s[i]);
+  if (__builtin_expect(careful, 0)) QK_EACH r.l[i] = ref_fma_odd(p[i], (double)c.l[i]);
+#endif
+  return r;
+}
+static inline vf vf_sqrt(vf a) {
+  QK_EACH a.l[i] = __builtin_sqrtf(a.l[i]);
+  return a;
+}
+static inline vf vf_neg(vf a) {
+  QK_EACH a.l[i] = -a.l[i];
+  return a;
+}
+static inline vf vf_abs(vf a) {
+  QK_EACH a.l[i] = ref_from_bits(ref_bits(a.l[i]) & 0x7fffffffu);
+  return a;
+}
+static inline vf vf_rint(vf a) { /* to nearest even, the sign of zero kept */
+  QK_EACH a.l[i] = ref_rint(a.l[i]);
+  return a;
+}
+static inline vi vf_to_vi(vf a) { /* to nearest even; lanes that are NaN or not within int32: any value */
+  vi r;
+  QK_EACH {
+    float x = ref_rint(a.l[i]);
+    r.l[i] = x >= -2147483648.0f && x < 2147483648.0f ? (int32_t)x : INT32_MIN;
+  }
+  return r;
+}
+static inline vf vi_to_vf(vi a) {
+  vf r;
+  QK_EACH r.l[i] = (float)a.l[i];
+  return r;
+}
+static inline vi vi_bits(vf a) {
+  vi r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+static inline vf vf_from_bits(vi a) {
+  vf r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+static inline vf vf_select_lt(vf a, vf b, vf x, vf y) { /* a < b ? x : y */
+  QK_EACH x.l[i] = a.l[i] < b.l[i] ? x.l[i] : y.l[i];
+  return x;
+}
+/* a * 2^n for integral n, where a and the result are normal; any value otherwise. */
+static inline vf vf_scale2(vf a, vf n) {
+  QK_EACH {
+    int32_t e = n.l[i] >= -256.0f && n.l[i] <= 256.0f ? (int32_t)n.l[i] : 0;
+    a.l[i] = ref_from_bits(ref_bits(a.l[i]) + ((uint32_t)e << 23));
+  }
+  return a;
+}
+static inline float vf_first(vf a) { return a.l[0]; }
+/* The fixed tree: l += l+8, l += l+4, l += l+2, l += l+1. */
+static inline float vf_sum(vf a) {
+  for (int step = 8; step; step /= 2)
+    for (int i = 0; i < step; i++) a.l[i] = a.l[i] + a.l[i + step];
+  return a.l[0];
+}
+static inline float vf_hmax(vf a) {
+  for (int step = 8; step; step /= 2)
+    for (int i = 0; i < step; i++) a.l[i] = a.l[i] > a.l[i + step] ? a.l[i] : a.l[i + step];
+  return a.l[0];
+}
+
+static inline vi vi_set1(int32_t x) {
+  vi r;
+  QK_EACH r.l[i] = x;
+  return r;
+}
+static inline vi vi_zero(void) { return vi_set1(0); }
+static inline vi vi_load(const int32_t *p) {
+  vi r;
+  memcpy(r.l, p, sizeof r.l);
+  return r;
+}
+static inline void vi_store(int32_t *p, vi a) { memcpy(p, a.l, sizeof a.l); }
+QK_LANE_OP2(vi_add, vi, (int32_t)((uint32_t)a.l[i] + (uint32_t)b.l[i]))
+QK_LANE_OP2(vi_sub, vi, (int32_t)((uint32_t)a.l[i] - (uint32_t)b.l[i]))
+QK_LANE_OP2(vi_mul, vi, (int32_t)((uint32_t)a.l[i] * (uint32_t)b.l[i]))
+QK_LANE_OP2(vi_and, vi, a.l[i] & b.l[i])
+QK_LANE_OP2(vi_or, vi, a.l[i] | b.l[i])
+QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
+QK_LANE_OP2(vi_max, vi, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
+#define vi_shl(a, imm) vi_shl_((a), (imm))
+static inline vi vi_shl_(vi a, int imm) {
+  QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
+  return a;
+}
+static inline int32_t vi_sum(vi a) { /* wrapping */
+  uint32_t s = 0;
+  QK_EACH s += (uint32_t)a.l[i];
+  return (int32_t)s;
+}
+static inline int32_t vi_hmax(vi a) {
+  int32_t m = a.l[0];
+  QK_EACH m = a.l[i] > m ? a.l[i] : m;
+  return m;
+}
+/* Lane j of the result is vi_sum, vi_hmax of rows[j]. */
+static inline vi vi_sum_rows(const vi rows[16]) {
+  vi r;
+  QK_EACH r.l[i] = vi_sum(rows[i]);
+  return r;
+}
+static inline vi vi_hmax_rows(const vi rows[16]) {
+  vi r;
+  QK_EACH r.l[i] = vi_hmax(rows[i]);
+  return r;
+}
+static inline vi vi_load8(const int8_t *p) {
+  vi r;
+  QK_EACH r.l[i] = p[i];
+  return r;
+}
+static inline vi vi_load8_part(const int8_t *p, size_t n) { /* n < 16 */
+  int8_t t[16] = {0};
+  memcpy(t, p, n);
+  return vi_load8(t);
+}
+static inline void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
+  QK_EACH p[i] = (int8_t)a.l[i];
+}
+static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
+  for (size_t i = 0; i < n; i++) p[i] = (int8_t)a.l[i];
+}
+#undef QK_EACH
+#undef QK_LANE_OP2
+#endif

@@ -1,0 +1,84 @@
+/* math.h - exp2, exp, GELU, tanh, ReLU on 16 floats, written once over lanes: the same operations in the same order, so
+ * the same bytes, on every ISA. The constants come from tools/fit_math.py, which also prints the errors they achieve.
+ * Include after a lanes file. Coefficients are Horner chains of fma, highest first.
+ */
+#ifndef QK_ROWS_MATH_H
+#define QK_ROWS_MATH_H
+
+#define QK_LOG2E 1.44269504088896341f
+
+/* 2^x for x <= 127 (more is not asked for): n = rint(x), 2^n * p(x - n), p of degree 6 on [-1/2, 1/2], 1.2 ulp.
+   x < -126 gives 0, so results are never subnormal; exp2(0) = 1 exactly; -infinity and NaN give 0. */
+static inline vf qk_exp2(vf x) {
+  x = vf_max(x, vf_set1(-127.0f));
+  vf n = vf_rint(x), r = vf_sub(x, n);
+  vf p = vf_fma(vf_set1(0x1.36b54p-13f), r, vf_set1(0x1.5e6f06p-10f));
+  p = vf_fma(p, r, vf_set1(0x1.3b337ep-7f));
+  p = vf_fma(p, r, vf_set1(0x1.c6b03ep-5f));
+  p = vf_fma(p, r, vf_set1(0x1.ebfbdep-3f));
+  p = vf_fma(p, r, vf_set1(0x1.62e43p-1f));
+  p = vf_fma(p, r, vf_set1(1.0f));
+  return vf_select_lt(x, vf_set1(-126.0f), vf_zero(), vf_scale2(p, n));
+}
+
+/* exp(x) = exp2(x * log2(e)), the product rounded once. */
+static inline vf qk_exp(vf x) { return qk_exp2(vf_mul(x, vf_set1(QK_LOG2E))); }
+
+/* x Phi(x): Phi = 1/2 + u Q(2 u^2 - 1), u = clamp(x / 5, -1, 1), Q of degree 11 with Q(1) = 1/2 exactly, so that x >= 5
+   gives x and x <= -5 gives -0. Error at most 1e-6 max(1, |x|). */
+static inline vf qk_gelu(vf x) {
+  vf one = vf_set1(1.0f), u = vf_min(vf_max(vf_mul(x, vf_set1(0.2f)), vf_set1(-1.0f)), one);
+  vf t = vf_fma(vf_mul(u, u), vf_set1(2.0f), vf_set1(-1.0f));
+  vf q = vf_fma(vf_set1(-0x1.a0da3p-8f), t, vf_set1(0x1.14975p-6f));
+  q = vf_fma(q, t, vf_set1(-0x1.1ffc9ep-6f));
+  q = vf_fma(q, t, vf_set1(0x1.83878p-6f));
+  q = vf_fma(q, t, vf_set1(-0x1.ab7754p-5f));
+  q = vf_fma(q, t, vf_set1(0x1.5ff84ep-4f));
+  q = vf_fma(q, t, vf_set1(-0x1.e2344cp-4f));
+  q = vf_fma(q, t, vf_set1(0x1.40489p-3f));
+  q = vf_fma(q, t, vf_set1(-0x1.9db31ep-3f));
+  q = vf_fma(q, t, vf_set1(0x1.07d962p-2f));
+  q = vf_fma(q, t, vf_set1(-0x1.67ed1p-2f));
+  q = vf_fma(q, t, vf_set1(0x1.69e412p-1f));
+  return vf_mul(x, vf_fma(u, q, vf_set1(0.5f)));
+}
+
+/* x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 = x / (1 + 2^(x (a + b x^2))), a = -2 log2(e) sqrt(2/pi),
+   b = 0.044715 a. The exponent is held at 126: x / 2^126 is as good as 0. */
+static inline vf qk_gelu_tanh(vf x) {
+  vf e = vf_mul(x, vf_fma(vf_mul(x, x), vf_set1(-0.102943240f), vf_set1(-2.30220819f)));
+  return vf_div(x, vf_add(vf_set1(1.0f), qk_exp2(vf_min(vf_set1(126.0f), e))));
+}
+
+/* |x| < 0.625: x + x s P(s), s = x^2; beyond: sign(x) (1 - 2 / (1 + exp(2 |x|))), 1 from |x| = 43 on. */
+static inline vf qk_tanh(vf x) {
+  vf a = vf_abs(x), s = vf_mul(x, x);
+  vf p = vf_fma(vf_set1(-0x1.922f88p-8f), s, vf_set1(0x1.58c0d8p-6f));
+  p = vf_fma(p, s, vf_set1(-0x1.b943eap-5f));
+  p = vf_fma(p, s, vf_set1(0x1.110edap-3f));
+  p = vf_fma(p, s, vf_set1(-0x1.555554p-2f));
+  vf near = vf_fma(vf_mul(x, s), p, x);
+  vf e = qk_exp2(vf_min(vf_set1(126.0f), vf_mul(a, vf_set1(2.88539008f))));
+  vf far = vf_sub(vf_set1(1.0f), vf_div(vf_set1(2.0f), vf_add(vf_set1(1.0f), e)));
+  /* NaN takes the first branch: the comparison the other way round is false for it. */
+  return vf_select_lt(vf_set1(0.625f), a, vf_copysign(far, x), near);
+}
+
+/* 0 > x ? 0 : x, which keeps NaN. */
+static inline vf qk_relu(vf x) { return vf_max(vf_zero(), x); }
+
+static inline vf qk_act(vf x, uint32_t act) {
+  switch (act) {
+    case QK_ACT_GELU:
+      return qk_gelu(x);
+    case QK_ACT_GELU_TANH:
+      return qk_gelu_tanh(x);
+    case QK_ACT_RELU:
+      return qk_relu(x);
+    case QK_ACT_TANH:
+      return qk_tanh(x);
+    default:
+      return x;
+  }
+}
+#endif

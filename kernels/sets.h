@@ -1,0 +1,31 @@
+/* sets.h - what the files of the kernel sets give each other and table.c; private to kernels/. Every function takes its
+ * place in qk_table (kernels.h), where its contract stands. */
+#ifndef QK_SETS_H
+#define QK_SETS_H
+#include "kernels/kernels.h"
+#include "kernels/target.h"
+
+void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1);
+void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1);
+
+/* Put every row operation of the set (all of qk_table but products and attention) into the table. */
+void qk_rows_ref(qk_table *t);
+extern const qk_isa qk_isa_ref;
+
+#if QK_X86
+void qk_rows_avx2(qk_table *t);
+void qk_rows_avx512(qk_table *t);
+extern const qk_isa qk_isa_avx2, qk_isa_avx512vnni;
+
+void qk_gemm_q8_avx2(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1);
+void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1);
+void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_attention_q8_avx512vnni(const qk_attention_q8 *op, size_t r0, size_t r1);
+void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
+#endif
+#endif

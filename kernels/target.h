@@ -1,0 +1,25 @@
+/* target.h - function-level instruction sets: an ISA's .c file is compiled with the same flags as every other and opens
+ * with QK_TARGET_BEGIN_<ISA>, after its includes of system headers, and closes with QK_TARGET_END. What stands between
+ * may use the ISA's instructions; nothing else in the library does. Where QK_X86 is 0 these files compile to nothing.
+ */
+#ifndef QK_TARGET_H
+#define QK_TARGET_H
+#if defined(__x86_64__) && defined(__GNUC__)
+#define QK_X86 1
+#include <immintrin.h>
+#else
+#define QK_X86 0
+#endif
+
+#define QK_PRAGMA_(x) _Pragma(#x)
+#ifdef __clang__
+#define QK_TARGET_(list) QK_PRAGMA_(clang attribute push(__attribute__((target(list))), apply_to = function))
+#define QK_TARGET_END _Pragma("clang attribute pop")
+#else
+#define QK_TARGET_(list) _Pragma("GCC push_options") QK_PRAGMA_(GCC target(list))
+#define QK_TARGET_END _Pragma("GCC pop_options")
+#endif
+#define QK_TARGET_BEGIN_AVX2 QK_TARGET_("avx2,fma,f16c")
+#define QK_TARGET_BEGIN_AVX512 QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#define QK_TARGET_BEGIN_AVX512VNNI QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#endif

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Fits the polynomials of kernels/rows/math.h and prints them with the errors they achieve in float32.
+
+Minimax by linear programming on a dense grid; the coefficients are then rounded to float32, low ones last, each rounding
+followed by a new fit of the coefficients that are still free, so that the rounding of one is repaired by the others.
+Needs numpy and scipy. Run it to reproduce the constants; nothing in the build needs it.
+"""
+import numpy as np
+from scipy.optimize import linprog
+from scipy.special import erf
+
+F = np.float32
+
+
+def minimax(basis, target, weight, fixed, equal=None):
+    """Coefficients c minimizing max |weight * (basis @ c - target)|; fixed: {index: value}; equal: (row, value)."""
+    n = basis.shape[1]
+    free = [i for i in range(n) if i not in fixed]
+    base = sum((basis[:, i] * v for i, v in fixed.items()), np.zeros(len(target)))
+    a = (basis[:, free] * weight[:, None])
+    b = (target - base) * weight
+    k = len(free)
+    cost = np.zeros(k + 1)
+    cost[-1] = 1
+    one = np.ones((len(b), 1))
+    scale = 1 / np.abs(b).max()
+    eq = {}
+    if equal is not None:
+        row, value = equal
+        eq = dict(A_eq=np.append(row[free], 0)[None, :],
+                  b_eq=[(value - sum(row[i] * v for i, v in fixed.items()))])
+    r = linprog(cost, A_ub=np.vstack([np.hstack([a, -one]), np.hstack([-a, -one])]), b_ub=np.concatenate([b, -b]),
+                bounds=[(None, None)] * k + [(0, None)], method="highs", **eq)
+    c = np.zeros(n)
+    for i, v in fixed.items():
+        c[i] = v
+    c[free] = r.x[:k]
+    return c
+
+
+def fit(basis, target, weight, order, fixed=None, equal=None):
+    fixed = dict(fixed or {})
+    for i in order:
+        c = minimax(basis, target, weight, fixed, equal)
+        fixed[i] = float(F(c[i]))
+    c = np.array([fixed.get(i, c[i]) for i in range(basis.shape[1])])
+    return c
+
+
+def fma(a, b, c):  # float64 carries the product exactly; the double rounding is far below what is measured here
+    return (a.astype(np.float64) * np.float64(b) + np.float64(c)).astype(F) if np.isscalar(c) or c.ndim == 0 else \
+        (a.astype(np.float64) * b.astype(np.float64) + c.astype(np.float64)).astype(F)
+
+
+def horner(c, x):
+    """c ascending, every step one fma."""
+    y = np.full(x.shape, F(c[-1]))
+    for k in range(len(c) - 2, -1, -1):
+        y = fma(y, x, np.full(x.shape, F(c[k])))
+    return y
+
+
+def show(name, c):
+    print(f"{name}: " + ", ".join(f"{float(F(v)).hex()}" for v in c))
+    print(f"    as decimal: " + ", ".join(f"{float(F(v)):.9g}f" for v in c))
+
+
+def exp2_fit(degree):
+    r = np.cos(np.linspace(0, np.pi, 2001)) * 0.5
+    target = np.exp2(r)
+    basis = r[:, None] ** np.arange(degree + 1)
+    c = fit(basis, target, 1 / target, range(degree, 0, -1), {0: 1.0})
+    x = np.linspace(-0.5, 0.5, 2000001).astype(F)
+    err = np.abs(horner(c, x).astype(np.float64) / np.exp2(x.astype(np.float64)) - 1)
+    ulp = np.abs(horner(c, x).astype(np.float64) - np.exp2(x.astype(np.float64)))
+    ulp = ulp / np.where(x < 0, 2.0 ** -24, 2.0 ** -23)
+    show(f"exp2, degree {degree}", c)
+    print(f"    relative error {err.max():.3g}, {ulp.max():.2f} ulp")
+
+
+def gelu_fit(clip, degree):
+    """Phi(x) = 1/2 + u Q(t), u = clamp(x / clip), t = 2 u^2 - 1, Q(1) = 1/2 exactly: x Phi(x) is x or 0 beyond clip."""
+    u = np.sin(np.linspace(0.0005, np.pi / 2, 3000))
+    x = u * clip
+    t = 2 * u * u - 1
+    target = erf(x / np.sqrt(2)) / 2 / u
+    # |x| * |error of Phi| against max(1, |x|)
+    weight = u * x / np.maximum(1, x)
+    basis = t[:, None] ** np.arange(degree + 1)
+    c = fit(basis, target, weight, list(range(degree, 0, -1)), equal=(np.ones(degree + 1), 0.5))
+    # The last coefficient makes the chain at t = 1 end in 1/2 exactly.
+    at1 = F(c[-1])
+    for k in range(degree - 1, 0, -1):
+        at1 = F(np.float64(at1) + np.float64(F(c[k])))
+    c = np.append(F(0.5 - np.float64(at1)), c[1:]) if degree else c
+    x = np.linspace(-8, 8, 4000001).astype(F)
+    uu = np.clip((x * F(1 / clip)).astype(F), F(-1), F(1))
+    tt = fma((uu * uu).astype(F), np.full(x.shape, F(2)), np.full(x.shape, F(-1)))
+    y = (x * fma(uu, horner(c, tt), np.full(x.shape, F(0.5)))).astype(F)
+    true = x.astype(np.float64) * 0.5 * (1 + erf(x.astype(np.float64) / np.sqrt(2)))
+    err = np.abs(y - true) / np.maximum(1, np.abs(x))
+    show(f"gelu, clip {clip}, degree {degree}", c)
+    print(f"    error / max(1, |x|): {err.max():.3g} at {x[err.argmax()]}; chain at 1: {horner(c, np.ones(1, F))[0]!r};"
+          f" y(clip) - clip {y[np.abs(x - clip).argmin()] - clip:.3g}")
+    return err.max()
+
+
+def tanh_fit(limit, degree):
+    """tanh(x) = x + x s P(s), s = x^2, for |x| < limit."""
+    x = np.linspace(1e-3, limit, 3000)
+    s = x * x
+    target = (np.tanh(x) / x - 1) / s
+    basis = s[:, None] ** np.arange(degree + 1)
+    c = fit(basis, target, s, range(degree, -1, -1))
+    show(f"tanh, |x| < {limit}, degree {degree}", c)
+    err = np.abs(x + x * s * (basis @ c) - np.tanh(x)) / np.tanh(x)
+    print(f"    relative error {err.max():.3g} before rounding")
+
+
+if __name__ == "__main__":
+    exp2_fit(6)
+    gelu_fit(5.0, 11)
+    tanh_fit(0.625, 4)
