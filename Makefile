@@ -53,6 +53,37 @@ demo: $(BUILD)/quern ## search the shipped text with the shipped model
 test: all $(TEST_BIN) ## every test that needs only a compiler; ends with "N passed, N failed"
 	@BUILD=$(BUILD) MODEL=$(MODEL) RUN="$(RUN)" sh tests/run.sh $(TEST_BIN) $(TEST_SH)
 
+check: ## everything in under two minutes: tests with gcc and clang, formatting
+	@$(MAKE) --no-print-directory test
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory test CC=clang BUILD=$(BUILD)-clang; else echo "no clang: its build is skipped"; fi
+	@$(MAKE) --no-print-directory lint
+
+SAN_FLAGS := -fno-sanitize-recover=all -fno-omit-frame-pointer
+check-san: ## the tests under address, undefined and thread sanitizers
+	@$(MAKE) --no-print-directory test BUILD=$(BUILD)-asan OPT="-O1 -g" SAN="-fsanitize=address,undefined $(SAN_FLAGS)"
+	@$(MAKE) --no-print-directory test BUILD=$(BUILD)-tsan OPT="-O1 -g" SAN="-fsanitize=thread $(SAN_FLAGS)"
+
+bench: $(BUILD)/quern ## limits, kernels and the shipped model on this machine
+	$(BUILD)/quern bench --limits
+	$(BUILD)/quern bench --kernels
+	$(BUILD)/quern bench $(MODEL) --batch 32 --seq 128 --threads 1
+
+FUZZ_CC ?= clang
+SECONDS ?= 60
+fuzz: ## make fuzz T=qrn SECONDS=60: one of tests/fuzz/fuzz_*.c with clang's libFuzzer
+	@test -f tests/fuzz/fuzz_$(T).c || { echo "targets:" tests/fuzz/fuzz_*.c; exit 2; }
+	@mkdir -p $(BUILD)-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
+	$(FUZZ_CC) $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(BUILD)-fuzz/$(T) tests/fuzz/fuzz_$(T).c $(LIB_C) $(LDLIBS)
+	$(BUILD)-fuzz/$(T) -max_total_time=$(SECONDS) -rss_limit_mb=1024 $(BUILD)-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
+
+C_FILES := $(sort $(wildcard include/*.h kernels/*.[ch] kernels/*/*.[ch] src/*/*.[ch] tests/*.[ch] tests/*/*.[ch] examples/c/*.c))
+lint: ## formatting and, where they are installed, clang-tidy and cppcheck
+	@if command -v clang-format >/dev/null; then clang-format --dry-run -Werror $(filter-out src/text/unicode_tables.c,$(C_FILES)); else echo "no clang-format"; fi
+	@if command -v cppcheck >/dev/null; then cppcheck -q --error-exitcode=1 --enable=warning,portability --inline-suppr --suppress=missingIncludeSystem -Iinclude -Isrc -I. src; else echo "no cppcheck"; fi
+
+format: ## clang-format on every C file
+	clang-format -i $(filter-out src/text/unicode_tables.c,$(C_FILES))
+
 clean: ## removes what was built
 	rm -rf $(BUILD) build-*
 

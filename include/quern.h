@@ -98,7 +98,8 @@ typedef struct quern_context_options {
 } quern_context_options;
 
 QUERN_API void quern_context_options_init(quern_context_options *o, uint32_t size);
-/* Creates a context and its worker threads (threads - 1; none with `parallel`). `o` may be NULL for the defaults. */
+/* Creates a context and its worker threads (threads - 1; none with `parallel`). `o` may be NULL for the defaults. On failure
+   there is no context to ask: the message goes to o->log at level 0. */
 QUERN_API quern_status quern_context_create(quern_context **out, const quern_context_options *o);
 QUERN_API void quern_context_free(quern_context *c);
 /* Copies the message of the last failed call on this context or a model of it, NUL-terminated and cut to `cap` bytes.
@@ -191,8 +192,8 @@ QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, qu
 #define QUERN_NO_SPECIAL 1u /* tokenize without the model's special tokens; detokenize with them left in the text */
 
 /* Text to token ids, with the model's special tokens, never cut. Malformed UTF-8 becomes one U+FFFD per maximal
- *subpart. n: ids needed; with QUERN_E_CAPACITY (cap < *n) ids holds the first cap. Any thread; allocates nothing that
- *it keeps. */
+   subpart. In *n the ids needed, also with QUERN_E_CAPACITY (cap < *n; ids is unspecified then). Any thread; keeps
+   nothing allocated. */
 QUERN_API quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
                                       size_t cap, size_t *n);
 /* A pair of texts by the model's pair template; types: [cap] token types, may be NULL. */

@@ -1,0 +1,46 @@
+/* api_quantize.c - quern_quantize_file and the preset recipes. */
+#include <string.h>
+
+#include "api/api_options.h"
+#include "base/checked.h"
+#include "quant/quant.h"
+#include "run/context.h"
+
+void quern_quantize_options_init(quern_quantize_options *o, uint32_t size) {
+  if (!o) return;
+  memset(o, 0, qn_min_size(size, sizeof *o));
+  o->size = size;
+}
+
+quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,
+                                 const quern_quantize_options *options, quern_quantize_result *result) {
+  quern_quantize_options o;
+  quern_quantize_result full = {.size = sizeof full};
+  if (!c || !src) return QUERN_E_ARGUMENT;
+  quern_quantize_options_init(&o, sizeof o);
+  if (options && !QN_OPTIONS_COPY(&o, options))
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "quantize options of an unknown size or with unknown fields: use "
+                   "quern_quantize_options_init");
+  if (o.flags & ~QUERN_DRY_RUN) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "unknown quantize flags 0x%x", o.flags);
+  const int dry_run = (o.flags & QUERN_DRY_RUN) != 0;
+  if (!dst && !dry_run) return QUERN_E_ARGUMENT;
+  const qn_quantize_job job = {.src = src,
+                               .dst = dst,
+                               .recipe = o.recipe,
+                               .calibration = o.calibration_path,
+                               .report = o.report_path,
+                               .seed = o.seed,
+                               .dry_run = dry_run,
+                               .limit = o.max_bytes,
+                               .progress = o.progress,
+                               .progress_user = o.progress_user};
+  const qn_fpenv fp = qn_fpenv_enter();
+  const quern_status status = qn_quantize(&c->env, &job, &full);
+  qn_fpenv_leave(fp);
+  QN_TRY(status);
+  return !result || qn_info_copy(result, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
+}
+
+const char *quern_recipe_name(uint32_t i) { return qn_recipe_preset_name(i); }
+const char *quern_recipe_json(const char *name) { return name ? qn_recipe_preset_json(name) : NULL; }

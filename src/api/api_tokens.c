@@ -1,0 +1,60 @@
+/* api_tokens.c - quern_tokenize*, quern_detokenize. */
+#include <string.h>
+
+#include "model/model.h"
+
+static quern_status check(const quern_model *m, uint32_t flags) {
+  if (!m->tokenizer.kind) return qn_fail(&m->env->error, QUERN_E_TASK, "the model file has no tokenizer");
+  if (flags & ~QUERN_NO_SPECIAL)
+    return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "unknown tokenizer flags 0x%x", flags);
+  return QUERN_OK;
+}
+
+/* What every call ends with: the count, and whether it fitted. */
+static quern_status finish(const quern_model *m, size_t count, size_t cap, size_t *n) {
+  if (n) *n = count;
+  return count <= cap ? QUERN_OK
+                      : qn_fail(&m->env->error, QUERN_E_CAPACITY, "%zu tokens do not fit a buffer of %zu", count, cap);
+}
+
+quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
+                            size_t cap, size_t *n) {
+  return quern_tokenize_pair(m, utf8, len, NULL, 0, flags, ids, NULL, cap, n);
+}
+
+/* Puts the template around the na + nb ids at the start of ids, where there is room. */
+static quern_status apply_template(const quern_model *m, size_t na, size_t nb, int pair, qn_ids *out) {
+  void *copy = NULL;
+  const size_t bytes = (na + nb) * sizeof(int32_t);
+  QN_TRY(qn_alloc(m->env, &copy, bytes, "token ids"));
+  if (bytes) memcpy(copy, out->ids, bytes);
+  const int32_t *a = copy;
+  out->count = 0;
+  quern_status status = qn_tokenizer_template(&m->tokenizer, a, na, pair ? a + na : NULL, nb, pair, out);
+  qn_free(m->env, copy, bytes);
+  return status;
+}
+
+quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b, size_t b_len,
+                                 uint32_t flags, int32_t *ids, int32_t *types, size_t cap, size_t *n) {
+  if (!m || (!a && a_len) || (!b && b_len) || (!ids && cap)) return QUERN_E_ARGUMENT;
+  QN_TRY(check(m, flags));
+  const int pair = b != NULL, special = !(flags & QUERN_NO_SPECIAL);
+  qn_ids out = {.ids = ids, .types = types, .cap = cap};
+  QN_TRY(qn_tokenizer_encode(&m->tokenizer, a, a_len, 0, &out));
+  const size_t na = out.count;
+  if (pair) QN_TRY(qn_tokenizer_encode(&m->tokenizer, b, b_len, 1, &out));
+  const size_t nb = out.count - na, total = out.count + (special ? qn_tokenizer_specials(&m->tokenizer, pair) : 0);
+  if (special && total <= cap) QN_TRY(apply_template(m, na, nb, pair, &out));
+  return finish(m, total, cap, n);
+}
+
+quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf, size_t cap,
+                              size_t *len) {
+  if (!m || (!ids && n) || (!buf && cap)) return QUERN_E_ARGUMENT;
+  QN_TRY(check(m, flags));
+  size_t bytes = 0;
+  QN_TRY(qn_tokenizer_decode(&m->tokenizer, ids, n, (flags & QUERN_NO_SPECIAL) != 0, buf, cap, &bytes));
+  if (len) *len = bytes;
+  return QUERN_OK;
+}

@@ -1,0 +1,117 @@
+/* api_work.c - quern_encode, quern_embed*, quern_classify*: checks arguments, brackets the call, runs passes. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "run/session.h"
+
+/* A call begins: workers are woken up, an earlier cancel is honoured. */
+static quern_status begin(quern_session *s) {
+  qn_pool_enter(s->pool);
+  return atomic_load_explicit(&s->cancel, memory_order_relaxed) ? qn_fail(&s->error, QUERN_E_CANCELLED, "cancelled")
+                                                                : QUERN_OK;
+}
+
+/* And ends: a cancel that took effect is used up. */
+static quern_status end(quern_session *s, quern_status status) {
+  if (status == QUERN_E_CANCELLED) atomic_store_explicit(&s->cancel, 0, memory_order_relaxed);
+  qn_pool_leave(s->pool);
+  return status;
+}
+
+static quern_status encode(quern_session *s, const int32_t *ids, const int32_t *types, const uint32_t *lens,
+                           uint32_t batch, size_t total) {
+  QN_TRY(begin(s));
+  memcpy(s->ids, ids, total * sizeof *ids);
+  if (types) memcpy(s->types, types, total * sizeof *types);
+  memcpy(s->lens, lens, batch * sizeof *lens);
+  return qn_encode_pass(s, batch, types != NULL);
+}
+
+quern_status quern_encode(quern_session *s, const int32_t *ids, const int32_t *types, const uint32_t *lens,
+                          uint32_t batch, quern_tensor_view *out) {
+  if (!s || !ids || !lens || !batch || !out) return QUERN_E_ARGUMENT;
+  if (batch > s->max_sequences)
+    return qn_fail(&s->error, QUERN_E_CAPACITY, "%u sequences do not fit a session of %u", batch, s->max_sequences);
+  size_t total = 0;
+  for (uint32_t i = 0; i < batch; i++) {
+    if (!lens[i] || lens[i] > s->model->arch.positions)
+      return qn_fail(&s->error, QUERN_E_ARGUMENT, "sequence %u has %u tokens; the model takes 1 to %u", i, lens[i],
+                     s->model->arch.positions);
+    total += lens[i];
+  }
+  if (total > s->max_tokens)
+    return qn_fail(&s->error, QUERN_E_CAPACITY, "%zu tokens do not fit a session of %u", total, s->max_tokens);
+  QN_TRY(end(s, encode(s, ids, types, lens, batch, total)));
+  *out = (quern_tensor_view){s->x, total, s->model->arch.width};
+  return QUERN_OK;
+}
+
+static quern_status check_texts(quern_session *s, const char *utf8, const int64_t *offsets, size_t n) {
+  for (size_t i = 0; i <= n; i++)
+    if (offsets[i] < 0 || (i && offsets[i] < offsets[i - 1]))
+      return qn_fail(&s->error, QUERN_E_ARGUMENT, "offset %zu of the texts is negative or below the one before", i);
+  if (!utf8 && offsets[n] > 0) return qn_fail(&s->error, QUERN_E_ARGUMENT, "no text buffer");
+  return QUERN_OK;
+}
+
+typedef struct results {
+  quern_session *s;
+  float *out, *probabilities;
+} results;
+
+static quern_status emit_embeddings(void *user, size_t first, uint32_t batch) {
+  const results *r = user;
+  return qn_embed_pass(r->s, batch, r->out + first * r->s->model->arch.width);
+}
+
+static quern_status emit_logits(void *user, size_t first, uint32_t batch) {
+  const results *r = user;
+  const size_t labels = r->s->model->arch.labels;
+  return qn_classify_pass(r->s, batch, r->out + first * labels,
+                          r->probabilities ? r->probabilities + first * labels : NULL);
+}
+
+/* n texts to `rows` results of `width` floats: arguments checked, then run. */
+static quern_status run(results *r, const char *utf8, const int64_t *offsets, size_t n, int pairs, size_t width,
+                        size_t cap, qn_emit_fn *emit) {
+  quern_session *s = r->s;
+  size_t need = 0;
+  QN_TRY(check_texts(s, utf8, offsets, n));
+  if (!qn_mul_size(pairs ? n / 2 : n, width, &need) || need > cap)
+    return qn_fail(&s->error, QUERN_E_CAPACITY, "%zu results of %zu floats do not fit a buffer of %zu",
+                   pairs ? n / 2 : n, width, cap);
+  if (!n) return QUERN_OK;
+  quern_status status = begin(s);
+  if (status == QUERN_OK) status = qn_run_texts(s, utf8, offsets, n, pairs, emit, r);
+  return end(s, status);
+}
+
+quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n, float *out,
+                               size_t cap, uint32_t *width) {
+  if (!s || !offsets || (!out && n)) return QUERN_E_ARGUMENT;
+  const qn_arch *a = &s->model->arch;
+  if (a->pool == QN_POOL_NONE && s->pool_kind == QUERN_POOL_MODEL)
+    return qn_fail(&s->error, QUERN_E_TASK, "the model is no embedder: choose a pooling, or classify with it");
+  results r = {s, out, NULL};
+  QN_TRY(run(&r, utf8, offsets, n, 0, a->width, cap, emit_embeddings));
+  if (width) *width = a->width;
+  return QUERN_OK;
+}
+
+quern_status quern_embed(quern_session *s, const char *utf8, size_t len, float *out, size_t cap, uint32_t *width) {
+  if (!s || len > INT64_MAX) return QUERN_E_ARGUMENT;
+  const int64_t offsets[2] = {0, (int64_t)len};
+  return quern_embed_batch(s, utf8, offsets, 1, out, cap, width);
+}
+
+quern_status quern_classify_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n, uint32_t flags,
+                                  float *logits, float *probabilities, size_t cap) {
+  if (!s || !offsets || (!logits && n)) return QUERN_E_ARGUMENT;
+  const int pairs = (flags & QUERN_PAIRS) != 0;
+  if (flags & ~QUERN_PAIRS) return qn_fail(&s->error, QUERN_E_ARGUMENT, "unknown classify flags 0x%x", flags);
+  if (pairs && n % 2) return qn_fail(&s->error, QUERN_E_ARGUMENT, "%zu texts are no whole number of pairs", n);
+  if (s->model->arch.head == QN_HEAD_NONE)
+    return qn_fail(&s->error, QUERN_E_TASK, "the model has no classification head");
+  results r = {s, logits, probabilities};
+  return run(&r, utf8, offsets, n, pairs, s->model->arch.labels, cap, emit_logits);
+}

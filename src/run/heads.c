@@ -1,0 +1,93 @@
+/* heads.c - what is made of hidden states: pooled embeddings, class logits. */
+#include <string.h>
+
+#include "run/session.h"
+
+typedef struct head_task {
+  quern_session *s;
+  uint32_t batch;
+  float *out;           /* [batch, width] or [batch, labels] */
+  float *probabilities; /* [batch, labels] or NULL */
+  uint32_t pool;
+  int normalize;
+  size_t nonfinite;
+} head_task;
+
+static const float *row_at(const quern_session *s, uint32_t row) { return s->x + (size_t)row * s->model->arch.width; }
+
+static void pool_task(void *task, uint32_t i) {
+  const head_task *t = task;
+  const quern_session *s = t->s;
+  const uint32_t width = s->model->arch.width, n = s->lens[i], start = s->starts[i];
+  float *out = t->out + (size_t)i * width;
+  if (t->pool == QN_POOL_MEAN)
+    s->kernels->mean_rows(row_at(s, start), width, n, width, out);
+  else
+    memcpy(out, row_at(s, t->pool == QN_POOL_CLS ? start : start + n - 1), width * sizeof(float));
+  if (t->normalize) s->kernels->normalize(out, width);
+}
+
+static uint32_t pool_of(const quern_session *s) {
+  static const uint32_t pool[] = {
+      [QUERN_POOL_MEAN] = QN_POOL_MEAN, [QUERN_POOL_CLS] = QN_POOL_CLS, [QUERN_POOL_LAST] = QN_POOL_LAST};
+  return s->pool_kind == QUERN_POOL_MODEL ? s->model->arch.pool : pool[s->pool_kind];
+}
+
+quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
+  head_task t = {.s = s,
+                 .out = out,
+                 .pool = pool_of(s),
+                 .normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE)};
+  qn_pool_run(s->pool, pool_task, &t, batch);
+  return QUERN_OK;
+}
+
+/* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; counts rows with NaN or infinity. */
+static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
+  if (l->dtype == QRN_I8) {
+    const size_t bad = s->kernels->quantize(x, l->k, l->k, &s->pooled_codes, 0, rows);
+    const qk_gemm_q8 op = {.a = s->pooled_codes,
+                           .w = l->weight,
+                           .w_scale = l->scale,
+                           .bias = l->bias,
+                           .out = y,
+                           .ldo = l->n,
+                           .n = l->n,
+                           .k = l->k,
+                           .act = act};
+    s->kernels->gemm_q8(&op, 0, rows, 0, qk_panels(l->n));
+    return bad;
+  }
+  const qk_gemm_f32 op = {
+      .a = x, .w = l->weight, .bias = l->bias, .out = y, .lda = l->k, .ldo = l->n, .n = l->n, .k = l->k, .act = act};
+  s->kernels->gemm_f32(&op, 0, rows, 0, qk_panels(l->n));
+  return 0;
+}
+
+/* Small work (a few rows of one dense layer): one task. */
+static void classify_task(void *task, uint32_t index) {
+  (void)index;
+  head_task *t = task;
+  quern_session *s = t->s;
+  const qn_arch *a = &s->model->arch;
+  const float *x = s->pooled;
+  for (uint32_t i = 0; i < t->batch; i++)
+    memcpy(s->pooled + (size_t)i * a->width, row_at(s, s->starts[i]), a->width * sizeof(float));
+  if (a->head_pooler) {
+    t->nonfinite += apply(s, &s->model->pooler, x, t->batch, s->pooler_out,
+                          a->head_activation == QN_ACT_TANH ? QK_ACT_TANH : QK_ACT_NONE);
+    x = s->pooler_out;
+  }
+  t->nonfinite += apply(s, &s->model->head, x, t->batch, t->out, QK_ACT_NONE);
+  for (uint32_t i = 0; t->probabilities && i < t->batch; i++)
+    s->kernels->softmax(t->out + (size_t)i * a->labels, t->probabilities + (size_t)i * a->labels, a->labels);
+}
+
+quern_status qn_classify_pass(quern_session *s, uint32_t batch, float *logits, float *probabilities) {
+  head_task t = {.s = s, .batch = batch, .out = logits, .probabilities = probabilities};
+  qn_pool_run(s->pool, classify_task, &t, 1);
+  if (t.nonfinite)
+    return qn_fail(&s->error, QUERN_E_NONFINITE,
+                   "NaN or infinity in the classification head: check the file with quern verify");
+  return QUERN_OK;
+}

@@ -1,0 +1,93 @@
+/* session.c - the memory of a session: every buffer, sized by the same code that counts and that lays out. */
+#include "run/session.h"
+
+#include "base/checked.h"
+
+#define MAX_TOKENS (1u << 24)
+#define MAX_SEQUENCES (1u << 20)
+#define DEFAULT_TOKENS 2048u
+#define DEFAULT_SEQUENCES 64u
+
+quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, qn_error *error) {
+  const qn_arch *a = &m->arch;
+  if (o->flags & ~QUERN_NO_NORMALIZE) return qn_fail(error, QUERN_E_ARGUMENT, "unknown session flags 0x%x", o->flags);
+  if (o->pool > QUERN_POOL_LAST) return qn_fail(error, QUERN_E_ARGUMENT, "unknown pooling %u", o->pool);
+  if (!o->text_tokens) o->text_tokens = a->sentence_tokens;
+  if (o->text_tokens > a->positions)
+    return qn_fail(error, QUERN_E_ARGUMENT, "texts of %u tokens were asked for, the model's position limit is %u",
+                   o->text_tokens, a->positions);
+  if (!o->max_tokens) o->max_tokens = DEFAULT_TOKENS;
+  if (!o->max_sequences) o->max_sequences = DEFAULT_SEQUENCES;
+  if (o->max_tokens > MAX_TOKENS || o->max_sequences > MAX_SEQUENCES)
+    return qn_fail(error, QUERN_E_ARGUMENT, "a session holds at most %u tokens and %u sequences a pass", MAX_TOKENS,
+                   MAX_SEQUENCES);
+  if (o->max_sequences > o->max_tokens) o->max_sequences = o->max_tokens;
+  return QUERN_OK;
+}
+
+static qk_codes take_codes(qn_arena *a, size_t rows, size_t d) {
+  const size_t ld = qk_k8(d);
+  return (qk_codes){.codes = qn_arena_take(a, rows * ld, 1),
+                    .ld = ld,
+                    .scale = qn_arena_take(a, rows, sizeof(float)),
+                    .start = qn_arena_take(a, rows, sizeof(int32_t))};
+}
+
+/* One head of the longest sequence that fits. */
+static qk_head_q8 take_head(qn_arena *a, size_t tokens, uint32_t h) {
+  const size_t rows = qk_round_up(tokens, QK_BLOCK), bytes = rows * qk_round_up(h, QK_LANES);
+  return (qk_head_q8){.q = qn_arena_take(a, bytes, 1),
+                      .q_scale = qn_arena_take(a, rows, sizeof(float)),
+                      .q_start = qn_arena_take(a, rows, sizeof(int32_t)),
+                      .k = qn_arena_take(a, bytes, 1),
+                      .k_scale = qn_arena_take(a, rows, sizeof(float)),
+                      .v = qn_arena_take(a, bytes, 1),
+                      .v_scale = qn_arena_take(a, rows, sizeof(float)),
+                      .h = h};
+}
+
+static void take_lane(qn_lane *l, qn_arena *a, const qn_arch *arch, size_t longest) {
+  const size_t inner = (size_t)arch->heads * arch->head_dim;
+  qn_lane lane = {.hidden = qn_arena_take(a, (size_t)QN_BLOCK_ROWS * arch->ffn, sizeof(float))};
+  if (arch->recipe != QN_RECIPE_FLOAT) {
+    lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(arch->width, inner));
+    lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn);
+    lane.head = take_head(a, longest, arch->head_dim);
+  }
+  if (l) *l = lane;
+}
+
+void qn_session_layout(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a) {
+  const qn_arch *arch = &m->arch;
+  const size_t tokens = o->max_tokens, sequences = o->max_sequences, width = arch->width;
+  const size_t inner = (size_t)arch->heads * arch->head_dim;
+  const uint32_t lanes = qn_pool_threads(m->context->pool);
+  const size_t longest = qn_min_size(arch->positions, tokens);
+  /* A group ends with the sequence that fills it. */
+  const size_t group = qn_min_size(tokens, (size_t)QN_GROUP_TOKENS * lanes + longest);
+
+  s->max_tokens = o->max_tokens;
+  s->max_sequences = o->max_sequences;
+  s->text_tokens = o->text_tokens;
+  s->flags = o->flags;
+  s->pool_kind = o->pool;
+  s->lanes = lanes;
+  s->group_tokens = (uint32_t)group;
+  s->ids = qn_arena_take(a, tokens, sizeof(int32_t));
+  s->types = qn_arena_take(a, tokens, sizeof(int32_t));
+  s->positions = qn_arena_take(a, tokens, sizeof(int32_t));
+  s->lens = qn_arena_take(a, sequences, sizeof(uint32_t));
+  s->starts = qn_arena_take(a, sequences, sizeof(uint32_t));
+  s->x = qn_arena_take(a, tokens * width, sizeof(float));
+  s->pooled = qn_arena_take(a, sequences * width, sizeof(float));
+  if (arch->head != QN_HEAD_NONE) {
+    s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
+    s->logits = qn_arena_take(a, sequences * arch->labels, sizeof(float));
+    if (arch->recipe != QN_RECIPE_FLOAT) s->pooled_codes = take_codes(a, sequences, width);
+  }
+  s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
+  s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
+  s->context = qn_arena_take(a, group * inner, sizeof(float));
+  s->lane = qn_arena_take(a, lanes, sizeof(qn_lane));
+  for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, arch, longest);
+}
