@@ -1,0 +1,100 @@
+#!/bin/sh
+# The pages and the examples agree: README's programs are the files in examples/ to the letter, they compile and give
+# sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD, MODEL as in Makefile.
+BUILD=${BUILD:-build}
+MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
+work=$(mktemp -d "${TMPDIR:-/tmp}/quern-examples.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+# report NAME CODE [OUTPUT]
+report() {
+  if [ "$2" = 0 ]; then
+    echo "ok   $1"
+    passed=$((passed + 1))
+  else
+    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | head -n 20
+    echo "FAIL $1"
+    failed=$((failed + 1))
+  fi
+}
+
+# block LANGUAGE N: the Nth fenced block of that language in README.md.
+block() {
+  awk -v open="\`\`\`$1" -v want="$2" '
+    $0 == open { n++; inside = n == want; next }
+    /^```/ { inside = 0 }
+    inside' README.md
+}
+
+block c 1 >"$work/search.c"
+cmp "$work/search.c" examples/c/search.c >"$work/out" 2>&1
+report readme_c_program $? "$work/out"
+block python 1 >"$work/example.py"
+cmp "$work/example.py" examples/python/example.py >"$work/out" 2>&1
+report readme_python_program $? "$work/out"
+
+# [text](target) in every page: the file must be there; #anchors and URLs are not followed.
+for page in README.md CONTRIBUTING.md docs/*.md; do
+  [ -f "$page" ] || continue
+  grep -oE '\]\([^) ]+\)' "$page" | sed 's/^](//; s/)$//; s/#.*//' | sort -u | while read -r target; do
+    case $target in '' | http:* | https:*) continue ;; esac
+    [ -e "$(dirname "$page")/$target" ] || echo "$page: $target is not there"
+  done
+done >"$work/out"
+[ ! -s "$work/out" ]
+report links $? "$work/out"
+
+# Every file that ARCHITECTURE.md names with its folder is there.
+grep -oE '(src|kernels|include|tests|tools|examples|bench|models)/[A-Za-z0-9_./-]+' docs/ARCHITECTURE.md 2>/dev/null |
+  sed 's/[.,]$//' | sort -u | while read -r f; do [ -e "$f" ] || echo "docs/ARCHITECTURE.md: $f is not there"; done >"$work/out"
+[ ! -s "$work/out" ]
+report architecture_names_real_files $? "$work/out"
+
+n=$(awk 'END { print NR }' examples/passages.txt)
+awk 'length($0) < 40 || /\t/ { print FILENAME ":" FNR ": short, or with a tab" }' examples/passages.txt >"$work/out"
+[ ! -s "$work/out" ] && [ "$n" -ge 100 ] && [ "$n" -le 200 ]
+report passages $? "$work/out"
+
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+  exit
+}
+
+if [ -n "${RUN:-}" ] || nm -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
+  echo "skip the programs: a sanitizer's or an emulated build"
+  finish
+fi
+
+# An installed library is a header, an archive and one command.
+cc=${CC:-gcc}
+command -v "${cc%% *}" >/dev/null 2>&1 || cc=cc
+for f in search batch; do
+  $cc -std=c99 -Wall -Wextra -Werror -Iinclude -o "$work/$f" "examples/c/$f.c" "$BUILD/libquern.a" -lm -pthread \
+    >"$work/out" 2>&1
+  report "compile_$f" $? "$work/out"
+done
+"$work/search" "$MODEL" "My faucet won't stop leaking" <examples/passages.txt >"$work/out" 2>&1 &&
+  grep -q 'tap drips' "$work/out"
+report c_search $? "$work/out"
+! "$work/search" "$MODEL.none" question <examples/passages.txt >"$work/out" 2>&1 && grep -q "$MODEL.none" "$work/out"
+report c_search_names_a_missing_model $? "$work/out"
+"$work/batch" "$MODEL" <examples/passages.txt >"$work/out" 2>&1 && grep -q "^$n texts, " "$work/out"
+report c_batch $? "$work/out"
+
+BUILD=$BUILD MODEL=$MODEL sh examples/demo.sh >"$work/out" 2>&1 &&
+  grep -q 'tap drips' "$work/out" && [ "$(grep -c '^? ' "$work/out")" -ge 4 ]
+report demo $? "$work/out"
+
+if python3 -c 'import numpy' 2>/dev/null; then
+  case $BUILD in /*) library=$BUILD/libquern.so ;; *) library=$PWD/$BUILD/libquern.so ;; esac
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library python3 examples/python/test_quern.py "$MODEL" >"$work/out" 2>&1
+  report python_binding $? "$work/out"
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library python3 examples/python/example.py "$MODEL" examples/passages.txt \
+    "Why do I cry in the kitchen?" >"$work/out" 2>&1 && grep -q Onions "$work/out"
+  report python_example $? "$work/out"
+else
+  echo "skip python: no python3 with numpy"
+fi
+finish
