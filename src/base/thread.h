@@ -15,14 +15,16 @@ typedef struct qn_pool qn_pool;
 quern_status qn_pool_create(qn_pool **out, qn_env *env, uint32_t threads, quern_parallel_fn *parallel, void *user);
 void qn_pool_free(qn_pool *p);
 uint32_t qn_pool_threads(const qn_pool *p);
-/* Brackets a session call: enter wakes the workers' attention, leave lets them sleep. Never fails, nests over sessions.
- */
+/* Brackets a session call: between them workers may spin for the next run. Never fails, nests over sessions. */
 void qn_pool_enter(qn_pool *p);
 void qn_pool_leave(qn_pool *p);
 void qn_pool_run(qn_pool *p, quern_task_fn *fn, void *task, uint32_t n);
 
 /* CPUs this process may use: affinity mask and cgroup v1/v2 CPU quota (rounded up), at least 1. */
 uint32_t qn_usable_cpus(void);
+/* The quota alone, the least of the process's group and those around it, in CPUs rounded up; 0: none. membership: a file
+ * like /proc/self/cgroup, root: where cgroups are mounted. */
+uint32_t qn_cgroup_cpus(const char *membership, const char *root);
 
 typedef struct qn_fpenv {
   uint64_t saved;

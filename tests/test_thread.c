@@ -1,0 +1,280 @@
+/* test_thread.c - the pool: every task once, whatever the pool's width, nesting, concurrency, forks; the FP guard;
+ * CPU quotas from cgroup files. */
+#include "base/thread.h"
+#include "test.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+static qn_env env;
+
+#define TASKS 1000
+typedef struct count_job {
+  atomic_uint hits[TASKS];
+  qn_pool *pool;
+  int nested;
+} count_job;
+
+static void count_task(void *task, uint32_t i) {
+  count_job *j = task;
+  atomic_fetch_add_explicit(&j->hits[i], 1, memory_order_relaxed);
+  if (j->nested) {
+    count_job *inner = calloc(1, sizeof *inner);
+    qn_pool_run(j->pool, count_task, inner, 7);
+    for (int k = 0; k < 7; k++)
+      if (inner->hits[k] != 1) j->hits[i] = 99;
+    free(inner);
+  }
+}
+
+static int all_once(const count_job *j, uint32_t n) {
+  for (uint32_t i = 0; i < TASKS; i++)
+    if (j->hits[i] != (i < n)) return 0;
+  return 1;
+}
+
+static void every_task_once(void) {
+  static const uint32_t widths[] = {1, 2, 3, 8, 33};
+  static const uint32_t counts[] = {0, 1, 2, 3, 7, TASKS};
+  for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+    qn_pool *p = NULL;
+    CHECK_EQ(qn_pool_create(&p, &env, widths[w], NULL, NULL), QUERN_OK);
+    if (!p) return;
+    CHECK_EQ(qn_pool_threads(p), widths[w]);
+    for (int inside = 0; inside < 2; inside++) {
+      if (inside) qn_pool_enter(p);
+      for (int round = 0; round < 50; round++)
+        for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+          count_job *j = calloc(1, sizeof *j);
+          qn_pool_run(p, count_task, j, counts[c]);
+          CHECK(all_once(j, counts[c]));
+          free(j);
+        }
+      if (inside) qn_pool_leave(p);
+    }
+    qn_pool_free(p);
+  }
+  qn_pool_free(NULL);
+}
+
+/* Results of tasks are plain memory: the run orders them before its return (a thread sanitizer checks it). */
+static void plain_task(void *task, uint32_t i) { ((uint32_t *)task)[i] += i; }
+
+static void results_are_visible(void) {
+  qn_pool *p;
+  CHECK_EQ(qn_pool_create(&p, &env, 4, NULL, NULL), QUERN_OK);
+  uint32_t sums[64] = {0};
+  qn_pool_enter(p);
+  for (int round = 0; round < 2000; round++) qn_pool_run(p, plain_task, sums, 64);
+  qn_pool_leave(p);
+  for (uint32_t i = 0; i < 64; i++) CHECK_EQ(sums[i], 2000 * i);
+  qn_pool_free(p);
+}
+
+static void nested_runs_go_serial(void) {
+  qn_pool *p;
+  CHECK_EQ(qn_pool_create(&p, &env, 4, NULL, NULL), QUERN_OK);
+  count_job *j = calloc(1, sizeof *j);
+  j->pool = p;
+  j->nested = 1;
+  qn_pool_run(p, count_task, j, 100);
+  CHECK(all_once(j, 100));
+  free(j);
+  qn_pool_free(p);
+}
+
+static void *concurrent_caller(void *arg) {
+  qn_pool *p = arg;
+  intptr_t good = 1;
+  qn_pool_enter(p);
+  for (int round = 0; round < 300; round++) {
+    count_job *j = calloc(1, sizeof *j);
+    qn_pool_run(p, count_task, j, 40);
+    good &= all_once(j, 40);
+    free(j);
+  }
+  qn_pool_leave(p);
+  return (void *)good;
+}
+
+static void concurrent_runs(void) {
+  qn_pool *p;
+  pthread_t t[4];
+  void *good;
+  CHECK_EQ(qn_pool_create(&p, &env, 3, NULL, NULL), QUERN_OK);
+  for (int i = 0; i < 4; i++) CHECK_EQ(pthread_create(&t[i], NULL, concurrent_caller, p), 0);
+  for (int i = 0; i < 4; i++) {
+    pthread_join(t[i], &good);
+    CHECK(good != NULL);
+  }
+  qn_pool_free(p);
+}
+
+static void forked_child_goes_serial(void) {
+  qn_pool *p;
+  CHECK_EQ(qn_pool_create(&p, &env, 4, NULL, NULL), QUERN_OK);
+  uint32_t sums[16] = {0};
+  qn_pool_run(p, plain_task, sums, 16);
+  pid_t child = fork();
+  if (child == 0) {
+    alarm(20); /* a hang becomes a failure */
+    qn_pool_enter(p);
+    qn_pool_run(p, plain_task, sums, 16);
+    qn_pool_leave(p);
+    qn_pool_free(p);
+    _exit(sums[15] == 30 ? 0 : 1);
+  }
+  int status = -1;
+  CHECK(waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  qn_pool_run(p, plain_task, sums, 16);
+  CHECK_EQ(sums[15], 30);
+  qn_pool_free(p);
+}
+
+typedef struct host {
+  uint32_t calls, tasks;
+} host;
+
+static void host_parallel(void *user, quern_task_fn *fn, void *task, uint32_t n) {
+  host *h = user;
+  h->calls++;
+  h->tasks += n;
+  for (uint32_t i = n; i--;) fn(task, i);
+}
+
+static void host_pool_is_used(void) {
+  qn_pool *p;
+  host h = {0, 0};
+  CHECK_EQ(qn_pool_create(&p, &env, 4, host_parallel, &h), QUERN_OK);
+  count_job *j = calloc(1, sizeof *j);
+  j->pool = p;
+  j->nested = 1;
+  qn_pool_run(p, count_task, j, 10);
+  CHECK(all_once(j, 10));
+  CHECK_EQ(h.calls, 1); /* nested runs are the task's own business */
+  CHECK_EQ(h.tasks, 10);
+  free(j);
+  qn_pool_free(p);
+}
+
+static void bad_widths_are_refused(void) {
+  qn_pool *p = (qn_pool *)&env;
+  CHECK_EQ(qn_pool_create(&p, &env, 0, NULL, NULL), QUERN_E_ARGUMENT);
+  CHECK(p == NULL);
+  CHECK_EQ(qn_pool_create(&p, &env, 1025, NULL, NULL), QUERN_E_ARGUMENT);
+}
+
+/* Idle workers cost no CPU time, inside a call only 50 us of it each. */
+static void idle_workers_sleep(void) {
+  qn_pool *p;
+  uint32_t sums[16] = {0};
+  struct timespec a, b;
+  CHECK_EQ(qn_pool_create(&p, &env, 2, NULL, NULL), QUERN_OK);
+  qn_pool_enter(p);
+  qn_pool_run(p, plain_task, sums, 16);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
+  usleep(200000);
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
+  qn_pool_leave(p);
+  qn_pool_free(p);
+  long long ns = (long long)(b.tv_sec - a.tv_sec) * 1000000000 + (b.tv_nsec - a.tv_nsec);
+  CHECK(ns < 50000000); /* spinning would be 200 ms */
+}
+
+#if defined(__SSE__)
+typedef struct fp_job {
+  atomic_uint wrong;
+} fp_job;
+
+static void fp_task(void *task, uint32_t i) {
+  (void)i;
+  if ((_mm_getcsr() & 0xFFC0) != 0x1F80) atomic_fetch_add(&((fp_job *)task)->wrong, 1);
+}
+
+static void fp_state_is_guarded(void) {
+  const unsigned flush_and_up = 0x1F80 | 0x8040 | 0x4000; /* FTZ, DAZ, round up */
+  unsigned before = _mm_getcsr();
+  host h = {0, 0};
+  _mm_setcsr(flush_and_up); /* workers inherit it, too */
+  for (int kind = 0; kind < 3; kind++) {
+    qn_pool *p;
+    fp_job j = {0};
+    CHECK_EQ(qn_pool_create(&p, &env, kind == 0 ? 1 : 3, kind == 2 ? host_parallel : NULL, &h), QUERN_OK);
+    for (int round = 0; round < 100; round++) qn_pool_run(p, fp_task, &j, 30);
+    CHECK_EQ(j.wrong, 0);
+    CHECK_EQ(_mm_getcsr(), flush_and_up);
+    qn_pool_free(p);
+  }
+  _mm_setcsr(before);
+}
+#endif
+
+static void put_file(const char *dir, const char *name, const char *text) {
+  char path[256];
+  qn_format(path, sizeof path, "%s/%s", dir, name);
+  FILE *f = fopen(path, "w");
+  CHECK(f != NULL);
+  if (!f) return;
+  fputs(text, f);
+  fclose(f);
+}
+
+static void cgroup_quotas(void) {
+  char root[] = "/tmp/quern-cgroup-XXXXXX", path[256], deep[256], v1[256];
+  CHECK(mkdtemp(root) != NULL);
+  qn_format(path, sizeof path, "%s/membership", root);
+  qn_format(deep, sizeof deep, "%s/a", root);
+  qn_format(v1, sizeof v1, "%s/cpu,cpuacct", root);
+  mkdir(deep, 0777);
+  mkdir(v1, 0777);
+  CHECK_EQ(qn_cgroup_cpus(path, root), 0); /* no such file */
+  put_file(root, "membership", "3:memory:/a\n0::/a/gone\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 0);
+  put_file(deep, "cpu.max", "max 100000\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 0);
+  put_file(deep, "cpu.max", "250000 100000\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 3); /* rounded up, from the group above the one that is gone */
+  put_file(root, "cpu.max", "200000 100000\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 2); /* the tighter one, further up */
+  put_file(v1, "cpu.cfs_quota_us", "-1\n");
+  put_file(v1, "cpu.cfs_period_us", "100000\n");
+  put_file(root, "membership", "7:cpuset:/\n4:cpuacct,cpu:/docker/x\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 0);
+  put_file(v1, "cpu.cfs_quota_us", "150000\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 2);
+  put_file(v1, "cpu.cfs_quota_us", "1000\n");
+  CHECK_EQ(qn_cgroup_cpus(path, root), 1);
+  put_file(root, "membership", "garbage\n\n::\n1\n");
+  qn_cgroup_cpus(path, root);
+  static const char *const files[] = {"membership", "a/cpu.max", "cpu.max", "cpu,cpuacct/cpu.cfs_quota_us",
+                                      "cpu,cpuacct/cpu.cfs_period_us"};
+  for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    qn_format(path, sizeof path, "%s/%s", root, files[i]);
+    CHECK_EQ(unlink(path), 0);
+  }
+  rmdir(deep), rmdir(v1), rmdir(root);
+  CHECK(qn_usable_cpus() >= 1);
+}
+
+int main(void) {
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  RUN(every_task_once);
+  RUN(results_are_visible);
+  RUN(nested_runs_go_serial);
+  RUN(concurrent_runs);
+  RUN(forked_child_goes_serial);
+  RUN(host_pool_is_used);
+  RUN(bad_widths_are_refused);
+  RUN(idle_workers_sleep);
+#if defined(__SSE__)
+  RUN(fp_state_is_guarded);
+#endif
+  RUN(cgroup_quotas);
+  return TEST_END();
+}
