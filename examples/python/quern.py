@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes as ct
 import ctypes.util
+import logging
 import os
 import threading
 from pathlib import Path
@@ -31,6 +32,7 @@ Bytes = Union[bytes, bytearray, memoryview, np.ndarray]
 
 _u32, _u64, _i32, _p, _size = ct.c_uint32, ct.c_uint64, ct.c_int32, ct.c_void_p, ct.c_size_t
 _Progress = ct.CFUNCTYPE(_i32, _p, _u64, _u64, ct.c_char_p)
+_Log = ct.CFUNCTYPE(None, _p, _i32, ct.c_char_p)
 
 
 class _Struct(ct.Structure):
@@ -41,7 +43,7 @@ class _Struct(ct.Structure):
 
 
 class _ContextOptions(_Struct):
-    _fields_ = [("size", _u32), ("threads", _u32), ("isa", ct.c_char_p), ("alloc", _p), ("log", _p), ("log_user", _p),
+    _fields_ = [("size", _u32), ("threads", _u32), ("isa", ct.c_char_p), ("alloc", _p), ("log", _Log), ("log_user", _p),
                 ("parallel", _p), ("parallel_user", _p), ("log_level", _i32), ("reserved", _u32)]
 
 
@@ -151,16 +153,22 @@ def isa_names() -> List[str]:
 
 
 class _Context:
-    """A quern_context, and the errors it tells."""
+    """A quern_context, and the errors it tells. Warnings of the library go to the logger "quern"."""
 
     def __init__(self, threads: int, isa: Optional[str]):
+        last = [""]
+
+        def log(_user, level, message):
+            last[0] = message.decode("utf-8", "replace")
+            if level == 1:
+                logging.getLogger("quern").warning(last[0])
+
         self.handle = _p()
-        # log_level 0, no log function: the library stays silent and speaks through its statuses.
-        options = _ContextOptions(threads=threads, isa=isa.encode() if isa else None)
+        self._log = _Log(log)  # lives as long as the context that calls it
+        options = _ContextOptions(threads=threads, isa=isa.encode() if isa else None, log=self._log, log_level=1)
         status = _lib.quern_context_create(ct.byref(self.handle), ct.byref(options))
-        if status:
-            have = ", ".join(isa_names())
-            raise QuernError(status, f"no context with threads={threads}, isa={isa!r}; this machine has {have}")
+        if status:  # there is no context to ask: the message came as a log line
+            raise QuernError(status, last[0])
 
     def check(self, status: int) -> None:
         if status:
