@@ -10,19 +10,24 @@ typedef struct qn_source qn_source;
 
 /* dir: config.json, model.safetensors or model.safetensors.index.json with shards (which must lie in dir: no paths),
    tokenizer.json or vocab.txt, and, where present, tokenizer_config.json, modules.json, 1_Pooling/config.json,
-   sentence_bert_config.json. limit: 0 or the most bytes of any one file. */
+   sentence_bert_config.json. limit: 0 or the most bytes of any one file. A directory without modules.json and without a
+   head pools the mean and does not normalize. */
 quern_status qn_source_open(qn_source **out, qn_env *env, const char *dir, uint64_t limit);
 void qn_source_close(qn_source *s);
 const qn_arch *qn_source_arch(const qn_source *s); /* recipe field is 0 */
 uint64_t qn_source_weight_bytes(const qn_source *s);
-/* A tensor by its name in arch.h, converted from f32, f16 or bf16 into dst: [dim...] as there. A missing tensor, a
-   wrong shape or dtype is QUERN_E_SOURCE naming both names and what was expected; NaN or infinity QUERN_E_NONFINITE.
-   present: may be NULL; else an absent optional tensor (a bias) sets it to 0. */
+/* Checks that a tensor, by its name in arch.h, is there as a float tensor of this shape; *bytes: its size in the
+   source, 0 where the family has no such tensor (a bias that is always zero). A missing tensor, a wrong shape or dtype
+   is QUERN_E_SOURCE naming the tensor and what was expected. */
+quern_status qn_source_find(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim, uint64_t *bytes);
+/* The same, then converts it from f32, f16 or bf16 into dst: [dim...] as there. NaN or infinity is QUERN_E_NONFINITE.
+   present: where the family has no such tensor it is set to 0 and dst left alone; NULL: then that is an error too. */
 quern_status qn_source_read(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim, float *dst,
                             int *present);
 /* Label names of the head, labels of them, or NULL where the config has none. */
 const char *qn_source_label(const qn_source *s, uint32_t i);
-const char *qn_source_name(const qn_source *s); /* config's _name_or_path, else the directory's last component */
+/* config's _name_or_path, else the directory's last component; never a path of this machine */
+const char *qn_source_name(const qn_source *s);
 /* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer (logged as a warning). */
 quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section);
 #endif

@@ -12,10 +12,14 @@ typedef struct qn_recipe {
   uint32_t embedding_bits;  /* 8 or 32 */
 } qn_recipe;
 
-/* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json). */
+/* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
+   {"name": "...", "weights": {"bits": 8}, "activations": {"bits": 8}, "embeddings": {"bits": 8}}. Members that are
+   unknown, and combinations that this version cannot run, are refused by name. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
-const char *qn_recipe_preset_name(uint32_t i);
-const char *qn_recipe_preset_json(const char *name);
+const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
+const char *qn_recipe_preset_json(const char *name); /* NULL: no such preset */
+/* The recipe as one line of JSON; returns its length. */
+size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap);
 
 typedef struct qn_quantize_job {
   const char *src, *dst;
@@ -26,6 +30,8 @@ typedef struct qn_quantize_job {
   quern_progress_fn *progress;
   void *progress_user;
 } qn_quantize_job;
+/* Peak memory: the largest tensor as float and packed, nothing else that grows with the model. A report is written
+   before the model is put in place, so that a failing report leaves the old file too. */
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.

@@ -1,0 +1,57 @@
+/* pack.c - floats to codes, one tensor at a time; the layouts of kernels/layout.h. Needs round-to-nearest (base/thread.h's
+ * guard). Deterministic: every row depends on itself alone. Stateless; any thread. */
+#include <string.h>
+#include "kernels/layout.h"
+#include "quant/quant.h"
+
+/* Below this a row is taken as zero: 127 / absmax stays far from overflow. */
+#define PACK_TINY 0x1p-100f
+
+/* To nearest, ties to even, exact for |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. The caller's codes
+   are at most 127 * (1 + 2^-22) before rounding, which is 127 after. */
+static int32_t nearest(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
+
+/* Scale of one row and the factor that makes codes of it. */
+static float row_scale(const float *w, size_t d, float *factor) {
+  float most = 0;
+  for (size_t i = 0; i < d; i++) {
+    float a = w[i] < 0 ? -w[i] : w[i];
+    most = a > most ? a : most;
+  }
+  *factor = most < PACK_TINY ? 0 : 127.0f / most;
+  return most < PACK_TINY ? 0 : most / 127.0f;
+}
+
+void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums) {
+  size_t panel_bytes = qk_k8(k) * QK_PANEL;
+  memset(panels, 0x80, qk_weight_bytes_i8(n, k));
+  for (size_t row = 0; row < n; row++) {
+    const float *x = w + row * k;
+    uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
+    float factor;
+    int32_t sum = 0;
+    scale[row] = row_scale(x, k, &factor);
+    for (size_t i = 0; i < k; i++) {
+      int32_t code = nearest(x[i] * factor);
+      sum += code;
+      to[i / QK_KSTEP * (QK_PANEL * QK_KSTEP) + i % QK_KSTEP] = (uint8_t)(code ^ 0x80);
+    }
+    sums[row] = sum;
+  }
+}
+
+void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels) {
+  memset(panels, 0, qk_weight_bytes_f32(n, k));
+  for (size_t row = 0; row < n; row++) {
+    float *to = panels + row / QK_PANEL * QK_PANEL * k + row % QK_PANEL;
+    for (size_t i = 0; i < k; i++) to[i * QK_PANEL] = w[row * k + i];
+  }
+}
+
+void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale) {
+  for (size_t row = 0; row < rows; row++) {
+    float factor;
+    scale[row] = row_scale(w + row * d, d, &factor);
+    for (size_t i = 0; i < d; i++) codes[row * d + i] = (int8_t)nearest(w[row * d + i] * factor);
+  }
+}

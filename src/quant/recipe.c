@@ -1,0 +1,126 @@
+/* recipe.c - recipes: the presets, and JSON files of the same shape. Not here: how a recipe is carried out (quantize.c).
+ * Stateless; any thread. */
+#include <string.h>
+#include "base/file.h"
+#include "base/json.h"
+#include "quant/quant.h"
+
+#define RECIPE_BYTES (1u << 20)
+
+static const struct {
+  uint32_t id, bits;
+  const char *name, *json;
+} presets[] = {
+    {QN_RECIPE_FLOAT, 32, "float",
+     "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32}}"},
+    {QN_RECIPE_INT8, 8, "int8",
+     "{\"name\":\"int8\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}"},
+};
+enum { PRESETS = sizeof presets / sizeof presets[0] };
+
+const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].name : NULL; }
+
+const char *qn_recipe_preset_json(const char *name) {
+  for (uint32_t i = 0; i < PRESETS; i++)
+    if (!strcmp(presets[i].name, name)) return presets[i].json;
+  return NULL;
+}
+
+size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
+  return qn_format(
+      buf, cap,
+      "{\"name\":\"%s\",\"weights\":{\"bits\":%u},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u}}", r->name,
+      r->weight_bits, r->activation_bits, r->embedding_bits);
+}
+
+/* A name goes into metadata and reports unescaped. */
+static int valid_name(const char *name) {
+  size_t n = strlen(name);
+  return n > 0 && n < sizeof((qn_recipe *)0)->name &&
+         strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+}
+
+/* {"bits": 8} */
+static quern_status read_bits(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *bits) {
+  uint32_t at = qn_json_get(j, 0, key);
+  int64_t v = at ? qn_json_int(j, at, "bits", -1) : -1;
+  if (v < 1 || v > 32) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
+  }
+  for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
+    if (strcmp(j->nodes[k].string, "bits") != 0) {
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.64s is not known to this version", file, key,
+                     j->nodes[k].string);
+    }
+  }
+  *bits = (uint32_t)v;
+  return QUERN_OK;
+}
+
+static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  static const char *const members[] = {"name", "weights", "activations", "embeddings"};
+  if (j->nodes[0].kind != QN_JSON_OBJECT) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
+  }
+  for (uint32_t k = 1; k < j->nodes[0].next; k = j->nodes[k + 1].next) {
+    size_t i = 0;
+    while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
+    if (i == sizeof members / sizeof members[0]) {
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: \"%.64s\" is not known to this version", file,
+                     j->nodes[k].string);
+    }
+  }
+  const char *name = qn_json_string(j, 0, "name", "");
+  if (!valid_name(name)) {
+    return qn_fail(&env->error, QUERN_E_SOURCE,
+                   "%s: name must have 1 to %zu letters, digits, dots, dashes or underscores", file,
+                   sizeof r->name - 1);
+  }
+  qn_format(r->name, sizeof r->name, "%s", name);
+  QN_TRY(read_bits(env, j, file, "weights", &r->weight_bits));
+  QN_TRY(read_bits(env, j, file, "activations", &r->activation_bits));
+  QN_TRY(read_bits(env, j, file, "embeddings", &r->embedding_bits));
+  for (uint32_t i = 0; i < PRESETS; i++) {
+    uint32_t bits = presets[i].bits;
+    if (r->weight_bits == bits && r->activation_bits == bits && r->embedding_bits == bits) r->id = presets[i].id;
+  }
+  if (r->id == 0) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
+                   "all 8 or all 32 can",
+                   file, r->weight_bits, r->activation_bits, r->embedding_bits);
+  }
+  return QUERN_OK;
+}
+
+static quern_status load_file(qn_recipe *r, qn_env *env, const char *path) {
+  qn_map map;
+  qn_json j;
+  QN_TRY(qn_map_open(&map, env, path, RECIPE_BYTES));
+  quern_status status = qn_json_parse(&j, env, path, map.data, map.bytes);
+  qn_map_close(&map);
+  QN_TRY(status);
+  status = read_recipe(r, env, &j, path);
+  qn_json_free(env, &j);
+  return status;
+}
+
+quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path) {
+  size_t n = strlen(name_or_path);
+  *r = (qn_recipe){0};
+  if (strchr(name_or_path, '/') || (n > 5 && !strcmp(name_or_path + n - 5, ".json"))) {
+    return load_file(r, env, name_or_path);
+  }
+  char list[256];
+  size_t used = 0;
+  for (uint32_t i = 0; i < PRESETS; i++) {
+    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].name);
+    if (strcmp(presets[i].name, name_or_path) != 0) continue;
+    qn_format(r->name, sizeof r->name, "%s", presets[i].name);
+    r->id = presets[i].id;
+    r->weight_bits = r->activation_bits = r->embedding_bits = presets[i].bits;
+    return QUERN_OK;
+  }
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                 "recipe \"%.64s\" is not known to this version (presets: %s; or a .json file)", name_or_path, list);
+}
