@@ -106,12 +106,15 @@ typedef struct qk_pack_q8 {
   float fold; /* log2(e) / sqrt(h), computed once by the caller */
 } qk_pack_q8;
 
-/* Queries r0 ... r1 - 1 against all keys. Per query and block b of 64 keys:
-     s_j = ((float)(q . k_j) * k_scale_j) * q_scale  [+ bias[j - i] when bias is not NULL]    (fma is not used)
-     m = max s_j over keys j < n;  e_j = exp2(s_j - m), 0 for j >= n;  z = sum16(e) ;  u_j = e_j * v_scale_j;  t = max
-   u_j p_j = rint(u_j * (127 / t)), 0 when t = 0;   o_c = sum p_j * v_jc, exact in int32 merged ascending from M = -inf,
-   Z = 0, O = 0:  M' = max(M, m), A = exp2(M - M'), B = exp2(m - M'), Z = fma(A, Z, B * z),  O_c = fma(A, O_c, (B * (t /
-   127)) * (float)o_c).  Block 0: Z = z, O_c = (t / 127) * (float)o_c. out_c = O_c / Z.  exp2 is exp2_ below. */
+/* Queries r0 ... r1 - 1 against all keys. Per query i and block of 64 keys (fma is not used unless written):
+     s_j = ((float)(q . k_j) * k_scale_j) * q_scale          [+ bias[j - i] when bias is not NULL]
+     m = max s_j over keys j < n;  e_j = exp2(s_j - m), 0 for j >= n;  z = sum16(e)
+     u_j = e_j * v_scale_j;  t = max u_j;  p_j = rint(u_j * (127 / t)), all 0 when t < 2^-100
+     o_c = sum p_j * v_jc, exact in int32
+   Blocks merge serially, ascending. The first: M = m, Z = z, O_c = (t / 127) * (float)o_c. Each further one:
+     M' = max(M, m);  A = exp2(M - M');  B = exp2(m - M')
+     Z = fma(A, Z, B * z);  O_c = fma(A, O_c, (B * (t / 127)) * (float)o_c);  M = M'
+   out_c = O_c / Z. exp2 is that of kernels/rows/math.h. */
 typedef struct qk_attention_q8 {
   qk_head_q8 head;
   const float *bias; /* bias[d] for d = key - query in -(n-1) ... n-1, log2 units; or NULL */

@@ -76,6 +76,10 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
   return (vf){_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
               _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
 }
+static inline vf vf_keep(vf a, size_t n) {
+  vi m = avx2_mask(n);
+  return (vf){_mm256_and_ps(a.lo, _mm256_castsi256_ps(m.lo)), _mm256_and_ps(a.hi, _mm256_castsi256_ps(m.hi))};
+}
 static inline float vf_first(vf a) { return _mm256_cvtss_f32(a.lo); }
 static inline float vf_sum(vf a) {
   __m256 x = _mm256_add_ps(a.lo, a.hi);

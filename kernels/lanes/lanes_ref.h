@@ -17,6 +17,10 @@ typedef struct vi {
   int32_t l[16];
 } vi;
 
+#if defined(__FP_FAST_FMAF) || defined(__aarch64__)
+#define QK_FAST_FMA 1 /* the baseline has the instruction: the builtin is it, not a call */
+#endif
+
 #define QK_EACH for (int i = 0; i < 16; i++)
 
 static inline uint32_t ref_bits(float x) {
@@ -50,7 +54,7 @@ static inline int ref_fma_careful(double s) {
 /* a * b + c with one rounding. The product is exact in double: 48 bits, exponents within +-300. Infinity and NaN come
    out of the double arithmetic as they should. */
 static inline float ref_fma(float a, float b, float c) {
-#ifdef FP_FAST_FMAF
+#ifdef QK_FAST_FMA
   return __builtin_fmaf(a, b, c);
 #else
   double p = (double)a * (double)b, s = p + (double)c;
@@ -102,7 +106,7 @@ QK_LANE_OP2(vf_copysign, vf, ref_from_bits((ref_bits(a.l[i]) & 0x7fffffffu) | (r
 
 static inline vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
   vf r;
-#ifdef FP_FAST_FMAF
+#ifdef QK_FAST_FMA
   QK_EACH r.l[i] = __builtin_fmaf(a.l[i], b.l[i], c.l[i]);
 #else
   double p[16], s[16];
@@ -157,6 +161,10 @@ static inline vf vf_from_bits(vi a) {
 static inline vf vf_select_lt(vf a, vf b, vf x, vf y) { /* a < b ? x : y */
   QK_EACH x.l[i] = a.l[i] < b.l[i] ? x.l[i] : y.l[i];
   return x;
+}
+static inline vf vf_keep(vf a, size_t n) { /* lanes from n on, n <= 16, become 0 */
+  QK_EACH a.l[i] = (size_t)i < n ? a.l[i] : 0.0f;
+  return a;
 }
 /* a * 2^n for integral n, where a and the result are normal; any value otherwise. */
 static inline vf vf_scale2(vf a, vf n) {

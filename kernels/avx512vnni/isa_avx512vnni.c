@@ -1,0 +1,7 @@
+/* isa_avx512vnni.c - the AVX-512 set with VNNI. */
+#include "kernels/sets.h"
+#if QK_X86
+static void overlay(qk_table *t) { qk_rows_avx512(t); }
+
+const qk_isa qk_isa_avx512vnni = {"avx512vnni", QK_CPU_AVX2 | QK_CPU_AVX512 | QK_CPU_AVX512VNNI, overlay};
+#endif

@@ -1,0 +1,35 @@
+/* cpu.c - what this CPU can do and the operating system has enabled. Executes nothing but CPUID, and XGETBV where CPUID
+ * says it is there. Early returns: each level stands on the one before. */
+#include "kernels/kernels.h"
+#include "kernels/target.h"
+
+#if QK_X86
+#include <cpuid.h>
+
+static uint64_t enabled_state(void) {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (uint64_t)high << 32 | low;
+}
+
+#define HAS(word, bits) (((word) & (bits)) == (bits))
+
+uint64_t qk_cpu_features(void) {
+  uint32_t a, b, c, d, b7, c7;
+  uint64_t f = 0;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
+  if (!HAS(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return f;
+  uint64_t state = enabled_state();
+  if (!HAS(state, 0x6u)) return f; /* XMM, YMM */
+  if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) return f;
+  if (!HAS(b7, bit_AVX2)) return f;
+  f |= QK_CPU_AVX2;
+  if (!HAS(state, 0xe6u)) return f; /* and opmask, ZMM halves, ZMM16-31 */
+  if (!HAS(b7, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL)) return f;
+  f |= QK_CPU_AVX512;
+  if (!HAS(c7, bit_AVX512VNNI)) return f;
+  return f | QK_CPU_AVX512VNNI;
+}
+#else
+uint64_t qk_cpu_features(void) { return 0; }
+#endif

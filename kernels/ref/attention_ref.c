@@ -1,0 +1,110 @@
+/* attention_ref.c - attention of one head in plain C: the specification (kernels.h: qk_attention_q8, _f32).
+ * Keys in blocks of 64 from key 0; blocks merge serially, ascending. */
+#include "kernels/sets.h"
+#include "kernels/ref/panel_ref.h"
+#include "kernels/rows/math.h"
+
+/* What one query knows of the blocks so far: M and Z; O stands in the output row. */
+typedef struct running {
+  float max, sum;
+} running;
+
+/* Scores of a block to e_j = exp2(s_j - m), 0 from key `live` on; *m: their maximum. Returns z = sum16(e). */
+static float block_exp(const float s[QK_BLOCK], size_t live, float e[QK_BLOCK], float *m) {
+  float max = s[0];
+  for (size_t j = 1; j < live; j++) max = max > s[j] ? max : s[j];
+  vf z = vf_zero();
+  for (size_t j = 0; j < QK_BLOCK; j += 16) {
+    size_t n = live > j ? live - j : 0;
+    vf x = vf_keep(qk_exp2(vf_sub(vf_load(s + j), vf_set1(max))), n < 16 ? n : 16);
+    vf_store(e + j, x);
+    z = vf_add(z, x);
+  }
+  *m = max;
+  return vf_sum(z);
+}
+
+static float exp2_of(float x) { return vf_first(qk_exp2(vf_set1(x))); }
+
+/* Merges block b's m and z. O_c becomes fma(*keep, O_c, *add * o_c), where o_c * scale are the block's values; for
+   block 0 (*keep = 0) it is *add * o_c. */
+static void merge(running *g, size_t b, float m, float z, float scale, float *keep, float *add) {
+  if (b == 0) {
+    *g = (running){m, z};
+    *keep = 0.0f;
+    *add = scale;
+    return;
+  }
+  float max = g->max > m ? g->max : m, now = exp2_of(m - max);
+  *keep = exp2_of(g->max - max);
+  *add = now * scale;
+  *g = (running){max, ref_fma(*keep, g->sum, now * z)};
+}
+
+void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
+  const qk_head_q8 *hd = &op->head;
+  size_t n = hd->n, h = hd->h, hp = qk_round_up(h, QK_LANES);
+  for (size_t i = r0; i < r1; i++) {
+    float *out = op->out + i * op->ldo;
+    running g = {0.0f, 0.0f};
+    for (size_t b = 0; b * QK_BLOCK < n; b++) {
+      size_t j0 = b * QK_BLOCK, live = n - j0 < QK_BLOCK ? n - j0 : QK_BLOCK;
+      const uint8_t *k = hd->k + j0 * hp, *v = hd->v + j0 * hp;
+      float s[QK_BLOCK], e[QK_BLOCK], u[QK_BLOCK], m, keep, add;
+      for (size_t j = 0; j < QK_BLOCK; j += 16) { /* k: [4][hp/4][16][4] */
+        vi acc = ref_panel(k + j * hp, hd->q + i * hp, hp / 4, hd->q_start[i]);
+        vf_store(s + j, vf_mul(vf_mul(vi_to_vf(acc), vf_load(hd->k_scale + j0 + j)), vf_set1(hd->q_scale[i])));
+      }
+      for (size_t j = 0; op->bias && j < live; j++) s[j] = s[j] + op->bias[(ptrdiff_t)(j0 + j) - (ptrdiff_t)i];
+      float z = block_exp(s, live, e, &m), t = 0.0f;
+      for (size_t j = 0; j < QK_BLOCK; j++) {
+        u[j] = e[j] * hd->v_scale[j0 + j];
+        t = t > u[j] ? t : u[j];
+      }
+      int8_t p[QK_BLOCK];
+      float by = t < 0x1p-100f ? 0.0f : 127.0f / t;
+      int32_t sum = 0;
+      for (size_t j = 0; j < QK_BLOCK; j++) {
+        p[j] = (int8_t)ref_rint(u[j] * by);
+        sum += p[j];
+      }
+      merge(&g, b, m, z, t / 127.0f, &keep, &add);
+      for (size_t c = 0; c < h; c += 16) { /* v: [hp/16][16][16][4] */
+        vi acc = ref_panel(v + c * QK_BLOCK, p, QK_BLOCK / 4, -128 * sum);
+        for (size_t l = 0; l < 16 && c + l < h; l++) {
+          float o = add * (float)acc.l[l];
+          out[c + l] = b ? ref_fma(keep, out[c + l], o) : o;
+        }
+      }
+    }
+    for (size_t c = 0; c < h; c++) out[c] = out[c] / g.sum;
+  }
+}
+
+void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1) {
+  size_t n = op->n, h = op->h;
+  for (size_t i = r0; i < r1; i++) {
+    const float *q = op->q + i * op->ldx;
+    float *out = op->out + i * op->ldo;
+    running g = {0.0f, 0.0f};
+    for (size_t b = 0; b * QK_BLOCK < n; b++) {
+      size_t j0 = b * QK_BLOCK, live = n - j0 < QK_BLOCK ? n - j0 : QK_BLOCK;
+      const float *k = op->k + j0 * op->ldx, *v = op->v + j0 * op->ldx;
+      float s[QK_BLOCK] = {0}, e[QK_BLOCK], m, keep, add;
+      for (size_t j = 0; j < live; j++) {
+        float dot = 0.0f;
+        for (size_t c = 0; c < h; c++) dot = ref_fma(q[c], k[j * op->ldx + c], dot);
+        s[j] = dot * op->fold;
+        if (op->bias) s[j] = s[j] + op->bias[(ptrdiff_t)(j0 + j) - (ptrdiff_t)i];
+      }
+      float z = block_exp(s, live, e, &m);
+      merge(&g, b, m, z, 1.0f, &keep, &add);
+      for (size_t c = 0; c < h; c++) {
+        float o = 0.0f;
+        for (size_t j = 0; j < live; j++) o = ref_fma(e[j], v[j * op->ldx + c], o);
+        out[c] = b ? ref_fma(keep, out[c], add * o) : add * o;
+      }
+    }
+    for (size_t c = 0; c < h; c++) out[c] = out[c] / g.sum;
+  }
+}

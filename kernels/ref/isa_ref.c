@@ -1,0 +1,12 @@
+/* isa_ref.c - the reference set: plain C, runs everywhere, defines what every other set computes. */
+#include "kernels/sets.h"
+
+static void overlay(qk_table *t) {
+  t->gemm_q8 = qk_gemm_q8_ref;
+  t->gemm_f32 = qk_gemm_f32_ref;
+  t->attention_q8 = qk_attention_q8_ref;
+  t->attention_f32 = qk_attention_f32_ref;
+  qk_rows_ref(t);
+}
+
+const qk_isa qk_isa_ref = {"ref", 0, overlay};

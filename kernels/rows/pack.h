@@ -1,0 +1,116 @@
+/* pack.h - queries, keys and values of one head to codes, in the order that attention reads (kernels.h: qk_pack_q8).
+ * Works on 16 rows at a time, so that the reductions and divisions of 16 rows are a few vector operations. Over lanes.
+ */
+#ifndef QK_ROWS_PACK_H
+#define QK_ROWS_PACK_H
+#include "kernels/rows/quantize.h"
+
+/* How 16 rows are quantized. Rows past the end, and rows with NaN or infinity, have keep = 0: their codes are 0. */
+typedef struct qk_group {
+  float scale[16], by[16];
+  int32_t keep[16];
+  size_t bad;
+} qk_group;
+
+static inline void qk_group_scales(qk_group *g, const float *x, size_t ldx, size_t live, uint32_t h, float fold) {
+  vi m[16];
+  for (size_t r = 0; r < 16; r++) {
+    m[r] = vi_zero();
+    if (r < live)
+      for (size_t i = 0; i < h; i += 16) m[r] = vi_max(m[r], qk_magnitude(qk_load_n(x + r * ldx + i, h - i)));
+  }
+  vi bits = vi_hmax_rows(m);
+  vf a = vf_from_bits(bits), tiny = vf_set1(0x1p-100f), top = vf_set1(qk_float_of_bits(QK_BITS_INFINITY));
+  vf scale = vf_mul(vf_div(a, vf_set1(127.0f)), vf_set1(fold)), by = vf_div(vf_set1(127.0f), a), zero = vf_zero();
+  vf_store(g->scale, vf_select_lt(a, top, vf_select_lt(a, tiny, zero, scale), zero));
+  vf_store(g->by, vf_select_lt(a, top, vf_select_lt(a, tiny, zero, by), zero));
+  vi_store(g->keep, vi_set1(-1));
+  g->bad = 0;
+  if (vi_hmax(bits) >= QK_BITS_INFINITY) {
+    int32_t b[16];
+    vi_store(b, bits);
+    for (size_t r = 0; r < 16; r++) {
+      g->keep[r] = b[r] < QK_BITS_INFINITY ? -1 : 0;
+      g->bad += b[r] >= QK_BITS_INFINITY;
+    }
+  }
+}
+
+/* Codes of row r of the group, channels i ... i + 15. */
+static inline vi qk_group_codes(const qk_group *g, const float *x, size_t ldx, size_t live, uint32_t h, size_t r,
+                                size_t i) {
+  if (r >= live) return vi_zero();
+  vf v = vf_mul(qk_load_n(x + r * ldx + i, h - i), vf_set1(g->by[r]));
+  return vi_and(vf_to_vi(v), vi_set1(g->keep[r]));
+}
+
+/* Rows r ... r + 15 of the head, those from n on being padding; h is hd->h, passed so that it can be a constant. */
+static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h) {
+  const qk_head_q8 *hd = &op->head;
+  size_t hp = qk_round_up(h, 16), live = hd->n > r ? hd->n - r : 0, ldx = op->ldx, bad = 0;
+  const float *q = op->q + r * ldx, *k = op->k + r * ldx, *v = op->v + r * ldx;
+  if (live > 16) live = 16;
+  qk_group g;
+
+  qk_group_scales(&g, q, ldx, live, h, op->fold);
+  bad += g.bad;
+  memcpy(hd->q_scale + r, g.scale, sizeof g.scale);
+  vi sums[16];
+  for (size_t j = 0; j < 16; j++) {
+    sums[j] = vi_zero();
+    for (size_t i = 0; i < hp; i += 16) {
+      vi c = qk_group_codes(&g, q, ldx, live, h, j, i);
+      sums[j] = vi_add(sums[j], c);
+      vi_store8(hd->q + (r + j) * hp + i, c);
+    }
+  }
+  vi_store(hd->q_start + r, vi_mul(vi_sum_rows(sums), vi_set1(-128)));
+
+  /* One panel of 16 keys: [hp/4][16][4]. */
+  qk_group_scales(&g, k, ldx, live, h, 1.0f);
+  bad += g.bad;
+  memcpy(hd->k_scale + r, g.scale, sizeof g.scale);
+  uint8_t *kp = hd->k + r * hp;
+  for (size_t i = 0; i < hp; i += 16) {
+    int8_t rows[16][16];
+    for (size_t j = 0; j < 16; j++)
+      vi_store8(rows[j], vi_xor(qk_group_codes(&g, k, ldx, live, h, j, i), vi_set1(-128)));
+    for (size_t s = 0; s < 4; s++)
+      for (size_t j = 0; j < 16; j++) memcpy(kp + i * 16 + s * 64 + j * 4, rows[j] + s * 4, 4);
+  }
+
+  /* Four keys of 16 channels are one vector: sum of code << 8 key, and 128 to every byte. */
+  qk_group_scales(&g, v, ldx, live, h, 1.0f);
+  bad += g.bad;
+  memcpy(hd->v_scale + r, g.scale, sizeof g.scale);
+  uint8_t *vp = hd->v + r / QK_BLOCK * QK_BLOCK * hp + r % QK_BLOCK * 16;
+  for (size_t i = 0; i < hp; i += 16)
+    for (size_t j = 0; j < 16; j += 4) {
+      vi c0 = qk_group_codes(&g, v, ldx, live, h, j, i), c1 = qk_group_codes(&g, v, ldx, live, h, j + 1, i);
+      vi c2 = qk_group_codes(&g, v, ldx, live, h, j + 2, i), c3 = qk_group_codes(&g, v, ldx, live, h, j + 3, i);
+      vi lo = vi_add(c0, vi_shl(c1, 8)), hi = vi_add(vi_shl(c2, 16), vi_shl(c3, 24));
+      vi w = vi_add(vi_add(lo, hi), vi_set1(-2139062144)); /* 0x80808080 */
+      vi_store((int32_t *)(void *)(vp + i * QK_BLOCK + j * 16), w);
+    }
+  return bad;
+}
+
+static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
+  size_t bad = 0, end = qk_round_up(r1, QK_BLOCK);
+  uint32_t h = op->head.h;
+  for (size_t r = r0; r < end; r += 16) {
+    switch (h) { /* the usual head sizes as constants */
+      case 32:
+        bad += qk_pack_16(op, r, 32);
+        break;
+      case 64:
+        bad += qk_pack_16(op, r, 64);
+        break;
+      default:
+        bad += qk_pack_16(op, r, h);
+        break;
+    }
+  }
+  return bad;
+}
+#endif

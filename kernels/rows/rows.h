@@ -1,0 +1,21 @@
+/* rows.h - every row operation, static, and the function that puts them into a table. An ISA's rows file is: its
+ * target, its lanes, this file, and one exported function that calls qk_rows_set. */
+#ifndef QK_ROWS_ROWS_H
+#define QK_ROWS_ROWS_H
+#include "kernels/rows/norm.h"
+#include "kernels/rows/pack.h"
+#include "kernels/rows/quantize.h"
+#include "kernels/rows/vectors.h"
+
+static inline void qk_rows_set(qk_table *t) {
+  t->quantize = qk_rows_quantize;
+  t->norm = qk_rows_norm;
+  t->embed = qk_rows_embed;
+  t->pack_q8 = qk_rows_pack_q8;
+  t->activate = qk_rows_activate;
+  t->mean_rows = qk_rows_mean;
+  t->normalize = qk_rows_normalize;
+  t->dot = qk_rows_dot;
+  t->softmax = qk_rows_softmax;
+}
+#endif
