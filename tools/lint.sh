@@ -1,21 +1,14 @@
 #!/bin/sh
-# What `make lint` runs: formatting (clang-format), line lengths, shell scripts (shellcheck), Python (compiles). A tool
+# What `make lint` runs: formatting (clang-format), shell scripts (shellcheck), Python (compiles). A tool
 # that is missing is named and skipped. Exit 1 when something is to be mended. Run from the project's root.
 code=0
 sources=$(find include kernels src tests bench examples tools -name '*.[ch]' | sort)
 scripts=$(find tests examples tools .ci -name '*.sh' -o -path '.ci/run' | sort)
-# shellcheck disable=SC2086
-generated=$(grep -lE 'made by tools/' $sources)
 
 note() { echo "lint: $*"; code=1; }
 have() { command -v "$1" >/dev/null 2>&1 || { echo "lint: no $1, skipped" >&2; false; }; }
 
 sh tools/check_includes.sh || code=1
-for f in $sources; do
-  case " $generated " in *"$f"*) continue ;; esac
-  awk -v f="$f" 'length($0) > 120 { print f ":" FNR ": " length($0) " columns, 120 at most"; bad = 1 } END { exit bad }' \
-    "$f" || code=1
-done
 if have clang-format; then
   for f in $sources; do
     clang-format --style=file "$f" | cmp -s - "$f" || note "$f: make format"
