@@ -40,12 +40,13 @@ typedef struct qrn_section { /* 32 bytes */
   uint64_t checksum; /* XXH64, seed 0, of [offset, offset + bytes rounded up to 64) */
 } qrn_section;
 
-/* META: u32 count, u32 0, then entries, each: u32 key_bytes, u32 type, u64 value_bytes, key (padded with 0 to 8), value
- * (padded to 8). */
+/* META: u32 count, u32 0, then entries, each: u32 key_bytes, u32 type, u64 value_bytes, key, value; key and value are
+ * each followed by at least one 0 (not counted) up to a multiple of 8. Keys are unique and have no NUL. */
 enum { QRN_STRING = 1, QRN_U64 = 2, QRN_F64 = 3 };
+#define QRN_META_MAX 65536u /* entries */
 
 /* TENSORS: u32 count, u32 names_bytes, u64 0, then `count` qrn_tensor sorted by name (bytewise, unique), then the
- * names, each NUL-terminated. */
+ * names, each NUL-terminated, in the same order without gaps. */
 enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3 };
 enum {
   QRN_ROWS = 1,
@@ -63,14 +64,14 @@ typedef struct qrn_tensor { /* 80 bytes */
   uint64_t reserved; /* 0 */
 } qrn_tensor;
 
-/* SITES: u32 count, u32 names_bytes, u64 0, `count` qrn_site in execution order, then the names. */
+/* SITES: u32 count, u32 names_bytes, u64 0, `count` qrn_site in execution order, then the names like those of TENSORS. */
 enum { QRN_GRAIN_NONE = 0, QRN_GRAIN_TOKEN = 1, QRN_GRAIN_TOKEN_HEAD = 2 };
 typedef struct qrn_site { /* 32 bytes */
   uint32_t name, name_bytes;
-  uint32_t bits; /* 32: float */
-  uint32_t grain;
-  uint32_t groups; /* 1 */
-  uint32_t symmetric;
+  uint32_t bits;      /* 4, 6, 8, 16; 32: float */
+  uint32_t grain;     /* NONE if and only if float */
+  uint32_t groups;    /* 1 */
+  uint32_t symmetric; /* 0 or 1 */
   uint32_t reserved[2];
 } qrn_site;
 
@@ -105,8 +106,7 @@ quern_status qrn_need_tensor(const qrn_reader *r, const char *name, uint32_t dty
                              const uint64_t *dim, const void **data);
 /* Bytes that a tensor of this dtype, layout and shape takes; 0 on overflow or nonsense. */
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim);
-/* Meta entry i: key is not NUL-terminated in general, use the length; returns 0 past the end. Strings are not
- * terminated either. */
+/* Meta entry i; returns 0 past the end. Key and value point into the file and are NUL-terminated. */
 typedef struct qrn_meta {
   const char *key;
   uint32_t key_bytes, type;
@@ -115,6 +115,9 @@ typedef struct qrn_meta {
 } qrn_meta;
 int qrn_meta_at(const qrn_reader *r, uint32_t i, qrn_meta *out);
 int qrn_meta_find(const qrn_reader *r, const char *key, qrn_meta *out);
+
+/* Are bits, grain, groups, symmetric and reserved what a file may have? */
+int qrn_site_valid(const qrn_site *s);
 
 /* ---- writer ---- */
 /* Order of calls: META, ARCH, SITES, TOKENIZER and the declaration of every tensor, in any order; qrn_writer_start; the
