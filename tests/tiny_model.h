@@ -78,7 +78,7 @@ static inline void tiny_dir_remove_level(const char *dir, int level) {
   if (!d) return;
   for (struct dirent *e; (e = readdir(d));) {
     if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
-    snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", dir, e->d_name) >= sizeof path) continue;
     struct stat st;
     if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && level > 0)
       tiny_dir_remove_level(path, level - 1);

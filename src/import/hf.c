@@ -55,7 +55,7 @@ static quern_status unsupported_family(const qn_source *s, const char *type) {
     n += qn_format(list + n, sizeof list - n, "%s%s", i ? ", " : "", qn_family_name(i));
   }
   return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED,
-                 "config.json: architecture \"%.64s\" is not supported (supported: %s)", type, list);
+                 "config.json: architecture \"%.*s\" is not supported (supported: %s)", 64, type, list);
 }
 
 static quern_status read_config(qn_source *s) {
@@ -109,7 +109,7 @@ static quern_status read_label_names(qn_source *s) {
   for (uint32_t k = map + 1; k < c->nodes[map].next; k = c->nodes[k + 1].next) {
     uint32_t i;
     if (c->nodes[k + 1].kind != QN_JSON_STRING || !label_index(c->nodes[k].string, s->arch.labels, &i)) {
-      return qn_fail(&s->env->error, QUERN_E_SOURCE, "config.json: id2label: \"%.32s\" is not one of %u labels",
+      return qn_fail(&s->env->error, QUERN_E_SOURCE, "config.json: id2label: \"%.*s\" is not one of %u labels", 32,
                      c->nodes[k].string, s->arch.labels);
     }
     s->labels[i] = c->nodes[k + 1].string;
@@ -163,7 +163,7 @@ static quern_status read_module(qn_source *s, const qn_json *list, uint32_t at, 
   uint32_t step = !strcmp(last, "Transformer") ? 1 : !strcmp(last, "Pooling") ? 2 : !strcmp(last, "Normalize") ? 3 : 0;
   if (step == 0) {
     return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "modules.json: module %.96s is not supported (supported: Transformer, Pooling, Normalize)", type);
+                   "modules.json: module %.*s is not supported (supported: Transformer, Pooling, Normalize)", 96, type);
   }
   if (step != *done + 1) {
     return qn_fail(e, QUERN_E_UNSUPPORTED,
@@ -172,7 +172,7 @@ static quern_status read_module(qn_source *s, const qn_json *list, uint32_t at, 
   *done = step;
   if (step == 1 && path[0]) {
     return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "modules.json: the transformer lies in %.96s; move its files beside modules.json", path);
+                   "modules.json: the transformer lies in %.*s; move its files beside modules.json", 96, path);
   }
   if (step == 3) s->arch.normalize = 1;
   if (step != 2) return QUERN_OK;
@@ -221,10 +221,10 @@ static quern_status read_sentence_length(qn_source *s) {
   return QUERN_OK;
 }
 
-/* What happens to the hidden states: sentence-transformers' modules, or the classification head, or the default. */
+/* What happens to the hidden states: sentence-transformers' modules, or the classification head, or the default. Sets
+   only values that keep the arch valid. */
 static quern_status read_outputs(qn_source *s) {
   int modules;
-  s->arch.sentence_tokens = s->arch.positions;
   QN_TRY(read_modules(s, &modules));
   if (s->arch.head != QN_HEAD_NONE) return QUERN_OK;
   QN_TRY(read_sentence_length(s));
@@ -240,7 +240,7 @@ static quern_status read_outputs(qn_source *s) {
 static quern_status open_directory(qn_source *s, const char *dir) {
   qn_error *e = &s->env->error;
   if (qn_format(s->dir, sizeof s->dir, "%s", dir) >= sizeof s->dir) {
-    return qn_fail(e, QUERN_E_ARGUMENT, "%.256s...: the path is too long", dir);
+    return qn_fail(e, QUERN_E_ARGUMENT, "%.*s...: the path is too long", 256, dir);
   }
   if (!qn_path_exists(dir)) return qn_fail(e, QUERN_E_IO, "%s: no such file or directory", dir);
   if (!qn_path_is_directory(dir)) {
@@ -251,8 +251,9 @@ static quern_status open_directory(qn_source *s, const char *dir) {
   read_name(s);
   QN_TRY(qn_safetensors_open(&s->weights, s->env, dir, s->limit));
   QN_TRY(s->family->describe(&s->arch, s->env, &s->config, has_tensor, s));
+  s->arch.sentence_tokens = s->arch.positions;
+  QN_TRY(qn_arch_check(&s->arch, s->env, QUERN_E_SOURCE)); /* before sizes are used */
   QN_TRY(read_outputs(s));
-  QN_TRY(qn_arch_check(&s->arch, s->env, QUERN_E_SOURCE));
   return read_label_names(s);
 }
 
@@ -310,7 +311,8 @@ static quern_status find_tensor(const qn_source *s, const char *name, uint32_t r
   const qn_st_tensor *t = qn_safetensors_find(&s->weights, source);
   if (!t) return qn_fail(e, QUERN_E_SOURCE, "tensor %s (%s) is missing in the weights", source, name);
   if (!qn_safetensors_is_float(t)) {
-    return qn_fail(e, QUERN_E_SOURCE, "tensor %s has dtype %.16s; F32, F16 and BF16 are supported", source, t->dtype);
+    return qn_fail(e, QUERN_E_SOURCE, "tensor %s has dtype %.*s; F32, F16 and BF16 are supported", source, 16,
+                   t->dtype);
   }
   if (t->rank != rank || memcmp(t->dim, dim, rank * sizeof *dim) != 0) {
     format_shape(is, sizeof is, t->rank, t->dim);

@@ -78,7 +78,7 @@ static quern_status read_entry(const qn_safetensors *s, uint32_t file, const qn_
   uint32_t shape = qn_json_get(j, at, "shape"), range = qn_json_get(j, at, "data_offsets");
   if (!t->dtype || !shape || !range || j->nodes[shape].kind != QN_JSON_ARRAY || j->nodes[range].kind != QN_JSON_ARRAY ||
       j->nodes[range].count != 2) {
-    return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s: dtype, shape or data_offsets is missing or malformed", f->name,
+    return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s: dtype, shape or data_offsets is missing or malformed", f->name, 128,
                    t->name);
   }
   t->rank = j->nodes[shape].count;
@@ -86,26 +86,26 @@ static quern_status read_entry(const qn_safetensors *s, uint32_t file, const qn_
   for (uint32_t i = 0; i < t->rank; i++, d = j->nodes[d].next) {
     uint64_t dim;
     if (!header_size(&j->nodes[d], &dim)) {
-      return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s: a dimension is not a whole number", f->name, t->name);
+      return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s: a dimension is not a whole number", f->name, 128, t->name);
     }
     if (i < QN_ST_RANK) t->dim[i] = dim;
     if (!qn_mul_u64(t->elements, dim, &t->elements)) {
-      return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s: the shape is larger than any file", f->name, t->name);
+      return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s: the shape is larger than any file", f->name, 128, t->name);
     }
   }
   uint64_t data = f->map.bytes - f->data_at;
   const qn_json_node *first = &j->nodes[range + 1];
   if (!header_size(first, &t->begin) || !header_size(&j->nodes[first->next], &t->end) || t->end < t->begin) {
-    return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s: data_offsets is not a range", f->name, t->name);
+    return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s: data_offsets is not a range", f->name, 128, t->name);
   }
   if (t->end > data) {
-    return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s ends at byte %llu of %llu; the file is cut short, download it again",
-                   f->name, t->name, (unsigned long long)t->end, (unsigned long long)data);
+    return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s ends at byte %llu of %llu; the file is cut short, download it again",
+                   f->name, 128, t->name, (unsigned long long)t->end, (unsigned long long)data);
   }
   uint32_t item = dtype_bytes(t->dtype);
   uint64_t need;
   if (item && (!qn_mul_u64(t->elements, item, &need) || need != t->end - t->begin)) {
-    return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s: %llu bytes do not fit its shape and dtype %s", f->name, t->name,
+    return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s: %llu bytes do not fit its shape and dtype %s", f->name, 128, t->name,
                    (unsigned long long)(t->end - t->begin), t->dtype);
   }
   t->data = f->map.data + f->data_at + t->begin;
@@ -156,15 +156,15 @@ static quern_status build_table(qn_safetensors *s) {
   for (size_t i = 1; i < s->count; i++) {
     const qn_st_tensor *a = &s->tensors[i - 1], *b = &s->tensors[i];
     if (a->file == b->file && b->begin < a->end) {
-      return qn_fail(&s->env->error, QUERN_E_SOURCE, "%s: %.128s and %.128s overlap", s->files[a->file].name, a->name,
-                     b->name);
+      return qn_fail(&s->env->error, QUERN_E_SOURCE, "%s: %.*s and %.*s overlap", s->files[a->file].name, 128, a->name,
+                     128, b->name);
     }
   }
   sort_tensors(s->tensors, s->count, by_name);
   for (size_t i = 1; i < s->count; i++) {
     const qn_st_tensor *a = &s->tensors[i - 1], *b = &s->tensors[i];
     if (!strcmp(a->name, b->name)) {
-      return qn_fail(&s->env->error, QUERN_E_SOURCE, "%s: %.128s is there twice", s->files[b->file].name, b->name);
+      return qn_fail(&s->env->error, QUERN_E_SOURCE, "%s: %.*s is there twice", s->files[b->file].name, 128, b->name);
     }
   }
   return QUERN_OK;
@@ -213,8 +213,8 @@ static quern_status add_shards(qn_safetensors *s, const qn_json *index, const ch
     const qn_json_node *shard = &index->nodes[k + 1];
     uint32_t i = 0;
     if (!plain_name(shard)) {
-      return qn_fail(e, QUERN_E_SOURCE, "%s: the file of %.128s is not a plain file name of the same directory",
-                     index_name, index->nodes[k].string);
+      return qn_fail(e, QUERN_E_SOURCE, "%s: the file of %.*s is not a plain file name of the same directory",
+                     index_name, 128, index->nodes[k].string);
     }
     while (i < s->file_count && strcmp(s->files[i].name, shard->string) != 0) i++;
     if (i < s->file_count) continue;
@@ -228,8 +228,8 @@ static quern_status add_shards(qn_safetensors *s, const qn_json *index, const ch
     const qn_st_tensor *t = qn_safetensors_find(s, index->nodes[k].string);
     const char *shard = index->nodes[k + 1].string;
     if (!t || strcmp(s->files[t->file].name, shard) != 0) {
-      return qn_fail(e, QUERN_E_SOURCE, "%s: %.128s is not in %.128s, as %s says", shard, index->nodes[k].string, shard,
-                     index_name);
+      return qn_fail(e, QUERN_E_SOURCE, "%s: %.*s is not in %.*s, as %s says", shard, 128, index->nodes[k].string, 128,
+                     shard, index_name);
     }
   }
   return QUERN_OK;

@@ -115,9 +115,9 @@ static quern_status read_activation(qn_env *env, const qn_json *c, uint32_t *out
     }
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "config.json: hidden_act \"%.64s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, "
+                 "config.json: hidden_act \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, "
                  "relu)",
-                 name);
+                 64, name);
 }
 
 static quern_status refuse_decoders(qn_env *env, const qn_json *c) {
@@ -131,7 +131,7 @@ static quern_status refuse_decoders(qn_env *env, const qn_json *c) {
   const char *kind = qn_json_string(c, 0, "position_embedding_type", "absolute");
   if (strcmp(kind, "absolute") != 0) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "config.json: position_embedding_type \"%.64s\" is not supported (supported: absolute)", kind);
+                   "config.json: position_embedding_type \"%.*s\" is not supported (supported: absolute)", 64, kind);
   }
   return QUERN_OK;
 }
@@ -157,7 +157,7 @@ static quern_status describe_head(qn_arch *a, qn_env *env, const qn_json *c, has
     const qn_json_node *first = &c->nodes[classes + 1];
     if (first->kind == QN_JSON_STRING && strcmp(first->string, "BertForSequenceClassification") != 0) {
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                     "config.json: the head of %.64s is not supported (supported: BertForSequenceClassification)",
+                     "config.json: the head of %.*s is not supported (supported: BertForSequenceClassification)", 64,
                      first->string);
     }
   }

@@ -49,7 +49,7 @@ static quern_status read_bits(qn_env *env, const qn_json *j, const char *file, c
   }
   for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
     if (strcmp(j->nodes[k].string, "bits") != 0) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.64s is not known to this version", file, key,
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known to this version", file, key, 64,
                      j->nodes[k].string);
     }
   }
@@ -66,7 +66,7 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
     size_t i = 0;
     while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
     if (i == sizeof members / sizeof members[0]) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: \"%.64s\" is not known to this version", file,
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: \"%.*s\" is not known to this version", file, 64,
                      j->nodes[k].string);
     }
   }
@@ -122,5 +122,5 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
     return QUERN_OK;
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "recipe \"%.64s\" is not known to this version (presets: %s; or a .json file)", name_or_path, list);
+                 "recipe \"%.*s\" is not known to this version (presets: %s; or a .json file)", 64, name_or_path, list);
 }
