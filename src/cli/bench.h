@@ -1,0 +1,41 @@
+/* bench.h - what the forms of `quern bench` share: loops that reach the machine's limits, and how they are timed. */
+#ifndef QN_CLI_BENCH_H
+#define QN_CLI_BENCH_H
+#include "cli.h"
+
+/* ---- loops (bench_loops.c) ---------------------------------------------------------------------------------------- */
+
+/* A register-resident loop of one instruction sequence: the most operations per second that a kernel built of it could
+   reach. An operation is a multiplication or an addition. */
+typedef struct qn_bench_loop {
+  const char *name; /* of the instructions */
+  uint32_t level;   /* of the kernel set that uses them, by qn_bench_level */
+  int is_float;
+  uint32_t ops; /* of one iteration */
+  void (*run)(uint64_t iterations);
+} qn_bench_loop;
+
+/* Loop i that this CPU can run, NULL past the end. */
+const qn_bench_loop *qn_bench_loop_at(uint32_t i);
+/* The most capable loop that a kernel set may use; for "ref" and unknown names the machine's most capable. NULL: none. */
+const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float);
+/* Reads `bytes` (a multiple of 1024) from p, 64-byte aligned, with the widest loads there are. */
+void qn_bench_read(const void *p, size_t bytes);
+
+/* ---- timing (bench_limits.c) -------------------------------------------------------------------------------------- */
+
+/* Operations per ns of `threads` threads running the loop at once, for about ns. 0: no threads to be had. */
+double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t ns);
+/* GB/s of `threads` threads reading each its own `bytes` over and over. */
+double qn_bench_read_rate(size_t bytes, uint32_t threads, uint64_t ns);
+
+int qn_bench_limits(qn_cli_state *c);
+/* filter: NULL or a part of the rows' names. */
+int qn_bench_kernels(qn_cli_state *c, const char *filter);
+
+typedef struct qn_bench_shape {
+  uint32_t batch, seq, repeat;
+} qn_bench_shape;
+int qn_bench_model(qn_cli_state *c, const char *path, const qn_bench_shape *shape);
+
+#endif

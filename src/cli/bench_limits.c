@@ -1,0 +1,175 @@
+/* bench_limits.c - the machine's limits, measured: operations per second of register-resident loops, and bandwidths.
+ * Threads are started anew for each measurement; the caller's takes part. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "bench.h"
+
+#define ROUNDS 7
+#define ROUND_NS 10000000u
+#define MAX_ROWS 24
+#define MAX_THREADS 1024u
+
+/* Work of one thread: `repeat` times the loop's iterations, or reads of its memory. */
+typedef struct worker {
+  const qn_bench_loop *loop;
+  const char *memory;
+  size_t bytes;
+  uint64_t repeat;
+  atomic_int *gate; /* threads that are not there yet */
+} worker;
+
+static void work(const worker *w) {
+  if (w->loop) {
+    w->loop->run(w->repeat);
+  } else {
+    for (uint64_t i = 0; i < w->repeat; i++) qn_bench_read(w->memory, w->bytes);
+  }
+}
+
+static void *worker_main(void *p) {
+  const worker *w = p;
+  atomic_fetch_sub(w->gate, 1);
+  while (atomic_load(w->gate) > 0) {}
+  work(w);
+  return NULL;
+}
+
+/* Runs all workers at once; ns from the moment they all stand ready to the end of the last. 0: a thread was refused. */
+static uint64_t run_workers(worker *workers, uint32_t n) {
+  pthread_t threads[MAX_THREADS];
+  atomic_int gate;
+  uint32_t started = 0;
+  atomic_init(&gate, (int)n);
+  for (uint32_t i = 0; i < n; i++) workers[i].gate = &gate;
+  qn_cli_signals_block(1);
+  while (started + 1 < n && pthread_create(&threads[started], NULL, worker_main, &workers[started + 1]) == 0) started++;
+  qn_cli_signals_block(0);
+  if (started + 1 < n) atomic_store(&gate, 0); /* lets those that wait run to their end */
+  atomic_fetch_sub(&gate, 1);
+  while (atomic_load(&gate) > 0) {}
+  uint64_t start = qn_cli_clock_ns();
+  if (started + 1 == n) work(&workers[0]);
+  for (uint32_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+  uint64_t took = qn_cli_clock_ns() - start;
+  return started + 1 == n ? took + !took : 0;
+}
+
+/* Repetitions of w that take about ns on one thread. */
+static uint64_t calibrate(worker w, uint64_t ns) {
+  uint64_t took = 0;
+  w.repeat = 1;
+  for (;;) {
+    uint64_t start = qn_cli_clock_ns();
+    work(&w);
+    took = qn_cli_clock_ns() - start;
+    if (took * 8 >= ns || w.repeat >> 40) break;
+    w.repeat *= took * 64 < ns ? 8 : 2;
+  }
+  double repeat = (double)w.repeat * (double)ns / (double)(took + 1);
+  return repeat < 1 ? 1 : (uint64_t)repeat;
+}
+
+/* `unit` per repetition and thread; per ns. */
+static double rate(worker *workers, uint32_t threads, uint64_t ns, double unit) {
+  uint64_t repeat = calibrate(workers[0], ns);
+  for (uint32_t i = 0; i < threads; i++) workers[i].repeat = repeat;
+  uint64_t took = run_workers(workers, threads);
+  return took ? unit * (double)repeat * threads / (double)took : 0;
+}
+
+double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t ns) {
+  worker workers[MAX_THREADS];
+  if (threads > MAX_THREADS) threads = MAX_THREADS;
+  for (uint32_t i = 0; i < threads; i++) workers[i] = (worker){.loop = loop};
+  return rate(workers, threads, ns, loop->ops);
+}
+
+double qn_bench_read_rate(size_t bytes, uint32_t threads, uint64_t ns) {
+  worker workers[MAX_THREADS];
+  if (threads > MAX_THREADS) threads = MAX_THREADS;
+  bytes = bytes / 1024 * 1024;
+  char *memory = aligned_alloc(4096, (bytes * threads + 4095) / 4096 * 4096);
+  if (!memory) return 0;
+  memset(memory, 1, bytes * threads);
+  for (uint32_t i = 0; i < threads; i++) workers[i] = (worker){.memory = memory + i * bytes, .bytes = bytes};
+  double result = rate(workers, threads, ns, (double)bytes);
+  free(memory);
+  return result;
+}
+
+/* ---- bench --limits ----------------------------------------------------------------------------------------------- */
+
+typedef struct row {
+  const char *name, *unit;
+  const qn_bench_loop *loop; /* NULL: a read of `bytes` per thread */
+  size_t bytes;
+  double best;
+} row;
+
+static size_t cache_bytes(int which, size_t otherwise) {
+  long bytes = sysconf(which);
+  return bytes > 0 ? (size_t)bytes : otherwise;
+}
+
+static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
+  const size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, (size_t)32 << 10);
+  const size_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, (size_t)1 << 20);
+  const size_t l3 = cache_bytes(_SC_LEVEL3_CACHE_SIZE, (size_t)16 << 20);
+  size_t shared = l3 / 2 / threads, memory = (l3 * 4 > (size_t)256 << 20 ? l3 * 4 : (size_t)256 << 20) / threads;
+  const qn_bench_loop *loop;
+  uint32_t n = 0;
+  for (; n < MAX_ROWS - 4 && (loop = qn_bench_loop_at(n)) != NULL; n++) {
+    rows[n] = (row){loop->name, loop->is_float ? "GFLOPS" : "GOPS", loop, 0, 0};
+  }
+  rows[n++] = (row){"read L1", "GB/s", NULL, l1 / 2, 0};
+  rows[n++] = (row){"read L2", "GB/s", NULL, l2 / 2, 0};
+  rows[n++] = (row){"read L3", "GB/s", NULL, shared > 2 * l2 ? shared : 2 * l2, 0};
+  rows[n++] = (row){"read memory", "GB/s", NULL, memory, 0};
+  return n;
+}
+
+int qn_bench_limits(qn_cli_state *c) {
+  row rows[MAX_ROWS];
+  int code = qn_cli_context_open(c);
+  if (code) return code;
+  const uint32_t threads = quern_context_threads(c->context), n = list_rows(rows, threads);
+  for (uint32_t round = 0; round < ROUNDS; round++) {
+    for (uint32_t i = 0; i < n; i++) {
+      double value = rows[i].loop ? qn_bench_loop_gops(rows[i].loop, threads, ROUND_NS)
+                                  : qn_bench_read_rate(rows[i].bytes, threads, ROUND_NS);
+      if (value > rows[i].best) rows[i].best = value;
+      if (qn_cli_progress(c, round * n + i + 1, ROUNDS * n, rows[i].name)) return qn_cli_interrupted();
+    }
+  }
+  qn_cli_progress_clear();
+  qn_cli_json j = {.out = c->out};
+  if (c->common.json) {
+    qn_cli_json_open(&j, NULL, '{');
+    qn_cli_json_int(&j, "threads", threads);
+    qn_cli_json_open(&j, "limits", '[');
+  } else {
+    qn_cli_out_format(c->out, "%u thread%s, best of %d\n", (unsigned)threads, threads > 1 ? "s" : "", ROUNDS);
+  }
+  for (uint32_t i = 0; i < n; i++) {
+    if (c->common.json) {
+      qn_cli_json_open(&j, NULL, '{');
+      qn_cli_json_text(&j, "name", rows[i].name);
+      qn_cli_json_text(&j, "unit", rows[i].unit);
+      qn_cli_json_double(&j, "value", rows[i].best);
+      if (!rows[i].loop) qn_cli_json_int(&j, "bytes", rows[i].bytes);
+      qn_cli_json_close(&j, '}');
+    } else {
+      qn_cli_out_format(c->out, "  %-46s %9.1f %s\n", rows[i].name, rows[i].best, rows[i].unit);
+    }
+  }
+  if (c->common.json) {
+    qn_cli_json_close(&j, ']');
+    qn_cli_json_close(&j, '}');
+    qn_cli_json_end(&j);
+  }
+  return CLI_DONE;
+}

@@ -1,0 +1,226 @@
+/* cli.h - what the verbs of the `quern` command share: options, messages, text in, results out, a model with its session.
+ *
+ * Results go to standard output, everything else to standard error. A function that can fail returns an exit code
+ * (CLI_DONE is 0) and has already printed the message; the caller cleans up and passes the code on. The command's own
+ * work is done on one thread. */
+#ifndef QN_CLI_H
+#define QN_CLI_H
+#include <stddef.h>
+#include <stdint.h>
+#include "quern.h"
+
+#define CLI_PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+/* Exit codes (docs: COMMANDS). Interrupted is 128 + the signal's number. */
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INVALID = 3, CLI_INTERRUPTED = 130 };
+
+/* ---- verbs and options (cli_options.c) ---------------------------------------------------------------------------- */
+
+/* What an option's value is, and the type of the field that receives it. */
+typedef enum qn_cli_kind {
+  CLI_FLAG,   /* int: 1 when given */
+  CLI_TEXT,   /* const char * */
+  CLI_CHOICE, /* uint32_t: 1 + index among the words of `argument`, "a|b|c"; 0: not given */
+  CLI_COUNT,  /* uint32_t in min ... max */
+  CLI_BYTES,  /* uint64_t in min ... max, with an optional suffix K, M or G (of 1024) */
+} qn_cli_kind;
+
+typedef struct qn_cli_option {
+  const char *name; /* without the dashes */
+  char letter;      /* 0: none */
+  qn_cli_kind kind;
+  const char *argument; /* as the help shows it; NULL for a flag */
+  const char *help;
+  size_t offset; /* of the field in the verb's values */
+  uint64_t min, max;
+} qn_cli_option;
+
+typedef struct qn_cli_state qn_cli_state;
+
+/* A verb as data: parsing, checking and help are made from this. */
+typedef struct qn_cli_verb {
+  const char *name;
+  const char *arguments; /* "MODEL [FILE]" */
+  const char *summary;   /* one line */
+  const char *details;   /* further help text, or NULL */
+  const qn_cli_option *options;
+  uint32_t option_count, min_arguments, max_arguments;
+  size_t values_bytes; /* of the struct that the options fill, zeroed before */
+  int (*run)(qn_cli_state *c);
+} qn_cli_verb;
+
+#define CLI_MAX_ARGUMENTS 4u
+
+/* Options that every verb has. */
+typedef struct qn_cli_common {
+  uint32_t threads;
+  const char *isa;
+  int json, quiet, help, version;
+  uint64_t limit_bytes;
+} qn_cli_common;
+
+/* All verbs, NULL-terminated (cli_main.c). */
+extern const qn_cli_verb *const qn_cli_verbs[];
+
+/* Fills c->common, c->values and c->argument from argv, which starts after the verb. */
+int qn_cli_options_parse(qn_cli_state *c, int argc, char **argv);
+/* The help text of a verb, on standard output. */
+void qn_cli_options_help(qn_cli_state *c);
+/* The best of `names` (next(user, i) until NULL) for a mistyped word, or NULL. */
+const char *qn_cli_options_suggest(const char *word, const char *(*next)(const void *user, uint32_t i),
+                                   const void *user);
+
+/* ---- results (cli_out.c) ------------------------------------------------------------------------------------------ */
+
+/* A buffered writer to a descriptor. An error is remembered and stops further writing; qn_cli_out_close reports it. */
+typedef struct qn_cli_out {
+  int fd;
+  int error; /* errno of the first failed write, 0: none */
+  size_t used;
+  char *path, *temporary; /* NULL for standard output; temporary is renamed to path when closed */
+  char buffer[1 << 15];
+} qn_cli_out;
+
+void qn_cli_out_bytes(qn_cli_out *o, const void *p, size_t n);
+void qn_cli_out_text(qn_cli_out *o, const char *s);
+void qn_cli_out_format(qn_cli_out *o, const char *format, ...) CLI_PRINTF(2, 3); /* at most 1023 bytes */
+void qn_cli_out_int(qn_cli_out *o, int64_t v);
+void qn_cli_out_float(qn_cli_out *o, float v);   /* shortest form that reads back to v; "null" for NaN and infinity */
+void qn_cli_out_double(qn_cli_out *o, double v); /* the same for double */
+void qn_cli_out_flush(qn_cli_out *o);
+/* Opens path for writing under a temporary name; something that is no regular file (a device, a pipe) directly. */
+int qn_cli_out_open(qn_cli_state *c, qn_cli_out **out, const char *path);
+/* Overwrites n bytes at an offset of an output opened with qn_cli_out_open; what is buffered is flushed before. */
+void qn_cli_out_patch(qn_cli_out *o, uint64_t offset, const void *p, size_t n);
+/* code CLI_DONE: flushes and renames into place; else, or on a failure, removes the temporary file. Returns code, or
+   the failure's. Frees o; NULL is fine. */
+int qn_cli_out_close(qn_cli_state *c, qn_cli_out *o, int code);
+/* Removes the temporary file in being, if any: for a signal handler. */
+void qn_cli_out_discard_temporary(void);
+
+/* JSON: values are separated by what came before, so that callers only name them. key NULL: an array's element. */
+typedef struct qn_cli_json {
+  qn_cli_out *out;
+  int comma; /* the next value needs one */
+} qn_cli_json;
+void qn_cli_json_open(qn_cli_json *j, const char *key, char bracket); /* '{' or '[' */
+void qn_cli_json_close(qn_cli_json *j, char bracket);                 /* '}' or ']' */
+void qn_cli_json_text(qn_cli_json *j, const char *key, const char *value);
+void qn_cli_json_bytes(qn_cli_json *j, const char *key, const char *p, size_t n); /* malformed UTF-8 becomes U+FFFD */
+void qn_cli_json_int(qn_cli_json *j, const char *key, uint64_t value);
+void qn_cli_json_double(qn_cli_json *j, const char *key, double value);
+void qn_cli_json_float(qn_cli_json *j, const char *key, float value);
+void qn_cli_json_bool(qn_cli_json *j, const char *key, int value);
+void qn_cli_json_floats(qn_cli_json *j, const char *key, const float *x, size_t n);
+/* The whole text of one document ends with a newline. */
+void qn_cli_json_end(qn_cli_json *j);
+
+/* Shortest decimal form of v into buf, without NUL; returns its length, at most CLI_FLOAT_CHARS (cli_float.c). */
+#define CLI_FLOAT_CHARS 24
+size_t qn_cli_float_text(float v, char buf[CLI_FLOAT_CHARS]);
+size_t qn_cli_double_text(double v, char buf[32]);
+
+/* ---- messages, progress, signals (cli_console.c) ------------------------------------------------------------------ */
+
+struct qn_cli_state {
+  const qn_cli_verb *verb;
+  qn_cli_common common;
+  void *values;
+  const char *argument[CLI_MAX_ARGUMENTS];
+  uint32_t arguments;
+  quern_context *context; /* made by qn_cli_context_open */
+  char context_message[512];
+  qn_cli_out *out; /* standard output */
+};
+
+/* "quern VERB: ..." on standard error; returns code. With CLI_USAGE a line that points to --help follows. */
+int qn_cli_fail(qn_cli_state *c, int code, const char *format, ...) CLI_PRINTF(3, 4);
+/* Exit code of a status, and the message of the object it came from. `what`: a path, or NULL. */
+int qn_cli_fail_status(qn_cli_state *c, quern_status s, const char *what, const quern_session *session);
+/* A remark on standard error, not with --quiet. */
+void qn_cli_note(qn_cli_state *c, const char *format, ...) CLI_PRINTF(2, 3);
+/* 0, or CLI_INTERRUPTED (128 + signal) once a signal has asked to stop. */
+int qn_cli_interrupted(void);
+void qn_cli_signals_install(void);
+void qn_cli_signals_block(int block);
+/* The session whose call a signal cancels; NULL: none. */
+void qn_cli_signals_session(quern_session *s);
+/* A bar on standard error, when that is a terminal; user: the qn_cli_state. Returns nonzero when interrupted. */
+int32_t qn_cli_progress(void *user, uint64_t done, uint64_t total, const char *what);
+void qn_cli_progress_clear(void);
+uint64_t qn_cli_clock_ns(void);
+
+/* ---- texts in (cli_lines.c) --------------------------------------------------------------------------------------- */
+
+/* Lines of a file or standard input, read in chunks. A line is without its newline and one carriage return before it. */
+typedef struct qn_cli_lines {
+  qn_cli_state *c;
+  const char *path;
+  int fd, end_of_file, regular; /* regular: a file, which never makes a reader wait */
+  char *buffer;
+  size_t start, scanned, end, cap;
+  uint64_t number;      /* of the last line, from 1 */
+  uint64_t done, total; /* bytes read, and of the file; 0: unknown */
+} qn_cli_lines;
+
+int qn_cli_lines_open(qn_cli_lines *l, qn_cli_state *c, const char *path); /* NULL or "-": standard input */
+/* *line NULL at the end. The line is valid until the next call. */
+int qn_cli_lines_next(qn_cli_lines *l, const char **line, size_t *n);
+/* Would the next line come without waiting for more input? */
+int qn_cli_lines_ready(qn_cli_lines *l);
+void qn_cli_lines_close(qn_cli_lines *l);
+
+/* Texts side by side as quern_embed_batch takes them. Zero-initialise. */
+typedef struct qn_cli_batch {
+  char *utf8;
+  size_t bytes, utf8_cap;
+  int64_t *offsets; /* [texts + 1] */
+  size_t texts, texts_cap;
+} qn_cli_batch;
+
+#define CLI_BATCH_TEXTS 256u
+
+int qn_cli_batch_add(qn_cli_state *c, qn_cli_batch *b, const char *text, size_t n);
+void qn_cli_batch_clear(qn_cli_batch *b);
+void qn_cli_batch_free(qn_cli_batch *b);
+/* Clears b and reads up to CLI_BATCH_TEXTS lines or about 1 MiB; fewer where the input would have to be waited for. */
+int qn_cli_batch_read(qn_cli_batch *b, qn_cli_lines *l);
+
+/* ---- a model and its session (cli_model.c) ------------------------------------------------------------------------ */
+
+typedef struct qn_cli_model {
+  qn_cli_state *c;
+  const char *path;
+  quern_model *model;
+  quern_model_info info;
+  quern_session *session; /* made when the first texts are known, as large as they need */
+  quern_session_options options;
+  uint64_t texts, texts_cut; /* of sessions that were replaced by larger ones */
+} qn_cli_model;
+
+/* Creates c->context from the common options (once). */
+int qn_cli_context_open(qn_cli_state *c);
+int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32_t flags);
+void qn_cli_model_close(qn_cli_model *m);
+/* Sets the length that texts are cut to; 0: the model's. */
+int qn_cli_model_text_tokens(qn_cli_model *m, uint32_t tokens);
+/* A session for at least these; an existing one that is large enough is kept. */
+int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences);
+int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out);
+/* Texts first ... first + n - 1 of the batch; flags: QUERN_PAIRS or 0; results: [n or n / 2, labels]. */
+int qn_cli_model_classify(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags, float *logits,
+                          float *probabilities);
+/* A line with a tab, cut there into the two texts of a pair, is added to b; else the one text. */
+int qn_cli_batch_add_pair(qn_cli_state *c, qn_cli_batch *b, const char *line, size_t n, int *pair);
+/* Remarks how many texts were cut. */
+void qn_cli_model_report_cut(qn_cli_model *m);
+/* Metadata as text in memory that the caller frees; *out NULL: no such key. */
+int qn_cli_model_meta(qn_cli_model *m, const char *key, char **out);
+/* Names of the labels: [info.labels], "LABEL_0" where the model has none. Freed with qn_cli_model_free_labels. */
+int qn_cli_model_labels(qn_cli_model *m, char ***labels);
+void qn_cli_model_free_labels(qn_cli_model *m, char **labels);
+
+/* realloc to n items of `item` bytes, with a message on failure; *p keeps its old value then. */
+int qn_cli_grow(qn_cli_state *c, void *p, size_t n, size_t item);
+
+#endif

@@ -1,0 +1,91 @@
+/* eval.h - what the tasks of `quern eval` share: rows of a TSV file, metrics, the run's state. */
+#ifndef QN_CLI_EVAL_H
+#define QN_CLI_EVAL_H
+#include "cli.h"
+
+/* ---- rows (eval_tsv.c) -------------------------------------------------------------------------------------------- */
+
+#define TSV_MAX_COLUMNS 64u
+
+typedef struct qn_tsv_field {
+  const char *text;
+  size_t bytes;
+} qn_tsv_field;
+
+/* A file whose first line names its columns, fields separated by single tabs, no quoting. */
+typedef struct tsv {
+  qn_cli_lines lines;
+  char *header;
+  qn_tsv_field columns[TSV_MAX_COLUMNS], fields[TSV_MAX_COLUMNS];
+  uint32_t count;
+} tsv;
+
+int qn_tsv_open(tsv *t, qn_cli_state *c, const char *path);
+void qn_tsv_close(tsv *t);
+/* Index of a column, -1: there is none. */
+int qn_tsv_column(const tsv *t, const char *name);
+/* Reads the next row into fields, skipping empty lines; *more 0 at the end. */
+int qn_tsv_next(tsv *t, int *more);
+/* Field i as a finite number. */
+int qn_tsv_number(tsv *t, int column, double *out);
+/* Fails with the column names that the file has; `wanted` says which are missing. */
+int qn_tsv_fail_columns(tsv *t, const char *wanted);
+
+/* ---- metrics (eval_metrics.c) ------------------------------------------------------------------------------------- */
+
+/* Correlations of x and y, n values each; 0 where one of them is constant. */
+double qn_metric_pearson(const double *x, const double *y, size_t n);
+/* Ranks with ties averaged, then Pearson. CLI_FAILED: no memory. */
+int qn_metric_spearman(qn_cli_state *c, const double *x, const double *y, size_t n, double *out);
+/* Sorts x ascending. */
+void qn_metric_sort(double *x, size_t n);
+
+/* Counts of (true, predicted) classes. */
+typedef struct confusion {
+  uint64_t *counts; /* [classes][classes] */
+  uint32_t classes;
+} confusion;
+double qn_metric_accuracy(const confusion *m);
+/* Two classes: F1 of class 1. More: the mean of F1 over the classes that occur. */
+double qn_metric_f1(const confusion *m);
+/* Matthews' correlation; for more than two classes its R_K form. */
+double qn_metric_matthews(const confusion *m);
+
+/* ---- the run (verb_eval.c) ---------------------------------------------------------------------------------------- */
+
+#define EVAL_MAX_METRICS 8u
+
+typedef struct qn_eval_metric {
+  const char *name;
+  double value;
+} qn_eval_metric;
+
+typedef struct qn_eval_run {
+  qn_cli_state *c;
+  qn_cli_model model, reference;
+  int has_reference;
+  tsv data;
+  uint64_t rows, limit; /* limit 0: all */
+  qn_eval_metric metrics[EVAL_MAX_METRICS];
+  uint32_t qn_metric_count;
+  const char *comparison; /* NULL: `compared` stand in the reference object itself; else the object's name there */
+  qn_eval_metric compared[EVAL_MAX_METRICS];
+  uint32_t compared_count;
+} qn_eval_run;
+
+/* Values of one kind, collected row by row. */
+typedef struct qn_eval_series {
+  double *x;
+  size_t count, cap;
+} qn_eval_series;
+
+int qn_eval_series_add(qn_cli_state *c, qn_eval_series *s, double x);
+void qn_eval_put_metric(qn_eval_run *r, const char *name, double value);
+void qn_eval_put_compared(qn_eval_run *r, const char *name, double value);
+/* The next row, counting it, up to the limit; *more 0 at the end. */
+int qn_eval_next_row(qn_eval_run *r, int *more);
+
+int qn_eval_sts(qn_eval_run *r);      /* eval_sts.c */
+int qn_eval_classify(qn_eval_run *r); /* eval_classify.c */
+
+#endif

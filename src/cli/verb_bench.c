@@ -1,0 +1,45 @@
+/* verb_bench.c - `quern bench`: a model's speed, the kernels', the machine's limits. */
+#include "bench.h"
+
+typedef struct values {
+  qn_bench_shape shape;
+  int kernels, limits;
+} values;
+
+static int run(qn_cli_state *c) {
+  const values *v = c->values;
+  qn_bench_shape shape = v->shape;
+  if (v->kernels && v->limits) return qn_cli_fail(c, CLI_USAGE, "--kernels or --limits, not both");
+  if (v->limits && c->arguments) return qn_cli_fail(c, CLI_USAGE, "--limits takes no MODEL");
+  if (v->limits) return qn_bench_limits(c);
+  if (v->kernels) return qn_bench_kernels(c, c->arguments ? c->argument[0] : NULL);
+  if (!c->arguments) return qn_cli_fail(c, CLI_USAGE, "needs a MODEL, --kernels or --limits");
+  if (!shape.batch) shape.batch = 32;
+  if (!shape.seq) shape.seq = 128;
+  if (!shape.repeat) shape.repeat = 20;
+  return qn_bench_model(c, c->argument[0], &shape);
+}
+
+static const qn_cli_option options[] = {
+    {"batch", 0, CLI_COUNT, "B", "sequences at a time; default: 32", offsetof(values, shape.batch), 1, 65536},
+    {"seq", 0, CLI_COUNT, "S", "tokens of each; default: 128", offsetof(values, shape.seq), 1, 65536},
+    {"repeat", 0, CLI_COUNT, "R", "runs that are timed; default: 20", offsetof(values, shape.repeat), 1, 1000000},
+    {"kernels", 0, CLI_FLAG, NULL, "each kernel on one thread; an argument selects rows by a part of their name",
+     offsetof(values, kernels), 0, 0},
+    {"limits", 0, CLI_FLAG, NULL, "operations per second and bandwidths of this machine", offsetof(values, limits), 0,
+     0},
+};
+
+const qn_cli_verb qn_cli_verb_bench = {
+    .name = "bench",
+    .arguments = "MODEL | --kernels [FILTER] | --limits",
+    .summary = "Measures speed: of a model, of the kernels, of the machine.",
+    .details = "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
+               "instructions that the kernels use, measured in the same run on as many threads.",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .min_arguments = 0,
+    .max_arguments = 1,
+    .values_bytes = sizeof(values),
+    .run = run,
+};

@@ -1,0 +1,111 @@
+/* verb_quantize.c - `quern quantize`: a Hugging Face directory becomes a .qrn file. */
+#include <string.h>
+#include "cli.h"
+
+typedef struct values {
+  const char *output, *recipe, *calibrate, *report, *print_recipe;
+  uint32_t seed;
+  int dry_run;
+} values;
+
+static const char *recipe_name_at(const void *user, uint32_t i) {
+  (void)user;
+  return quern_recipe_name(i);
+}
+
+static int is_path(const char *recipe) {
+  size_t n = strlen(recipe);
+  return strchr(recipe, '/') != NULL || (n > 5 && strcmp(recipe + n - 5, ".json") == 0);
+}
+
+static int unknown_recipe(qn_cli_state *c, const char *name) {
+  char list[512] = "";
+  const char *suggestion = qn_cli_options_suggest(name, recipe_name_at, NULL), *preset;
+  for (uint32_t i = 0; (preset = quern_recipe_name(i)) != NULL; i++) {
+    if (strlen(list) + strlen(preset) + 3 > sizeof list) break;
+    strcat(strcat(list, i ? ", " : ""), preset);
+  }
+  return qn_cli_fail(c, CLI_USAGE, "no recipe '%s'%s%s%s. Recipes: %s; or the path of a .json file", name,
+                     suggestion ? "; did you mean '" : "", suggestion ? suggestion : "", suggestion ? "'?" : "", list);
+}
+
+static int print_recipe(qn_cli_state *c, const char *name) {
+  const char *json = quern_recipe_json(name);
+  if (!json) return unknown_recipe(c, name);
+  size_t n = strlen(json);
+  qn_cli_out_text(c->out, json);
+  if (n == 0 || json[n - 1] != '\n') qn_cli_out_text(c->out, "\n");
+  return CLI_DONE;
+}
+
+static void print_result(qn_cli_state *c, const values *v, const quern_quantize_result *r) {
+  double share = r->source_bytes ? 100.0 * (double)r->bytes / (double)r->source_bytes : 0;
+  if (c->common.json) {
+    qn_cli_json j = {.out = c->out};
+    qn_cli_json_open(&j, NULL, '{');
+    qn_cli_json_text(&j, "source", c->argument[0]);
+    qn_cli_json_text(&j, "output", v->output ? v->output : "");
+    qn_cli_json_text(&j, "recipe", v->recipe ? v->recipe : "int8");
+    qn_cli_json_bool(&j, "dry_run", v->dry_run);
+    qn_cli_json_int(&j, "source_bytes", r->source_bytes);
+    qn_cli_json_int(&j, "bytes", r->bytes);
+    qn_cli_json_double(&j, "worst_weight_error", r->worst_weight_error);
+    qn_cli_json_close(&j, '}');
+    qn_cli_json_end(&j);
+    return;
+  }
+  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f\n",
+                    v->dry_run ? "would write" : "wrote", v->output ? v->output : "the model",
+                    (double)r->source_bytes * 1e-6, (double)r->bytes * 1e-6, share, r->worst_weight_error);
+}
+
+static int run(qn_cli_state *c) {
+  const values *v = c->values;
+  quern_quantize_options o;
+  quern_quantize_result r = {.size = sizeof r};
+  if (v->print_recipe) return print_recipe(c, v->print_recipe);
+  if (c->arguments < 1) return qn_cli_fail(c, CLI_USAGE, "needs: quantize %s", c->verb->arguments);
+  if (!v->output && !v->dry_run) return qn_cli_fail(c, CLI_USAGE, "needs -o OUT.qrn (or --dry-run)");
+  if (v->recipe && !is_path(v->recipe) && !quern_recipe_json(v->recipe)) return unknown_recipe(c, v->recipe);
+  int code = qn_cli_context_open(c);
+  if (code) return code;
+  quern_quantize_options_init(&o, sizeof o);
+  o.flags = v->dry_run ? QUERN_DRY_RUN : 0;
+  o.seed = v->seed;
+  o.recipe = v->recipe;
+  o.calibration_path = v->calibrate;
+  o.report_path = v->report;
+  o.max_bytes = c->common.limit_bytes;
+  o.progress = qn_cli_progress;
+  o.progress_user = c;
+  quern_status s = quern_quantize_file(c->context, c->argument[0], v->output ? v->output : "", &o, &r);
+  qn_cli_progress_clear();
+  if (s != QUERN_OK) return qn_cli_fail_status(c, s, NULL, NULL);
+  print_result(c, v, &r);
+  return CLI_DONE;
+}
+
+static const qn_cli_option options[] = {
+    {"output", 'o', CLI_TEXT, "OUT.qrn", "the file to write", offsetof(values, output), 0, 0},
+    {"recipe", 0, CLI_TEXT, "NAME|FILE.json", "how to quantize; default: int8", offsetof(values, recipe), 0, 0},
+    {"calibrate", 0, CLI_TEXT, "FILE", "texts for recipes that need them, one a line", offsetof(values, calibrate), 0,
+     0},
+    {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},
+    {"report", 0, CLI_TEXT, "DIR", "write report.json and report.html there", offsetof(values, report), 0, 0},
+    {"dry-run", 0, CLI_FLAG, NULL, "do everything but write the file", offsetof(values, dry_run), 0, 0},
+    {"print-recipe", 0, CLI_TEXT, "NAME", "print a preset recipe as JSON and end", offsetof(values, print_recipe), 0,
+     0},
+};
+
+const qn_cli_verb qn_cli_verb_quantize = {
+    .name = "quantize",
+    .arguments = "SRC -o OUT.qrn",
+    .summary = "Makes a model file out of a Hugging Face directory.",
+    .details = "SRC holds config.json, model.safetensors (or its shards) and the tokenizer's files.",
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .min_arguments = 0,
+    .max_arguments = 1,
+    .values_bytes = sizeof(values),
+    .run = run,
+};
