@@ -1,0 +1,238 @@
+/* tokenizer_json.c - reads a tokenizer.json of kind WordPiece with BERT's normalization and splitting. Other kinds are
+ * refused by name. Truncation and padding settings are not read. One thread. */
+#include <string.h>
+#include "text/wordpiece_build.h"
+
+static quern_status malformed(wp_spec *s, const char *what) {
+  return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: %s", what);
+}
+
+static quern_status unsupported(wp_spec *s, const char *part, const char *kind, const char *known) {
+  return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer.json: %s \"%s\" is not supported; supported: %s", part,
+                 kind, known);
+}
+
+/* Value of an object's key; null counts as absent. Keys are compared with their length: they may hold a NUL. */
+static uint32_t get(const qn_json *j, uint32_t object, const char *key, size_t bytes) {
+  uint32_t found = 0;
+  if (j->nodes[object].kind != QN_JSON_OBJECT) return 0;
+  for (uint32_t k = object + 1; k < j->nodes[object].next; k = j->nodes[k + 1].next)
+    if (j->nodes[k].bytes == bytes && memcmp(j->nodes[k].string, key, bytes) == 0) found = k + 1;
+  return found && j->nodes[found].kind != QN_JSON_NULL ? found : 0;
+}
+
+static uint32_t member(const qn_json *j, uint32_t object, const char *key) { return get(j, object, key, strlen(key)); }
+
+static int is_kind(const qn_json *j, uint32_t node, qn_json_kind kind) {
+  return node != 0 && j->nodes[node].kind == kind;
+}
+
+/* An integer node as an id; -1 when it is none. */
+static int64_t as_id(const qn_json *j, uint32_t node) {
+  if (!is_kind(j, node, QN_JSON_NUMBER)) return -1;
+  double v = j->nodes[node].number;
+  return v >= 0 && v < 4294967296.0 && v == (double)(int64_t)v ? (int64_t)v : -1;
+}
+
+/* A member that is true, false, or absent (otherwise). */
+static quern_status get_flag(wp_spec *s, const qn_json *j, uint32_t object, const char *key, int otherwise, int *out) {
+  uint32_t node = member(j, object, key);
+  *out = otherwise;
+  if (!node) return QUERN_OK;
+  if (j->nodes[node].kind != QN_JSON_TRUE && j->nodes[node].kind != QN_JSON_FALSE)
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: \"%s\" is neither true nor false", key);
+  *out = j->nodes[node].kind == QN_JSON_TRUE;
+  return QUERN_OK;
+}
+
+/* A component's "type", unwrapped from a "Sequence" of one. *node becomes 0 when there is none. */
+static quern_status get_type(wp_spec *s, const qn_json *j, const char *part, const char *list, uint32_t *node,
+                             const char **type) {
+  *node = member(j, *node, part);
+  *type = "none";
+  if (*node == 0) return QUERN_OK;
+  *type = qn_json_string(j, *node, "type", NULL);
+  if (!*type) return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: \"%s\" has no \"type\"", part);
+  uint32_t items = strcmp(*type, "Sequence") == 0 ? member(j, *node, list) : 0;
+  if (is_kind(j, items, QN_JSON_ARRAY) && j->nodes[items].count == 1) {
+    *node = items + 1;
+    *type = qn_json_string(j, *node, "type", "none");
+  }
+  return QUERN_OK;
+}
+
+static quern_status read_model(wp_spec *s, const qn_json *j) {
+  uint32_t model = member(j, 0, "model");
+  if (!is_kind(j, model, QN_JSON_OBJECT)) return malformed(s, "\"model\" is missing or no object");
+  uint32_t vocab = member(j, model, "vocab"), node;
+  const char *type = qn_json_string(j, model, "type", NULL);
+  if (!type || strcmp(type, "WordPiece") != 0) return unsupported(s, "model type", type ? type : "none", "WordPiece");
+  if (!is_kind(j, vocab, QN_JSON_OBJECT)) return malformed(s, "\"model.vocab\" is missing or no object");
+  if ((node = member(j, model, "continuing_subword_prefix"))) {
+    if (!is_kind(j, node, QN_JSON_STRING) || j->nodes[node].bytes > QN_WP_MAX_TOKEN_BYTES)
+      return malformed(s, "\"continuing_subword_prefix\" is no short string");
+    s->prefix = j->nodes[node].string;
+    s->prefix_bytes = j->nodes[node].bytes;
+  }
+  if ((node = member(j, model, "max_input_chars_per_word"))) {
+    int64_t chars = as_id(j, node);
+    if (chars < 1) return malformed(s, "\"max_input_chars_per_word\" is no positive integer");
+    if (chars > QN_WP_MAX_WORD_CHARS)
+      return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED,
+                     "tokenizer.json: \"max_input_chars_per_word\" is %lld; at most %u is supported", (long long)chars,
+                     QN_WP_MAX_WORD_CHARS);
+    s->max_word_chars = (uint32_t)chars;
+  }
+  for (uint32_t k = vocab + 1; k < j->nodes[vocab].next; k = j->nodes[k + 1].next) {
+    if (!is_kind(j, k + 1, QN_JSON_NUMBER)) return malformed(s, "an id in \"model.vocab\" is no number");
+    QN_TRY(qn_wp_spec_token(s, j->nodes[k].string, j->nodes[k].bytes, as_id(j, k + 1), 1));
+  }
+  node = member(j, model, "unk_token");
+  const char *unk = is_kind(j, node, QN_JSON_STRING) ? j->nodes[node].string : "[UNK]";
+  s->unk = qn_wp_spec_find(s, unk, node ? j->nodes[node].bytes : 5);
+  if (s->unk == QN_WP_EMPTY)
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: the vocabulary lacks the unknown token \"%s\"",
+                   unk);
+  return QUERN_OK;
+}
+
+static quern_status read_added(wp_spec *s, const qn_json *j) {
+  uint32_t list = member(j, 0, "added_tokens");
+  if (!list) return QUERN_OK;
+  if (!is_kind(j, list, QN_JSON_ARRAY)) return malformed(s, "\"added_tokens\" is no array");
+  for (uint32_t k = list + 1; k < j->nodes[list].next; k = j->nodes[k].next) {
+    uint32_t text = member(j, k, "content"), flags = 0;
+    int special, value;
+    if (!is_kind(j, text, QN_JSON_STRING)) return malformed(s, "an added token has no \"content\"");
+    int64_t id = as_id(j, member(j, k, "id"));
+    if (id < 0) return malformed(s, "an added token's \"id\" is no integer from 0");
+    QN_TRY(get_flag(s, j, k, "special", 0, &special));
+    static const struct {
+      const char *key;
+      uint32_t flag;
+    } known[] = {{"single_word", QN_WP_SINGLE_WORD},
+                 {"lstrip", QN_WP_LSTRIP},
+                 {"rstrip", QN_WP_RSTRIP},
+                 {"normalized", QN_WP_NORMALIZED}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+      int otherwise = known[i].flag == QN_WP_NORMALIZED && !special;
+      QN_TRY(get_flag(s, j, k, known[i].key, otherwise, &value));
+      if (value) flags |= known[i].flag;
+    }
+    QN_TRY(qn_wp_spec_added(s, j->nodes[text].string, j->nodes[text].bytes, id, special, flags));
+  }
+  return QUERN_OK;
+}
+
+static quern_status read_text_rules(wp_spec *s, const qn_json *j) {
+  const char *type;
+  uint32_t node = 0;
+  QN_TRY(get_type(s, j, "normalizer", "normalizers", &node, &type));
+  if (node) {
+    if (strcmp(type, "BertNormalizer") != 0) return unsupported(s, "normalizer", type, "BertNormalizer, none");
+    int clean, chinese, lower, strip;
+    QN_TRY(get_flag(s, j, node, "clean_text", 1, &clean));
+    QN_TRY(get_flag(s, j, node, "handle_chinese_chars", 1, &chinese));
+    QN_TRY(get_flag(s, j, node, "lowercase", 1, &lower));
+    QN_TRY(get_flag(s, j, node, "strip_accents", lower, &strip));
+    s->flags |= (clean ? QN_WP_CLEAN : 0) | (chinese ? QN_WP_CHINESE : 0) | (lower ? QN_WP_LOWER : 0) |
+                (strip ? QN_WP_STRIP : 0);
+  }
+  node = 0;
+  QN_TRY(get_type(s, j, "pre_tokenizer", "pretokenizers", &node, &type));
+  if (strcmp(type, "BertPreTokenizer") != 0) return unsupported(s, "pre-tokenizer", type, "BertPreTokenizer");
+  node = 0;
+  QN_TRY(get_type(s, j, "decoder", "decoders", &node, &type));
+  if (node) {
+    if (strcmp(type, "WordPiece") != 0) return unsupported(s, "decoder", type, "WordPiece, none");
+    int cleanup;
+    QN_TRY(get_flag(s, j, node, "cleanup", 1, &cleanup));
+    s->flags |= QN_WP_DECODER | (cleanup ? QN_WP_CLEANUP : 0);
+    uint32_t prefix = member(j, node, "prefix");
+    if (prefix && (!is_kind(j, prefix, QN_JSON_STRING) || j->nodes[prefix].bytes != s->prefix_bytes ||
+                   memcmp(j->nodes[prefix].string, s->prefix, s->prefix_bytes) != 0))
+      return unsupported(s, "decoder prefix", "other than the model's", "the same prefix in both");
+  }
+  return QUERN_OK;
+}
+
+/* An item like ["[SEP]", 102]. */
+static quern_status read_named_id(wp_spec *s, const qn_json *j, uint32_t object, const char *key, uint32_t *id) {
+  uint32_t node = member(j, object, key);
+  if (!is_kind(j, node, QN_JSON_ARRAY) || j->nodes[node].count != 2)
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: \"%s\" of the post-processor is no pair", key);
+  int64_t v = as_id(j, j->nodes[node + 1].next);
+  if (v < 0 || v >= s->vocab)
+    return qn_fail(&s->env->error, QUERN_E_SOURCE,
+                   "tokenizer.json: \"%s\" of the post-processor is no id of the vocabulary", key);
+  *id = (uint32_t)v;
+  return QUERN_OK;
+}
+
+static quern_status read_special_item(wp_spec *s, const qn_json *j, uint32_t specials, int pair, uint32_t name,
+                                      uint32_t type) {
+  uint32_t entry = get(j, specials, j->nodes[name].string, j->nodes[name].bytes);
+  uint32_t ids = entry ? member(j, entry, "ids") : 0;
+  if (!is_kind(j, ids, QN_JSON_ARRAY))
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: the template's token \"%s\" is not defined",
+                   j->nodes[name].string);
+  for (uint32_t k = ids + 1; k < j->nodes[ids].next; k = j->nodes[k].next) {
+    int64_t id = as_id(j, k);
+    if (id < 0 || id >= s->vocab) return malformed(s, "the template has an id that is not in the vocabulary");
+    QN_TRY(qn_wp_spec_item(s, pair, (uint32_t)id, type));
+  }
+  return QUERN_OK;
+}
+
+static quern_status read_template(wp_spec *s, const qn_json *j, uint32_t processor, int pair) {
+  uint32_t list = member(j, processor, pair ? "pair" : "single"), seen[2] = {0, 0};
+  uint32_t specials = member(j, processor, "special_tokens");
+  if (!is_kind(j, list, QN_JSON_ARRAY)) return malformed(s, "a template is no array");
+  for (uint32_t k = list + 1; k < j->nodes[list].next; k = j->nodes[k].next) {
+    uint32_t special = member(j, k, "SpecialToken"), sequence = member(j, k, "Sequence");
+    uint32_t item = special ? special : sequence, name = item ? member(j, item, "id") : 0;
+    int64_t type = item ? as_id(j, member(j, item, "type_id")) : -1;
+    if (!is_kind(j, name, QN_JSON_STRING) || type < 0 || type > INT32_MAX)
+      return malformed(s, "an item of a template is malformed");
+    if (special) {
+      QN_TRY(read_special_item(s, j, specials, pair, name, (uint32_t)type));
+      continue;
+    }
+    uint32_t second = strcmp(j->nodes[name].string, "B") == 0;
+    if ((!second && strcmp(j->nodes[name].string, "A") != 0) || seen[second] || (second && !pair))
+      return malformed(s, "a template must name A, and a pair's B, once each");
+    seen[second] = 1;
+    QN_TRY(qn_wp_spec_item(s, pair, QN_WP_SEQUENCE + second, (uint32_t)type));
+  }
+  if (!seen[0] || (pair && !seen[1])) return malformed(s, "a template must name A, and a pair's B, once each");
+  return QUERN_OK;
+}
+
+static quern_status read_processor(wp_spec *s, const qn_json *j) {
+  const char *type;
+  uint32_t node = 0, cls, sep;
+  QN_TRY(get_type(s, j, "post_processor", "processors", &node, &type));
+  if (!node) {
+    QN_TRY(qn_wp_spec_item(s, 0, QN_WP_SEQUENCE, 0));
+    QN_TRY(qn_wp_spec_item(s, 1, QN_WP_SEQUENCE, 0));
+    return qn_wp_spec_item(s, 1, QN_WP_SEQUENCE + 1, 1);
+  }
+  if (strcmp(type, "TemplateProcessing") == 0) {
+    QN_TRY(read_template(s, j, node, 0));
+    return read_template(s, j, node, 1);
+  }
+  int roberta = strcmp(type, "RobertaProcessing") == 0;
+  if (!roberta && strcmp(type, "BertProcessing") != 0)
+    return unsupported(s, "post-processor", type, "TemplateProcessing, BertProcessing, RobertaProcessing, none");
+  QN_TRY(read_named_id(s, j, node, "cls", &cls));
+  QN_TRY(read_named_id(s, j, node, "sep", &sep));
+  return qn_wp_spec_classic(s, cls, sep, roberta);
+}
+
+quern_status qn_wp_read_json(wp_spec *s, const qn_json *j) {
+  if (j->nodes[0].kind != QN_JSON_OBJECT) return malformed(s, "not an object");
+  QN_TRY(read_model(s, j));
+  QN_TRY(read_added(s, j));
+  QN_TRY(read_text_rules(s, j));
+  return read_processor(s, j);
+}

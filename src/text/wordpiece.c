@@ -1,0 +1,342 @@
+/* wordpiece.c - WordPiece encoding: text to ids in one pass, word by word, on the stack.
+ *
+ * Raw text is cut at added tokens that are matched as written. Between them, each character is normalized, the
+ * normalized characters are searched for added tokens of the other kind, and words are built, split off at blanks and
+ * punctuation and looked up, longest piece first. A word longer than the model's limit is unknown whatever it holds,
+ * so that its buffer is bounded. Bytes whose class in the section is simple skip all of this but the look-up.
+ * Not here: templates, cutting to a length. Read-only tables: any thread. */
+#include <string.h>
+#include "base/checked.h"
+#include "base/utf8.h"
+#include "text/wordpiece.h"
+
+#define WINDOW 1024u /* of normalized characters that may begin an added token */
+
+typedef struct wp_encoder {
+  const qn_tokenizer *t;
+  const qn_wp_header *h;
+  const uint8_t *classes; /* [256] */
+  qn_ids *out;
+  int32_t type;
+  uint32_t bytes, chars; /* of the word so far; chars stops at max_word_chars + 1, bytes before that */
+  uint32_t run_start;    /* where the word's last run of ordered marks begins */
+  uint32_t before;       /* the normalized character that came last; ' ' at the start of a stretch */
+  uint32_t window_at, window_end, skip;
+  uint32_t barrier; /* to be joined to the next character of the window */
+  uint8_t word[QN_WP_MAX_WORD_CHARS * 4 + 8];
+  uint32_t window[WINDOW];
+} wp_encoder;
+
+static void emit(wp_encoder *e, uint32_t id) {
+  qn_ids *out = e->out;
+  if (id >= e->h->vocab) id = e->h->unk;
+  if (out->count < out->cap) {
+    out->ids[out->count] = (int32_t)id;
+    if (out->types) out->types[out->count] = e->type;
+  }
+  out->count++;
+}
+
+/* Id of the key of that ended hash, or QN_WP_EMPTY. */
+static uint32_t find(const wp_encoder *e, uint64_t end, int rest, const uint8_t *key, uint32_t bytes) {
+  const uint32_t *slots = e->t->tables[QN_WP_SLOTS], *offsets = e->t->tables[QN_WP_OFFSETS];
+  const uint8_t *pool = e->t->tables[QN_WP_POOL];
+  uint32_t mask = (1u << e->h->slot_bits) - 1u, at = qn_wp_slot_first(end, e->h->slot_bits);
+  uint32_t want = qn_wp_slot_key(end, rest), skip = rest ? e->h->prefix_bytes : 0;
+  for (uint32_t probe = 0; probe < e->h->max_probe; probe++, at = (at + 1u) & mask) {
+    uint32_t slot = slots[at];
+    if (slot == QN_WP_EMPTY) break;
+    if ((slot & QN_WP_SLOT_KEY) != want) continue;
+    uint32_t id = slot & QN_WP_SLOT_ID;
+    if (id >= e->h->vocab) continue;
+    uint32_t from = offsets[id], to = offsets[id + 1];
+    if (from > to || to > e->h->pool_bytes || to - from != (uint64_t)bytes + skip) continue;
+    if (memcmp(pool + from + skip, key, bytes) == 0) return id;
+  }
+  return QN_WP_EMPTY;
+}
+
+/* Longest piece of the word at `at`, its id and length, or QN_WP_EMPTY. */
+static uint32_t find_longest(const wp_encoder *e, uint32_t at, uint32_t *length) {
+  uint64_t hash[QN_WP_MAX_TOKEN_BYTES + 1], h = at ? QN_WP_HASH_REST : QN_WP_HASH_START;
+  uint32_t n = e->bytes - at < e->h->max_token_bytes ? e->bytes - at : e->h->max_token_bytes;
+  for (uint32_t i = 0; i < n; i++) hash[i] = h = qn_wp_hash_byte(h, e->word[at + i]);
+  for (; n > 0; n--) {
+    if (at + n < e->bytes && (e->word[at + n] & 0xC0u) == 0x80u) continue; /* in the middle of a character */
+    uint32_t id = find(e, qn_wp_hash_end(hash[n - 1]), at != 0, e->word + at, n);
+    if (id != QN_WP_EMPTY) {
+      *length = n;
+      return id;
+    }
+  }
+  return QN_WP_EMPTY;
+}
+
+static void split_word(wp_encoder *e) {
+  size_t start = e->out->count;
+  uint32_t length = 0;
+  for (uint32_t at = 0; at < e->bytes; at += length) {
+    uint32_t id = find_longest(e, at, &length);
+    if (id == QN_WP_EMPTY) { /* one piece unknown: the whole word is */
+      e->out->count = start;
+      emit(e, e->h->unk);
+      return;
+    }
+    emit(e, id);
+  }
+}
+
+static void end_word(wp_encoder *e) {
+  if (e->chars == 0) return;
+  if (e->chars > e->h->max_word_chars) {
+    emit(e, e->h->unk);
+  } else {
+    uint64_t h = QN_WP_HASH_START;
+    for (uint32_t i = 0; i < e->bytes; i++) h = qn_wp_hash_byte(h, e->word[i]);
+    uint32_t id = find(e, qn_wp_hash_end(h), 0, e->word, e->bytes);
+    if (id != QN_WP_EMPTY)
+      emit(e, id);
+    else
+      split_word(e);
+  }
+  e->bytes = e->chars = e->run_start = 0;
+}
+
+/* A normalized character into words. */
+static void take(wp_encoder *e, uint32_t cp) {
+  if (cp & QN_WP_BARRIER) {
+    e->run_start = e->bytes;
+    cp &= ~QN_WP_BARRIER;
+    if (cp == 0) return;
+  }
+  uint32_t props = qn_unicode_props(cp);
+  e->before = cp;
+  if (props & QN_UC_SPACE) {
+    end_word(e);
+    return;
+  }
+  if (props & QN_UC_PUNCTUATION) end_word(e);
+  if (e->chars <= e->h->max_word_chars) {
+    int ordered = (e->h->flags & QN_WP_STRIP) && (props & QN_UC_ORDERED);
+    e->chars++;
+    if (e->chars <= e->h->max_word_chars) e->bytes = qn_wp_append(e->word, e->bytes, cp, ordered, &e->run_start);
+  }
+  if (props & QN_UC_PUNCTUATION) end_word(e);
+}
+
+/* ---- added tokens in normalized text ---- */
+
+static uint32_t is_word(uint32_t cp) { return qn_unicode_props(cp & ~QN_WP_BARRIER) & QN_UC_WORD; }
+
+static const qn_wp_added *window_match(const wp_encoder *e, uint32_t *length) {
+  const qn_wp_added *found = NULL;
+  qn_wp_match m;
+  qn_wp_match_begin(&m, e->t, QN_WP_NORMAL);
+  for (uint32_t i = e->window_at; i < e->window_end && qn_wp_match_next(&m, e->window[i] & ~QN_WP_BARRIER); i++) {
+    const qn_wp_added *a = qn_wp_match_found(&m);
+    if (!a) continue;
+    found = a;
+    *length = i + 1 - e->window_at;
+  }
+  return found;
+}
+
+/* Passes on the characters of the window about which all is known; with `last`, all of them. */
+static void drain(wp_encoder *e, int last) {
+  while (e->window_at < e->window_end) {
+    if (e->skip > 0) {
+      e->skip--;
+      take(e, e->window[e->window_at++]);
+      continue;
+    }
+    qn_wp_match head;
+    qn_wp_match_begin(&head, e->t, QN_WP_NORMAL);
+    if (!qn_wp_match_next(&head, e->window[e->window_at] & ~QN_WP_BARRIER)) {
+      take(e, e->window[e->window_at++]);
+      continue;
+    }
+    if (!last && e->window_end - e->window_at <= e->h->pattern_chars) return;
+    uint32_t length = 0;
+    const qn_wp_added *a = window_match(e, &length);
+    if (!a) {
+      take(e, e->window[e->window_at++]);
+      continue;
+    }
+    uint32_t next = e->window_at + length;
+    if ((a->flags & QN_WP_SINGLE_WORD) && (is_word(e->before) || (next < e->window_end && is_word(e->window[next])))) {
+      e->skip = length;
+      continue;
+    }
+    end_word(e);
+    emit(e, a->id);
+    e->before = e->window[next - 1] & ~QN_WP_BARRIER;
+    e->window_at = next;
+  }
+  e->window_at = e->window_end = 0;
+}
+
+/* A normalized character, or a barrier alone, on its way to words. */
+static void pass(wp_encoder *e, uint32_t cp) {
+  if (e->h->normalized == 0) {
+    take(e, cp);
+    return;
+  }
+  if (cp == QN_WP_BARRIER) {
+    e->barrier = QN_WP_BARRIER;
+    return;
+  }
+  if (e->window_end == WINDOW) {
+    memmove(e->window, e->window + e->window_at, (e->window_end - e->window_at) * sizeof e->window[0]);
+    e->window_end -= e->window_at;
+    e->window_at = 0;
+  }
+  e->window[e->window_end++] = cp | e->barrier;
+  e->barrier = 0;
+  drain(e, 0);
+}
+
+/* ---- stretches of raw text between added tokens ---- */
+
+static int in_word(const wp_encoder *e, uint8_t c) { return (e->classes[c] & 1u) && (e->classes[c] & QN_WP_CLASS) < 4; }
+
+/* A run of simple word characters at p; returns its end. */
+static const uint8_t *take_run(wp_encoder *e, const uint8_t *p, const uint8_t *end) {
+  uint32_t limit = e->h->max_word_chars, n = e->bytes, chars = e->chars;
+  const uint8_t *start = p;
+  while (p < end && in_word(e, *p)) {
+    if (chars < limit) {
+      e->word[n++] = (uint8_t)(*p + ((e->classes[*p] & 2u) << 4));
+      chars++;
+    } else {
+      chars = limit + 1;
+    }
+    p++;
+  }
+  if (p > start) e->before = p[-1];
+  e->bytes = e->run_start = n;
+  e->chars = chars;
+  return p;
+}
+
+static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) {
+  e->before = ' ';
+  while (p < end) {
+    uint32_t class = e->window_end ? QN_WP_SLOW : e->classes[*p] & QN_WP_CLASS;
+    switch (class) {
+      case QN_WP_AS_IS:
+      case QN_WP_UPPER:
+        p = take_run(e, p, end);
+        break;
+      case QN_WP_BLANK:
+        end_word(e);
+        e->before = ' ';
+        p++;
+        break;
+      case QN_WP_PUNCTUATION:
+        end_word(e);
+        e->word[0] = *p++;
+        e->before = e->word[0];
+        e->bytes = e->chars = 1;
+        end_word(e);
+        break;
+      case QN_WP_DROP:
+        p++;
+        break;
+      default: {
+        uint32_t used = 1, out[8];
+        uint32_t cp = qn_utf8_decode(p, (size_t)(end - p), &used);
+        uint32_t n = qn_wp_normalize(e->h->flags, cp, out);
+        for (uint32_t i = 0; i < n; i++) pass(e, out[i]);
+        p += used;
+      }
+    }
+  }
+  if (e->window_end) drain(e, 1);
+  e->skip = e->barrier = 0;
+  end_word(e);
+}
+
+/* ---- added tokens in raw text ---- */
+
+/* Longest added token that starts at p, and its length in bytes. */
+static const qn_wp_added *raw_match(const wp_encoder *e, const uint8_t *p, const uint8_t *end, size_t *length) {
+  const qn_wp_added *found = NULL;
+  const uint8_t *at = p;
+  qn_wp_match m;
+  qn_wp_match_begin(&m, e->t, QN_WP_RAW);
+  while (at < end) {
+    uint32_t used = 1;
+    if (!qn_wp_match_next(&m, qn_utf8_decode(at, (size_t)(end - at), &used))) break;
+    at += used;
+    const qn_wp_added *a = qn_wp_match_found(&m);
+    if (!a) continue;
+    found = a;
+    *length = (size_t)(at - p);
+  }
+  return found;
+}
+
+/* The character that ends at p (> start). */
+static uint32_t decode_before(const uint8_t *start, const uint8_t *p, uint32_t *used) {
+  for (uint32_t back = 1; back <= 4 && (size_t)(p - start) >= back; back++) {
+    if ((p[-(ptrdiff_t)back] & 0xC0u) == 0x80u) continue;
+    uint32_t cp = qn_utf8_decode(p - back, back, used);
+    if (*used == back) return cp;
+    break;
+  }
+  *used = 1;
+  return QN_REPLACEMENT;
+}
+
+static const uint8_t *skip_space_back(const uint8_t *start, const uint8_t *p) {
+  uint32_t used = 0;
+  while (p > start && (qn_unicode_props(decode_before(start, p, &used)) & QN_UC_SPACE)) p -= used;
+  return p;
+}
+
+static const uint8_t *skip_space(const uint8_t *p, const uint8_t *end) {
+  uint32_t used = 1;
+  while (p < end && (qn_unicode_props(qn_utf8_decode(p, (size_t)(end - p), &used)) & QN_UC_SPACE)) p += used;
+  return p;
+}
+
+quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+  wp_encoder e; /* the buffers are not cleared */
+  e.t = t;
+  e.h = (const void *)t->data;
+  e.classes = t->tables[QN_WP_CLASSES];
+  e.out = out;
+  e.type = type;
+  e.bytes = e.chars = e.run_start = e.window_at = e.window_end = e.skip = e.barrier = 0;
+  if (len == 0) return QUERN_OK;
+  const uint8_t *text = (const uint8_t *)utf8, *end = text + len, *rest = text, *space_end = text;
+  if (e.h->raw == 0) {
+    encode_stretch(&e, text, end);
+    return QUERN_OK;
+  }
+  for (const uint8_t *p = text; p < end;) {
+    size_t length = 0;
+    const qn_wp_added *a = e.classes[*p] & QN_WP_STARTS_RAW ? raw_match(&e, p, end, &length) : NULL;
+    if (!a) {
+      p++;
+      continue;
+    }
+    const uint8_t *start = p, *stop = p + length;
+    uint32_t used = 1;
+    p = stop;
+    if (a->flags & QN_WP_SINGLE_WORD) { /* a match inside a word is text, and is not searched again */
+      if (start > text && is_word(decode_before(text, start, &used))) continue;
+      if (stop < end && is_word(qn_utf8_decode(stop, (size_t)(end - stop), &used))) continue;
+    }
+    if ((a->flags & QN_WP_LSTRIP) && start > rest) start = skip_space_back(rest, start);
+    if (a->flags & QN_WP_RSTRIP) { /* remembered, so that blanks are never walked twice */
+      if (stop >= space_end) space_end = skip_space(stop, end);
+      stop = space_end;
+    }
+    if (rest < start) encode_stretch(&e, rest, start);
+    emit(&e, a->id);
+    rest = stop;
+  }
+  if (rest < end) encode_stretch(&e, rest, end);
+  return QUERN_OK;
+}
