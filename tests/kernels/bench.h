@@ -1,0 +1,116 @@
+/* bench.h - how long each operation of a set takes on sizes of a small sentence encoder (128 tokens, 384 wide, 12 heads of
+ * 32, 1,536 inside). Cycles are of a loop of dependent additions, one a cycle, timed in the same run. */
+#ifndef BENCH_H
+#define BENCH_H
+#include <time.h>
+#include "tests/kernels/check_products.h"
+
+static double now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+static double ns_per_cycle(void) {
+  double best = 1e9;
+  for (int rep = 0; rep < 5; rep++) {
+    uint64_t x = 1;
+    double t = now_ns();
+    for (int i = 0; i < 1000000; i++) {
+      x += x; /* kept from the optimizer, each waits for the one before */
+      __asm__ volatile("" : "+r"(x));
+    }
+    t = (now_ns() - t) / 1e6;
+    if (t < best) best = t;
+  }
+  return best;
+}
+
+typedef struct bench {
+  const qk_table *t;
+  double cycle_ns;
+} bench_of;
+static void report(const bench_of *b, const char *what, double ns, double elements, double ops) {
+  printf("%-10s %-26s %9.2f us %8.3f cycles/element", b->t->isa, what, ns / 1e3, ns / b->cycle_ns / elements);
+  if (ops > 0) printf(" %8.1f GOPS", ops / ns);
+  printf("\n");
+}
+/* The best of nine; each at least a fifth of a millisecond. */
+#define BENCH(what, elements, ops, call)                                                                               \
+  do {                                                                                                                 \
+    double best_ = 1e18;                                                                                               \
+    for (int rep_ = 0, times_ = 1; rep_ < 9; rep_++) {                                                                 \
+      double t_ = now_ns();                                                                                            \
+      for (int i_ = 0; i_ < times_; i_++) call;                                                                        \
+      t_ = now_ns() - t_;                                                                                              \
+      if (rep_ == 0)                                                                                                   \
+        times_ = 1 + (int)(2e5 / (t_ + 1));                                                                            \
+      else if (t_ / times_ < best_)                                                                                    \
+        best_ = t_ / times_;                                                                                           \
+    }                                                                                                                  \
+    report(b, what, best_, (double)(elements), (double)(ops));                                                         \
+  } while (0)
+
+static void bench_gemm(const bench_of *b, size_t m, size_t n, size_t k, uint32_t act) {
+  char what[64];
+  case_begin(1);
+  qk_gemm_q8 q = {.a = codes_of(m, k, 0),
+                  .w = weights_of(n, k, 0),
+                  .w_scale = scales_of(n, 0),
+                  .bias = vector_of(n, 1),
+                  .out = buffer(m * n * 4, 64),
+                  .ldo = n,
+                  .n = (uint32_t)n,
+                  .k = (uint32_t)k,
+                  .act = act};
+  snprintf(what, sizeof what, "gemm_q8 %zux%zux%zu%s", m, n, k, act ? " gelu" : "");
+  BENCH(what, m * n, 2 * m * n * k, b->t->gemm_q8(&q, 0, m, 0, qk_panels(n)));
+}
+
+static void bench_set(const qk_table *t, double cycle_ns) {
+  bench_of bb = {t, cycle_ns}, *b = &bb;
+  size_t rows = 128, d = 384, f = 1536;
+  case_begin(1);
+  float *x = rows_of(rows, f, f, 1), *y = buffer(rows * f * 4, 64);
+  codes_pair c = codes_outputs(rows, f);
+  BENCH("quantize 384", rows * d, 0, t->quantize(x, f, (uint32_t)d, &c.got, 0, rows));
+  BENCH("quantize 1536", rows * f, 0, t->quantize(x, f, (uint32_t)f, &c.got, 0, rows));
+  qk_norm norm = {.x = x,
+                  .out = y,
+                  .gain = vector_of(d, 1),
+                  .bias = vector_of(d, 1),
+                  .ldx = d,
+                  .ldo = d,
+                  .d = (uint32_t)d,
+                  .eps = 1e-12f};
+  BENCH("norm 384", rows * d, 0, t->norm(&norm, 0, rows));
+  norm.q = c.got;
+  BENCH("norm + quantize 384", rows * d, 0, t->norm(&norm, 0, rows));
+  BENCH("gelu", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU));
+  BENCH("gelu_tanh", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU_TANH));
+  BENCH("mean_rows", rows * d, 0, t->mean_rows(x, d, rows, (uint32_t)d, y));
+  BENCH("softmax 128", rows * 128, 0, for (size_t r = 0; r < rows; r++) t->softmax(x + r * f, y, 128));
+  head_pair p = head_outputs(rows, 32);
+  qk_pack_q8 pack = {.head = p.got, .q = x, .k = x + d, .v = x + 2 * d, .ldx = f, .fold = 0.25f};
+  BENCH("pack_q8, a head of 32", rows * 96, 0, t->pack_q8(&pack, 0, rows));
+  qk_attention_q8 a8 = {.head = p.got, .out = y, .ldo = d};
+  BENCH("attention_q8 128, h 32", rows * rows, 4 * rows * rows * 32, t->attention_q8(&a8, 0, rows));
+  qk_attention_f32 af = {
+      .q = x, .k = x + d, .v = x + 2 * d, .ldx = f, .fold = 0.25f, .out = y, .ldo = d, .n = (uint32_t)rows, .h = 32};
+  BENCH("attention_f32 128, h 32", rows * rows, 4 * rows * rows * 32, t->attention_f32(&af, 0, rows));
+  bench_gemm(b, 128, 1152, 384, 0);
+  bench_gemm(b, 128, 384, 384, 0);
+  bench_gemm(b, 128, 1536, 384, QK_ACT_GELU);
+  bench_gemm(b, 128, 384, 1536, 0);
+  bench_gemm(b, 1, 384, 384, 0);
+  case_begin(1);
+  qk_gemm_f32 g = {.a = rows_of(rows, d, d, 1),
+                   .w = buffer(d * d * 4, 64),
+                   .out = buffer(rows * d * 4, 64),
+                   .lda = d,
+                   .ldo = d,
+                   .n = (uint32_t)d,
+                   .k = (uint32_t)d};
+  fill((float *)slots[1].p, d * d, UNIFORM);
+  BENCH("gemm_f32 128x384x384", rows * d, 2 * rows * d * d, t->gemm_f32(&g, 0, rows, 0, qk_panels(d)));
+}
+#endif

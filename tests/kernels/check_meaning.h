@@ -1,0 +1,283 @@
+/* check_meaning.h - the reference itself: against the definitions written another way, in double or int64. What the
+ * other sets are compared with must first be right. */
+#ifndef CHECK_MEANING_H
+#define CHECK_MEANING_H
+#include "tests/kernels/check_products.h"
+#include "kernels/lanes/lanes_ref.h"
+#include "kernels/rows/math.h"
+
+static int same_value(const char *what, double got, double want, double error) {
+  return fabs(got - want) <= error
+             ? 1
+             : failed("%s: %.9g, not %.9g (error %.3g, at most %.3g)", what, got, want, fabs(got - want), error);
+}
+
+/* The emulated fma is the C library's, bit for bit. */
+static int mean_fma(const qk_table *ref, const qk_table *t) {
+  (void)ref, (void)t;
+  for (int i = 0; i < 3000; i++) {
+    float a = any_float(), b = any_float(), c = any_float();
+    size_t kind = below(8);
+    if (kind == 0) c = -(a * b); /* the product's rounding error remains */
+    if (kind == 1) c = a * b * ldexpf(1.0f, (int)below(60) - 30);
+    if (kind == 2) a = uniform(), b = ldexpf(uniform(), -126), c = ldexpf(uniform(), -126 - (int)below(24));
+    if (kind == 3) { /* c halfway between floats, the product far below: the double sum hides it */
+      a = ldexpf(1.0f, -(int)below(30)), b = 1.0f + (float)below(4) * 0x1p-23f;
+      c = ldexpf((float)(below(1u << 23) + (1u << 23)), (int)below(60) - 30);
+      a = ldexpf(c > 0 ? 1.0f : -1.0f, (int)floorf(log2f(fabsf(c))) - 24) * (below(2) ? 1.0f : -1.0f);
+      b = 1.0f + ldexpf(1.0f, -(int)below(24));
+    }
+    if (kind == 4) a = FLT_MAX, b = 1.0f + (float)below(3) * 0x1p-23f, c = ldexpf(uniform(), 104 - (int)below(60));
+    if (kind == 5) a = ldexpf(uniform(), -70), b = ldexpf(uniform(), -56 - (int)below(24)), c = ldexpf(uniform(), -130);
+    if (kind == 6 && below(8) == 0) c = below(2) ? INFINITY : NAN;
+    if (kind == 7) a = (float)below(16), b = (float)below(16), c = -(float)below(226);
+    float got = ref_fma(a, b, c), want = fmaf(a, b, c);
+    if (memcmp(&got, &want, 4) && !(isnan(got) && isnan(want)))
+      return failed("fma(%a, %a, %a): %a, not %a", (double)a, (double)b, (double)c, (double)got, (double)want);
+    vf v = vf_fma(vf_set1(a), vf_set1(b), vf_set1(c));
+    if (memcmp(&v.l[5], &want, 4) && !(isnan(v.l[5]) && isnan(want)))
+      return failed("vf_fma(%a, %a, %a)", (double)a, (double)b, (double)c);
+    float x = below(2) ? a : uniform() * 300.0f + 0.5f * (float)below(2), r = ref_rint(x), w = rintf(x);
+    if (memcmp(&r, &w, 4)) return failed("rint(%a): %a, not %a", (double)x, (double)r, (double)w);
+  }
+  return 1;
+}
+
+/* exp2, GELU and the others against double, within the errors that docs/NUMERICS.md states. */
+static int mean_math(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  float x[256], y[256];
+  for (int i = 0; i < 256; i++) x[i] = uniform() * (below(2) ? 6.0f : 130.0f);
+  for (int i = 0; i < 256; i += 16) vf_store(y + i, qk_exp2(vf_min(vf_load(x + i), vf_set1(127.0f))));
+  for (int i = 0; i < 256; i++) {
+    double want = x[i] < -126.0f ? 0.0 : exp2(fmin((double)x[i], 127.0));
+    if (!same_value("exp2", (double)y[i], want, want * 1e-7)) return 0;
+  }
+  for (uint32_t act = 1; act < QK_ACT_KINDS; act++) {
+    t->activate(x, y, 256, act);
+    for (int i = 0; i < 256; i++) {
+      double v = (double)x[i], size = fmax(1.0, fabs(v)), want = 0, error = 0;
+      switch (act) {
+        case QK_ACT_GELU:
+          want = v * 0.5 * (1 + erf(v * sqrt(0.5))), error = 1e-6 * size;
+          break;
+        case QK_ACT_GELU_TANH:
+          want = v * 0.5 * (1 + tanh(sqrt(2 / 3.14159265358979324) * (v + 0.044715 * v * v * v))), error = 3e-7 * size;
+          break;
+        case QK_ACT_RELU:
+          want = fmax(v, 0);
+          break;
+        default:
+          want = tanh(v), error = 2e-7 * fabs(want);
+          break;
+      }
+      if (!same_value("activation", (double)y[i], want, error)) return failed("kind %u at %a", act, v);
+    }
+  }
+  float edges[6] = {5.0f, -5.0f, 1e30f, -1e30f, 0.0f, -0.0f}, out[6];
+  t->activate(edges, out, 6, QK_ACT_GELU);
+  for (int i = 0; i < 6; i++)
+    if (out[i] != (edges[i] > 0 ? edges[i] : 0.0f)) return failed("gelu(%a) is %a", (double)edges[i], (double)out[i]);
+  return 1;
+}
+
+static int mean_quantize(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t d = row_size();
+  const float *x = vector_of(d, CALM_KINDS);
+  codes_pair c = codes_outputs(1, d);
+  t->quantize(x, d, (uint32_t)d, &c.got, 0, 1);
+  float a = 0;
+  int32_t sum = 0;
+  for (size_t i = 0; i < d; i++) a = fmaxf(a, fabsf(x[i]));
+  float by = a < 0x1p-100f ? 0.0f : 127.0f / a;
+  for (size_t i = 0; i < c.got.ld; i++) {
+    int want = i < d ? (int)rintf(x[i] * by) : 0;
+    if (c.got.codes[i] != want) return failed("code %zu: %d, not %d", i, c.got.codes[i], want);
+    sum += want;
+  }
+  if (c.got.start[0] != -128 * sum) return failed("start %d, not %d", c.got.start[0], -128 * sum);
+  return same_value("scale", (double)c.got.scale[0], a < 0x1p-100f ? 0.0 : (double)(a / 127.0f), 0);
+}
+
+static int mean_norm(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t d = row_size();
+  float *x = vector_of(d, 1), *gain = vector_of(d, 1), *bias = vector_of(d, 1), *y = buffer(d * 4, 4);
+  qk_norm op = {.x = x, .out = y, .gain = gain, .bias = bias, .d = (uint32_t)d, .eps = 1e-5f};
+  t->norm(&op, 0, 1);
+  double mean = 0, var = 0;
+  for (size_t i = 0; i < d; i++) mean += (double)x[i] / (double)d;
+  for (size_t i = 0; i < d; i++) var += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)d;
+  for (size_t i = 0; i < d; i++) {
+    double want = ((double)x[i] - mean) / sqrt(var + 1e-5) * (double)gain[i] + (double)bias[i];
+    if (!same_value("norm", (double)y[i], want, 2e-5 + fabs(want) * 1e-4)) return 0;
+  }
+  return 1;
+}
+
+static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t n = product_cols(), k = product_k(), k8 = qk_k8(k);
+  qk_codes a = codes_of(1, k, below(4));
+  uint8_t *w = weights_of(n, k, below(4));
+  float *w_scale = scales_of(n, 0), *bias = vector_of(n, 1), *residual = vector_of(n, 1), *y = buffer(n * 4, 4);
+  a.scale[0] = 0.25f;
+  qk_gemm_q8 op = {.a = a,
+                   .w = w,
+                   .w_scale = w_scale,
+                   .bias = bias,
+                   .residual = residual,
+                   .out = y,
+                   .ldr = n,
+                   .ldo = n,
+                   .n = (uint32_t)n,
+                   .k = (uint32_t)k};
+  t->gemm_q8(&op, 0, 1, 0, qk_panels(n));
+  for (size_t r = 0; r < n; r++) {
+    int64_t acc = 0;
+    for (size_t c = 0; c < k; c++)
+      acc += (int64_t)a.codes[c] * ((int)w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] - 128);
+    float want = fmaf((float)acc * w_scale[r], 0.25f, bias[r]) + residual[r];
+    if (!same_value("gemm_q8", (double)y[r], (double)want, 0)) return 0;
+  }
+  return 1;
+}
+
+static int mean_gemm_f32(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t n = product_cols(), k = product_k();
+  float *a = vector_of(k, 2), *w = buffer(qk_weight_bytes_f32(n, k), 64), *y = buffer(n * 4, 4);
+  fill(w, qk_panels(n) * 16 * k, UNIFORM);
+  qk_gemm_f32 op = {.a = a, .w = w, .out = y, .ldo = n, .n = (uint32_t)n, .k = (uint32_t)k};
+  t->gemm_f32(&op, 0, 1, 0, qk_panels(n));
+  for (size_t r = 0; r < n; r++) {
+    float want = 0;
+    for (size_t c = 0; c < k; c++) want = fmaf(a[c], w[r / 16 * 16 * k + c * 16 + r % 16], want);
+    if (!same_value("gemm_f32", (double)y[r], (double)want, 0)) return 0;
+  }
+  return 1;
+}
+
+/* Both attentions against softmax in double: float to rounding, 8 bit to a few hundredths of the values' size. */
+static int mean_attention(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t n = head_tokens(), h = head_size();
+  float *q = rows_of(n, h, h, 1), *k = rows_of(n, h, h, 1), *v = rows_of(n, h, h, 1);
+  float *y = buffer(n * h * 4, 4), *y8 = buffer(n * h * 4, 4), fold = 1.44269504f / sqrtf((float)h);
+  const float *bias = bias_of(n);
+  qk_attention_f32 f = {.q = q,
+                        .k = k,
+                        .v = v,
+                        .ldx = h,
+                        .fold = fold,
+                        .bias = bias,
+                        .out = y,
+                        .ldo = h,
+                        .n = (uint32_t)n,
+                        .h = (uint32_t)h};
+  t->attention_f32(&f, 0, n);
+  head_pair p = head_outputs(n, h);
+  qk_pack_q8 pack = {.head = p.ref, .q = q, .k = k, .v = v, .ldx = h, .fold = fold};
+  t->pack_q8(&pack, 0, n);
+  qk_attention_q8 o = {.head = p.ref, .bias = bias, .out = y8, .ldo = h};
+  t->attention_q8(&o, 0, n);
+  for (int look = 0; look < 4; look++) {
+    size_t i = below(n);
+    double s[256], max = -1e300, z = 0, off = 0, all = 0;
+    for (size_t j = 0; j < n; j++) {
+      s[j] = 0;
+      for (size_t c = 0; c < h; c++) s[j] += (double)q[i * h + c] * (double)k[j * h + c];
+      s[j] = s[j] * (double)fold + (bias ? (double)bias[(ptrdiff_t)j - (ptrdiff_t)i] : 0);
+      max = fmax(max, s[j]);
+    }
+    for (size_t j = 0; j < n; j++) z += s[j] = exp2(s[j] - max);
+    for (size_t c = 0; c < h; c++) {
+      double want = 0;
+      for (size_t j = 0; j < n; j++) want += s[j] / z * (double)v[j * h + c];
+      if (!same_value("attention_f32", (double)y[i * h + c], want, 2e-4)) return 0;
+      off += ((double)y8[i * h + c] - want) * ((double)y8[i * h + c] - want);
+      all += (double)v[i * h + c] * (double)v[i * h + c];
+    }
+    if (!same_value("attention_q8, relative error", sqrt(off / fmax(all, 1e-9)), 0, 0.25)) return 0;
+  }
+  return 1;
+}
+
+/* pack_q8 writes what qk_quantize would, in its own order. */
+static int mean_pack(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t n = head_tokens(), h = head_size(), hp = qk_round_up(h, 16), bad = 0;
+  float *x[3] = {rows_of(n, h, h, KINDS), rows_of(n, h, h, KINDS), rows_of(n, h, h, KINDS)};
+  head_pair p = head_outputs(n, h);
+  qk_pack_q8 pack = {.head = p.ref, .q = x[0], .k = x[1], .v = x[2], .ldx = h, .fold = 0.5f};
+  size_t got = t->pack_q8(&pack, 0, n);
+  for (int s = 0; s < 3; s++) {
+    codes_pair c = codes_outputs(n, h);
+    bad += t->quantize(x[s], h, (uint32_t)h, &c.got, 0, n);
+    const float *scale = s == 0 ? p.ref.q_scale : s == 1 ? p.ref.k_scale : p.ref.v_scale;
+    for (size_t r = 0; r < qk_round_up(n, 64); r++) {
+      if (!same_value("scale", (double)scale[r], r < n ? (double)(c.got.scale[r] * (s ? 1.0f : 0.5f)) : 0, 0)) return 0;
+      if (s == 0 && p.ref.q_start[r] != (r < n ? c.got.start[r] : 0)) return failed("q_start of row %zu", r);
+      for (size_t i = 0; i < hp; i++) {
+        size_t block = r / 64 * 64 * hp, key = r % 64;
+        int code = s == 0   ? p.ref.q[r * hp + i]
+                   : s == 1 ? p.ref.k[block + key / 16 * 16 * hp + i / 4 * 64 + key % 16 * 4 + i % 4] - 128
+                            : p.ref.v[block + i / 16 * 1024 + key / 4 * 64 + i % 16 * 4 + key % 4] - 128;
+        int want = r < n && i < h ? c.got.codes[r * c.got.ld + i] : 0;
+        if (code != want) return failed("%c, row %zu, channel %zu: %d, not %d", "qkv"[s], r, i, code, want);
+      }
+    }
+    slots_used -= 6;
+  }
+  return same_count("pack_q8", bad, got);
+}
+
+static int mean_vectors(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t d = row_size(), rows = 1 + below(9);
+  float *x = rows_of(rows, d, d, 1), *y = buffer(d * 4, 4), *b = vector_of(d, 1);
+  t->mean_rows(x, d, rows, (uint32_t)d, y);
+  double dot = 0, square = 0, sum = 0;
+  for (size_t i = 0; i < d; i++) {
+    double s = 0;
+    for (size_t r = 0; r < rows; r++) s += (double)x[r * d + i];
+    if (!same_value("mean_rows", (double)y[i], s / (double)rows, 1e-5)) return 0;
+    dot += (double)x[i] * (double)b[i];
+    square += (double)x[i] * (double)x[i];
+  }
+  if (!same_value("dot", (double)t->dot(x, b, d), dot, 1e-5 * (double)d)) return 0;
+  t->softmax(x, y, d);
+  for (size_t i = 0; i < d; i++) sum += exp((double)x[i]);
+  for (size_t i = 0; i < d; i++)
+    if (!same_value("softmax", (double)y[i], exp((double)x[i]) / sum, 2e-6)) return 0;
+  memcpy(y, x, d * 4);
+  t->normalize(y, (uint32_t)d);
+  for (size_t i = 0; i < d; i++)
+    if (!same_value("normalize", (double)y[i], (double)x[i] / fmax(sqrt(square), 1e-12), 1e-5)) return 0;
+  return 1;
+}
+
+/* Tables: only what the features allow, by name, the best last. */
+static int mean_table(const qk_table *ref, const qk_table *t) {
+  (void)ref, (void)t;
+  qk_table a;
+  uint64_t f = qk_cpu_features();
+  if (!qk_table_build(&a, NULL, 0) || strcmp(a.isa, "ref")) return failed("no features must give ref");
+  if (qk_table_build(&a, "avx2", 0)) return failed("avx2 without its feature");
+  if (qk_table_build(&a, "no such", f)) return failed("an unknown set");
+  const qk_isa *best = NULL;
+  for (uint32_t i = 0; qk_isa_at(i, f); i++) {
+    best = qk_isa_at(i, f);
+    if (!qk_table_build(&a, best->name, f) || strcmp(a.isa, best->name)) return failed("set %s", best->name);
+    const unsigned char *p = (const unsigned char *)&a;
+    for (size_t j = 0; j < sizeof a; j += sizeof(void *)) {
+      void *q;
+      memcpy(&q, p + j, sizeof q);
+      if (!q) return failed("%s leaves entry %zu empty", best->name, j / sizeof q);
+    }
+  }
+  if (!best || !qk_table_build(&a, NULL, f) || strcmp(a.isa, best->name)) return failed("the best set is the last");
+  return 1;
+}
+#endif

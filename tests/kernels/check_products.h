@@ -1,0 +1,156 @@
+/* check_products.h - matrix products and attention of a set against the reference. */
+#ifndef CHECK_PRODUCTS_H
+#define CHECK_PRODUCTS_H
+#include "tests/kernels/check_rows.h"
+
+static size_t product_rows(void) {
+  return below(2) ? below(14) : PICK(0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 17, 24, 33);
+}
+static size_t product_cols(void) {
+  return below(2) ? 1 + below(150)
+                  : PICK(1, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 80, 96, 112, 127, 128, 129, 192, 200);
+}
+static size_t product_k(void) {
+  return below(2) ? 1 + below(200) : PICK(1, 3, 4, 5, 15, 16, 17, 63, 64, 65, 127, 128, 129, 192, 256, 384, 511, 1030);
+}
+
+/* Panels with every byte value; padding is code 0. kind 1, 2: every code the least, the greatest. */
+static uint8_t *weights_of(size_t n, size_t k, size_t kind) {
+  size_t k8 = qk_k8(k);
+  uint8_t *w = buffer(qk_weight_bytes_i8(n, k), 64);
+  for (size_t r = 0; r < qk_panels(n) * QK_PANEL; r++)
+    for (size_t c = 0; c < k8; c++) {
+      uint8_t byte = kind == 1 ? 0 : kind == 2 ? 255 : (uint8_t)rng();
+      w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] = r < n && c < k ? byte : 0x80;
+    }
+  return w;
+}
+static qk_codes codes_of(size_t rows, size_t k, size_t kind) {
+  size_t ld = qk_k8(k);
+  qk_codes q = {buffer(rows * ld, 1), ld, scales_of(rows, 1), buffer(rows * 4, 4)};
+  for (size_t r = 0; r < rows; r++) {
+    int32_t sum = 0;
+    for (size_t c = 0; c < ld; c++) {
+      int v = c >= k ? 0 : kind == 1 ? -127 : kind == 2 ? 127 : (int)below(255) - 127;
+      q.codes[r * ld + c] = (int8_t)v;
+      sum += v;
+    }
+    q.start[r] = -128 * sum;
+  }
+  return q;
+}
+
+static void split(const qk_table *t, const void *op, int is_q8, size_t m, size_t panels) {
+  size_t mc[8], pc[8], mk = cuts(m, 1, mc), pk = cuts(panels, 1, pc);
+  for (size_t i = 0; i < mk; i++)
+    for (size_t j = 0; j < pk; j++)
+      if (is_q8)
+        t->gemm_q8(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
+      else
+        t->gemm_f32(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
+}
+/* out as the residual of itself starts with calm values. */
+static void own_residual(pair y, size_t ld, size_t n) {
+  for (size_t i = 0; i < y.bytes / 4; i++)
+    if (i % ld < n) ((float *)y.ref)[i] = ((float *)y.got)[i] = uniform();
+}
+
+static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
+  size_t m = product_rows(), n = product_cols(), k = product_k(), ldo = n + below(2) * below(20);
+  size_t ldr = n + below(2) * below(20), residual = below(3);
+  pair y = outputs_rows(m, ldo, n);
+  qk_gemm_q8 a = {.a = codes_of(m, k, below(6)),
+                  .w = weights_of(n, k, below(6)),
+                  .w_scale = scales_of(n, 1),
+                  .ldr = residual == 2 ? ldo : ldr,
+                  .ldo = ldo,
+                  .n = (uint32_t)n,
+                  .k = (uint32_t)k,
+                  .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
+  if (below(3)) a.bias = vector_of(n, CALM_KINDS);
+  if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
+  if (residual == 2) own_residual(y, ldo, n);
+  qk_gemm_q8 b = a;
+  a.out = y.ref, b.out = y.got;
+  if (residual == 2) a.residual = y.ref, b.residual = y.got;
+  ref->gemm_q8(&a, 0, m, 0, qk_panels(n));
+  split(t, &b, 1, m, qk_panels(n));
+  return same_rows("out", y, ldo, n);
+}
+
+static int check_gemm_f32(const qk_table *ref, const qk_table *t) {
+  size_t m = product_rows(), n = product_cols(), k = product_k(), ldo = n + below(2) * below(20);
+  size_t lda = k + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3), panels = qk_panels(n);
+  pair y = outputs_rows(m, ldo, n);
+  float *w = buffer(qk_weight_bytes_f32(n, k), 64);
+  fill(w, panels * 16 * k, below(CALM_KINDS));
+  qk_gemm_f32 a = {.a = rows_of(m, lda, k, below(3) ? CALM_KINDS : KINDS),
+                   .w = w,
+                   .lda = lda,
+                   .ldr = residual == 2 ? ldo : ldr,
+                   .ldo = ldo,
+                   .n = (uint32_t)n,
+                   .k = (uint32_t)k,
+                   .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
+  if (below(3)) a.bias = vector_of(n, CALM_KINDS);
+  if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
+  if (residual == 2) own_residual(y, ldo, n);
+  qk_gemm_f32 b = a;
+  a.out = y.ref, b.out = y.got;
+  if (residual == 2) a.residual = y.ref, b.residual = y.got;
+  ref->gemm_f32(&a, 0, m, 0, panels);
+  split(t, &b, 0, m, panels);
+  return same_rows("out", y, ldo, n);
+}
+
+/* bias[d], d = key - query: the pointer to d = 0. */
+static const float *bias_of(size_t n) {
+  if (below(2)) return NULL;
+  float *p = buffer((2 * n - 1) * sizeof(float), sizeof(float));
+  fill(p, 2 * n - 1, UNIFORM);
+  return p + n - 1;
+}
+
+static int check_attention_q8(const qk_table *ref, const qk_table *t) {
+  size_t n = head_tokens(), h = head_size(), ld = h + below(20), ldo = h + below(2) * below(40), cut[8];
+  size_t kinds = below(4) ? 1 + below(CALM_KINDS) : KINDS;
+  head_pair p = head_outputs(n, h);
+  qk_pack_q8 pack = {.head = p.ref,
+                     .q = rows_of(n, ld, h, kinds),
+                     .k = rows_of(n, ld, h, kinds),
+                     .v = rows_of(n, ld, h, kinds),
+                     .ldx = ld,
+                     .fold = 1.442695f / sqrtf((float)h)};
+  ref->pack_q8(&pack, 0, n);
+  for (size_t i = 0; i < n && kinds == KINDS; i++) { /* scales that reach overflow, 0 and the smallest */
+    if (below(8) == 0) p.ref.v_scale[i] = ldexpf(1.0f, -149 + (int)below(240));
+    if (below(8) == 0) p.ref.k_scale[i] = ldexpf(1.0f, (int)below(240) - 120);
+  }
+  pair y = outputs_rows(n, ldo, h);
+  qk_attention_q8 a = {.head = p.ref, .bias = bias_of(n), .ldo = ldo}, b;
+  b = a;
+  a.out = y.ref, b.out = y.got;
+  ref->attention_q8(&a, 0, n);
+  for (size_t i = 0, k = cuts(n, 1, cut); i < k; i++) t->attention_q8(&b, cut[i], cut[i + 1]);
+  return same_rows("out", y, ldo, h);
+}
+
+static int check_attention_f32(const qk_table *ref, const qk_table *t) {
+  size_t n = head_tokens(), h = head_size(), ld = h + below(20), ldo = h + below(2) * below(40), cut[8];
+  pair y = outputs_rows(n, ldo, h);
+  qk_attention_f32 a = {.q = rows_of(n, ld, h, CALM_KINDS),
+                        .k = rows_of(n, ld, h, CALM_KINDS),
+                        .v = rows_of(n, ld, h, CALM_KINDS),
+                        .ldx = ld,
+                        .fold = 1.442695f / sqrtf((float)h),
+                        .bias = bias_of(n),
+                        .ldo = ldo,
+                        .n = (uint32_t)n,
+                        .h = (uint32_t)h};
+  qk_attention_f32 b = a;
+  a.out = y.ref, b.out = y.got;
+  ref->attention_f32(&a, 0, n);
+  for (size_t i = 0, k = cuts(n, 1, cut); i < k; i++) t->attention_f32(&b, cut[i], cut[i + 1]);
+  return same_rows("out", y, ldo, h);
+}
+#endif

@@ -1,0 +1,179 @@
+/* check_rows.h - row operations of a set against the reference. Every case is made of its seed alone. */
+#ifndef CHECK_ROWS_H
+#define CHECK_ROWS_H
+#include "tests/kernels/guard.h"
+
+typedef struct codes_pair {
+  pair codes, scale, start;
+  qk_codes ref, got;
+} codes_pair;
+static codes_pair codes_outputs(size_t rows, size_t d) {
+  size_t ld = qk_k8(d);
+  codes_pair c = {.codes = outputs(rows * ld, 1), .scale = outputs_f32(rows), .start = outputs(rows * 4, 4)};
+  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref};
+  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got};
+  return c;
+}
+static int same_codes(const codes_pair *c) {
+  return same_bytes("codes", c->codes) && same_floats("scale", c->scale) && same_bytes("start", c->start);
+}
+
+static int check_quantize(const qk_table *ref, const qk_table *t) {
+  size_t rows = below(7), d = row_size(), ld = d + below(2) * below(20), cut[8], bad = 0;
+  const float *x = rows_of(rows, ld, d, KINDS);
+  codes_pair c = codes_outputs(rows, d);
+  size_t want = ref->quantize(x, ld, (uint32_t)d, &c.ref, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
+    bad += t->quantize(x, ld, (uint32_t)d, &c.got, cut[i], cut[i + 1]);
+  return same_codes(&c) && same_count("quantize", want, bad);
+}
+
+static int check_norm(const qk_table *ref, const qk_table *t) {
+  size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20), ldo = d + below(2) * below(20), cut[8];
+  size_t bad = 0, in_place = below(3) == 0;
+  const float *x = rows_of(rows, ldx, d, below(2) ? KINDS : CALM_KINDS);
+  pair y = outputs_rows(rows, ldo, d);
+  if (in_place)
+    for (size_t r = 0; r < rows; r++) {
+      memcpy((float *)y.ref + r * ldo, x + r * ldx, d * sizeof(float));
+      memcpy((float *)y.got + r * ldo, x + r * ldx, d * sizeof(float));
+    }
+  codes_pair c = codes_outputs(rows, d);
+  qk_norm op = {.gain = vector_of(d, CALM_KINDS),
+                .bias = vector_of(d, CALM_KINDS),
+                .ldx = in_place ? ldo : ldx,
+                .ldo = ldo,
+                .d = (uint32_t)d,
+                .eps = below(2) ? 1e-12f : 1e-5f};
+  qk_norm a = op, b = op;
+  a.x = in_place ? y.ref : x, a.out = y.ref;
+  b.x = in_place ? y.got : x, b.out = y.got;
+  if (below(4)) a.q = c.ref, b.q = c.got;
+  size_t want = ref->norm(&a, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm(&b, cut[i], cut[i + 1]);
+  return same_rows("out", y, ldo, d) && same_codes(&c) && same_count("norm", want, bad);
+}
+
+static qk_table_ref a_table(size_t rows, size_t d) {
+  qk_table_ref r = {0};
+  if (below(2)) {
+    r.data = rows_of(rows, d, d, CALM_KINDS);
+  } else {
+    int8_t *codes = buffer(rows * d, 1);
+    for (size_t i = 0; i < rows * d; i++) codes[i] = (int8_t)((int)below(255) - 127);
+    r.data = codes;
+    r.scale = scales_of(rows, 0);
+  }
+  return r;
+}
+static int32_t *ids_of(size_t rows, size_t limit) {
+  int32_t *ids = buffer(rows * 4, 4);
+  for (size_t i = 0; i < rows; i++) ids[i] = (int32_t)below(limit);
+  return ids;
+}
+static int check_embed(const qk_table *ref, const qk_table *t) {
+  size_t rows = below(6), d = row_size(), ldo = d + below(2) * below(20), cut[8], bad = 0;
+  pair y = outputs_rows(rows, ldo, d);
+  codes_pair c = codes_outputs(rows, d);
+  qk_embed a = {.ids = ids_of(rows, 9), .positions = ids_of(rows, 5), .tokens = a_table(9, d)};
+  if (below(4)) a.position = a_table(5, d);
+  if (below(4)) a.types = a_table(2, d);
+  if (below(2)) a.type_ids = ids_of(rows, 2);
+  a.norm = (qk_norm){
+      .gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .ldo = ldo, .d = (uint32_t)d, .eps = 1e-12f};
+  qk_embed b = a;
+  a.norm.out = y.ref, b.norm.out = y.got;
+  if (below(4)) a.norm.q = c.ref, b.norm.q = c.got;
+  size_t want = ref->embed(&a, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->embed(&b, cut[i], cut[i + 1]);
+  return same_rows("out", y, ldo, d) && same_codes(&c) && same_count("embed", want, bad);
+}
+
+/* The memory of one head, for both. */
+typedef struct head_pair {
+  pair q, k, v, q_scale, k_scale, v_scale, q_start;
+  qk_head_q8 ref, got;
+} head_pair;
+static head_pair head_outputs(size_t n, size_t h) {
+  size_t rows = qk_round_up(n, QK_BLOCK), bytes = rows * qk_round_up(h, 16);
+  head_pair p = {.q = outputs(bytes, 64), .k = outputs(bytes, 64), .v = outputs(bytes, 64)};
+  p.q_scale = outputs(rows * 4, 64), p.k_scale = outputs(rows * 4, 64), p.v_scale = outputs(rows * 4, 64);
+  p.q_start = outputs(rows * 4, 64);
+#define HEAD(of)                                                                                                       \
+  (qk_head_q8){p.q.of, p.q_scale.of, p.q_start.of, p.k.of, p.k_scale.of, p.v.of, p.v_scale.of, (uint32_t)n, (uint32_t)h}
+  p.ref = HEAD(ref), p.got = HEAD(got);
+#undef HEAD
+  return p;
+}
+static size_t head_size(void) { return below(2) ? PICK(32, 64) : PICK(1, 5, 15, 16, 17, 20, 33, 48, 80, 96, 128); }
+static size_t head_tokens(void) {
+  return below(2) ? 1 + below(140) : PICK(1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200);
+}
+
+static int check_pack_q8(const qk_table *ref, const qk_table *t) {
+  size_t n = head_tokens(), h = head_size(), ld = h + below(2) * below(200), cut[8], bad = 0;
+  head_pair p = head_outputs(n, h);
+  qk_pack_q8 a = {.q = rows_of(n, ld, h, KINDS),
+                  .k = rows_of(n, ld, h, KINDS),
+                  .v = rows_of(n, ld, h, KINDS),
+                  .ldx = ld,
+                  .fold = 1.442695f / sqrtf((float)h)};
+  qk_pack_q8 b = a;
+  a.head = p.ref, b.head = p.got;
+  size_t want = ref->pack_q8(&a, 0, n);
+  for (size_t i = 0, k = cuts(n, QK_BLOCK, cut); i < k; i++) bad += t->pack_q8(&b, cut[i], cut[i + 1]);
+  return same_bytes("q", p.q) && same_bytes("k", p.k) && same_bytes("v", p.v) && same_floats("q_scale", p.q_scale) &&
+         same_floats("k_scale", p.k_scale) && same_floats("v_scale", p.v_scale) && same_bytes("q_start", p.q_start) &&
+         same_count("pack_q8", want, bad);
+}
+
+static int check_activate(const qk_table *ref, const qk_table *t) {
+  size_t n = below(100), in_place = below(2);
+  uint32_t act = (uint32_t)below(QK_ACT_KINDS);
+  float *x = vector_of(n, KINDS);
+  for (size_t i = 0; i < n && below(2); i++) x[i] *= 3.0f;
+  pair y = outputs_f32(n);
+  if (in_place && n) memcpy(y.ref, x, n * 4), memcpy(y.got, x, n * 4);
+  ref->activate(in_place ? y.ref : x, y.ref, n, act);
+  t->activate(in_place ? y.got : x, y.got, n, act);
+  return same_floats("y", y);
+}
+
+static int check_mean_rows(const qk_table *ref, const qk_table *t) {
+  size_t rows = 1 + below(20), d = row_size(), ld = d + below(2) * below(20);
+  const float *x = rows_of(rows, ld, d, below(2) ? KINDS : CALM_KINDS);
+  pair y = outputs_f32(d);
+  ref->mean_rows(x, ld, rows, (uint32_t)d, y.ref);
+  t->mean_rows(x, ld, rows, (uint32_t)d, y.got);
+  return same_floats("out", y);
+}
+
+static int check_normalize(const qk_table *ref, const qk_table *t) {
+  size_t d = row_size();
+  const float *x = vector_of(d, KINDS);
+  pair y = outputs_f32(d);
+  memcpy(y.ref, x, d * 4), memcpy(y.got, x, d * 4);
+  ref->normalize(y.ref, (uint32_t)d);
+  t->normalize(y.got, (uint32_t)d);
+  return same_floats("x", y);
+}
+
+static int check_dot(const qk_table *ref, const qk_table *t) {
+  size_t n = below(8) ? row_size() : 0;
+  const float *a = vector_of(n, KINDS), *b = vector_of(n, KINDS);
+  pair y = outputs_f32(1);
+  *(float *)y.ref = ref->dot(a, b, n);
+  *(float *)y.got = t->dot(a, b, n);
+  return same_floats("dot", y);
+}
+
+static int check_softmax(const qk_table *ref, const qk_table *t) {
+  size_t n = below(8) ? row_size() : 0, in_place = below(2);
+  const float *x = vector_of(n, KINDS);
+  pair y = outputs_f32(n);
+  if (in_place && n) memcpy(y.ref, x, n * 4), memcpy(y.got, x, n * 4);
+  ref->softmax(in_place ? y.ref : x, y.ref, n);
+  t->softmax(in_place ? y.got : x, y.got, n);
+  return same_floats("y", y);
+}
+#endif

@@ -1,0 +1,113 @@
+/* test_kernels.c - the kernel checker: every operation of every kernel set that this CPU runs, byte for byte against the
+ * reference set, on buffers between inaccessible pages; and the reference against its definitions.
+ *
+ *   test_kernels [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--list]
+ *
+ * A case is made of its seed alone; a failure prints the command that repeats it. */
+#include "tests/kernels/bench.h"
+#include "tests/kernels/check_meaning.h"
+
+typedef int check_fn(const qk_table *ref, const qk_table *t);
+typedef struct check {
+  const char *name;
+  check_fn *run;
+  int cases;
+  int ref_only; /* about the reference, run once */
+} check;
+
+static const check checks[] = {
+    {"table", mean_table, 1, 1},
+    {"fma", mean_fma, 40, 1},
+    {"math", mean_math, 40, 1},
+    {"mean_quantize", mean_quantize, 60, 1},
+    {"mean_norm", mean_norm, 60, 1},
+    {"mean_gemm_q8", mean_gemm_q8, 60, 1},
+    {"mean_gemm_f32", mean_gemm_f32, 60, 1},
+    {"mean_attention", mean_attention, 20, 1},
+    {"mean_pack", mean_pack, 30, 1},
+    {"mean_vectors", mean_vectors, 60, 1},
+    {"quantize", check_quantize, 300, 0},
+    {"norm", check_norm, 300, 0},
+    {"embed", check_embed, 300, 0},
+    {"pack_q8", check_pack_q8, 150, 0},
+    {"gemm_q8", check_gemm_q8, 300, 0},
+    {"gemm_f32", check_gemm_f32, 200, 0},
+    {"attention_q8", check_attention_q8, 100, 0},
+    {"attention_f32", check_attention_f32, 60, 0},
+    {"activate", check_activate, 500, 0},
+    {"mean_rows", check_mean_rows, 200, 0},
+    {"normalize", check_normalize, 200, 0},
+    {"dot", check_dot, 200, 0},
+    {"softmax", check_softmax, 200, 0},
+};
+#define CHECKS (sizeof checks / sizeof checks[0])
+
+static int run_check(const check *c, const char *program, const qk_table *ref, const qk_table *t, uint64_t seed,
+                     int cases) {
+  for (int i = 0; i < (cases ? cases : c->cases); i++) {
+    uint64_t s = seed + (uint64_t)i;
+    snprintf(fault_text, sizeof fault_text,
+             " in %s of %s\n  again: %s --isa %s --test %s --seed %llu --cases 1\n0 passed, 1 failed\n", c->name,
+             t->isa, program, t->isa, c->name, (unsigned long long)s);
+    case_begin(s * 0x9e3779b97f4a7c15u);
+    int good = c->run(ref, t);
+    if (good && !margins_whole()) good = failed("wrote outside of a buffer");
+    if (!good) {
+      printf("FAIL %s of %s: %s\n  again: %s --isa %s --test %s --seed %llu --cases 1\n", c->name, t->isa, fail_text,
+             program, t->isa, c->name, (unsigned long long)s);
+      return 0;
+    }
+  }
+  return 1;
+}
+
+int main(int argc, char **argv) {
+  const char *isa = NULL, *test = NULL;
+  uint64_t seed = 1, features = qk_cpu_features();
+  int bench = 0, cases = 0, passed = 0, bad = 0, found = 0;
+  qk_table ref, t;
+  for (int i = 1; i < argc; i++) {
+    const char *value = i + 1 < argc ? argv[i + 1] : "";
+    if (!strcmp(argv[i], "--isa"))
+      isa = value, i++;
+    else if (!strcmp(argv[i], "--test"))
+      test = value, i++;
+    else if (!strcmp(argv[i], "--seed"))
+      seed = strtoull(value, NULL, 0), i++;
+    else if (!strcmp(argv[i], "--cases"))
+      cases = atoi(value), i++;
+    else if (!strcmp(argv[i], "--bench"))
+      bench = 1;
+    else if (!strcmp(argv[i], "--list")) {
+      for (uint32_t s = 0; qk_isa_at(s, features); s++) printf("isa %s\n", qk_isa_at(s, features)->name);
+      for (size_t c = 0; c < CHECKS; c++) printf("test %s\n", checks[c].name);
+      return 0;
+    } else {
+      printf("usage: %s [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--list]\n", argv[0]);
+      return 2;
+    }
+  }
+  if (!guard_start()) return printf("checker: no memory for guarded buffers\n"), 2;
+  if (!qk_table_build(&ref, "ref", features)) return printf("checker: no reference set\n"), 2;
+  double cycle_ns = bench ? ns_per_cycle() : 0;
+  if (bench) printf("%.3f GHz\n", 1 / cycle_ns);
+  for (uint32_t s = 0; qk_isa_at(s, features); s++) {
+    const char *name = qk_isa_at(s, features)->name;
+    if ((isa && strcmp(isa, name)) || !qk_table_build(&t, name, features)) continue;
+    found++;
+    if (bench) {
+      bench_set(&t, cycle_ns);
+      continue;
+    }
+    for (size_t c = 0; c < CHECKS; c++) {
+      if ((test && strcmp(test, checks[c].name)) || (checks[c].ref_only && s)) continue;
+      if (run_check(&checks[c], argv[0], &ref, &t, seed, cases))
+        passed++;
+      else
+        bad++;
+    }
+  }
+  if (!found || (!bench && passed + bad == 0)) return printf("checker: no such set or test; --list shows them\n"), 2;
+  if (!bench) printf("%d passed, %d failed\n", passed, bad);
+  return bad != 0;
+}
