@@ -41,8 +41,8 @@ typedef struct tiny_options {
 } tiny_options;
 
 #define TINY_VOCAB 96u
-static const char *const tiny_words[] = {"the", "cat",   "dog", "sat", "on",  "mat", "a1", "ing",
-                                         "##s", "##ing", "is",  "of",  "and", "to",  "in"};
+static const char *const tiny_words[] = {"the",  "cat",   "dog", "sat", "on",  "mat", "a1", "ing",
+                                         "##er", "##ing", "is",  "of",  "and", "to",  "in"};
 
 static inline tiny_options tiny_defaults(void) {
   return (tiny_options){.width = 32,
