@@ -28,16 +28,24 @@ static quern_status json_fail(const json_parser *j, const char *what) {
 }
 
 /* An upper bound on the nodes of a text: outside of strings, every value and key but the first follows one of these.
- * Exact but for empty containers when the text is valid; json_node checks it when not. */
+ * Exact but for empty containers when the text is valid; json_node checks it when not. Two nodes in three bytes ("[],")
+ * is the most there can be, as counting stops where parsing will: nested too deeply. */
 static size_t json_count(const uint8_t *p, size_t bytes) {
-  size_t n = 1;
+  size_t n = 1, depth = 0;
   for (size_t i = 0; i < bytes; i++) {
     switch (p[i]) {
       case ',':
       case ':':
+        n++;
+        break;
       case '[':
       case '{':
         n++;
+        if (++depth > JSON_DEPTH) return n;
+        break;
+      case ']':
+      case '}':
+        depth -= depth > 0;
         break;
       case '"':
         for (i++; i < bytes && p[i] != '"'; i++) i += p[i] == '\\';
