@@ -34,7 +34,8 @@ static void put_fixed(page *p, double v, uint32_t digits) {
   char text[40];
   uint64_t scale = 1;
   for (uint32_t i = 0; i < digits; i++) scale *= 10;
-  uint64_t whole = v < 1e12 / (double)scale * 1e6 ? (uint64_t)(v * (double)scale + 0.5) : 0;
+  double scaled = v * (double)scale + 0.5;
+  uint64_t whole = scaled < 1e18 ? (uint64_t)scaled : (uint64_t)1e18;
   char *at = text + sizeof text;
   *--at = 0;
   for (uint32_t i = 0; i < digits; i++, whole /= 10) *--at = (char)('0' + whole % 10);
@@ -167,7 +168,9 @@ static void make_cards(page *p, const qn_report *r, uint32_t worst) {
   open_card(p);
   put_fixed(p, worst < r->count ? 100 * r->rows[worst].error : 0, 2);
   put_plain(p, " %");
-  close_card(p, worst < r->count ? r->rows[worst].name : "no linear operator");
+  put_plain(p, "</b><span>error of the worst operator");
+  if (worst < r->count) put(p, ", %s", r->rows[worst].name);
+  put_plain(p, "</span></div>\n");
   put_plain(p, "</div>\n");
 }
 
