@@ -12,6 +12,10 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-protot
 # No contraction: a fused multiply-add only where the source says so (docs/NUMERICS.md).
 CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
+# V=1 shows whole commands.
+ifeq ($(V),)
+say = @printf '  %-5s %s\n' $(1) $@;
+endif
 
 LIB_C := $(sort $(wildcard kernels/*.c kernels/*/*.c src/base/*.c src/format/*.c src/text/*.c src/model/*.c src/run/*.c src/import/*.c src/quant/*.c src/api/*.c))
 CLI_C := $(sort $(wildcard src/cli/*.c))
@@ -32,20 +36,20 @@ help: ## this list
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	$(call say,CC)$(CC) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 $(BUILD)/libquern.a: $(LIB_O)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 $(BUILD)/libquern.so: $(LIB_O)
-	$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libquern.so.0 -Wl,--gc-sections -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libquern.so.0 -Wl,--gc-sections -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
-	$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 demo: $(BUILD)/quern ## search the shipped text with the shipped model
 	@BUILD=$(BUILD) MODEL=$(MODEL) sh examples/demo.sh
