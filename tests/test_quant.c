@@ -383,10 +383,20 @@ static void reports_and_cancels(void) {
     CHECK(w.calls == i + 1 && tiny_dir_count(root) == 2 && stat(out, &st) == 0 && st.st_size == 12);
   }
   w.cancel_at = UINT64_MAX;
-  job.limit = 6000; /* more than any JSON text, less than the weights */
+  /* The limit holds for what is live at once: peak - 1 is refused, the peak is enough. */
+  faulty_alloc f = {0};
+  quern_allocator a = faulty_allocator(&f);
+  qn_env own;
+  qn_env_init(&own, &a, NULL, NULL, 0);
+  CHECK_EQ(qn_quantize(&own, &job, NULL), QUERN_OK);
+  job.limit = f.peak_bytes - 1;
   CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_E_LIMIT);
-  job.limit = 1 << 20; /* all of it fits */
+  CHECK(message_has("limit of"));
+  job.limit = f.peak_bytes;
   CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_OK);
+  job.limit = 20000; /* less than model.safetensors */
+  CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_E_LIMIT);
+  CHECK(message_has("model.safetensors"));
 }
 
 static void writes_reports(void) {

@@ -113,7 +113,7 @@ static quern_status read_entry(const qn_safetensors *s, uint32_t file, const qn_
 }
 
 /* Checks the frame of file f, whose map is set, and parses its header. */
-static quern_status read_header(const qn_safetensors *s, qn_st_file *f, uint64_t limit) {
+static quern_status read_header(const qn_safetensors *s, qn_st_file *f) {
   qn_error *e = &s->env->error;
   if (f->map.bytes < 8) {
     return qn_fail(e, QUERN_E_SOURCE, "%s: %zu bytes are no safetensors file", f->name, f->map.bytes);
@@ -123,11 +123,9 @@ static quern_status read_header(const qn_safetensors *s, qn_st_file *f, uint64_t
     return qn_fail(e, QUERN_E_SOURCE, "%s: no safetensors file, or cut short: a header of %llu bytes in a file of %zu",
                    f->name, (unsigned long long)header, f->map.bytes);
   }
-  /* A parsed header takes up to 40 times its text. */
-  uint64_t most = limit && limit / 40 < QN_ST_HEADER ? limit / 40 : QN_ST_HEADER;
-  if (header > most) {
+  if (header > QN_ST_HEADER) {
     return qn_fail(e, QUERN_E_LIMIT, "%s: a header of %llu bytes exceeds the limit of %llu", f->name,
-                   (unsigned long long)header, (unsigned long long)most);
+                   (unsigned long long)header, (unsigned long long)QN_ST_HEADER);
   }
   f->data_at = 8 + header;
   QN_TRY(qn_json_parse(&f->header, s->env, f->name, f->map.data + 8, (size_t)header));
@@ -189,7 +187,7 @@ static quern_status add_file(qn_safetensors *s, const char *dir, const char *nam
   }
   QN_TRY(qn_map_open(&f->map, s->env, path, limit));
   s->file_count++;
-  return read_header(s, f, limit);
+  return read_header(s, f);
 }
 
 /* ---- shards ---- */
@@ -238,8 +236,7 @@ static quern_status add_shards(qn_safetensors *s, const qn_json *index, const ch
 static quern_status open_index(qn_safetensors *s, const char *dir, const char *path, uint64_t limit) {
   qn_map map;
   qn_json index = {0};
-  uint64_t most = limit && limit / 40 < QN_ST_HEADER ? limit / 40 : QN_ST_HEADER;
-  QN_TRY(qn_map_open(&map, s->env, path, most));
+  QN_TRY(qn_map_open(&map, s->env, path, limit && limit < QN_ST_HEADER ? limit : QN_ST_HEADER));
   quern_status status = qn_json_parse(&index, s->env, index_name, map.data, map.bytes);
   qn_map_close(&map);
   if (status == QUERN_OK) status = add_shards(s, &index, dir, limit);
@@ -286,7 +283,7 @@ quern_status qn_safetensors_open_memory(qn_safetensors *out, qn_env *env, const 
   out->file_count = 1;
   out->files[0].map = (qn_map){data, bytes, 0};
   qn_format(out->files[0].name, QN_ST_NAME, "%s", name);
-  QN_TRY_CLEANUP(read_header(out, &out->files[0], 0));
+  QN_TRY_CLEANUP(read_header(out, &out->files[0]));
   QN_TRY_CLEANUP(build_table(out));
   return QUERN_OK;
 cleanup:

@@ -279,11 +279,6 @@ static quern_status declare_all(quantizer *q) {
 
 static quern_status reserve(quantizer *q) {
   void *p;
-  uint64_t all = (uint64_t)q->floats_bytes + q->packed_bytes + 12 * (uint64_t)q->rows;
-  if (q->job->limit && all > q->job->limit) {
-    return qn_fail(&q->env->error, QUERN_E_LIMIT, "quantizing needs %llu bytes of memory, the limit is %llu",
-                   (unsigned long long)all, (unsigned long long)q->job->limit);
-  }
   QN_TRY(qn_alloc(q->env, &q->floats, q->floats_bytes, "the largest tensor"));
   QN_TRY(qn_alloc(q->env, &q->packed, q->packed_bytes, "the largest tensor, packed"));
   QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->scale, "scales"));
@@ -445,7 +440,8 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   return QUERN_OK;
 }
 
-quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result) {
+/* Everything that a job allocates and releases, whatever happens. */
+static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result) {
   quantizer q = {.env = env, .job = job};
   qn_fpenv guard = qn_fpenv_enter();
   quern_status status = run_job(&q, result);
@@ -459,4 +455,44 @@ quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize
   qn_free(env, q.bias, q.rows * sizeof *q.bias);
   qn_free(env, q.sums, q.rows * sizeof *q.sums);
   return status;
+}
+
+/* The host's allocator with the job's limit on what is live at once. One thread. */
+typedef struct budget {
+  const quern_allocator *host;
+  uint64_t left, refused; /* refused: bytes of the allocation that did not fit; 0: none */
+} budget;
+
+static void *budget_alloc(void *user, size_t size, size_t align) {
+  budget *b = user;
+  void *p = NULL;
+  if (size > b->left)
+    b->refused = size;
+  else
+    p = b->host->alloc(b->host->user, size, align);
+  if (p) b->left -= size;
+  return p;
+}
+
+static void budget_free(void *user, void *p, size_t size) {
+  budget *b = user;
+  b->left += size;
+  b->host->free(b->host->user, p, size);
+}
+
+quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result) {
+  if (!job->limit) return run_and_release(env, job, result);
+  qn_env limited;
+  char message[QN_ERROR_BYTES];
+  budget b = {.host = &env->alloc, .left = job->limit};
+  const quern_allocator alloc = {sizeof alloc, 0, &b, budget_alloc, budget_free};
+  qn_env_init(&limited, &alloc, env->log, env->log_user, env->log_level);
+  quern_status status = run_and_release(&limited, job, result);
+  if (status == QUERN_E_MEMORY && b.refused) {
+    return qn_fail(&env->error, QUERN_E_LIMIT,
+                   "quantizing needs more memory than the limit of %llu bytes: %llu more do not fit",
+                   (unsigned long long)job->limit, (unsigned long long)b.refused);
+  }
+  qn_error_copy(&limited.error, message, sizeof message);
+  return status == QUERN_OK ? status : qn_fail(&env->error, status, "%s", message);
 }
