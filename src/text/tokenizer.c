@@ -110,6 +110,11 @@ quern_status qn_tokenizer_decode(const qn_tokenizer *t, const int32_t *ids, size
     uint32_t flags = token_flags(t, ids[i]);
     if (!(flags & QN_WP_TOKEN_PRESENT) || (!keep_special && (flags & QN_WP_TOKEN_SPECIAL))) continue;
     uint32_t from = offsets[ids[i]], to = offsets[ids[i] + 1];
+    if (flags & QN_WP_TOKEN_PATTERN) {
+      const qn_wp_added *a = qn_wp_find_added(t, (uint32_t)ids[i]);
+      from = a ? a->pattern : 1;
+      to = a && a->pattern_bytes <= UINT32_MAX - from ? from + a->pattern_bytes : 0;
+    }
     if (from > to || to > t->sizes[QN_WP_POOL] || to - from > QN_WP_MAX_TOKEN_BYTES)
       return qn_fail(&t->env->error, QUERN_E_FORMAT, "tokenizer: token %d has no text in the section", ids[i]);
     size_t bytes = 0;

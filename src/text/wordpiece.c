@@ -22,6 +22,7 @@ typedef struct wp_encoder {
   uint32_t run_start;    /* where the word's last run of ordered marks begins */
   uint32_t before;       /* the normalized character that came last; ' ' at the start of a stretch */
   uint32_t window_at, window_end, skip;
+  int stripped;     /* only blanks have come since an added token that takes the blanks behind it */
   uint32_t barrier; /* to be joined to the next character of the window */
   uint8_t word[QN_WP_MAX_WORD_CHARS * 4 + 8];
   uint32_t window[WINDOW];
@@ -115,6 +116,7 @@ static void take(wp_encoder *e, uint32_t cp) {
     end_word(e);
     return;
   }
+  e->stripped = 0;
   if (props & QN_UC_PUNCTUATION) end_word(e);
   if (e->chars <= e->h->max_word_chars) {
     int ordered = (e->h->flags & QN_WP_STRIP) && (props & QN_UC_ORDERED);
@@ -139,6 +141,13 @@ static const qn_wp_added *window_match(const wp_encoder *e, uint32_t *length) {
     *length = i + 1 - e->window_at;
   }
   return found;
+}
+
+/* Is the window up to `next` blank? */
+static int is_blank(const wp_encoder *e, uint32_t next) {
+  for (uint32_t i = e->window_at; i < next; i++)
+    if (!(qn_unicode_props(e->window[i] & ~QN_WP_BARRIER) & QN_UC_SPACE)) return 0;
+  return 1;
 }
 
 /* Passes on the characters of the window about which all is known; with `last`, all of them. */
@@ -168,7 +177,10 @@ static void drain(wp_encoder *e, int last) {
       continue;
     }
     end_word(e);
-    emit(e, a->id);
+    if (!e->stripped || !(a->flags & QN_WP_LSTRIP) || !is_blank(e, next)) {
+      emit(e, a->id);
+      e->stripped = (a->flags & QN_WP_RSTRIP) != 0;
+    }
     e->before = e->window[next - 1] & ~QN_WP_BARRIER;
     e->window_at = next;
   }
@@ -213,6 +225,7 @@ static const uint8_t *take_run(wp_encoder *e, const uint8_t *p, const uint8_t *e
     p++;
   }
   if (p > start) e->before = p[-1];
+  e->stripped = 0;
   e->bytes = e->run_start = n;
   e->chars = chars;
   return p;
@@ -220,6 +233,7 @@ static const uint8_t *take_run(wp_encoder *e, const uint8_t *p, const uint8_t *e
 
 static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) {
   e->before = ' ';
+  e->stripped = 0;
   while (p < end) {
     uint32_t class = e->window_end ? QN_WP_SLOW : e->classes[*p] & QN_WP_CLASS;
     switch (class) {
@@ -236,6 +250,7 @@ static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) 
         end_word(e);
         e->word[0] = *p++;
         e->before = e->word[0];
+        e->stripped = 0;
         e->bytes = e->chars = 1;
         end_word(e);
         break;
@@ -315,10 +330,16 @@ quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t
     return QUERN_OK;
   }
   for (const uint8_t *p = text; p < end;) {
-    size_t length = 0;
-    const qn_wp_added *a = e.classes[*p] & QN_WP_STARTS_RAW ? raw_match(&e, p, end, &length) : NULL;
-    if (!a) {
+    if (!(e.classes[*p] & QN_WP_STARTS_RAW)) {
       p++;
+      continue;
+    }
+    size_t length = 0;
+    const qn_wp_added *a = raw_match(&e, p, end, &length);
+    if (!a) { /* on by a character: bytes inside one start nothing */
+      uint32_t step = 1;
+      qn_utf8_decode(p, (size_t)(end - p), &step);
+      p += step;
       continue;
     }
     const uint8_t *start = p, *stop = p + length;
@@ -328,13 +349,13 @@ quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t
       if (start > text && is_word(decode_before(text, start, &used))) continue;
       if (stop < end && is_word(qn_utf8_decode(stop, (size_t)(end - stop), &used))) continue;
     }
-    if ((a->flags & QN_WP_LSTRIP) && start > rest) start = skip_space_back(rest, start);
+    if (a->flags & QN_WP_LSTRIP) start = start > rest ? skip_space_back(rest, start) : rest;
     if (a->flags & QN_WP_RSTRIP) { /* remembered, so that blanks are never walked twice */
       if (stop >= space_end) space_end = skip_space(stop, end);
       stop = space_end;
     }
     if (rest < start) encode_stretch(&e, rest, start);
-    emit(&e, a->id);
+    if (start < stop) emit(&e, a->id); /* else blanks that the one before has taken */
     rest = stop;
   }
   if (rest < end) encode_stretch(&e, rest, end);

@@ -38,10 +38,10 @@ typedef struct qn_wp_header { /* 64 bytes */
   uint32_t prefix_bytes; /* of the continuation prefix, at the start of the pool */
 } qn_wp_header;
 
-typedef struct qn_wp_added { /* 24 bytes */
+typedef struct qn_wp_added { /* 20 bytes */
   uint32_t id, flags;
-  uint32_t text, text_bytes;       /* in the pool: as written */
-  uint32_t pattern, pattern_bytes; /* as looked for: normalized, or the same as text */
+  uint32_t rank;                   /* place in the source's list: of equal patterns the first is found */
+  uint32_t pattern, pattern_bytes; /* in the pool: as looked for and as written back, normalized if so flagged */
 } qn_wp_added;
 #define QN_WP_SINGLE_WORD 1u
 #define QN_WP_LSTRIP 2u
@@ -61,8 +61,8 @@ enum {
   QN_WP_TOKENS = 2,  /* u8[vocab]: QN_WP_TOKEN_* */
   QN_WP_SLOTS = 3,   /* u32[1 << slot_bits]: id | continuation << 24 | tag << 25; all ones: empty */
   QN_WP_POOL = 4,    /* u8[pool_bytes] */
-  QN_WP_ADDED = 5,   /* qn_wp_added[added], in the source's order, special ones first */
-  QN_WP_RAW = 6,     /* u32[raw]: indices into ADDED, by pattern, bytewise, then by index */
+  QN_WP_ADDED = 5,   /* qn_wp_added[added], by ascending id */
+  QN_WP_RAW = 6,     /* u32[raw]: indices into ADDED, by pattern, bytewise; equal ones: special first, then by rank */
   QN_WP_NORMAL = 7,  /* u32[normalized], the same */
   QN_WP_SINGLE = 8,  /* qn_wp_item[single] */
   QN_WP_PAIR = 9,    /* qn_wp_item[pair] */
@@ -72,6 +72,7 @@ enum {
 #define QN_WP_TOKEN_SPECIAL 1u
 #define QN_WP_TOKEN_CONTINUES 2u /* starts with the continuation prefix */
 #define QN_WP_TOKEN_PRESENT 4u   /* the id has a token */
+#define QN_WP_TOKEN_PATTERN 8u   /* an added token that is normalized: written back as its pattern */
 
 /* CLASSES: what the byte that starts a character asks for. */
 #define QN_WP_SLOW 0u  /* decode it and go through everything */
@@ -121,6 +122,8 @@ typedef struct qn_wp_match {
 void qn_wp_match_begin(qn_wp_match *m, const qn_tokenizer *t, uint32_t table);
 /* Narrows by a code point; 0: nothing starts so any more. */
 int qn_wp_match_next(qn_wp_match *m, uint32_t cp);
+/* The added token with that id, or NULL. */
+const qn_wp_added *qn_wp_find_added(const qn_tokenizer *t, uint32_t id);
 /* The added token that ends here, or NULL. */
 const qn_wp_added *qn_wp_match_found(const qn_wp_match *m);
 #endif

@@ -132,3 +132,17 @@ const qn_wp_added *qn_wp_match_found(const qn_wp_match *m) {
   const qn_wp_added *a = pattern(m, m->lo, &p, &bytes);
   return a && bytes == m->depth ? a : NULL;
 }
+
+const qn_wp_added *qn_wp_find_added(const qn_tokenizer *t, uint32_t id) {
+  const qn_wp_added *added = t->tables[QN_WP_ADDED];
+  size_t lo = 0, hi = (size_t)(t->sizes[QN_WP_ADDED] / sizeof *added);
+  while (lo < hi) {
+    size_t mid = lo + (hi - lo) / 2;
+    if (added[mid].id == id) return &added[mid];
+    if (added[mid].id < id)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return NULL;
+}

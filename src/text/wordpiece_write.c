@@ -87,10 +87,9 @@ static quern_status collect(wp_writer *w) {
   uint32_t patterns_at = (uint32_t)w->pool.bytes;
   for (uint32_t i = 0; i < s->added_count; i++) {
     qn_wp_added *a = &s->added[i];
-    a->text = s->tokens[a->id].at;
-    a->text_bytes = s->tokens[a->id].bytes;
-    a->pattern = a->text;
-    a->pattern_bytes = a->text_bytes;
+    a->rank = i;
+    a->pattern = s->tokens[a->id].at;
+    a->pattern_bytes = s->tokens[a->id].bytes;
     if (a->flags & QN_WP_NORMALIZED) {
       QN_TRY(append_pattern(w, a, &s->tokens[a->id]));
       a->pattern += patterns_at;
@@ -119,6 +118,10 @@ static quern_status insert(wp_writer *w, uint32_t id, int rest, const char *key,
   return QUERN_OK;
 }
 
+static int starts_with_prefix(const wp_writer *w, uint32_t at, uint32_t bytes) {
+  return bytes >= w->s->prefix_bytes && memcmp(w->pool.data + at, w->s->prefix, w->s->prefix_bytes) == 0;
+}
+
 static quern_status fill_tokens(wp_writer *w) {
   const wp_spec *s = w->s;
   uint32_t *offsets = (uint32_t *)(void *)(w->out + w->offset[QN_WP_OFFSETS]), at = 0;
@@ -132,48 +135,74 @@ static quern_status fill_tokens(wp_writer *w) {
     at = k->at + k->bytes;
     flags[i] = k->flags;
     if (!(k->flags & QN_WP_TOKEN_PRESENT)) continue;
-    if (k->bytes >= s->prefix_bytes && memcmp(k->text, s->prefix, s->prefix_bytes) == 0)
-      flags[i] |= QN_WP_TOKEN_CONTINUES;
+    if (starts_with_prefix(w, k->at, k->bytes)) flags[i] |= QN_WP_TOKEN_CONTINUES;
     for (int rest = 0; rest < 2; rest++)
       if (key_of(s, k, rest, &key, &bytes)) QN_TRY(insert(w, i, rest, key, bytes));
   }
   offsets[s->vocab] = at;
+  /* An added token that is normalized is written back as its pattern, and counts as special when that text is. */
+  for (uint32_t i = 0; i < s->added_count; i++) {
+    const qn_wp_added *a = &s->added[i];
+    if (!(a->flags & QN_WP_NORMALIZED)) continue;
+    uint32_t same = qn_wp_spec_find(s, (const char *)w->pool.data + a->pattern, a->pattern_bytes);
+    int special = same != QN_WP_EMPTY && (s->tokens[same].flags & QN_WP_TOKEN_SPECIAL);
+    flags[a->id] = (uint8_t)(QN_WP_TOKEN_PRESENT | (special ? QN_WP_TOKEN_SPECIAL : 0));
+    flags[a->id] |= QN_WP_TOKEN_PATTERN;
+    if (starts_with_prefix(w, a->pattern, a->pattern_bytes)) flags[a->id] |= QN_WP_TOKEN_CONTINUES;
+  }
   return QUERN_OK;
 }
 
-static int before(const wp_writer *w, uint32_t a, uint32_t b) {
-  const qn_wp_added *x = &w->s->added[a], *y = &w->s->added[b];
+typedef int wp_before_fn(const wp_writer *w, const qn_wp_added *x, const qn_wp_added *y);
+
+static int before_by_id(const wp_writer *w, const qn_wp_added *x, const qn_wp_added *y) {
+  (void)w;
+  return x->id < y->id;
+}
+
+static int before_by_pattern(const wp_writer *w, const qn_wp_added *x, const qn_wp_added *y) {
   uint32_t n = x->pattern_bytes < y->pattern_bytes ? x->pattern_bytes : y->pattern_bytes;
   int c = memcmp(w->pool.data + x->pattern, w->pool.data + y->pattern, n);
   if (c != 0 || x->pattern_bytes != y->pattern_bytes) return c != 0 ? c < 0 : x->pattern_bytes < y->pattern_bytes;
-  int special_x = w->s->tokens[x->id].flags & QN_WP_TOKEN_SPECIAL,
-      special_y = w->s->tokens[y->id].flags & QN_WP_TOKEN_SPECIAL;
-  return special_x != special_y ? special_x > special_y : a < b;
+  int special_x = w->s->tokens[x->id].flags & QN_WP_TOKEN_SPECIAL;
+  int special_y = w->s->tokens[y->id].flags & QN_WP_TOKEN_SPECIAL;
+  return special_x != special_y ? special_x > special_y : x->rank < y->rank;
 }
 
-/* The sorted index of the added tokens of one kind (heapsort: no recursion, n log n). */
-static void fill_order(wp_writer *w, uint32_t table, uint32_t kind) {
-  uint32_t *order = w->order, n = 0;
-  for (uint32_t i = 0; i < w->s->added_count; i++)
-    if ((w->s->added[i].flags & QN_WP_NORMALIZED) == kind) order[n++] = i;
+/* Heapsort of indices into `added`: no recursion, no memory, n log n at worst. */
+static void sort(const wp_writer *w, const qn_wp_added *added, uint32_t *order, uint32_t n, wp_before_fn *before) {
   for (uint32_t start = n / 2, end = n; end > 1;) {
-    uint32_t root, item;
+    uint32_t root = 0, item;
     if (start > 0) {
       root = --start;
       item = order[root];
     } else {
       item = order[--end];
       order[end] = order[0];
-      root = 0;
     }
     for (uint32_t child; (child = 2 * root + 1) < end; root = child) {
-      if (child + 1 < end && before(w, order[child], order[child + 1])) child++;
-      if (!before(w, item, order[child])) break;
+      if (child + 1 < end && before(w, &added[order[child]], &added[order[child + 1]])) child++;
+      if (!before(w, &added[item], &added[order[child]])) break;
       order[root] = order[child];
     }
     order[root] = item;
   }
-  if (n) memcpy(w->out + w->offset[table], order, n * sizeof *order);
+}
+
+/* ADDED by id, then the index of those of each kind by pattern. */
+static void fill_added(wp_writer *w) {
+  qn_wp_added *added = (qn_wp_added *)(void *)(w->out + w->offset[QN_WP_ADDED]);
+  uint32_t total = w->s->added_count;
+  for (uint32_t i = 0; i < total; i++) w->order[i] = i;
+  sort(w, w->s->added, w->order, total, before_by_id);
+  for (uint32_t i = 0; i < total; i++) added[i] = w->s->added[w->order[i]];
+  for (uint32_t kind = 0; kind <= QN_WP_NORMALIZED; kind += QN_WP_NORMALIZED) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < total; i++)
+      if ((added[i].flags & QN_WP_NORMALIZED) == kind) w->order[n++] = i;
+    sort(w, added, w->order, n, before_by_pattern);
+    if (n) memcpy(w->out + w->offset[kind ? QN_WP_NORMAL : QN_WP_RAW], w->order, n * sizeof *w->order);
+  }
 }
 
 static void fill_classes(wp_writer *w) {
@@ -233,11 +262,9 @@ quern_status qn_wp_write(wp_spec *s, qn_buffer *section) {
   QN_TRY_CLEANUP(qn_alloc_array(s->env, (void **)&w.out, (size_t)total, 1, "the tokenizer section"));
   QN_TRY_CLEANUP(fill_tokens(&w));
   fill_classes(&w);
-  fill_order(&w, QN_WP_RAW, 0);
-  fill_order(&w, QN_WP_NORMAL, QN_WP_NORMALIZED);
+  fill_added(&w);
   memcpy(w.out, &w.h, sizeof w.h);
   memcpy(w.out + w.offset[QN_WP_POOL], w.pool.data, w.pool.bytes);
-  if (s->added_count) memcpy(w.out + w.offset[QN_WP_ADDED], s->added, w.size[QN_WP_ADDED]);
   memcpy(w.out + w.offset[QN_WP_SINGLE], s->single, w.size[QN_WP_SINGLE]);
   memcpy(w.out + w.offset[QN_WP_PAIR], s->pair, w.size[QN_WP_PAIR]);
   QN_TRY_CLEANUP(qn_buffer_append(s->env, section, w.out, (size_t)total));
