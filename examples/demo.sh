@@ -46,7 +46,7 @@ for question; do
   echo
   echo "${bold}? $question${plain}"
   start=$(now_ms)
-  "$BUILD/quern" search "$MODEL" "$TEXT" "$question" -k 3 >"$out" || exit 1
+  "$BUILD/quern" search "$MODEL" "$TEXT" "$question" -k 3 --quiet >"$out" || exit 1
   end=$(now_ms)
   # Each line: score, line number, text. The text is wrapped at 96 columns.
   awk -F '\t' -v bold="$bold" -v green="$green" -v plain="$plain" '
