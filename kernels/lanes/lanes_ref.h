@@ -21,6 +21,12 @@ typedef struct vi {
 #define QK_FAST_FMA 1 /* the baseline has the instruction: the builtin is it, not a call */
 #endif
 
+/* Four lanes, for the one operation that compilers do not vectorize by themselves. */
+typedef float ref_f32x4 __attribute__((vector_size(16)));
+typedef uint32_t ref_u32x4 __attribute__((vector_size(16)));
+typedef double ref_f64x4 __attribute__((vector_size(32)));
+typedef uint64_t ref_u64x4 __attribute__((vector_size(32)));
+
 #define QK_EACH for (int i = 0; i < 16; i++)
 
 static inline uint32_t ref_bits(float x) {
@@ -37,19 +43,12 @@ static inline float ref_from_bits(uint32_t u) {
 /* The double nearest to p + c may sit exactly between two floats where p + c does not. Rounding p + c to odd instead
    (Boldo and Melquiond 2008) makes the second rounding right: 53 >= 24 + 2 bits. Also right for subnormal results. */
 static inline float ref_fma_odd(double p, double c) {
-  double s = p + c, t = s - p, rest = (p - (s - t)) + (c - t); /* s + rest = p + c, exactly */
+  double s = p + c, t = s - p, rest = (p - (s - t)) + (c - t); /* s + rest = p + c, exactly; NaN when s is not finite */
   uint64_t u;
   memcpy(&u, &s, sizeof u);
-  if (rest != 0 && (u & 1) == 0) u = (rest > 0) == (s > 0) ? u + 1 : u - 1;
+  if ((rest < 0 || rest > 0) && (u & 1) == 0) u = (rest > 0) == (s > 0) ? u + 1 : u - 1;
   memcpy(&s, &u, sizeof s);
   return (float)s;
-}
-/* Does rounding this double to float need care: halfway between floats, or a subnormal result? */
-static inline int ref_fma_careful(double s) {
-  uint64_t u;
-  memcpy(&u, &s, sizeof u);
-  uint64_t magnitude = u & 0x7fffffffffffffff;
-  return ((u & 0x1fffffff) == 0x10000000) | (magnitude - 1 < 0x380fffffffffffff); /* 0 < |s| < 2^-126 */
 }
 /* a * b + c with one rounding. The product is exact in double: 48 bits, exponents within +-300. Infinity and NaN come
    out of the double arithmetic as they should. */
@@ -58,7 +57,11 @@ static inline float ref_fma(float a, float b, float c) {
   return __builtin_fmaf(a, b, c);
 #else
   double p = (double)a * (double)b, s = p + (double)c;
-  return __builtin_expect(ref_fma_careful(s), 0) ? ref_fma_odd(p, (double)c) : (float)s;
+  float r = (float)s;
+  uint64_t u;
+  memcpy(&u, &s, sizeof u);
+  int careful = ((u & 0x1fffffff) == 0x10000000) | ((ref_bits(r) & 0x7fffffff) <= 0x00800000);
+  return __builtin_expect(careful, 0) ? ref_fma_odd(p, (double)c) : r; /* as in vf_fma */
 #endif
 }
 /* Adding 2^23 leaves no bits below 1. */
@@ -109,13 +112,25 @@ static inline vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
 #ifdef QK_FAST_FMA
   QK_EACH r.l[i] = __builtin_fmaf(a.l[i], b.l[i], c.l[i]);
 #else
-  double p[16], s[16];
-  QK_EACH p[i] = (double)a.l[i] * (double)b.l[i];
-  QK_EACH s[i] = p[i] + (double)c.l[i];
-  QK_EACH r.l[i] = (float)s[i];
-  int careful = 0;
-  QK_EACH careful |= ref_fma_careful(s[i]);
-  if (__builtin_expect(careful, 0)) QK_EACH r.l[i] = ref_fma_odd(p[i], (double)c.l[i]);
+  /* Rounding to odd is needed only where the double sum is halfway between two floats (its low 29 bits say so) or the
+     result is not above 2^-126. A subtraction below 0 says so in its top bit. Four lanes at a time stay in registers. */
+  ref_u64x4 halfway = {0};
+  ref_u32x4 small = {0};
+  for (int i = 0; i < 16; i += 4) {
+    ref_f32x4 x, y, z;
+    memcpy(&x, a.l + i, sizeof x);
+    memcpy(&y, b.l + i, sizeof y);
+    memcpy(&z, c.l + i, sizeof z);
+    ref_f64x4 p = __builtin_convertvector(x, ref_f64x4) * __builtin_convertvector(y, ref_f64x4);
+    ref_f64x4 s = p + __builtin_convertvector(z, ref_f64x4);
+    ref_f32x4 rounded = __builtin_convertvector(s, ref_f32x4);
+    halfway |= (((ref_u64x4)s & 0x1fffffff) ^ 0x10000000) - 1;
+    small |= ((ref_u32x4)rounded & 0x7fffffff) - 0x00800001u;
+    memcpy(r.l + i, &rounded, sizeof rounded);
+  }
+  uint64_t careful = (halfway[0] | halfway[1] | halfway[2] | halfway[3]) >> 63;
+  careful |= (small[0] | small[1] | small[2] | small[3]) >> 31;
+  if (__builtin_expect(careful != 0, 0)) QK_EACH r.l[i] = ref_fma_odd((double)a.l[i] * (double)b.l[i], (double)c.l[i]);
 #endif
   return r;
 }
