@@ -1,8 +1,9 @@
 /* test_kernels.c - the kernel checker: every operation of every kernel set that this CPU runs, byte for byte against the
  * reference set, on buffers between inaccessible pages; and the reference against its definitions.
  *
- *   test_kernels [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--list]
+ *   test_kernels [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--golden] [--list]
  *
+ * --golden prints the hashes of `checks`: they change when a definition does, and on no other occasion.
  * A case is made of its seed alone; a failure prints the command that repeats it. */
 #include "tests/kernels/bench.h"
 #include "tests/kernels/check_meaning.h"
@@ -12,38 +13,40 @@ typedef struct check {
   const char *name;
   check_fn *run;
   int cases;
-  int ref_only; /* about the reference, run once */
+  int ref_only;    /* about the reference, run once */
+  uint64_t golden; /* hash of the reference's outputs over the default cases: the same for every compiler and machine */
 } check;
 
 static const check checks[] = {
-    {"table", mean_table, 1, 1},
-    {"fma", mean_fma, 40, 1},
-    {"math", mean_math, 40, 1},
-    {"mean_quantize", mean_quantize, 60, 1},
-    {"mean_norm", mean_norm, 60, 1},
-    {"mean_gemm_q8", mean_gemm_q8, 60, 1},
-    {"mean_gemm_f32", mean_gemm_f32, 60, 1},
-    {"mean_attention", mean_attention, 20, 1},
-    {"mean_pack", mean_pack, 30, 1},
-    {"mean_vectors", mean_vectors, 60, 1},
-    {"quantize", check_quantize, 300, 0},
-    {"norm", check_norm, 300, 0},
-    {"embed", check_embed, 300, 0},
-    {"pack_q8", check_pack_q8, 150, 0},
-    {"gemm_q8", check_gemm_q8, 300, 0},
-    {"gemm_f32", check_gemm_f32, 200, 0},
-    {"attention_q8", check_attention_q8, 100, 0},
-    {"attention_f32", check_attention_f32, 60, 0},
-    {"activate", check_activate, 500, 0},
-    {"mean_rows", check_mean_rows, 200, 0},
-    {"normalize", check_normalize, 200, 0},
-    {"dot", check_dot, 200, 0},
-    {"softmax", check_softmax, 200, 0},
+    {"table", mean_table, 1, 1, 0},
+    {"fma", mean_fma, 40, 1, 0},
+    {"math", mean_math, 40, 1, 0},
+    {"mean_quantize", mean_quantize, 60, 1, 0},
+    {"mean_norm", mean_norm, 60, 1, 0},
+    {"mean_gemm_q8", mean_gemm_q8, 60, 1, 0},
+    {"mean_gemm_f32", mean_gemm_f32, 60, 1, 0},
+    {"mean_attention", mean_attention, 20, 1, 0},
+    {"mean_pack", mean_pack, 30, 1, 0},
+    {"mean_vectors", mean_vectors, 60, 1, 0},
+    {"quantize", check_quantize, 300, 0, 0x202c51024d7f6bf9u},
+    {"norm", check_norm, 300, 0, 0xbc002c9361f2c68bu},
+    {"embed", check_embed, 300, 0, 0x8a0a775812e2ae44u},
+    {"pack_q8", check_pack_q8, 150, 0, 0x55b8164bfa8a45efu},
+    {"gemm_q8", check_gemm_q8, 300, 0, 0xe10588ad8ae70ab9u},
+    {"gemm_f32", check_gemm_f32, 200, 0, 0x4c000a952e4d21eeu},
+    {"attention_q8", check_attention_q8, 100, 0, 0xc6b34927f158eec9u},
+    {"attention_f32", check_attention_f32, 60, 0, 0xf6b0cf3cd9559b8fu},
+    {"activate", check_activate, 500, 0, 0xa1bbad3b0d9a0057u},
+    {"mean_rows", check_mean_rows, 200, 0, 0xf1deeacaa4fc339fu},
+    {"normalize", check_normalize, 200, 0, 0x41b9abe73b06ce37u},
+    {"dot", check_dot, 200, 0, 0x3e104ba09ea5a352u},
+    {"softmax", check_softmax, 200, 0, 0x10415c85b6fb4e6fu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 
 static int run_check(const check *c, const char *program, const qk_table *ref, const qk_table *t, uint64_t seed,
-                     int cases) {
+                     int cases, int golden) {
+  uint64_t hash = 0;
   for (int i = 0; i < (cases ? cases : c->cases); i++) {
     uint64_t s = seed + (uint64_t)i;
     snprintf(fault_text, sizeof fault_text,
@@ -57,6 +60,13 @@ static int run_check(const check *c, const char *program, const qk_table *ref, c
              program, t->isa, c->name, (unsigned long long)s);
       return 0;
     }
+    if (!strcmp(t->isa, ref->isa)) hash = hash_outputs(hash);
+  }
+  if (golden) printf("%-16s 0x%016llx\n", c->name, (unsigned long long)hash);
+  if (!golden && !strcmp(t->isa, ref->isa) && !c->ref_only && !cases && seed == 1 && hash != c->golden) {
+    printf("FAIL %s of %s: outputs hash to 0x%016llx, not 0x%016llx\n", c->name, t->isa, (unsigned long long)hash,
+           (unsigned long long)c->golden);
+    return 0;
   }
   return 1;
 }
@@ -64,7 +74,7 @@ static int run_check(const check *c, const char *program, const qk_table *ref, c
 int main(int argc, char **argv) {
   const char *isa = NULL, *test = NULL;
   uint64_t seed = 1, features = qk_cpu_features();
-  int bench = 0, cases = 0, passed = 0, bad = 0, found = 0;
+  int bench = 0, golden = 0, cases = 0, passed = 0, bad = 0, found = 0;
   qk_table ref, t;
   for (int i = 1; i < argc; i++) {
     const char *value = i + 1 < argc ? argv[i + 1] : "";
@@ -76,6 +86,8 @@ int main(int argc, char **argv) {
       seed = strtoull(value, NULL, 0), i++;
     else if (!strcmp(argv[i], "--cases"))
       cases = atoi(value), i++;
+    else if (!strcmp(argv[i], "--golden"))
+      golden = 1, isa = "ref";
     else if (!strcmp(argv[i], "--bench"))
       bench = 1;
     else if (!strcmp(argv[i], "--list")) {
@@ -83,7 +95,7 @@ int main(int argc, char **argv) {
       for (size_t c = 0; c < CHECKS; c++) printf("test %s\n", checks[c].name);
       return 0;
     } else {
-      printf("usage: %s [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--list]\n", argv[0]);
+      printf("usage: %s [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--golden] [--list]\n", argv[0]);
       return 2;
     }
   }
@@ -100,8 +112,8 @@ int main(int argc, char **argv) {
       continue;
     }
     for (size_t c = 0; c < CHECKS; c++) {
-      if ((test && strcmp(test, checks[c].name)) || (checks[c].ref_only && s)) continue;
-      if (run_check(&checks[c], argv[0], &ref, &t, seed, cases))
+      if ((test && strcmp(test, checks[c].name)) || (checks[c].ref_only && (s || golden))) continue;
+      if (run_check(&checks[c], argv[0], &ref, &t, seed, cases, golden))
         passed++;
       else
         bad++;

@@ -20,15 +20,15 @@ static int mean_fma(const qk_table *ref, const qk_table *t) {
     size_t kind = below(8);
     if (kind == 0) c = -(a * b); /* the product's rounding error remains */
     if (kind == 1) c = a * b * ldexpf(1.0f, (int)below(60) - 30);
-    if (kind == 2) a = uniform(), b = ldexpf(uniform(), -126), c = ldexpf(uniform(), -126 - (int)below(24));
+    if (kind == 2) a = uniform(), b = ldexpf(uniform(), -126), c = scaled(-149, 24);
     if (kind == 3) { /* c halfway between floats, the product far below: the double sum hides it */
       a = ldexpf(1.0f, -(int)below(30)), b = 1.0f + (float)below(4) * 0x1p-23f;
       c = ldexpf((float)(below(1u << 23) + (1u << 23)), (int)below(60) - 30);
       a = ldexpf(c > 0 ? 1.0f : -1.0f, (int)floorf(log2f(fabsf(c))) - 24) * (below(2) ? 1.0f : -1.0f);
       b = 1.0f + ldexpf(1.0f, -(int)below(24));
     }
-    if (kind == 4) a = FLT_MAX, b = 1.0f + (float)below(3) * 0x1p-23f, c = ldexpf(uniform(), 104 - (int)below(60));
-    if (kind == 5) a = ldexpf(uniform(), -70), b = ldexpf(uniform(), -56 - (int)below(24)), c = ldexpf(uniform(), -130);
+    if (kind == 4) a = FLT_MAX, b = 1.0f + (float)below(3) * 0x1p-23f, c = scaled(45, 60);
+    if (kind == 5) a = ldexpf(uniform(), -70), b = scaled(-79, 24), c = ldexpf(uniform(), -130);
     if (kind == 6 && below(8) == 0) c = below(2) ? INFINITY : NAN;
     if (kind == 7) a = (float)below(16), b = (float)below(16), c = -(float)below(226);
     float got = ref_fma(a, b, c), want = fmaf(a, b, c);
