@@ -1,0 +1,69 @@
+/* fuzz_tokenizer.c - any text through any TOKENIZER section, and any bytes as a tokenizer.json or a vocab.txt: no fault,
+ * ids below vocab. The first byte chooses; in the first case the next bytes change a good section at given places, the
+ * rest is the text. */
+#include <stdlib.h>
+#include <string.h>
+#include "text/tokenizer.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static const char good[] =
+    "{\"added_tokens\":[{\"id\":1,\"content\":\"[CLS]\",\"special\":true},{\"id\":2,\"content\":\"[SEP]\",\"special\":"
+    "true,"
+    "\"lstrip\":true,\"rstrip\":true},{\"id\":11,\"content\":\"New  York\",\"single_word\":true,\"rstrip\":true},"
+    "{\"id\":12,\"content\":\"\\ufffdz\",\"normalized\":false},{\"id\":13,\"content\":\"  \",\"lstrip\":true,"
+    "\"rstrip\":true}],\"normalizer\":{\"type\":\"BertNormalizer\"},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+    "\"post_processor\":{\"type\":\"BertProcessing\",\"sep\":[\"[SEP]\",2],\"cls\":[\"[CLS]\",1]},\"decoder\":{"
+    "\"type\":"
+    "\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"model\":{\"type\":\"WordPiece\",\"max_input_chars_per_word\":"
+    "20,"
+    "\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2,\"a\":3,\"##a\":4,\"ab\":5,\"##b\":6,\".\":7,\"\\u0431\":8,\"e\":9,"
+    "\"##e\":10}}}";
+
+static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
+  int32_t ids[512], types[512];
+  char buf[256];
+  size_t len = 0;
+  qn_ids out = {ids, types, 512, 0};
+  if (qn_tokenizer_encode(t, (const char *)text, bytes, 1, &out) != QUERN_OK) abort();
+  size_t n = out.count < out.cap ? out.count : out.cap;
+  for (size_t i = 0; i < n; i++)
+    if (ids[i] < 0 || (uint32_t)ids[i] >= t->vocab || types[i] != 1) abort();
+  qn_tokenizer_decode(t, ids, n, 1, buf, sizeof buf, &len);
+  for (size_t i = 0; i < n; i++) ids[i] = (int32_t)i;
+  qn_tokenizer_decode(t, ids, n, 0, buf, sizeof buf, &len);
+  int32_t all[600];
+  qn_ids both = {all, NULL, 600, 0};
+  qn_tokenizer_template(t, ids, n, ids, n / 2, 1, &both);
+  qn_tokenizer_specials(t, 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+  qn_env env;
+  qn_json j = {0};
+  qn_buffer section = {0};
+  qn_tokenizer t;
+  if (bytes < 2) return 0;
+  uint32_t mode = data[0] % 4, changes = mode == 0 ? data[1] % 16 : 0;
+  data += 2, bytes -= 2;
+  if (bytes < changes * (size_t)4) return 0;
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  quern_status status;
+  if (mode == 3) {
+    status = qn_tokenizer_build(&env, NULL, (const char *)data, bytes, NULL, 64, &section);
+  } else {
+    int own = mode == 2;
+    status = qn_json_parse(&j, &env, "fuzz", own ? (const void *)data : good, own ? bytes : sizeof good - 1);
+    if (!status) status = qn_tokenizer_build(&env, &j, NULL, 0, NULL, 64, &section);
+  }
+  if (!status) {
+    for (uint32_t i = 0; i < changes; i++, data += 4, bytes -= 4) /* mostly the header and the small tables */
+      section.data[(size_t)(data[0] | data[1] << 8) % section.bytes] = data[2];
+    if (qn_tokenizer_open(&t, &env, section.data, section.bytes) == QUERN_OK) run(&t, data, bytes);
+  } else if (!env.error.text[0] || section.bytes) {
+    abort();
+  }
+  qn_buffer_free(&env, &section);
+  qn_json_free(&env, &j);
+  return 0;
+}
