@@ -19,16 +19,15 @@ typedef struct qn_bench_loop {
 const qn_bench_loop *qn_bench_loop_at(uint32_t i);
 /* The most capable loop that a kernel set may use; for "ref" and unknown names the machine's most capable. NULL: none. */
 const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float);
-/* Reads `bytes` (a multiple of 1024) from p, 64-byte aligned, with the widest loads there are. */
-void qn_bench_read(const void *p, size_t bytes);
+/* Reads `bytes`, a multiple of 1024, from p, aligned to 64 bytes. */
+typedef void qn_bench_reader(const char *p, size_t bytes);
+/* The reader with the widest loads that this CPU has. */
+qn_bench_reader *qn_bench_read_loop(void);
 
 /* ---- timing (bench_limits.c) -------------------------------------------------------------------------------------- */
 
 /* Operations per ns of `threads` threads running the loop at once, for about ns. 0: no threads to be had. */
 double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t ns);
-/* GB/s of `threads` threads reading each its own `bytes` over and over. */
-double qn_bench_read_rate(size_t bytes, uint32_t threads, uint64_t ns);
-
 int qn_bench_limits(qn_cli_state *c);
 /* filter: NULL or a part of the rows' names. */
 int qn_bench_kernels(qn_cli_state *c, const char *filter);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "bench.h"
 
@@ -12,10 +13,13 @@
 #define ROUND_NS 10000000u
 #define MAX_ROWS 24
 #define MAX_THREADS 1024u
+#define LARGE_BYTES ((size_t)256 << 20)
+#define HUGE_PAGE ((size_t)2 << 20)
 
 /* Work of one thread: `repeat` times the loop's iterations, or reads of its memory. */
 typedef struct worker {
-  const qn_bench_loop *loop;
+  const qn_bench_loop *loop; /* NULL: reads */
+  qn_bench_reader *read;
   const char *memory;
   size_t bytes;
   uint64_t repeat;
@@ -26,7 +30,7 @@ static void work(const worker *w) {
   if (w->loop) {
     w->loop->run(w->repeat);
   } else {
-    for (uint64_t i = 0; i < w->repeat; i++) qn_bench_read(w->memory, w->bytes);
+    for (uint64_t i = 0; i < w->repeat; i++) w->read(w->memory, w->bytes);
   }
 }
 
@@ -88,17 +92,13 @@ double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t 
   return rate(workers, threads, ns, loop->ops);
 }
 
-double qn_bench_read_rate(size_t bytes, uint32_t threads, uint64_t ns) {
+/* GB/s of `threads` threads that read over and over, each its own `bytes` of memory. */
+static double read_rate(const char *memory, size_t bytes, uint32_t threads) {
   worker workers[MAX_THREADS];
-  if (threads > MAX_THREADS) threads = MAX_THREADS;
-  bytes = bytes / 1024 * 1024;
-  char *memory = aligned_alloc(4096, (bytes * threads + 4095) / 4096 * 4096);
-  if (!memory) return 0;
-  memset(memory, 1, bytes * threads);
-  for (uint32_t i = 0; i < threads; i++) workers[i] = (worker){.memory = memory + i * bytes, .bytes = bytes};
-  double result = rate(workers, threads, ns, (double)bytes);
-  free(memory);
-  return result;
+  for (uint32_t i = 0; i < threads; i++) {
+    workers[i] = (worker){.read = qn_bench_read_loop(), .memory = memory + i * bytes, .bytes = bytes};
+  }
+  return rate(workers, threads, ROUND_NS, (double)bytes);
 }
 
 /* ---- bench --limits ----------------------------------------------------------------------------------------------- */
@@ -119,7 +119,7 @@ static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
   const size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, (size_t)32 << 10);
   const size_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, (size_t)1 << 20);
   const size_t l3 = cache_bytes(_SC_LEVEL3_CACHE_SIZE, (size_t)16 << 20);
-  size_t shared = l3 / 2 / threads, memory = (l3 * 4 > (size_t)256 << 20 ? l3 * 4 : (size_t)256 << 20) / threads;
+  const size_t shared = l3 / 4 / threads, memory = (l3 * 4 > LARGE_BYTES ? l3 * 4 : LARGE_BYTES) / threads;
   const qn_bench_loop *loop;
   uint32_t n = 0;
   for (; n < MAX_ROWS - 4 && (loop = qn_bench_loop_at(n)) != NULL; n++) {
@@ -129,23 +129,23 @@ static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
   rows[n++] = (row){"read L2", "GB/s", NULL, l2 / 2, 0};
   rows[n++] = (row){"read L3", "GB/s", NULL, shared > 2 * l2 ? shared : 2 * l2, 0};
   rows[n++] = (row){"read memory", "GB/s", NULL, memory, 0};
+  for (uint32_t i = n - 4; i < n; i++) rows[i].bytes = (rows[i].bytes + 4095) / 4096 * 4096;
   return n;
 }
 
-int qn_bench_limits(qn_cli_state *c) {
-  row rows[MAX_ROWS];
-  int code = qn_cli_context_open(c);
-  if (code) return code;
-  const uint32_t threads = quern_context_threads(c->context), n = list_rows(rows, threads);
+static int measure(qn_cli_state *c, row *rows, uint32_t n, const char *memory, uint32_t threads) {
   for (uint32_t round = 0; round < ROUNDS; round++) {
     for (uint32_t i = 0; i < n; i++) {
       double value = rows[i].loop ? qn_bench_loop_gops(rows[i].loop, threads, ROUND_NS)
-                                  : qn_bench_read_rate(rows[i].bytes, threads, ROUND_NS);
+                                  : read_rate(memory, rows[i].bytes, threads);
       if (value > rows[i].best) rows[i].best = value;
-      if (qn_cli_progress(c, round * n + i + 1, ROUNDS * n, rows[i].name)) return qn_cli_interrupted();
+      if (qn_cli_progress(c, round * n + i + 1, (uint64_t)ROUNDS * n, rows[i].name)) return qn_cli_interrupted();
     }
   }
-  qn_cli_progress_clear();
+  return CLI_DONE;
+}
+
+static void print_rows(qn_cli_state *c, const row *rows, uint32_t n, uint32_t threads) {
   qn_cli_json j = {.out = c->out};
   if (c->common.json) {
     qn_cli_json_open(&j, NULL, '{');
@@ -171,5 +171,29 @@ int qn_bench_limits(qn_cli_state *c) {
     qn_cli_json_close(&j, '}');
     qn_cli_json_end(&j);
   }
-  return CLI_DONE;
+}
+
+int qn_bench_limits(qn_cli_state *c) {
+  row rows[MAX_ROWS];
+  int code = qn_cli_context_open(c);
+  if (code) return code;
+  const uint32_t threads = quern_context_threads(c->context), n = list_rows(rows, threads);
+  size_t most = 0;
+  for (uint32_t i = 0; i < n; i++) most = rows[i].bytes > most ? rows[i].bytes : most;
+  const size_t bytes = (most * threads + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  if (c->common.limit_bytes && bytes > c->common.limit_bytes) {
+    return qn_cli_fail(c, CLI_FAILED, "needs %zu bytes, above --limit-bytes %llu", bytes,
+                       (unsigned long long)c->common.limit_bytes);
+  }
+  char *memory = aligned_alloc(HUGE_PAGE, bytes);
+  if (!memory) return qn_cli_fail(c, CLI_FAILED, "out of memory: %zu bytes", bytes);
+#ifdef MADV_HUGEPAGE
+  madvise(memory, bytes, MADV_HUGEPAGE); /* bandwidth, not address translation */
+#endif
+  memset(memory, 1, bytes);
+  code = measure(c, rows, n, memory, threads);
+  qn_cli_progress_clear();
+  if (!code) print_rows(c, rows, n, threads);
+  free(memory);
+  return code;
 }

@@ -103,14 +103,8 @@ READ(read_xmm, , "16", 16, "movaps", "%%xmm")
 READ(read_ymm, TARGET("avx2"), "32", 32, "vmovaps", "%%ymm")
 READ(read_zmm, TARGET("avx512f"), "64", 64, "vmovaps", "%%zmm")
 
-void qn_bench_read(const void *p, size_t bytes) {
-  if (level_available(AVX512)) {
-    read_zmm(p, bytes);
-  } else if (level_available(AVX2)) {
-    read_ymm(p, bytes);
-  } else {
-    read_xmm(p, bytes);
-  }
+qn_bench_reader *qn_bench_read_loop(void) {
+  return level_available(AVX512) ? read_zmm : level_available(AVX2) ? read_ymm : read_xmm;
 }
 
 #elif defined(__aarch64__)
@@ -151,11 +145,13 @@ static int level_available(uint32_t level) {
   }
 }
 
-void qn_bench_read(const void *p, size_t bytes) {
-  for (const char *q = p, *end = q + bytes; q < end; q += 64) {
-    __asm__ volatile("ldp q0, q1, [%0]\n\tldp q2, q3, [%0, 32]\n\t" ::"r"(q) : "v0", "v1", "v2", "v3", "memory");
+static void read_neon(const char *p, size_t bytes) {
+  for (const char *end = p + bytes; p < end; p += 64) {
+    __asm__ volatile("ldp q0, q1, [%0]\n\tldp q2, q3, [%0, 32]\n\t" ::"r"(p) : "v0", "v1", "v2", "v3", "memory");
   }
 }
+
+qn_bench_reader *qn_bench_read_loop(void) { return read_neon; }
 
 #else
 static const struct {
@@ -176,13 +172,15 @@ static void plain_muladd(uint64_t n) {
 static const qn_bench_loop loops[] = {{"a * b + c", 0, 1, 32, plain_muladd}};
 static int level_available(uint32_t level) { return level == 0; }
 
-void qn_bench_read(const void *p, size_t bytes) {
+static void read_words(const char *p, size_t bytes) {
   volatile uint64_t sink;
   uint64_t sum = 0, word;
-  for (const char *q = p, *end = q + bytes; q < end; q += 8) memcpy(&word, q, 8), sum ^= word;
+  for (const char *end = p + bytes; p < end; p += 8) memcpy(&word, p, 8), sum ^= word;
   sink = sum;
   (void)sink;
 }
+
+qn_bench_reader *qn_bench_read_loop(void) { return read_words; }
 #endif
 
 const qn_bench_loop *qn_bench_loop_at(uint32_t i) {

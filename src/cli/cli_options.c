@@ -121,7 +121,7 @@ static int set_value(qn_cli_state *c, const qn_cli_option *o, const char *text) 
   }
   if (!parse_number(text, o->kind == CLI_BYTES, &number)) {
     return qn_cli_fail(c, CLI_USAGE, "--%s takes a whole number%s, not '%s'", o->name,
-                       o->kind == CLI_BYTES ? ", with K, M or G after it at will" : "", text);
+                       o->kind == CLI_BYTES ? " that K, M or G may follow" : "", text);
   }
   if (number < o->min || number > o->max) {
     return qn_cli_fail(c, CLI_USAGE, "--%s takes %llu to %llu, not %s", o->name, (unsigned long long)o->min,

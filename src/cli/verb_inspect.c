@@ -106,7 +106,6 @@ static int show(qn_cli_model *m) {
       {"sentence_tokens", info->sentence_tokens},
       {"embedding_width", info->embedding_width},
       {"labels", info->labels},
-      {"regression", info->regression},
       {"tensor_count", info->tensors},
       {"site_count", info->sites},
   };
@@ -140,6 +139,7 @@ static int show(qn_cli_model *m) {
       qn_cli_out_format(o, "  %-16s %llu\n", numbers[i].key, (unsigned long long)numbers[i].value);
     }
   }
+  if (j) qn_cli_json_bool(j, "regression", info->regression != 0);
   if (!code && j) code = json_metadata(m, j);
   const char *key;
   if (!code && !j) qn_cli_out_text(o, "metadata\n");

@@ -25,8 +25,9 @@ static int unknown_recipe(qn_cli_state *c, const char *name) {
     if (strlen(list) + strlen(preset) + 3 > sizeof list) break;
     strcat(strcat(list, i ? ", " : ""), preset);
   }
-  return qn_cli_fail(c, CLI_USAGE, "no recipe '%s'%s%s%s. Recipes: %s; or the path of a .json file", name,
-                     suggestion ? "; did you mean '" : "", suggestion ? suggestion : "", suggestion ? "'?" : "", list);
+  if (suggestion)
+    return qn_cli_fail(c, CLI_USAGE, "no recipe '%s'; did you mean '%s'? Recipes: %s", name, suggestion, list);
+  return qn_cli_fail(c, CLI_USAGE, "no recipe '%s'. Recipes: %s; or the path of a .json file", name, list);
 }
 
 static int print_recipe(qn_cli_state *c, const char *name) {
