@@ -237,7 +237,7 @@ class Hit(NamedTuple):
 
 
 class Label(NamedTuple):
-    """One result of a classification; probability is nan and name "score" for a regression head."""
+    """One result of a classification. A regression head gives name "score", the score in logits[0], probability nan."""
     name: str
     index: int
     probability: float
@@ -261,7 +261,7 @@ class Model:
                  normalize: bool = True, verify: bool = False, max_bytes: int = 0):
         if pool not in _POOLS:
             raise ValueError(f"pool must be one of {', '.join(_POOLS)}, not {pool!r}")
-        self._lock = threading.Lock()
+        self._lock, self._pooled = threading.Lock(), pool != "model"
         self._model, self._session = _p(), _p()
         self._context = _Context(threads, isa)
         try:
@@ -314,7 +314,7 @@ class Model:
     @property
     def width(self) -> int:
         """Floats of one embedding; 0: the model is no embedder."""
-        return self._info.embedding_width
+        return self._info.embedding_width or (self._info.width if self._pooled else 0)
 
     @property
     def max_tokens(self) -> int:
