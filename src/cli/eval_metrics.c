@@ -13,7 +13,7 @@ double qn_metric_pearson(const double *x, const double *y, size_t n) {
     yy += b * b;
     xy += a * b;
   }
-  return xx > 0 && yy > 0 ? xy / (sqrt(xx) * sqrt(yy)) : 0;
+  return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : 0;
 }
 
 static int compare_doubles(const void *a, const void *b) {

@@ -1,0 +1,268 @@
+#!/bin/sh
+# The command as scripts see it: verbs, exit codes, the shape of outputs, bad input, interrupts, full disks.
+# Run from the project's root. BUILD: where the command is. MODEL: the shipped .qrn file. Plain POSIX sh.
+BUILD=${BUILD:-build}
+MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
+quern=$BUILD/quern
+passed=0 failed=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/quern-cli.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+LC_ALL=C
+export LC_ALL
+
+ok() {
+  echo "ok   $1"
+  passed=$((passed + 1))
+}
+bad() {
+  echo "FAIL $1"
+  [ -z "${2:-}" ] || echo "  $2"
+  [ ! -s "$work/out" ] || sed 's/^/  out: /' "$work/out" | cut -c1-200 | head -n 5
+  [ ! -s "$work/err" ] || sed 's/^/  err: /' "$work/err" | cut -c1-200 | head -n 5
+  failed=$((failed + 1))
+}
+# same NAME GOT WANTED
+same() { if [ "$2" = "$3" ]; then ok "$1"; else bad "$1" "got '$2', wanted '$3'"; fi; }
+# run CODE NAME ARGUMENTS...: standard input from $work/in; output in $work/out, $work/err. Returns 1 on a wrong code.
+run() {
+  want=$1 name=$2
+  shift 2
+  "$quern" "$@" <"$work/in" >"$work/out" 2>"$work/err"
+  code=$?
+  if [ $code = "$want" ]; then return 0; fi
+  bad "$name" "exit code $code, wanted $want"
+  return 1
+}
+# expect CODE NAME PATTERN ARGUMENTS...: also, some line of the output or the errors matches PATTERN.
+expect() {
+  pattern=$3
+  code=$1 name=$2
+  shift 3
+  run "$code" "$name" "$@" || return
+  if grep -qE -- "$pattern" "$work/out" "$work/err"; then ok "$name"; else bad "$name" "nothing matches $pattern"; fi
+}
+# json FILE: 0 when it is one or more lines each of which is a JSON value. Innermost values are folded until nothing is
+# left to fold; what remains must be a bare value.
+json() {
+  sed -E 's/"([^"\\]|\\(["\\\/bfnrt]|u[0-9a-fA-F]{4}))*"/0/g
+    s/(^|[^a-z])(true|false|null)([^a-z]|$)/\10\3/g
+    s/(^|[^0-9.a-zA-Z-])-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?/\10/g
+    :again
+    s/\[(0(,0)*)?\]/0/g
+    s/\{(0:0(,0:0)*)?\}/0/g
+    tagain' "$1" | awk '$0 != "0" { bad = 1 } END { exit bad || NR == 0 }'
+}
+is_json() { if json "$work/out"; then ok "$1"; else bad "$1" "not JSON"; fi; }
+
+if [ ! -x "$quern" ] || [ ! -f "$MODEL" ]; then
+  echo "FAIL $quern or $MODEL is missing"
+  echo "0 passed, 1 failed"
+  exit 1
+fi
+: >"$work/in"
+
+# ---- usage ----------------------------------------------------------------------------------------------------------
+expect 0 version '^quern [0-9]+\.[0-9]+\.[0-9]+$' --version
+expect 0 overview '^  embed ' --help
+expect 2 no_verb 'needs a verb'
+expect 2 unknown_verb 'unknown verb .generate.*embed' generate "$MODEL"
+expect 2 suggested_verb "did you mean 'embed'" embd
+for verb in quantize inspect verify tokenize embed search classify eval bench; do
+  expect 0 "help_$verb" "^Usage: quern $verb " $verb --help
+done
+cp "$work/out" "$work/flag"
+run 0 help_verb help bench && cmp -s "$work/out" "$work/flag" && ok help_verb || bad help_verb
+expect 2 unknown_option 'did you mean --format' embed "$MODEL" --fromat=tsv
+expect 2 unknown_letter 'unknown option -z' embed "$MODEL" -z
+expect 2 bad_choice 'jsonl\|tsv\|npy' embed "$MODEL" --format csv
+expect 2 missing_value '--format needs a value' embed "$MODEL" --format
+expect 2 flag_with_value 'takes no value' embed "$MODEL" --quiet=1
+expect 2 bad_number 'whole number' embed "$MODEL" --threads two
+expect 2 number_range '1 to 1024' embed "$MODEL" --threads 0
+expect 2 huge_number 'whole number' embed "$MODEL" --limit-bytes 99999999999999999999
+expect 2 missing_argument 'needs: search MODEL FILE QUERY' search "$MODEL"
+expect 2 extra_argument 'too many' verify "$MODEL" x
+expect 2 npy_without_file 'needs -o' embed "$MODEL" --format npy
+expect 2 above_positions 'at most 512' embed "$MODEL" --max-tokens 513
+expect 2 eval_without_task 'needs --task' eval "$MODEL"
+expect 1 unknown_isa 'ref' embed "$MODEL" --isa nonesuch
+expect 1 byte_limit 'limit-bytes|limit' embed "$MODEL" --limit-bytes 1K
+
+# ---- models that are none -------------------------------------------------------------------------------------------
+size=$(wc -c <"$MODEL")
+expect 0 verify_ok '^ok' verify "$MODEL"
+run 0 verify_json verify "$MODEL" --json && is_json verify_json
+expect 1 missing_model 'no/such.*[Nn]o such file' inspect no/such.qrn
+expect 1 directory_model 'directory' inspect "$work"
+printf 'This is no model at all, but it is long enough to be looked at as if it were one. %200s' x >"$work/text.qrn"
+expect 3 text_as_model 'not a .qrn' verify "$work/text.qrn"
+: >"$work/empty.qrn"
+expect 3 empty_model '.' verify "$work/empty.qrn"
+head -c 1000 "$MODEL" >"$work/short.qrn"
+expect 3 truncated_header '.' inspect "$work/short.qrn"
+head -c $((size - 1)) "$MODEL" >"$work/short.qrn"
+expect 3 truncated_end '.' inspect "$work/short.qrn"
+# One byte of the weights changed, near the end: open does not read it, verify does.
+head -c $((size - 100000)) "$MODEL" >"$work/flipped.qrn"
+tail -c 100000 "$MODEL" | head -c 1 | tr '\000-\377' '\001-\377\000' >>"$work/flipped.qrn"
+tail -c 99999 "$MODEL" >>"$work/flipped.qrn"
+expect 3 flipped_byte 'checksum' verify "$work/flipped.qrn"
+rm -f "$work"/*.qrn
+
+# ---- inspect --------------------------------------------------------------------------------------------------------
+expect 0 inspect 'embedding_width +384' inspect "$MODEL"
+expect 0 inspect_tensors 'layers.5.ffn.down.weight +i8 +panels +384 x 1536' inspect "$MODEL" --tensors
+expect 0 inspect_sites 'bits' inspect "$MODEL" --sites
+run 0 inspect_json inspect "$MODEL" --tensors --sites --json && is_json inspect_json
+for key in architecture recipe tokenizer bytes layers tensors sites; do
+  if grep -q "\"$key\":" "$work/out"; then ok "inspect_json_$key"; else bad "inspect_json_$key"; fi
+done
+
+# ---- tokenize -------------------------------------------------------------------------------------------------------
+printf 'hello world\n\nWindows\r\nlast' >"$work/in"
+run 0 tokenize tokenize "$MODEL" && same tokenize "$(tr '\n' '|' <"$work/out")" '101 7592 2088 102|101 102|101 3645 102|101 2197 102|'
+run 0 tokenize_file tokenize "$MODEL" "$work/in" && same tokenize_file "$(wc -l <"$work/out" | tr -d ' ')" 4
+run 0 tokenize_plain tokenize "$MODEL" - --no-special && same tokenize_plain "$(tr '\n' '|' <"$work/out")" '7592 2088||3645|2197|'
+run 0 tokenize_json tokenize "$MODEL" --json && is_json tokenize_json
+printf '68656c6c6f20776f726c64\nff\n\n' >"$work/in"
+run 0 tokenize_hex tokenize "$MODEL" --hex && same tokenize_hex "$(sed -n 1p "$work/out")" '101 7592 2088 102'
+printf '0g\n' >"$work/in"
+expect 1 tokenize_bad_hex 'line 1 .*hexadecimal' tokenize "$MODEL" --hex
+printf 'abc\n' >"$work/in"
+expect 1 tokenize_odd_hex 'line 1' tokenize "$MODEL" --hex
+printf '101 7592 2088 102\n\n' >"$work/in"
+run 0 detokenize tokenize "$MODEL" --detokenize && same detokenize "$(tr '\n' '|' <"$work/out")" 'hello world||'
+expect 0 detokenize_special '\[CLS\] hello world' tokenize "$MODEL" --detokenize --keep-special
+printf '30522\n' >"$work/in"
+expect 1 detokenize_range 'line 1' tokenize "$MODEL" --detokenize
+printf '7592 x\n' >"$work/in"
+expect 1 detokenize_words 'line 1' tokenize "$MODEL" --detokenize
+
+# ---- embed ----------------------------------------------------------------------------------------------------------
+printf 'A cat sits on the mat.\n\nStock markets fell today.\r\nA cat sat on a rug.' >"$work/in"
+run 0 embed embed "$MODEL" && is_json embed
+same embed_rows "$(wc -l <"$work/out" | tr -d ' ')" 4
+same embed_values "$(head -n 1 "$work/out" | tr ',' '\n' | wc -l | tr -d ' ')" 384
+same embed_length "$(head -n 1 "$work/out" | tr -d '[]' | awk -F, '{ for (i = 1; i <= NF; i++) s += $i * $i; printf "%.4f", s }')" 1.0000
+cp "$work/out" "$work/all"
+for n in 1 2 3 4; do
+  sed -n "${n}p" "$work/in" | "$quern" embed "$MODEL" --threads 1 2>/dev/null
+done >"$work/out"
+if cmp -s "$work/out" "$work/all"; then ok embed_alone_as_in_batch; else bad embed_alone_as_in_batch; fi
+run 0 embed_tsv embed "$MODEL" --format=tsv && same embed_tsv "$(tr '\t' ',' <"$work/out" | cksum)" "$(tr -d '[]' <"$work/all" | cksum)"
+run 0 embed_file embed "$MODEL" "$work/in" -o "$work/vectors" && cmp -s "$work/vectors" "$work/all" && ok embed_file || bad embed_file
+run 0 embed_npy embed "$MODEL" --format npy -o "$work/vectors.npy"
+same embed_npy_bytes "$(wc -c <"$work/vectors.npy" | tr -d ' ')" $((128 + 4 * 384 * 4))
+same embed_npy_header "$(head -c 127 "$work/vectors.npy" | tail -c +11 | sed 's/ *$//')" "{'descr': '<f4', 'fortran_order': False, 'shape': (4, 384), }"
+same embed_npy_magic "$(head -c 10 "$work/vectors.npy" | od -An -tx1 | tr -d ' \n')" 934e554d505901007600
+: >"$work/in"
+run 0 embed_nothing embed "$MODEL" && same embed_nothing "$(wc -c <"$work/out" | tr -d ' ')" 0
+awk 'BEGIN { for (i = 0; i < 300; i++) print "line " i " of many" }' >"$work/in"
+run 0 embed_many embed "$MODEL" && same embed_many "$(wc -l <"$work/out" | tr -d ' ')" 300
+same embed_many_last "$(tail -n 1 "$work/out" | cksum)" "$(echo 'line 299 of many' | "$quern" embed "$MODEL" | cksum)"
+awk 'BEGIN { for (i = 0; i < 300; i++) printf "word "; print "" }' >"$work/in"
+expect 0 cut_reported '^1 of 1 texts were cut to 256 tokens' embed "$MODEL"
+expect 0 cut_by_option '^1 of 1 texts were cut to 8 tokens' embed "$MODEL" --max-tokens 8
+run 0 cut_quiet embed "$MODEL" --quiet && same cut_quiet "$(wc -c <"$work/err" | tr -d ' ')" 0
+printf 'nul\0byte\n' >"$work/in"
+run 0 nul_byte embed "$MODEL" && same nul_byte "$(wc -l <"$work/out" | tr -d ' ')" 1
+printf 'hello\n' >"$work/in"
+run 0 embed_raw embed "$MODEL" --no-normalize --pool cls && is_json embed_raw
+expect 0 dashes '^\[' embed --quiet -- "$MODEL" -
+
+# ---- files that cannot be read or written ---------------------------------------------------------------------------
+expect 1 missing_file 'no/such' embed "$MODEL" no/such.txt
+expect 1 directory_file 'directory' embed "$MODEL" "$work"
+expect 1 unwritable_output 'no/such' embed "$MODEL" -o no/such/file
+if [ -w /dev/full ]; then
+  "$quern" embed "$MODEL" <"$work/in" >/dev/full 2>"$work/err"
+  same full_code $? 1
+  if grep -q 'cannot write standard output' "$work/err"; then ok full_message; else bad full_message; fi
+  expect 1 full_file 'cannot write' embed "$MODEL" -o /dev/full
+  [ -c /dev/full ] && ok full_is_left || bad full_is_left
+fi
+"$quern" embed "$MODEL" <"$work/in" >&- 2>"$work/err"
+same closed_output $? 1
+echo old >"$work/kept"
+printf 'fine\n' >"$work/in"
+run 1 kept_on_failure embed "$MODEL" no/such.txt -o "$work/kept" && same kept_on_failure "$(cat "$work/kept")" old
+ln -s kept "$work/link"
+run 0 through_link embed "$MODEL" -o "$work/link" && [ -L "$work/link" ] && grep -q '^\[' "$work/kept" && ok through_link || bad through_link
+: >"$work/err"
+awk 'BEGIN { for (i = 0; i < 300; i++) print "line " i }' >"$work/many"
+{ "$quern" embed "$MODEL" "$work/many" 2>"$work/err"; echo $? >"$work/code"; } | head -n 1 >"$work/out"
+same closed_pipe_quiet "$(wc -c <"$work/err" | tr -d ' ')" 0
+same closed_pipe_code "$(cat "$work/code")" 141
+
+# ---- interrupts -----------------------------------------------------------------------------------------------------
+awk 'BEGIN { for (i = 0; i < 300000; i++) print "a text that takes its time, number " i }' >"$work/many"
+echo old >"$work/kept"
+for signal in INT TERM; do
+  timeout --foreground --preserve-status -s $signal 0.3 "$quern" embed "$MODEL" "$work/many" -o "$work/kept" 2>"$work/err"
+  code=$?
+  if [ $signal = INT ]; then same interrupted_code $code 130; else same terminated_code $code 143; fi
+  same "left_as_it_was_$signal" "$(cat "$work/kept") $(ls "$work" | grep -c 'kept\.tmp')" 'old 0'
+done
+mkfifo "$work/pipe"
+sleep 5 >"$work/pipe" &
+feeder=$!
+timeout --foreground --preserve-status -s INT 0.3 "$quern" embed "$MODEL" "$work/pipe" >"$work/out" 2>"$work/err"
+same interrupted_while_waiting $? 130
+kill $feeder 2>/dev/null
+
+# ---- search ---------------------------------------------------------------------------------------------------------
+printf 'The stock market fell.\nA kitten sleeps on the sofa.\nRain is expected.\n"Bricks",\tand mortar.\nBread is baked.\n' >"$work/lines"
+: >"$work/in"
+run 0 search search "$MODEL" "$work/lines" 'a cat at rest' -k 3
+same search_rows "$(wc -l <"$work/out" | tr -d ' ')" 3
+if head -n 1 "$work/out" | grep -qE "^0\.[0-9]{4}$(printf '\t')2$(printf '\t')A kitten sleeps on the sofa\.$"; then ok search_best; else bad search_best; fi
+run 0 search_json search "$MODEL" "$work/lines" 'a cat at rest' --json && is_json search_json
+if grep -q '"line":2,"text":"A kitten' "$work/out"; then ok search_json_keys; else bad search_json_keys; fi
+same search_default_k "$(grep -o '"score"' "$work/out" | wc -l | tr -d ' ')" 5
+printf 'same\nsame\nother\nsame\n' >"$work/in"
+run 0 search_ties search "$MODEL" - same -k 3 && same search_ties "$(cut -f2 "$work/out" | tr '\n' ' ')" '1 2 4 '
+: >"$work/in"
+run 0 search_nothing search "$MODEL" - x --json && same search_nothing "$(cat "$work/out")" '[]'
+
+# ---- eval -----------------------------------------------------------------------------------------------------------
+printf 'id\tscore\tsentence1\tsentence2\n1\t5\tA man plays a guitar.\tA man is playing the guitar.\n2\t0.2\tA man plays a guitar.\tThe bread is in the oven.\n3\t3\tA dog runs in the park.\tA dog sleeps in the park.\r\n' >"$work/sts.tsv"
+run 0 eval_sts eval "$MODEL" --task sts --data "$work/sts.tsv" --json && is_json eval_sts
+if grep -q '"task":"sts".*"rows":3,"metrics":{"spearman":1,"pearson":0\.9' "$work/out"; then ok eval_sts_keys; else bad eval_sts_keys; fi
+run 0 eval_self eval "$MODEL" --task sts --data "$work/sts.tsv" --json --reference "$MODEL" --limit 2
+if grep -qE '"rows":2,.*"cosine":\{"mean":(1|0\.99999)[^}]*"p1":[^}]*"min":' "$work/out"; then ok eval_self; else bad eval_self; fi
+expect 0 eval_table '^spearman +1\.0000' eval "$MODEL" --task sts --data "$work/sts.tsv"
+printf 'score\tsentence1\n1\ta\n' >"$work/bad.tsv"
+expect 1 eval_missing_column 'lacks the column sentence2; its first line names: score, sentence1' eval "$MODEL" --task sts --data "$work/bad.tsv"
+printf 'score\tsentence1\tsentence2\n1\ta\n' >"$work/bad.tsv"
+expect 1 eval_short_row 'line 2 .* 2 columns' eval "$MODEL" --task sts --data "$work/bad.tsv"
+printf 'score\tsentence1\tsentence2\nhigh\ta\tb\n' >"$work/bad.tsv"
+expect 1 eval_bad_score "line 2 .*'high'.*no number" eval "$MODEL" --task sts --data "$work/bad.tsv"
+printf 'score\tsentence1\tsentence2\n' >"$work/bad.tsv"
+expect 1 eval_no_rows 'no rows' eval "$MODEL" --task sts --data "$work/bad.tsv"
+: >"$work/bad.tsv"
+expect 1 eval_empty 'empty' eval "$MODEL" --task sts --data "$work/bad.tsv"
+expect 1 eval_no_head 'no classification head' eval "$MODEL" --task classify --data "$work/sts.tsv"
+expect 1 classify_no_head 'no classification head' classify "$MODEL"
+
+# ---- quantize, bench ------------------------------------------------------------------------------------------------
+run 0 print_recipe quantize --print-recipe int8 && is_json print_recipe
+expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9
+expect 2 quantize_without_output 'needs -o' quantize "$work"
+expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
+mkdir "$work/source"
+echo '{' >"$work/source/config.json"
+expect 3 quantize_bad_config 'config.json' quantize "$work/source" -o "$work/x.qrn"
+echo '{"model_type":"nonesuch"}' >"$work/source/config.json"
+expect 3 quantize_unsupported 'nonesuch.*bert' quantize "$work/source" -o "$work/x.qrn"
+same quantize_leaves_nothing "$(ls "$work" | grep -c 'x\.qrn')" 0
+run 0 bench_json bench "$MODEL" --batch 2 --seq 16 --repeat 3 --json && is_json bench_json
+for key in model isa threads batch seq tokens_per_second latency_ms p50 p99 load_ms peak_rss_bytes peak_gops fraction_of_peak; do
+  grep -q "\"$key\":" "$work/out" || bad "bench_json_$key"
+done
+ok bench_json_keys
+expect 0 bench_kernel 'gemm_q8 +m=4 n=384 k=384 .*GOPS' bench --kernels 'm=4 n=384 k=384'
+expect 1 bench_no_kernel 'nonesuch' bench --kernels nonesuch
+expect 2 bench_long 'at most 512' bench "$MODEL" --seq 513
+
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
