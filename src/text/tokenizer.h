@@ -38,7 +38,8 @@ quern_status qn_tokenizer_template(const qn_tokenizer *t, const int32_t *a, size
                                    int pair, qn_ids *out);
 /* is `id` one of the special tokens (left out by detokenize)? */
 int qn_tokenizer_is_special(const qn_tokenizer *t, int32_t id);
-/* Text of ids, joined as the model's decoder does. *len: bytes needed without NUL; cap may be 0. */
+/* Text of ids, joined as the model's decoder does. *len: bytes needed without NUL, set also with QUERN_E_CAPACITY; with
+   cap 0, buf may be NULL, and only *len is asked for. Ids without a token are left out. */
 quern_status qn_tokenizer_decode(const qn_tokenizer *t, const int32_t *ids, size_t n, int keep_special, char *buf,
                                  size_t cap, size_t *len);
 
