@@ -4,45 +4,59 @@
 #define QK_ROWS_NORM_H
 #include "kernels/rows/quantize.h"
 
-/* y = norm(x), which may be the same row; then its codes. 1 when y has NaN or infinity: so it has wherever x has. */
-static inline size_t qk_norm_row(const qk_norm *op, const float *x, float *y, size_t row) {
+/* Rows row ... row + rows - 1 of op->out = norm(x), x being the first of them, which may be the same rows; then their
+   codes. Returns how many of them have NaN or infinity in the result: so they have wherever x has. */
+static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx, size_t row, int rows) {
   size_t d = op->d, whole = d / 16 * 16, rest = d - whole;
-  float count = (float)op->d;
-  vf s = vf_zero(), v = vf_zero();
-  for (size_t i = 0; i < whole; i += 16) s = vf_add(s, vf_load(x + i));
-  if (rest) s = vf_add(s, vf_load_part(x + whole, rest));
-  vf mean = vf_set1(vf_sum(s) / count);
-  for (size_t i = 0; i < whole; i += 16) {
-    vf c = vf_sub(vf_load(x + i), mean);
-    v = vf_add(v, vf_mul(c, c));
+  const float *gain = op->gain, *bias = op->bias;
+  float count = (float)op->d, *y = op->out + row * op->ldo, mean[QK_ROWS], rstd[QK_ROWS];
+  vi m[QK_ROWS];
+  for (int r = 0; r < rows; r++) {
+    const float *xr = x + (size_t)r * ldx;
+    vf s = vf_zero();
+    for (size_t i = 0; i < whole; i += 16) s = vf_add(s, vf_load(xr + i));
+    if (rest) s = vf_add(s, vf_load_part(xr + whole, rest));
+    mean[r] = vf_sum(s) / count;
   }
-  if (rest) {
-    vf c = vf_keep(vf_sub(vf_load_part(x + whole, rest), mean), rest);
-    v = vf_add(v, vf_mul(c, c));
+  for (int r = 0; r < rows; r++) {
+    const float *xr = x + (size_t)r * ldx;
+    vf s = vf_zero(), mu = vf_set1(mean[r]);
+    for (size_t i = 0; i < whole; i += 16) {
+      vf c = vf_sub(vf_load(xr + i), mu);
+      s = vf_add(s, vf_mul(c, c));
+    }
+    if (rest) {
+      vf c = vf_keep(vf_sub(vf_load_part(xr + whole, rest), mu), rest);
+      s = vf_add(s, vf_mul(c, c));
+    }
+    rstd[r] = 1.0f / __builtin_sqrtf(vf_sum(s) / count + op->eps);
   }
-  float var = vf_sum(v) / count;
-  vf rstd = vf_set1(1.0f / __builtin_sqrtf(var + op->eps));
-  vi m = vi_zero();
-  for (size_t i = 0; i < whole; i += 16) {
-    vf c = vf_sub(vf_load(x + i), mean);
-    vf t = vf_fma(vf_mul(c, rstd), vf_load(op->gain + i), vf_load(op->bias + i));
-    m = vi_max(m, qk_magnitude(t));
-    vf_store(y + i, t);
+  for (int r = 0; r < rows; r++) {
+    const float *xr = x + (size_t)r * ldx;
+    float *yr = y + (size_t)r * op->ldo;
+    vf mu = vf_set1(mean[r]), by = vf_set1(rstd[r]);
+    vi top = vi_zero();
+    for (size_t i = 0; i < whole; i += 16) {
+      vf c = vf_mul(vf_sub(vf_load(xr + i), mu), by);
+      vf t = vf_fma(c, vf_load(gain + i), vf_load(bias + i));
+      top = vi_max(top, qk_magnitude(t));
+      vf_store(yr + i, t);
+    }
+    if (rest) {
+      vf c = vf_mul(vf_sub(vf_load_part(xr + whole, rest), mu), by);
+      vf t = vf_fma(c, vf_load_part(gain + whole, rest), vf_load_part(bias + whole, rest));
+      top = vi_max(top, qk_magnitude(vf_keep(t, rest)));
+      vf_store_part(yr + whole, t, rest);
+    }
+    m[r] = top;
   }
-  if (rest) {
-    vf c = vf_keep(vf_sub(vf_load_part(x + whole, rest), mean), rest);
-    vf t = vf_fma(vf_mul(c, rstd), vf_load_part(op->gain + whole, rest), vf_load_part(op->bias + whole, rest));
-    m = vi_max(m, qk_magnitude(vf_keep(t, rest)));
-    vf_store_part(y + whole, t, rest);
-  }
-  int32_t absmax = vi_hmax(m);
-  if (op->q.codes) return qk_quantize_row(y, op->d, absmax, &op->q, row);
-  return absmax >= QK_BITS_INFINITY;
+  return qk_quantize_some(y, op->ldo, op->d, m, op->q.codes ? &op->q : NULL, row, rows);
 }
 
 static size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
-  size_t bad = 0;
-  for (size_t r = r0; r < r1; r++) bad += qk_norm_row(op, op->x + r * op->ldx, op->out + r * op->ldo, r);
+  size_t bad = 0, r = r0;
+  for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, QK_ROWS);
+  for (; r < r1; r++) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, 1);
   return bad;
 }
 
@@ -56,7 +70,6 @@ static inline vf qk_table_values(const qk_table_ref *t, size_t row, uint32_t d, 
 }
 
 static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
-  size_t bad = 0;
   uint32_t d = op->norm.d;
   for (size_t r = r0; r < r1; r++) {
     float *out = op->norm.out + r * op->norm.ldo;
@@ -70,8 +83,9 @@ static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
       }
       qk_store_n(out + i, x, n);
     }
-    bad += qk_norm_row(&op->norm, out, out, r);
   }
-  return bad;
+  qk_norm norm = op->norm;
+  norm.x = norm.out, norm.ldx = norm.ldo;
+  return qk_rows_norm(&norm, r0, r1);
 }
 #endif

@@ -44,12 +44,12 @@ static inline vi qk_group_codes(const qk_group *g, const float *x, size_t ldx, s
   return vi_and(vf_to_vi(v), vi_set1(g->keep[r]));
 }
 
-/* Rows r ... r + 15 of the head, those from n on being padding; h is hd->h, passed so that it can be a constant. */
-static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h) {
+/* Rows r ... r + 15 of the head, the first `live` of them real, the others padding. h is that of the head: passed, like
+   live, so that it can be a constant. */
+static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h, size_t live) {
   const qk_head_q8 *hd = &op->head;
-  size_t hp = qk_round_up(h, 16), live = hd->n > r ? hd->n - r : 0, ldx = op->ldx, bad = 0;
+  size_t hp = qk_round_up(h, 16), ldx = op->ldx, bad = 0;
   const float *q = op->q + r * ldx, *k = op->k + r * ldx, *v = op->v + r * ldx;
-  if (live > 16) live = 16;
   qk_group g;
 
   qk_group_scales(&g, q, ldx, live, h, op->fold);
@@ -99,17 +99,13 @@ static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
   size_t bad = 0, end = qk_round_up(r1, QK_BLOCK);
   uint32_t h = op->head.h;
   for (size_t r = r0; r < end; r += 16) {
-    switch (h) { /* the usual head sizes as constants */
-      case 32:
-        bad += qk_pack_16(op, r, 32);
-        break;
-      case 64:
-        bad += qk_pack_16(op, r, 64);
-        break;
-      default:
-        bad += qk_pack_16(op, r, h);
-        break;
-    }
+    size_t live = op->head.n > r ? op->head.n - r : 0;
+    if (live >= 16 && h == 32) /* the usual sizes as constants */
+      bad += qk_pack_16(op, r, 32, 16);
+    else if (live >= 16 && h == 64)
+      bad += qk_pack_16(op, r, 64, 16);
+    else
+      bad += qk_pack_16(op, r, h, live < 16 ? live : 16);
   }
   return bad;
 }

@@ -4,7 +4,19 @@
 #include "kernels/rows/quantize.h"
 
 static void qk_rows_activate(const float *x, float *y, size_t n, uint32_t act) {
-  for (size_t i = 0; i < n; i += 16) qk_store_n(y + i, qk_act(qk_load_n(x + i, n - i), act), n - i);
+  size_t i = 0;
+#define QK_WHOLE(kind, fn)                                                                                             \
+  case kind:                                                                                                           \
+    for (; i + 16 <= n; i += 16) vf_store(y + i, fn(vf_load(x + i)));                                                  \
+    break;
+  switch (act) {
+    QK_WHOLE(QK_ACT_GELU, qk_gelu)
+    QK_WHOLE(QK_ACT_GELU_TANH, qk_gelu_tanh)
+    QK_WHOLE(QK_ACT_RELU, qk_relu)
+    QK_WHOLE(QK_ACT_TANH, qk_tanh)
+  }
+#undef QK_WHOLE
+  for (; i < n; i += 16) qk_store_n(y + i, qk_act(qk_load_n(x + i, n - i), act), n - i);
 }
 
 static void qk_rows_mean(const float *x, size_t ldx, size_t rows, uint32_t d, float *out) {

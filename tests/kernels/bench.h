@@ -50,13 +50,20 @@ static void report(const bench_of *b, const char *what, double ns, double elemen
     report(b, what, best_, (double)(elements), (double)(ops));                                                         \
   } while (0)
 
+/* Aligned, as a session's memory is. */
+static float *aligned_floats(size_t n) {
+  float *p = buffer(qk_round_up(n, 16) * 4, 64);
+  fill(p, n, UNIFORM);
+  return p;
+}
+
 static void bench_gemm(const bench_of *b, size_t m, size_t n, size_t k, uint32_t act) {
   char what[64];
   case_begin(1);
   qk_gemm_q8 q = {.a = codes_of(m, k, 0),
                   .w = weights_of(n, k, 0),
                   .w_scale = scales_of(n, 0),
-                  .bias = vector_of(n, 1),
+                  .bias = aligned_floats(n),
                   .out = buffer(m * n * 4, 64),
                   .ldo = n,
                   .n = (uint32_t)n,
@@ -70,20 +77,20 @@ static void bench_set(const qk_table *t, double cycle_ns) {
   bench_of bb = {t, cycle_ns}, *b = &bb;
   size_t rows = 128, d = 384, f = 1536;
   case_begin(1);
-  float *x = rows_of(rows, f, f, 1), *y = buffer(rows * f * 4, 64);
-  codes_pair c = codes_outputs(rows, f);
-  BENCH("quantize 384", rows * d, 0, t->quantize(x, f, (uint32_t)d, &c.got, 0, rows));
+  float *x = aligned_floats(rows * f), *y = aligned_floats(rows * f);
+  codes_pair c = codes_outputs(rows, f), cd = codes_outputs(rows, d);
+  BENCH("quantize 384", rows * d, 0, t->quantize(x, d, (uint32_t)d, &cd.got, 0, rows));
   BENCH("quantize 1536", rows * f, 0, t->quantize(x, f, (uint32_t)f, &c.got, 0, rows));
   qk_norm norm = {.x = x,
                   .out = y,
-                  .gain = vector_of(d, 1),
-                  .bias = vector_of(d, 1),
+                  .gain = aligned_floats(d),
+                  .bias = aligned_floats(d),
                   .ldx = d,
                   .ldo = d,
                   .d = (uint32_t)d,
                   .eps = 1e-12f};
   BENCH("norm 384", rows * d, 0, t->norm(&norm, 0, rows));
-  norm.q = c.got;
+  norm.q = cd.got;
   BENCH("norm + quantize 384", rows * d, 0, t->norm(&norm, 0, rows));
   BENCH("gelu", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU));
   BENCH("gelu_tanh", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU_TANH));
@@ -110,7 +117,6 @@ static void bench_set(const qk_table *t, double cycle_ns) {
                    .ldo = d,
                    .n = (uint32_t)d,
                    .k = (uint32_t)d};
-  fill((float *)slots[1].p, d * d, UNIFORM);
   BENCH("gemm_f32 128x384x384", rows * d, 2 * rows * d * d, t->gemm_f32(&g, 0, rows, 0, qk_panels(d)));
 }
 #endif
