@@ -1,7 +1,13 @@
-/* test_thread.c - the pool: every task once, whatever the pool's width, nesting, concurrency, forks; the FP guard;
- * CPU quotas from cgroup files. */
+/* test_thread.c - the pool: every task once, whatever the pool's width, nesting, concurrency, forks; failing to start;
+ * the FP guard; CPU quotas from cgroup files. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE 1 /* RTLD_NEXT */
+#endif
 #include "base/thread.h"
+#include "faulty_alloc.h"
 #include "test.h"
+#include <dlfcn.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -170,6 +176,62 @@ static void bad_widths_are_refused(void) {
   CHECK_EQ(qn_pool_create(&p, &env, 1025, NULL, NULL), QUERN_E_ARGUMENT);
 }
 
+static quern_status attempt_to_create(const quern_allocator *alloc, void *arg) {
+  qn_env e;
+  qn_pool *p;
+  (void)arg;
+  qn_env_init(&e, alloc, NULL, NULL, 0);
+  QN_TRY(qn_pool_create(&p, &e, 3, NULL, NULL));
+  qn_pool_free(p);
+  return QUERN_OK;
+}
+
+static void allocations_may_fail(void) {
+  long n;
+  CHECK_EQ(faulty_each(attempt_to_create, NULL, &n), 0);
+  CHECK_EQ(n, 1);
+}
+
+/* Sanitizers have a pthread_create of their own, which this one would hide. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#if !defined(SANITIZED)
+static int threads_allowed = -1; /* -1: any number */
+
+int pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
+  typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+  create_fn *real;
+  void *found = dlsym(RTLD_NEXT, "pthread_create");
+  memcpy(&real, &found, sizeof real);
+  if (threads_allowed == 0) return EAGAIN;
+  threads_allowed -= threads_allowed > 0;
+  return real(t, attr, start, arg);
+}
+
+static void threads_that_do_not_start(void) {
+  faulty_alloc f = {0};
+  quern_allocator a = faulty_allocator(&f);
+  qn_env e;
+  qn_env_init(&e, &a, NULL, NULL, 0);
+  for (int allowed = 0; allowed < 5; allowed++) {
+    qn_pool *p = NULL;
+    threads_allowed = allowed;
+    CHECK_EQ(qn_pool_create(&p, &e, 5, NULL, NULL), allowed < 4 ? QUERN_E_SYSTEM : QUERN_OK);
+    CHECK((p != NULL) == (allowed == 4));
+    if (allowed == 2) CHECK(strstr(e.error.text, "thread 4 of 5 could not be started") != NULL);
+    qn_pool_free(p);
+    CHECK_EQ(f.live, 0);
+  }
+  threads_allowed = -1;
+}
+#endif
+
 /* Idle workers cost no CPU time, inside a call only 50 us of it each. */
 static void idle_workers_sleep(void) {
   qn_pool *p;
@@ -271,6 +333,10 @@ int main(void) {
   RUN(forked_child_goes_serial);
   RUN(host_pool_is_used);
   RUN(bad_widths_are_refused);
+  RUN(allocations_may_fail);
+#if !defined(SANITIZED)
+  RUN(threads_that_do_not_start);
+#endif
   RUN(idle_workers_sleep);
 #if defined(__SSE__)
   RUN(fp_state_is_guarded);

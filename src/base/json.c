@@ -118,6 +118,8 @@ static quern_status json_escape(json_parser *j, char **to) {
   return QUERN_OK;
 }
 
+static int json_is_plain(uint8_t c) { return c >= 0x20 && c < 0x80 && c != '"' && c != '\\'; }
+
 static quern_status json_string(json_parser *j) {
   qn_json_node *n = json_node(j, QN_JSON_STRING);
   if (!n) return json_fail(j, "malformed");
@@ -125,6 +127,11 @@ static quern_status json_string(json_parser *j) {
   n->string = to;
   j->at++;
   for (;;) {
+    size_t plain = j->at;
+    while (plain < j->bytes && json_is_plain(j->p[plain])) plain++;
+    memcpy(to, j->p + j->at, plain - j->at);
+    to += plain - j->at;
+    j->at = plain;
     if (j->at == j->bytes) return json_fail(j, "a string that does not end");
     uint8_t c = j->p[j->at];
     if (c == '"') break;
@@ -133,9 +140,6 @@ static quern_status json_string(json_parser *j) {
       QN_TRY(json_escape(j, &to));
     } else if (c < 0x20) {
       return json_fail(j, "a control character in a string");
-    } else if (c < 0x80) {
-      *to++ = (char)c;
-      j->at++;
     } else {
       uint32_t used, cp = qn_utf8_decode(j->p + j->at, j->bytes - j->at, &used);
       /* U+FFFD itself is EF BF BD; anything else that decodes to it is malformed. */

@@ -134,8 +134,16 @@ size_t qn_format(char *buf, size_t cap, const char *fmt, ...) {
 
 /* ---- errors ------------------------------------------------------------------------------------------------------ */
 
-static void status_lock(const qn_error *e) {
-  while (atomic_flag_test_and_set_explicit((atomic_flag *)&e->lock, memory_order_acquire)) sched_yield();
+#define STATUS_TRIES 100000
+
+/* Held for a copy of a few hundred bytes. The bound is for a forked child whose parent had it at the fork: it goes
+ * without a message rather than hang. */
+static int status_lock(const qn_error *e) {
+  for (int i = 0; i < STATUS_TRIES; i++) {
+    if (!atomic_flag_test_and_set_explicit((atomic_flag *)&e->lock, memory_order_acquire)) return 1;
+    sched_yield();
+  }
+  return 0;
 }
 
 static void status_unlock(const qn_error *e) {
@@ -155,7 +163,7 @@ quern_status qn_fail(qn_error *e, quern_status s, const char *fmt, ...) {
   va_start(ap, fmt);
   qn_vformat(text, sizeof text, fmt, ap);
   va_end(ap);
-  status_lock(e);
+  if (!status_lock(e)) return s;
   memcpy(e->text, text, strlen(text) + 1);
   status_unlock(e);
   return s;
@@ -163,7 +171,8 @@ quern_status qn_fail(qn_error *e, quern_status s, const char *fmt, ...) {
 
 void qn_error_copy(const qn_error *e, char *buf, size_t cap) {
   if (!cap) return;
-  status_lock(e);
+  buf[0] = 0;
+  if (!status_lock(e)) return;
   size_t n = strlen(e->text);
   if (n > cap - 1) n = cap - 1;
   memcpy(buf, e->text, n);

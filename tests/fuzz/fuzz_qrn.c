@@ -52,6 +52,7 @@ static void walk(const qrn_reader *r) {
     const uint8_t *p = qrn_section_data(r, kind, &n);
     for (size_t i = 0; p && i < n; i++) sink ^= p[i];
   }
+  (void)sink;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
