@@ -142,6 +142,22 @@ QK_REDUCE8(avx2_hmax8, _mm256_max_epi32)
 static inline vi vi_sum_rows(const vi rows[16]) { return (vi){avx2_sum8(rows), avx2_sum8(rows + 8)}; }
 static inline vi vi_hmax_rows(const vi rows[16]) { return (vi){avx2_hmax8(rows), avx2_hmax8(rows + 8)}; }
 
+/* The same of floats, folding lanes in the order of vf_sum: l + 8, l + 4, l + 2, l + 1. */
+#define QK_REDUCE8_PS(name, op)                                                                                        \
+  static inline __m256 name(const vf *rows) {                                                                          \
+    __m256 r[8], p[4], q[2];                                                                                           \
+    for (int i = 0; i < 8; i++) r[i] = op(rows[i].lo, rows[i].hi);                                                     \
+    for (int i = 0; i < 4; i++)                                                                                        \
+      p[i] = op(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20), _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));           \
+    for (int i = 0; i < 2; i++)                                                                                        \
+      q[i] = op(_mm256_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm256_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));     \
+    return op(_mm256_shuffle_ps(q[0], q[1], 0x88), _mm256_shuffle_ps(q[0], q[1], 0xdd));                               \
+  }
+QK_REDUCE8_PS(avx2_sum8_ps, _mm256_add_ps)
+QK_REDUCE8_PS(avx2_hmax8_ps, _mm256_max_ps)
+static inline vf vf_sum_rows(const vf rows[16]) { return (vf){avx2_sum8_ps(rows), avx2_sum8_ps(rows + 8)}; }
+static inline vf vf_hmax_rows(const vf rows[16]) { return (vf){avx2_hmax8_ps(rows), avx2_hmax8_ps(rows + 8)}; }
+
 static inline vi avx2_widen8(__m128i b) {
   return (vi){_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(b, b))};
 }

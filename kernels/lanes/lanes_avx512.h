@@ -95,6 +95,22 @@ static inline int32_t vi_hmax(vi a) {
 QK_REDUCE16(vi_sum_rows, _mm512_add_epi32)
 QK_REDUCE16(vi_hmax_rows, _mm512_max_epi32)
 
+/* The same of floats, folding lanes in the order of vf_sum: l + 8 (256-bit halves), l + 4 (128-bit parts), l + 2, l + 1. */
+#define QK_REDUCE16_PS(name, op)                                                                                       \
+  static inline vf name(const vf rows[16]) {                                                                           \
+    vf r[8], p[4], q[2];                                                                                               \
+    for (int i = 0; i < 8; i++)                                                                                        \
+      r[i] = op(_mm512_shuffle_f32x4(rows[i], rows[i + 8], 0x44), _mm512_shuffle_f32x4(rows[i], rows[i + 8], 0xee));   \
+    for (int i = 0; i < 4; i++)                                                                                        \
+      p[i] = op(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));               \
+    for (int i = 0; i < 2; i++)                                                                                        \
+      q[i] = op(_mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));     \
+    const vf s = op(_mm512_shuffle_ps(q[0], q[1], 0x88), _mm512_shuffle_ps(q[0], q[1], 0xdd));                         \
+    return _mm512_shuffle_f32x4(s, s, 0xd8); /* parts hold rows 0-3, 8-11, 4-7, 12-15 */                               \
+  }
+QK_REDUCE16_PS(vf_sum_rows, _mm512_add_ps)
+QK_REDUCE16_PS(vf_hmax_rows, _mm512_max_ps)
+
 static inline vi vi_load8(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 static inline vi vi_load8_part(const int8_t *p, size_t n) {
   return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(avx512_mask(n), p));
@@ -104,4 +120,5 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
   _mm_mask_storeu_epi8(p, avx512_mask(n), _mm512_cvtepi32_epi8(a));
 }
 #undef QK_REDUCE16
+#undef QK_REDUCE16_PS
 #endif

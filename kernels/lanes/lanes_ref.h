@@ -247,6 +247,17 @@ static inline vi vi_hmax_rows(const vi rows[16]) {
   QK_EACH r.l[i] = vi_hmax(rows[i]);
   return r;
 }
+/* The same of floats: lane j is vf_sum, vf_hmax of rows[j]. */
+static inline vf vf_sum_rows(const vf rows[16]) {
+  vf r;
+  QK_EACH r.l[i] = vf_sum(rows[i]);
+  return r;
+}
+static inline vf vf_hmax_rows(const vf rows[16]) {
+  vf r;
+  QK_EACH r.l[i] = vf_hmax(rows[i]);
+  return r;
+}
 static inline vi vi_load8(const int8_t *p) {
   vi r;
   QK_EACH r.l[i] = p[i];

@@ -1,0 +1,57 @@
+/* products_avx2.c - products and attention on 256 bits without VNNI: |w| times sign(a, w) by maddubs, exact for every weight
+ * code (the largest pair is 2 * 128 * 127), then widened. Tiles of 4 rows x 1 panel: 8 accumulators. */
+#include "kernels/sets.h"
+#if QK_X86
+#include <string.h>
+QK_TARGET_BEGIN_AVX2
+#include "kernels/lanes/lanes_avx2.h"
+
+#define QK_TILE_ROWS 4
+#define QK_TILE_PANELS 1
+#define QK_TILE_CASES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+
+typedef __m256i qk_dot_a;
+typedef struct qk_dot_w {
+  __m256i lo, hi, abs_lo, abs_hi;
+} qk_dot_w;
+
+static inline qk_dot_w qk_dot_load(const uint8_t *w) {
+  const __m256i offset = _mm256_set1_epi8(-128);
+  qk_dot_w x;
+  x.lo = _mm256_xor_si256(_mm256_load_si256((const __m256i *)w), offset);
+  x.hi = _mm256_xor_si256(_mm256_load_si256((const __m256i *)(w + 32)), offset);
+  x.abs_lo = _mm256_abs_epi8(x.lo);
+  x.abs_hi = _mm256_abs_epi8(x.hi);
+  return x;
+}
+static inline qk_dot_a qk_dot_spread(const int8_t *a) {
+  int32_t x;
+  memcpy(&x, a, sizeof x);
+  return _mm256_set1_epi32(x);
+}
+static inline __m256i avx2_dot8(__m256i acc, __m256i w, __m256i abs_w, __m256i a) {
+  const __m256i pairs = _mm256_maddubs_epi16(abs_w, _mm256_sign_epi8(a, w));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
+  return (vi){avx2_dot8(acc.lo, w.lo, w.abs_lo, a), avx2_dot8(acc.hi, w.hi, w.abs_hi, a)};
+}
+static inline int32_t qk_dot_start(int32_t start) { return 0 * start; }
+
+#include "kernels/products/attention_f32.h"
+#include "kernels/products/attention_q8.h"
+#include "kernels/products/gemm_f32.h"
+#include "kernels/products/gemm_q8.h"
+
+void qk_gemm_q8_avx2(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+}
+void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_f32_over_tiles(op, m0, m1, p0, p1);
+}
+void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
+void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1) {
+  qk_attention_f32_over_lanes(op, r0, r1);
+}
+QK_TARGET_END
+#endif

@@ -1,0 +1,65 @@
+/* tile_q8.h - exact int32 sums of a tile: a few rows of activation codes times a few panels. Written once; an ISA gives its
+ * geometry and its dot product before including this, beside its lanes:
+ *
+ *   QK_TILE_ROWS, QK_TILE_PANELS   largest tile; both at most 6 and 4 (QK_TILE_CASES lists them)
+ *   qk_dot_w, qk_dot_a             a 64-byte step of a panel, and 4 codes of a row, as the dot product wants them
+ *   qk_dot_load(w), qk_dot_spread(a4)
+ *   qk_dot(acc, w, a)              acc[c] += sum over i < 4 of (w[c][i] or w[c][i] - 128) * a[i]
+ *   qk_dot_start(start)            start where qk_dot takes offset codes as they are, 0 where it takes the offset away
+ *
+ * Everything is always_inline with constant tile sizes, so that accumulators live in registers. */
+#ifndef QK_PRODUCTS_TILE_Q8_H
+#define QK_PRODUCTS_TILE_Q8_H
+#include <string.h>
+
+#ifdef __clang__
+#define QK_UNROLL _Pragma("unroll")
+#else
+#define QK_UNROLL _Pragma("GCC unroll 8")
+#endif
+#define QK_INLINE static inline __attribute__((always_inline))
+
+#define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
+
+typedef struct qk_tile_q8 {
+  const int8_t *a;                     /* first row of codes */
+  const int32_t *start;                /* of the rows: -128 * sum of codes */
+  const uint8_t *w;                    /* first panel */
+  int32_t *out;                        /* [rows, ldo] sums */
+  size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels */
+} qk_tile_q8;
+
+QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
+  vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      acc[r][p] = vi_set1(qk_dot_start(t->start[r]));
+  const int8_t *a = t->a;
+  const uint8_t *w = t->w;
+  const size_t lda = t->lda, panel_bytes = t->panel_bytes;
+  for (size_t s = t->steps; s > 0; s--) {
+    qk_dot_w b[QK_TILE_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_dot_load(w + (size_t)p * panel_bytes);
+    QK_UNROLL for (int r = 0; r < rows; r++) {
+      const qk_dot_a x = qk_dot_spread(a + (size_t)r * lda);
+      QK_UNROLL for (int p = 0; p < panels; p++) acc[r][p] = qk_dot(acc[r][p], b[p], x);
+    }
+    a += 4;
+    w += 64;
+  }
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      vi_store(t->out + (size_t)r * t->ldo + p * 16, acc[r][p]);
+}
+
+typedef void qk_tile_fn(const qk_tile_q8 *t);
+#define QK_TILE_DEFINE(r, p)                                                                                           \
+  static __attribute__((noinline)) void qk_tile_##r##x##p(const qk_tile_q8 *t) { qk_tile_fixed(t, r, p); }
+QK_TILE_CASES(QK_TILE_DEFINE)
+#define QK_TILE_ENTRY(r, p) [r - 1][p - 1] = qk_tile_##r##x##p,
+static qk_tile_fn *const qk_tiles[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_ENTRY)};
+
+/* rows: 1 ... QK_TILE_ROWS, panels: 1 ... QK_TILE_PANELS. */
+static inline void qk_tile_run(const qk_tile_q8 *t, size_t rows, size_t panels) { qk_tiles[rows - 1][panels - 1](t); }
+
+/* Rows of tile `i` of `tiles` that share `rows` rows as evenly as can be: 16 rows in tiles of 6 are 6, 5, 5. */
+static inline size_t qk_tile_share(size_t rows, size_t tiles, size_t i) { return rows / tiles + (i < rows % tiles); }
+#endif
