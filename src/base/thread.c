@@ -4,8 +4,9 @@
  * works too, clears OPEN when the indices are used up, and returns when nobody is joined any more. So a worker that wakes
  * late finds the run closed and touches nothing of it, and nobody ever waits for a worker to wake.
  * Invariants: fn, task, n and next are written only while OPEN is clear and nobody is joined. A sleeper announces
- * itself before it looks at `state` the last time, and who changes `state` looks for sleepers afterwards, all in
- * sequentially consistent order: one of them sees the other, no wake-up is lost. */
+ * itself before it looks at `state` the last time, and who changes `state` looks for sleepers afterwards: one of them
+ * sees the other, no wake-up is lost. All of these writes are sequentially consistent read-modify-writes, full barriers
+ * everywhere: emulators of weakly ordered CPUs let a plain store pass a later load. */
 #include "base/thread.h"
 #include "base/checked.h"
 #include <pthread.h>
@@ -274,8 +275,7 @@ static void thread_open_run(qn_pool *p, quern_task_fn *fn, void *task, uint32_t 
   p->task = task;
   p->n = n;
   atomic_store_explicit(&p->next, 0, memory_order_relaxed);
-  /* Closed and nobody joined: this thread is the only one that changes state. */
-  atomic_store(&p->state, atomic_load(&p->state) + THREAD_EPOCH + THREAD_OPEN);
+  atomic_fetch_add(&p->state, THREAD_EPOCH + THREAD_OPEN);
   thread_wake(p, n - 1);
 }
 
@@ -288,7 +288,7 @@ static void thread_close_run(qn_pool *p) {
     closed = atomic_load(&p->state);
   }
   pthread_mutex_lock(&p->mutex);
-  atomic_store(&p->waiting, 1);
+  atomic_exchange(&p->waiting, 1);
   while (atomic_load(&p->state) & THREAD_JOINED) pthread_cond_wait(&p->done, &p->mutex);
   atomic_store(&p->waiting, 0);
   pthread_mutex_unlock(&p->mutex);
