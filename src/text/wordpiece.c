@@ -61,6 +61,11 @@ static uint32_t find(const wp_encoder *e, uint64_t end, int rest, const uint8_t 
 static uint32_t find_longest(const wp_encoder *e, uint32_t at, uint32_t *length) {
   uint64_t hash[QN_WP_MAX_TOKEN_BYTES + 1], h = at ? QN_WP_HASH_REST : QN_WP_HASH_START;
   uint32_t n = e->bytes - at < e->h->max_token_bytes ? e->bytes - at : e->h->max_token_bytes;
+  if (n > 1) {
+    const uint8_t *reach = e->t->tables[QN_WP_REACH];
+    uint32_t most = reach[qn_wp_reach_index(e->word[at], e->word[at + 1], at != 0)];
+    if (most < 255 && most < n) n = most > 1 ? most : 1;
+  }
   for (uint32_t i = 0; i < n; i++) hash[i] = h = qn_wp_hash_byte(h, e->word[at + i]);
   for (; n > 0; n--) {
     if (at + n < e->bytes && (e->word[at + n] & 0xC0u) == 0x80u) continue; /* in the middle of a character */

@@ -66,7 +66,8 @@ enum {
   QN_WP_NORMAL = 7,  /* u32[normalized], the same */
   QN_WP_SINGLE = 8,  /* qn_wp_item[single] */
   QN_WP_PAIR = 9,    /* qn_wp_item[pair] */
-  QN_WP_TABLES = 10
+  QN_WP_REACH = 10,  /* u8[4096]: bytes of the longest key, see qn_wp_reach_index; 255: no bound */
+  QN_WP_TABLES = 11
 };
 
 #define QN_WP_TOKEN_SPECIAL 1u
@@ -100,6 +101,12 @@ static inline uint32_t qn_wp_slot_key(uint64_t end, int rest) {
 }
 static inline uint32_t qn_wp_slot_first(uint64_t end, uint32_t slot_bits) {
   return (uint32_t)(end >> (64u - slot_bits));
+}
+
+/* Entry of REACH for keys of two bytes and more that begin so: longer pieces need not be looked for. The factor keeps
+   neighbouring leading bytes apart: letters, or the 64 continuations of one and those of the next, do not collide. */
+static inline uint32_t qn_wp_reach_index(uint8_t first, uint8_t second, int rest) {
+  return ((first * 67u + second) & 2047u) | (rest ? 2048u : 0u);
 }
 
 /* Normalizes one code point: 0 ... 6 code points to out. A QN_WP_BARRIER among them is no character: it says that a

@@ -70,6 +70,7 @@ uint64_t qn_wp_layout(const qn_wp_header *h, uint64_t offset[QN_WP_TABLES], uint
   bytes[QN_WP_NORMAL] = (uint64_t)h->normalized * 4;
   bytes[QN_WP_SINGLE] = (uint64_t)h->single * sizeof(qn_wp_item);
   bytes[QN_WP_PAIR] = (uint64_t)h->pair * sizeof(qn_wp_item);
+  bytes[QN_WP_REACH] = 4096;
   uint64_t at = sizeof(qn_wp_header); /* no wrap: at most 2^24 * 35 + 2^28 + 2^32 */
   for (uint32_t i = 0; i < QN_WP_TABLES; i++) {
     offset[i] = at;

@@ -112,6 +112,10 @@ static quern_status insert(wp_writer *w, uint32_t id, int rest, const char *key,
   uint32_t at = qn_wp_slot_first(end, w->h.slot_bits), probe = 1;
   for (; slots[at] != QN_WP_EMPTY; at = (at + 1u) & mask) probe++;
   slots[at] = id | qn_wp_slot_key(end, rest);
+  if (bytes > 1) {
+    uint8_t *reach = w->out + w->offset[QN_WP_REACH] + qn_wp_reach_index((uint8_t)key[0], (uint8_t)key[1], rest);
+    if (bytes > *reach) *reach = (uint8_t)(bytes < 255 ? bytes : 255);
+  }
   if (probe > w->h.max_probe) w->h.max_probe = probe;
   if (probe > QN_WP_MAX_PROBE)
     return qn_fail(&w->s->env->error, QUERN_E_UNSUPPORTED, "tokenizer: the vocabulary's texts defeat the hash table");
