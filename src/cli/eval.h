@@ -13,23 +13,23 @@ typedef struct qn_tsv_field {
 } qn_tsv_field;
 
 /* A file whose first line names its columns, fields separated by single tabs, no quoting. */
-typedef struct tsv {
+typedef struct qn_tsv {
   qn_cli_lines lines;
   char *header;
   qn_tsv_field columns[TSV_MAX_COLUMNS], fields[TSV_MAX_COLUMNS];
   uint32_t count;
-} tsv;
+} qn_tsv;
 
-int qn_tsv_open(tsv *t, qn_cli_state *c, const char *path);
-void qn_tsv_close(tsv *t);
+int qn_tsv_open(qn_tsv *t, qn_cli_state *c, const char *path);
+void qn_tsv_close(qn_tsv *t);
 /* Index of a column, -1: there is none. */
-int qn_tsv_column(const tsv *t, const char *name);
+int qn_tsv_column(const qn_tsv *t, const char *name);
 /* Reads the next row into fields, skipping empty lines; *more 0 at the end. */
-int qn_tsv_next(tsv *t, int *more);
+int qn_tsv_next(qn_tsv *t, int *more);
 /* Field i as a finite number. */
-int qn_tsv_number(tsv *t, int column, double *out);
+int qn_tsv_number(qn_tsv *t, int column, double *out);
 /* Fails with the column names that the file has; `wanted` says which are missing. */
-int qn_tsv_fail_columns(tsv *t, const char *wanted);
+int qn_tsv_fail_columns(qn_tsv *t, const char *wanted);
 
 /* ---- metrics (eval_metrics.c) ------------------------------------------------------------------------------------- */
 
@@ -41,15 +41,15 @@ int qn_metric_spearman(qn_cli_state *c, const double *x, const double *y, size_t
 void qn_metric_sort(double *x, size_t n);
 
 /* Counts of (true, predicted) classes. */
-typedef struct confusion {
+typedef struct qn_confusion {
   uint64_t *counts; /* [classes][classes] */
   uint32_t classes;
-} confusion;
-double qn_metric_accuracy(const confusion *m);
+} qn_confusion;
+double qn_metric_accuracy(const qn_confusion *m);
 /* Two classes: F1 of class 1. More: the mean of F1 over the classes that occur. */
-double qn_metric_f1(const confusion *m);
+double qn_metric_f1(const qn_confusion *m);
 /* Matthews' correlation; for more than two classes its R_K form. */
-double qn_metric_matthews(const confusion *m);
+double qn_metric_matthews(const qn_confusion *m);
 
 /* ---- the run (verb_eval.c) ---------------------------------------------------------------------------------------- */
 
@@ -64,7 +64,7 @@ typedef struct qn_eval_run {
   qn_cli_state *c;
   qn_cli_model model, reference;
   int has_reference;
-  tsv data;
+  qn_tsv data;
   uint64_t rows, limit; /* limit 0: all */
   qn_eval_metric metrics[EVAL_MAX_METRICS];
   uint32_t qn_metric_count;

@@ -19,7 +19,7 @@ typedef struct classification {
   qn_cli_batch batch;
   uint32_t classes[ROWS]; /* of the rows in the batch */
   float *logits, *expected, *probabilities;
-  confusion counts;
+  qn_confusion counts;
   qn_eval_series outputs, scores; /* regression */
   qn_eval_series reference;       /* the reference's logits, all of them */
   double squared_error;           /* against the reference */
@@ -27,7 +27,7 @@ typedef struct classification {
 } classification;
 
 static int find_columns(classification *k) {
-  tsv *t = &k->r->data;
+  qn_tsv *t = &k->r->data;
   const char *truth = k->r->model.info.regression ? "score" : "label";
   k->truth = qn_tsv_column(t, truth);
   if (k->truth < 0) {
@@ -45,7 +45,7 @@ static int find_columns(classification *k) {
 
 /* The label as an index, or as one of the model's names. */
 static int class_of(classification *k, uint32_t *out) {
-  tsv *t = &k->r->data;
+  qn_tsv *t = &k->r->data;
   const qn_tsv_field *f = &t->fields[k->truth];
   uint32_t n = k->r->model.info.labels;
   uint64_t index = 0;
@@ -69,7 +69,7 @@ static int class_of(classification *k, uint32_t *out) {
 }
 
 static int read_rows(classification *k, size_t *rows) {
-  tsv *t = &k->r->data;
+  qn_tsv *t = &k->r->data;
   qn_cli_state *c = k->r->c;
   qn_cli_batch_clear(&k->batch);
   for (*rows = 0; *rows < ROWS; ++*rows) {

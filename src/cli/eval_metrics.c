@@ -64,7 +64,7 @@ typedef struct class_sums {
   double right, members, predicted;
 } class_sums;
 
-static class_sums sums_of(const confusion *m, uint32_t k) {
+static class_sums sums_of(const qn_confusion *m, uint32_t k) {
   class_sums s = {(double)m->counts[(size_t)k * m->classes + k], 0, 0};
   for (uint32_t i = 0; i < m->classes; i++) {
     s.members += (double)m->counts[(size_t)k * m->classes + i];
@@ -73,7 +73,7 @@ static class_sums sums_of(const confusion *m, uint32_t k) {
   return s;
 }
 
-double qn_metric_accuracy(const confusion *m) {
+double qn_metric_accuracy(const qn_confusion *m) {
   double right = 0, all = 0;
   for (uint32_t k = 0; k < m->classes; k++) {
     class_sums s = sums_of(m, k);
@@ -88,7 +88,7 @@ static double f1_of(class_sums s) {
   return sum > 0 ? 2 * s.right / sum : 0;
 }
 
-double qn_metric_f1(const confusion *m) {
+double qn_metric_f1(const qn_confusion *m) {
   double sum = 0;
   uint32_t occurring = 0;
   if (m->classes == 2) return f1_of(sums_of(m, 1));
@@ -101,7 +101,7 @@ double qn_metric_f1(const confusion *m) {
   return occurring ? sum / occurring : 0;
 }
 
-double qn_metric_matthews(const confusion *m) {
+double qn_metric_matthews(const qn_confusion *m) {
   double right = 0, all = 0, joint = 0, members = 0, predicted = 0;
   for (uint32_t k = 0; k < m->classes; k++) {
     class_sums s = sums_of(m, k);

@@ -25,7 +25,7 @@ static double cosine(const float *a, const float *b, size_t n) {
 }
 
 static int read_pairs(sts *s) {
-  tsv *t = &s->r->data;
+  qn_tsv *t = &s->r->data;
   qn_cli_batch_clear(&s->batch);
   while (s->batch.texts < 2 * PAIRS) {
     int more;

@@ -19,7 +19,7 @@ static uint32_t split(const char *line, size_t n, qn_tsv_field fields[TSV_MAX_CO
   return count;
 }
 
-int qn_tsv_open(tsv *t, qn_cli_state *c, const char *path) {
+int qn_tsv_open(qn_tsv *t, qn_cli_state *c, const char *path) {
   const char *line;
   size_t n;
   memset(t, 0, sizeof *t);
@@ -35,13 +35,13 @@ int qn_tsv_open(tsv *t, qn_cli_state *c, const char *path) {
   return CLI_DONE;
 }
 
-void qn_tsv_close(tsv *t) {
+void qn_tsv_close(qn_tsv *t) {
   qn_cli_lines_close(&t->lines);
   free(t->header);
   t->header = NULL;
 }
 
-int qn_tsv_column(const tsv *t, const char *name) {
+int qn_tsv_column(const qn_tsv *t, const char *name) {
   for (uint32_t i = 0; i < t->count; i++) {
     if (t->columns[i].bytes == strlen(name) && memcmp(t->columns[i].text, name, t->columns[i].bytes) == 0) {
       return (int)i;
@@ -50,7 +50,7 @@ int qn_tsv_column(const tsv *t, const char *name) {
   return -1;
 }
 
-int qn_tsv_fail_columns(tsv *t, const char *wanted) {
+int qn_tsv_fail_columns(qn_tsv *t, const char *wanted) {
   char have[512] = "";
   for (uint32_t i = 0; i < t->count; i++) {
     size_t used = strlen(have);
@@ -59,7 +59,7 @@ int qn_tsv_fail_columns(tsv *t, const char *wanted) {
   return qn_cli_fail(t->lines.c, CLI_FAILED, "%s lacks %s; its first line names: %s", t->lines.path, wanted, have);
 }
 
-int qn_tsv_next(tsv *t, int *more) {
+int qn_tsv_next(qn_tsv *t, int *more) {
   const char *line;
   size_t n;
   do {
@@ -74,7 +74,7 @@ int qn_tsv_next(tsv *t, int *more) {
                      (unsigned long long)t->lines.number, t->lines.path, (unsigned)count, (unsigned)t->count);
 }
 
-int qn_tsv_number(tsv *t, int column, double *out) {
+int qn_tsv_number(qn_tsv *t, int column, double *out) {
   const qn_tsv_field *f = &t->fields[column];
   char text[64], *end = text;
   double v = 0;
