@@ -249,31 +249,50 @@ static void idle_workers_sleep(void) {
   CHECK(ns < 50000000); /* spinning would be 200 ms */
 }
 
+/* The control register, a setting that no task may see (flush to zero, round up), the one that each must, and the bits
+   that are control. */
 #if defined(__SSE__)
+#define FP_GUARDED 1
+enum { FP_STRANGE = 0x1F80 | 0x8040 | 0x4000, FP_TASK = 0x1F80, FP_CONTROL = 0xFFC0 };
+static unsigned fp_get(void) { return _mm_getcsr(); }
+static void fp_set(unsigned v) { _mm_setcsr(v); }
+#elif defined(__aarch64__)
+#define FP_GUARDED 1
+enum { FP_STRANGE = 1 << 24 | 1 << 22, FP_TASK = 0, FP_CONTROL = 0x1F << 22 };
+static unsigned fp_get(void) {
+  uint64_t v;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(v));
+  return (unsigned)v;
+}
+static void fp_set(unsigned v) { __asm__ volatile("msr fpcr, %0" : : "r"((uint64_t)v)); }
+#endif
+
+#if defined(FP_GUARDED)
 typedef struct fp_job {
   atomic_uint wrong;
 } fp_job;
 
 static void fp_task(void *task, uint32_t i) {
   (void)i;
-  if ((_mm_getcsr() & 0xFFC0) != 0x1F80) atomic_fetch_add(&((fp_job *)task)->wrong, 1);
+  if ((fp_get() & FP_CONTROL) != FP_TASK) atomic_fetch_add(&((fp_job *)task)->wrong, 1);
 }
 
 static void fp_state_is_guarded(void) {
-  const unsigned flush_and_up = 0x1F80 | 0x8040 | 0x4000; /* FTZ, DAZ, round up */
-  unsigned before = _mm_getcsr();
+  unsigned before = fp_get();
   host h = {0, 0};
-  _mm_setcsr(flush_and_up); /* workers inherit it, too */
+  fp_set(FP_STRANGE); /* workers inherit it, too */
+  unsigned strange = fp_get();
+  CHECK((strange & FP_CONTROL) != FP_TASK);
   for (int kind = 0; kind < 3; kind++) {
     qn_pool *p;
     fp_job j = {0};
     CHECK_EQ(qn_pool_create(&p, &env, kind == 0 ? 1 : 3, kind == 2 ? host_parallel : NULL, &h), QUERN_OK);
     for (int round = 0; round < 100; round++) qn_pool_run(p, fp_task, &j, 30);
     CHECK_EQ(j.wrong, 0);
-    CHECK_EQ(_mm_getcsr(), flush_and_up);
+    CHECK_EQ(fp_get(), strange);
     qn_pool_free(p);
   }
-  _mm_setcsr(before);
+  fp_set(before);
 }
 #endif
 
@@ -338,7 +357,7 @@ int main(void) {
   RUN(threads_that_do_not_start);
 #endif
   RUN(idle_workers_sleep);
-#if defined(__SSE__)
+#if defined(FP_GUARDED)
   RUN(fp_state_is_guarded);
 #endif
   RUN(cgroup_quotas);
