@@ -60,6 +60,12 @@ def horner(c, x):
     return y
 
 
+def even_odd(c, t):
+    """The two halves of the polynomial as chains in t^2, joined by one fma: half the latency of horner."""
+    s = (t * t).astype(F)
+    return fma(t, horner(c[1::2], s), horner(c[0::2], s))
+
+
 def show(name, c):
     print(f"{name}: " + ", ".join(f"{float(F(v)).hex()}" for v in c))
     print(f"    as decimal: " + ", ".join(f"{float(F(v)):.9g}f" for v in c))
@@ -79,30 +85,22 @@ def exp2_fit(degree):
 
 
 def gelu_fit(clip, degree):
-    """Phi(x) = 1/2 + u Q(t), u = clamp(x / clip), t = 2 u^2 - 1, Q(1) = 1/2 exactly: x Phi(x) is x or 0 beyond clip."""
-    u = np.sin(np.linspace(0.0005, np.pi / 2, 3000))
-    x = u * clip
-    t = 2 * u * u - 1
-    target = erf(x / np.sqrt(2)) / 2 / u
-    # |x| * |error of Phi| against max(1, |x|)
-    weight = u * x / np.maximum(1, x)
+    """Phi(x) = clamp(1/2 + x Q(t), 0, 1), t = min(x^2, clip^2) * 2 / clip^2 - 1: beyond clip the clamp makes it 0 or 1."""
+    x = clip * np.sin(np.linspace(0.0005, np.pi / 2, 3000))
+    target = (erf(x / np.sqrt(2)) / 2) / x
+    weight = x * x / np.maximum(1, x)  # |x| * |error of Phi| against max(1, |x|)
+    t = x * x * (2 / clip**2) - 1
     basis = t[:, None] ** np.arange(degree + 1)
-    c = fit(basis, target, weight, list(range(degree, 0, -1)), equal=(np.ones(degree + 1), 0.5))
-    # The last coefficient makes the chain at t = 1 end in 1/2 exactly.
-    at1 = F(c[-1])
-    for k in range(degree - 1, 0, -1):
-        at1 = F(np.float64(at1) + np.float64(F(c[k])))
-    c = np.append(F(0.5 - np.float64(at1)), c[1:]) if degree else c
+    c = fit(basis, target, weight, list(range(degree, -1, -1)))
     x = np.linspace(-8, 8, 4000001).astype(F)
-    uu = np.clip((x * F(1 / clip)).astype(F), F(-1), F(1))
-    tt = fma((uu * uu).astype(F), np.full(x.shape, F(2)), np.full(x.shape, F(-1)))
-    y = (x * fma(uu, horner(c, tt), np.full(x.shape, F(0.5)))).astype(F)
+    full = np.full(x.shape, F(1))
+    tt = fma(np.minimum((x * x).astype(F), F(clip**2)), full * F(2 / clip**2), -full)
+    y = (x * np.clip(fma(x, even_odd(c, tt), full * F(0.5)), F(0), F(1))).astype(F)
     true = x.astype(np.float64) * 0.5 * (1 + erf(x.astype(np.float64) / np.sqrt(2)))
     err = np.abs(y - true) / np.maximum(1, np.abs(x))
-    show(f"gelu, clip {clip}, degree {degree}", c)
-    print(f"    error / max(1, |x|): {err.max():.3g} at {x[err.argmax()]}; chain at 1: {horner(c, np.ones(1, F))[0]!r};"
-          f" y(clip) - clip {y[np.abs(x - clip).argmin()] - clip:.3g}")
-    return err.max()
+    exact = np.abs(x[y != np.maximum(x, 0)]).max()
+    show(f"gelu, clip {clip} (clip^2 {clip**2}, 2 / clip^2 {float(F(2 / clip**2)).hex()}), degree {degree}", c)
+    print(f"    error / max(1, |x|): {err.max():.3g} at {x[err.argmax()]}; x or 0 exactly from |x| > {exact}")
 
 
 def tanh_fit(limit, degree):
@@ -119,5 +117,5 @@ def tanh_fit(limit, degree):
 
 if __name__ == "__main__":
     exp2_fit(6)
-    gelu_fit(5.0, 11)
+    gelu_fit(4.8, 11)
     tanh_fit(0.625, 4)

@@ -1,6 +1,6 @@
 /* math.h - exp2, exp, GELU, tanh, ReLU on 16 floats, written once over lanes: the same operations in the same order, so
  * the same bytes, on every ISA. The constants come from tools/fit_math.py, which also prints the errors they achieve.
- * Include after a lanes file. Coefficients are Horner chains of fma, highest first.
+ * Include after a lanes file. Polynomials are chains of fma, highest coefficient first.
  */
 #ifndef QK_ROWS_MATH_H
 #define QK_ROWS_MATH_H
@@ -24,23 +24,19 @@ static inline vf qk_exp2(vf x) {
 /* exp(x) = exp2(x * log2(e)), the product rounded once. */
 static inline vf qk_exp(vf x) { return qk_exp2(vf_mul(x, vf_set1(QK_LOG2E))); }
 
-/* x Phi(x): Phi = 1/2 + u Q(2 u^2 - 1), u = clamp(x / 5, -1, 1), Q of degree 11 with Q(1) = 1/2 exactly, so that x >= 5
-   gives x and x <= -5 gives -0. Error at most 1e-6 max(1, |x|). */
+/* x Phi(x): Phi = clamp(1/2 + x Q(t), 0, 1), t = 2 min(x^2, c^2) / c^2 - 1, c = 4.8; Q of degree 11, its even and its odd
+   part as chains in t^2 (half the latency of one chain). Beyond c the clamp makes it x or -0 exactly. Error at most
+   1e-6 max(1, |x|). NaN stays NaN. */
 static inline vf qk_gelu(vf x) {
-  vf one = vf_set1(1.0f), u = vf_min(vf_max(vf_mul(x, vf_set1(0.2f)), vf_set1(-1.0f)), one);
-  vf t = vf_fma(vf_mul(u, u), vf_set1(2.0f), vf_set1(-1.0f));
-  vf q = vf_fma(vf_set1(-0x1.a0da3p-8f), t, vf_set1(0x1.14975p-6f));
-  q = vf_fma(q, t, vf_set1(-0x1.1ffc9ep-6f));
-  q = vf_fma(q, t, vf_set1(0x1.83878p-6f));
-  q = vf_fma(q, t, vf_set1(-0x1.ab7754p-5f));
-  q = vf_fma(q, t, vf_set1(0x1.5ff84ep-4f));
-  q = vf_fma(q, t, vf_set1(-0x1.e2344cp-4f));
-  q = vf_fma(q, t, vf_set1(0x1.40489p-3f));
-  q = vf_fma(q, t, vf_set1(-0x1.9db31ep-3f));
-  q = vf_fma(q, t, vf_set1(0x1.07d962p-2f));
-  q = vf_fma(q, t, vf_set1(-0x1.67ed1p-2f));
-  q = vf_fma(q, t, vf_set1(0x1.69e412p-1f));
-  return vf_mul(x, vf_fma(u, q, vf_set1(0.5f)));
+  vf t = vf_fma(vf_min(vf_mul(x, x), vf_set1(23.04f)), vf_set1(0x1.638e38p-4f), vf_set1(-1.0f)), s = vf_mul(t, t);
+  vf a = vf_fma(vf_set1(0x1.121f76p-9f), s, vf_set1(0x1.09187ep-8f)),
+     b = vf_fma(vf_set1(-0x1.8d2292p-11f), s, vf_set1(-0x1.4eb622p-9f));
+  a = vf_fma(a, s, vf_set1(0x1.e5d116p-7f)), b = vf_fma(b, s, vf_set1(-0x1.1cc14ap-7f));
+  a = vf_fma(a, s, vf_set1(0x1.f2d8cp-6f)), b = vf_fma(b, s, vf_set1(-0x1.6510dcp-6f));
+  a = vf_fma(a, s, vf_set1(0x1.b19b7cp-5f)), b = vf_fma(b, s, vf_set1(-0x1.4cb3acp-5f));
+  a = vf_fma(a, s, vf_set1(0x1.2d7dbp-3f)), b = vf_fma(b, s, vf_set1(-0x1.2aeb5cp-4f));
+  vf phi = vf_fma(x, vf_fma(t, b, a), vf_set1(0.5f));
+  return vf_mul(x, vf_min(vf_max(phi, vf_zero()), vf_set1(1.0f)));
 }
 
 /* x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2 = x / (1 + 2^(x (a + b x^2))), a = -2 log2(e) sqrt(2/pi),
