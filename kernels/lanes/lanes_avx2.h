@@ -177,6 +177,21 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
   vi_store8(t, a);
   memcpy(p, t, n);
 }
+/* Rows 4 p + i of eight make one vector for each i, so that two steps of interleaving leave the rows in order. */
+static inline void avx2_store8_panel(uint8_t *p, const vi rows[8]) {
+  __m256i z[4];
+  for (int i = 0; i < 4; i++) z[i] = _mm256_set_m128i(avx2_narrow8(rows[i + 4]), avx2_narrow8(rows[i]));
+  __m256i a = _mm256_unpacklo_epi32(z[0], z[1]), b = _mm256_unpacklo_epi32(z[2], z[3]);
+  __m256i c = _mm256_unpackhi_epi32(z[0], z[1]), d = _mm256_unpackhi_epi32(z[2], z[3]);
+  _mm256_storeu_si256((__m256i *)p, _mm256_unpacklo_epi64(a, b));
+  _mm256_storeu_si256((__m256i *)(p + 64), _mm256_unpackhi_epi64(a, b));
+  _mm256_storeu_si256((__m256i *)(p + 128), _mm256_unpacklo_epi64(c, d));
+  _mm256_storeu_si256((__m256i *)(p + 192), _mm256_unpackhi_epi64(c, d));
+}
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+  avx2_store8_panel(p, rows);
+  avx2_store8_panel(p + 32, rows + 8);
+}
 #undef QK_LANE_OP1
 #undef QK_LANE_OP2
 #undef QK_REDUCE8

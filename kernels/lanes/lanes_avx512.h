@@ -121,4 +121,20 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
 }
 #undef QK_REDUCE16
 #undef QK_REDUCE16_PS
+/* Rows 4 p + i make one vector for each i, so that two steps of interleaving leave the rows in order. */
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+  __m512i z[4];
+  for (int i = 0; i < 4; i++) {
+    z[i] = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(rows[i]));
+    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 4]), 1);
+    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 8]), 2);
+    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 12]), 3);
+  }
+  __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpacklo_epi32(z[2], z[3]);
+  __m512i c = _mm512_unpackhi_epi32(z[0], z[1]), d = _mm512_unpackhi_epi32(z[2], z[3]);
+  _mm512_storeu_si512(p, _mm512_unpacklo_epi64(a, b));
+  _mm512_storeu_si512(p + 64, _mm512_unpackhi_epi64(a, b));
+  _mm512_storeu_si512(p + 128, _mm512_unpacklo_epi64(c, d));
+  _mm512_storeu_si512(p + 192, _mm512_unpackhi_epi64(c, d));
+}
 #endif

@@ -274,6 +274,10 @@ static inline void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
 static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
   for (size_t i = 0; i < n; i++) p[i] = (int8_t)a.l[i];
 }
+/* Byte of lane 4 s + i of rows[j] to p[64 s + 4 j + i]: rows of channels become panels of rows. */
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+  for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)rows[j].l[i];
+}
 #undef QK_EACH
 #undef QK_LANE_OP2
 #endif

@@ -72,11 +72,9 @@ static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h, size
   memcpy(hd->k_scale + r, g.scale, sizeof g.scale);
   uint8_t *kp = hd->k + r * hp;
   for (size_t i = 0; i < hp; i += 16) {
-    int8_t rows[16][16];
-    for (size_t j = 0; j < 16; j++)
-      vi_store8(rows[j], vi_xor(qk_group_codes(&g, k, ldx, live, h, j, i), vi_set1(-128)));
-    for (size_t s = 0; s < 4; s++)
-      for (size_t j = 0; j < 16; j++) memcpy(kp + i * 16 + s * 64 + j * 4, rows[j] + s * 4, 4);
+    vi rows[16];
+    for (size_t j = 0; j < 16; j++) rows[j] = vi_xor(qk_group_codes(&g, k, ldx, live, h, j, i), vi_set1(-128));
+    vi_store8_panel(kp + i * 16, rows);
   }
 
   /* Four keys of 16 channels are one vector: sum of code << 8 key, and 128 to every byte. */
