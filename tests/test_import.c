@@ -1,5 +1,4 @@
-/* test_import.c - Hugging Face directories and safetensors files: what is read, and every way in which they are refused.
- */
+/* test_import.c - Hugging Face directories and safetensors files: what is read, and every way they are refused. */
 #include "import/import.h"
 #include "import/safetensors.h"
 #include "tests/test.h"

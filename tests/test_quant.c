@@ -1,5 +1,5 @@
-/* test_quant.c - packing, recipes, and the whole quantize job on a small model: what the file holds, and that nothing is
- * left behind when the job fails at any point. */
+/* test_quant.c - packing, recipes, and the whole quantize job on a small model: what the file holds, and that nothing
+ * is left behind when the job fails at any point. */
 #include <math.h>
 #include <signal.h>
 #include <sys/resource.h>

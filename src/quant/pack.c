@@ -1,5 +1,5 @@
-/* pack.c - floats to codes, one tensor at a time; the layouts of kernels/layout.h. Needs round-to-nearest (base/thread.h's
- * guard). Deterministic: every row depends on itself alone. Stateless; any thread. */
+/* pack.c - floats to codes, one tensor at a time; the layouts of kernels/layout.h. Needs round-to-nearest
+ * (base/thread.h's guard). Deterministic: every row depends on itself alone. Stateless; any thread. */
 #include <string.h>
 #include "kernels/layout.h"
 #include "quant/quant.h"
@@ -7,8 +7,8 @@
 /* Below this a row is taken as zero: 127 / absmax stays far from overflow. */
 #define PACK_TINY 0x1p-100f
 
-/* To nearest, ties to even, exact for |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. The caller's codes
-   are at most 127 * (1 + 2^-22) before rounding, which is 127 after. */
+/* To nearest, ties to even, exact for |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. What callers give
+   is at most 127 * (1 + 2^-22), which is 127 after rounding. */
 static int32_t nearest(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
 
 /* Scale of one row and the factor that makes codes of it. */

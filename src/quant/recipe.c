@@ -1,4 +1,4 @@
-/* recipe.c - recipes: the presets, and JSON files of the same shape. Not here: how a recipe is carried out (quantize.c).
+/* recipe.c - recipes: the presets, and JSON files of the same shape. Not here: how one is carried out (quantize.c).
  * Stateless; any thread. */
 #include <string.h>
 #include "base/file.h"
