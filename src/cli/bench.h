@@ -3,7 +3,7 @@
 #define QN_CLI_BENCH_H
 #include "cli.h"
 
-/* ---- loops (bench_loops.c) ---------------------------------------------------------------------------------------- */
+/* ---- loops (bench_loops.c) --------------------------------------------------------------------------------------- */
 
 /* A register-resident loop of one instruction sequence: the most operations per second that a kernel built of it could
    reach. An operation is a multiplication or an addition. */
@@ -17,14 +17,14 @@ typedef struct qn_bench_loop {
 
 /* Loop i that this CPU can run, NULL past the end. */
 const qn_bench_loop *qn_bench_loop_at(uint32_t i);
-/* The most capable loop that a kernel set may use; for "ref" and unknown names the machine's most capable. NULL: none. */
+/* The most capable loop that a kernel set may use; for "ref" and unknown names the machine's best. NULL: none. */
 const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float);
 /* Reads `bytes`, a multiple of 1024, from p, aligned to 64 bytes. */
 typedef void qn_bench_reader(const char *p, size_t bytes);
 /* The reader with the widest loads that this CPU has. */
 qn_bench_reader *qn_bench_read_loop(void);
 
-/* ---- timing (bench_limits.c) -------------------------------------------------------------------------------------- */
+/* ---- timing (bench_limits.c) ------------------------------------------------------------------------------------- */
 
 /* Operations per ns of `threads` threads running the loop at once, for about ns. 0: no threads to be had. */
 double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t ns);

@@ -1,4 +1,4 @@
-/* bench_kernels.c - `quern bench --kernels`: each kernel of the chosen set on one thread at the shapes that models have,
+/* bench_kernels.c - `quern bench --kernels`: each kernel of the chosen set on one thread, at the shapes of models,
  * interleaved with the loop that bounds it. Data is random and valid; results are not looked at. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,8 +6,9 @@
 #include "bench.h"
 #include "kernels/kernels.h"
 
-#define ROUNDS 5u
-#define ROUND_NS 2000000u
+/* Short rounds, so that on a busy machine some of them run without losing the CPU. */
+#define ROUNDS 24u
+#define ROUND_NS 400000u
 #define ROW_NS 400000000u /* a row that is slow gets fewer rounds */
 
 /* Sizes of one row; what they mean is the kernel's. */
@@ -78,7 +79,7 @@ static qk_codes take_codes(qn_bench_row *r, size_t rows, size_t d) {
   return q;
 }
 
-/* ---- the kernels -------------------------------------------------------------------------------------------------- */
+/* ---- the kernels ------------------------------------------------------------------------------------------------- */
 
 static void prepare_gemm_q8(qn_bench_row *r) {
   const shape s = r->s;
@@ -193,13 +194,29 @@ static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.
 static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
 
 static const shape gemm_shapes[] = {
-    {1, 384, 384, 0},    {1, 1536, 384, 0},   {1, 384, 1536, 0},   {4, 384, 384, 0},    {4, 1536, 384, 0},
-    {4, 384, 1536, 0},   {16, 1152, 384, 0},  {16, 1536, 384, 0},  {16, 384, 1536, 0},  {128, 384, 384, 0},
-    {128, 1152, 384, 0}, {128, 1536, 384, 0}, {128, 384, 1536, 0}, {512, 1152, 384, 0}, {512, 1536, 384, 0},
-    {512, 384, 1536, 0}, {128, 3072, 768, 0}, {128, 768, 3072, 0}, {2048, 384, 384, 0},
+    {1, 384, 384, 0},
+    {1, 1536, 384, 0},
+    {1, 384, 1536, 0},
+    {4, 384, 384, 0},
+    {4, 1536, 384, 0},
+    {4, 384, 1536, 0},
+    {16, 1152, 384, 0},
+    {16, 1536, 384, 0},
+    {16, 384, 1536, 0},
+    {128, 384, 384, 0},
+    {128, 1152, 384, 0},
+    {128, 1536, 384, 0},
+    {128, 384, 1536, 0},
+    {512, 1152, 384, 0},
+    {512, 1536, 384, 0},
+    {512, 384, 1536, 0},
+    {128, 3072, 768, 0},
+    {128, 768, 3072, 0},
+    {2048, 384, 384, 0},
+    {16, 1536, 384, QK_ACT_GELU},
+    {128, 1536, 384, QK_ACT_GELU},
+    {128, 3072, 768, QK_ACT_GELU},
 };
-static const shape gelu_shapes[] = {
-    {16, 1536, 384, QK_ACT_GELU}, {128, 1536, 384, QK_ACT_GELU}, {128, 3072, 768, QK_ACT_GELU}};
 static const shape gemm_f32_shapes[] = {
     {1, 1536, 384, 0}, {16, 1536, 384, 0}, {128, 1152, 384, 0}, {128, 1536, 384, 0}, {128, 384, 1536, 0}};
 static const shape row_shapes[] = {{128, 384, 0, 0}, {128, 768, 0, 0}, {128, 1536, 0, 0}};
@@ -208,10 +225,11 @@ static const shape activate_shapes[] = {
     {128, 1536, 0, QK_ACT_GELU}, {128, 1536, 0, QK_ACT_GELU_TANH}, {128, 1536, 0, QK_ACT_TANH}};
 static const shape vector_shapes[] = {{1, 384, 0, 0}, {1, 768, 0, 0}};
 
+static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh"};
+
 #define SHAPES(x) x, sizeof x / sizeof x[0]
 static const kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
-    {"gemm_q8+gelu", prepare_gemm_q8, run_gemm_q8, SHAPES(gelu_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
@@ -226,7 +244,7 @@ static const kernel kernels[] = {
 };
 #define KERNEL_COUNT ((uint32_t)(sizeof kernels / sizeof kernels[0]))
 
-/* ---- timing ------------------------------------------------------------------------------------------------------- */
+/* ---- timing ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t time_calls(const kernel *k, qn_bench_row *r, uint64_t calls) {
   uint64_t start = qn_cli_clock_ns();
@@ -256,10 +274,10 @@ static void put_row(qn_cli_state *c, qn_cli_json *j, const kernel *k, const qn_b
                     double ns, double peak) {
   double gops = r->ops / ns, fraction = peak > 0 ? gops / peak : 0;
   if (!j && r->ops > 0) {
-    qn_cli_out_format(c->out, "%-14s %-22s %10.2f us %9.1f GOPS %6.1f %% of %.0f\n", k->name, shape_text, ns * 1e-3,
+    qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GOPS %6.1f %% of %.0f\n", k->name, shape_text, ns * 1e-3,
                       gops, 100 * fraction, peak);
   } else if (!j) {
-    qn_cli_out_format(c->out, "%-14s %-22s %10.2f us %9.1f GB/s\n", k->name, shape_text, ns * 1e-3, r->bytes / ns);
+    qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GB/s\n", k->name, shape_text, ns * 1e-3, r->bytes / ns);
   } else {
     qn_cli_json_open(j, NULL, '{');
     qn_cli_json_text(j, "kernel", k->name);
@@ -315,10 +333,12 @@ int qn_bench_kernels(qn_cli_state *c, const char *filter) {
       char name[96];
       int used = snprintf(name, sizeof name, "%s ", kernels[i].name);
       char *text = name + used;
+      size_t room = sizeof name - (size_t)used;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-      snprintf(text, sizeof name - (size_t)used, kernels[i].format, sizes->m, sizes->n, sizes->k);
+      used = snprintf(text, room, kernels[i].format, sizes->m, sizes->n, sizes->k);
 #pragma GCC diagnostic pop
+      snprintf(text + used, room - (size_t)used, "%s", act_names[sizes->act]);
       if (filter && !strstr(name, filter)) continue;
       matched++;
       code = qn_bench_shape_of(c, j, &table, &kernels[i], sizes, text);

@@ -6,14 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include "bench.h"
 
-#define ROUNDS 7
-#define ROUND_NS 10000000u
+/* Short rounds, so that on a busy machine some of them run without losing the CPU. */
+#define ROUNDS 30
+#define ROUND_NS 1000000u
 #define MAX_ROWS 24
 #define MAX_THREADS 1024u
-#define LARGE_BYTES ((size_t)256 << 20)
+#define LARGE_BYTES ((size_t)64 << 20)
+#define PIECE ((size_t)8 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* Work of one thread: `repeat` times the loop's iterations, or reads of its memory. */
@@ -77,9 +78,9 @@ static uint64_t calibrate(worker w, uint64_t ns) {
   return repeat < 1 ? 1 : (uint64_t)repeat;
 }
 
-/* `unit` per repetition and thread; per ns. */
-static double rate(worker *workers, uint32_t threads, uint64_t ns, double unit) {
-  uint64_t repeat = calibrate(workers[0], ns);
+/* `unit` per repetition and thread; per ns. repeat 0: as many as take about ns. */
+static double rate(worker *workers, uint32_t threads, uint64_t repeat, uint64_t ns, double unit) {
+  if (!repeat) repeat = calibrate(workers[0], ns);
   for (uint32_t i = 0; i < threads; i++) workers[i].repeat = repeat;
   uint64_t took = run_workers(workers, threads);
   return took ? unit * (double)repeat * threads / (double)took : 0;
@@ -89,46 +90,65 @@ double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t 
   worker workers[MAX_THREADS];
   if (threads > MAX_THREADS) threads = MAX_THREADS;
   for (uint32_t i = 0; i < threads; i++) workers[i] = (worker){.loop = loop};
-  return rate(workers, threads, ns, loop->ops);
+  return rate(workers, threads, 0, ns, loop->ops);
 }
 
-/* GB/s of `threads` threads that read over and over, each its own `bytes` of memory. */
-static double read_rate(const char *memory, size_t bytes, uint32_t threads) {
-  worker workers[MAX_THREADS];
-  for (uint32_t i = 0; i < threads; i++) {
-    workers[i] = (worker){.read = qn_bench_read_loop(), .memory = memory + i * bytes, .bytes = bytes};
-  }
-  return rate(workers, threads, ROUND_NS, (double)bytes);
-}
-
-/* ---- bench --limits ----------------------------------------------------------------------------------------------- */
+/* ---- bench --limits ---------------------------------------------------------------------------------------------- */
 
 typedef struct row {
   const char *name, *unit;
-  const qn_bench_loop *loop; /* NULL: a read of `bytes` per thread */
-  size_t bytes;
+  const qn_bench_loop *loop; /* NULL: reads of `bytes` per thread */
+  size_t base, bytes;
+  size_t piece; /* 0: all of them, over and over; else each round reads the next so many once, so that no cache helps */
   double best;
 } row;
 
-static size_t cache_bytes(int which, size_t otherwise) {
-  long bytes = sysconf(which);
-  return bytes > 0 ? (size_t)bytes : otherwise;
+/* GB/s of `threads` threads that read, each its own part of the memory. */
+static double read_rate(const row *r, const char *memory, uint32_t threads, uint32_t round) {
+  worker workers[MAX_THREADS];
+  const size_t bytes = r->piece ? r->piece : r->bytes, offset = r->piece ? round % (r->bytes / r->piece) * r->piece : 0;
+  for (uint32_t i = 0; i < threads; i++) {
+    workers[i] = (worker){
+        .read = qn_bench_read_loop(), .memory = memory + r->base + i * r->bytes + offset, .bytes = bytes};
+  }
+  return rate(workers, threads, r->piece ? 1 : 0, ROUND_NS, (double)bytes);
+}
+
+static int read_word(const char *name, int index, char *word, size_t cap) {
+  char path[128];
+  snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, name);
+  FILE *f = fopen(path, "r");
+  char *line = f ? fgets(word, (int)cap, f) : NULL;
+  if (f) fclose(f);
+  return line != NULL;
+}
+
+/* Bytes of the data cache of a level as the system lists it (sysconf tells some machines' last level wrong). */
+static size_t cache_bytes(int level, size_t otherwise) {
+  char word[32];
+  for (int i = 0; i < 8; i++) {
+    if (!read_word("level", i, word, sizeof word) || atoi(word) != level) continue;
+    if (!read_word("type", i, word, sizeof word) || word[0] == 'I') continue;
+    if (!read_word("size", i, word, sizeof word) || atol(word) <= 0) continue;
+    return (size_t)atol(word) << (strchr(word, 'M') ? 20 : 10);
+  }
+  return otherwise;
 }
 
 static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
-  const size_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, (size_t)32 << 10);
-  const size_t l2 = cache_bytes(_SC_LEVEL2_CACHE_SIZE, (size_t)1 << 20);
-  const size_t l3 = cache_bytes(_SC_LEVEL3_CACHE_SIZE, (size_t)16 << 20);
+  const size_t l1 = cache_bytes(1, (size_t)32 << 10);
+  const size_t l2 = cache_bytes(2, (size_t)1 << 20);
+  const size_t l3 = cache_bytes(3, (size_t)16 << 20);
   const size_t shared = l3 / 4 / threads, memory = (l3 * 4 > LARGE_BYTES ? l3 * 4 : LARGE_BYTES) / threads;
   const qn_bench_loop *loop;
   uint32_t n = 0;
   for (; n < MAX_ROWS - 4 && (loop = qn_bench_loop_at(n)) != NULL; n++) {
-    rows[n] = (row){loop->name, loop->is_float ? "GFLOPS" : "GOPS", loop, 0, 0};
+    rows[n] = (row){loop->name, loop->is_float ? "GFLOPS" : "GOPS", loop, 0, 0, 0, 0};
   }
-  rows[n++] = (row){"read L1", "GB/s", NULL, l1 / 2, 0};
-  rows[n++] = (row){"read L2", "GB/s", NULL, l2 / 2, 0};
-  rows[n++] = (row){"read L3", "GB/s", NULL, shared > 2 * l2 ? shared : 2 * l2, 0};
-  rows[n++] = (row){"read memory", "GB/s", NULL, memory, 0};
+  rows[n++] = (row){"read L1", "GB/s", NULL, 0, l1 / 2, 0, 0};
+  rows[n++] = (row){"read L2", "GB/s", NULL, 0, l2 / 2, 0, 0};
+  rows[n++] = (row){"read L3", "GB/s", NULL, 0, shared > 2 * l2 ? shared : 2 * l2, 0, 0};
+  rows[n++] = (row){"read memory", "GB/s", NULL, 0, (memory + PIECE - 1) / PIECE * PIECE, PIECE, 0};
   for (uint32_t i = n - 4; i < n; i++) rows[i].bytes = (rows[i].bytes + 4095) / 4096 * 4096;
   return n;
 }
@@ -137,7 +157,7 @@ static int measure(qn_cli_state *c, row *rows, uint32_t n, const char *memory, u
   for (uint32_t round = 0; round < ROUNDS; round++) {
     for (uint32_t i = 0; i < n; i++) {
       double value = rows[i].loop ? qn_bench_loop_gops(rows[i].loop, threads, ROUND_NS)
-                                  : read_rate(memory, rows[i].bytes, threads);
+                                  : read_rate(&rows[i], memory, threads, round);
       if (value > rows[i].best) rows[i].best = value;
       if (qn_cli_progress(c, round * n + i + 1, (uint64_t)ROUNDS * n, rows[i].name)) return qn_cli_interrupted();
     }
@@ -178,9 +198,12 @@ int qn_bench_limits(qn_cli_state *c) {
   int code = qn_cli_context_open(c);
   if (code) return code;
   const uint32_t threads = quern_context_threads(c->context), n = list_rows(rows, threads);
-  size_t most = 0;
-  for (uint32_t i = 0; i < n; i++) most = rows[i].bytes > most ? rows[i].bytes : most;
-  const size_t bytes = (most * threads + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  size_t bytes = 0;
+  for (uint32_t i = 0; i < n; i++) {
+    rows[i].base = bytes; /* a place of its own: what one row reads is not in another's cache */
+    bytes += rows[i].bytes * threads;
+  }
+  bytes = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
   if (c->common.limit_bytes && bytes > c->common.limit_bytes) {
     return qn_cli_fail(c, CLI_FAILED, "needs %zu bytes, above --limit-bytes %llu", bytes,
                        (unsigned long long)c->common.limit_bytes);

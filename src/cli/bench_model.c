@@ -7,8 +7,8 @@
 #include "bench.h"
 
 #define WARM_UP 2u
-#define PEAK_NS 3000000u
-#define PEAK_ROUNDS 16u
+#define PEAK_NS 500000u
+#define PEAK_ROUNDS 100u /* at least, all runs together */
 
 typedef struct result {
   double *ms; /* [repeat], sorted */
@@ -46,7 +46,7 @@ static int is_float_model(qn_cli_model *m) {
 static int run_batches(qn_cli_model *m, const qn_bench_shape *shape, const int32_t *ids, const uint32_t *lens,
                        result *r) {
   const qn_bench_loop *loop = qn_bench_loop_for(r->isa, is_float_model(m));
-  const uint32_t every = shape->repeat / PEAK_ROUNDS + 1;
+  const uint32_t rounds = (PEAK_ROUNDS + shape->repeat - 1) / shape->repeat;
   for (uint32_t i = 0; i < shape->repeat + WARM_UP; i++) {
     quern_tensor_view view;
     uint64_t start = qn_cli_clock_ns();
@@ -55,7 +55,7 @@ static int run_batches(qn_cli_model *m, const qn_bench_shape *shape, const int32
     qn_cli_signals_session(NULL);
     if (s != QUERN_OK) return qn_cli_fail_status(m->c, s, m->path, m->session);
     if (i >= WARM_UP) r->ms[i - WARM_UP] = (double)(qn_cli_clock_ns() - start) * 1e-6;
-    if (loop && i % every == 0) {
+    for (uint32_t k = 0; loop && k < rounds; k++) {
       double gops = qn_bench_loop_gops(loop, r->threads, PEAK_NS);
       if (gops > r->peak_gops) r->peak_gops = gops;
     }

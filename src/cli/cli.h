@@ -1,4 +1,4 @@
-/* cli.h - what the verbs of the `quern` command share: options, messages, text in, results out, a model with its session.
+/* cli.h - what the verbs of the `quern` command share: options, messages, texts in, results out, a model and session.
  *
  * Results go to standard output, everything else to standard error. A function that can fail returns an exit code
  * (CLI_DONE is 0) and has already printed the message; the caller cleans up and passes the code on. The command's own
@@ -14,7 +14,7 @@
 /* Exit codes (docs: COMMANDS). Interrupted is 128 + the signal's number. */
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_USAGE = 2, CLI_INVALID = 3, CLI_INTERRUPTED = 130 };
 
-/* ---- verbs and options (cli_options.c) ---------------------------------------------------------------------------- */
+/* ---- verbs and options (cli_options.c) --------------------------------------------------------------------------- */
 
 /* What an option's value is, and the type of the field that receives it. */
 typedef enum qn_cli_kind {
@@ -70,7 +70,7 @@ void qn_cli_options_help(qn_cli_state *c);
 const char *qn_cli_options_suggest(const char *word, const char *(*next)(const void *user, uint32_t i),
                                    const void *user);
 
-/* ---- results (cli_out.c) ------------------------------------------------------------------------------------------ */
+/* ---- results (cli_out.c) ----------------------------------------------------------------------------------------- */
 
 /* A buffered writer to a descriptor. An error is remembered and stops further writing; qn_cli_out_close reports it. */
 typedef struct qn_cli_out {
@@ -120,7 +120,7 @@ void qn_cli_json_end(qn_cli_json *j);
 size_t qn_cli_float_text(float v, char buf[CLI_FLOAT_CHARS]);
 size_t qn_cli_double_text(double v, char buf[32]);
 
-/* ---- messages, progress, signals (cli_console.c) ------------------------------------------------------------------ */
+/* ---- messages, progress, signals (cli_console.c) ----------------------------------------------------------------- */
 
 struct qn_cli_state {
   const qn_cli_verb *verb;
@@ -150,9 +150,9 @@ int32_t qn_cli_progress(void *user, uint64_t done, uint64_t total, const char *w
 void qn_cli_progress_clear(void);
 uint64_t qn_cli_clock_ns(void);
 
-/* ---- texts in (cli_lines.c) --------------------------------------------------------------------------------------- */
+/* ---- texts in (cli_lines.c) -------------------------------------------------------------------------------------- */
 
-/* Lines of a file or standard input, read in chunks. A line is without its newline and one carriage return before it. */
+/* Lines of a file or standard input, read in chunks; each without its newline and one carriage return before it. */
 typedef struct qn_cli_lines {
   qn_cli_state *c;
   const char *path;
@@ -186,7 +186,7 @@ void qn_cli_batch_free(qn_cli_batch *b);
 /* Clears b and reads up to CLI_BATCH_TEXTS lines or about 1 MiB; fewer where the input would have to be waited for. */
 int qn_cli_batch_read(qn_cli_batch *b, qn_cli_lines *l);
 
-/* ---- a model and its session (cli_model.c) ------------------------------------------------------------------------ */
+/* ---- a model and its session (cli_model.c) ----------------------------------------------------------------------- */
 
 typedef struct qn_cli_model {
   qn_cli_state *c;

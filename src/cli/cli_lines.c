@@ -1,4 +1,4 @@
-/* cli_lines.c - texts in: lines of a file or standard input, in chunks, so that memory is bounded by the longest line. */
+/* cli_lines.c - texts in: lines of a file or standard input, in chunks; memory is bounded by the longest line. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -102,7 +102,7 @@ int qn_cli_lines_next(qn_cli_lines *l, const char **line, size_t *n) {
   return CLI_DONE;
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------------------ */
+/* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 void qn_cli_batch_clear(qn_cli_batch *b) { b->texts = b->bytes = 0; }
 

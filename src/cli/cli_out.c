@@ -1,4 +1,4 @@
-/* cli_out.c - results: a buffered writer to standard output or to a file that appears only when it is whole, and JSON. */
+/* cli_out.c - results: a buffered writer to standard output or to a file that appears when it is whole; JSON. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -155,7 +155,7 @@ int qn_cli_out_close(qn_cli_state *c, qn_cli_out *o, int code) {
   return code;
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 /* Length of the well-formed UTF-8 sequence at p, or 0; *bad: length of the maximal malformed subpart then. */
 static size_t utf8_sequence(const unsigned char *p, size_t n, size_t *bad) {

@@ -3,7 +3,7 @@
 #define QN_CLI_EVAL_H
 #include "cli.h"
 
-/* ---- rows (eval_tsv.c) -------------------------------------------------------------------------------------------- */
+/* ---- rows (eval_tsv.c) ------------------------------------------------------------------------------------------- */
 
 #define TSV_MAX_COLUMNS 64u
 
@@ -31,7 +31,7 @@ int qn_tsv_number(qn_tsv *t, int column, double *out);
 /* Fails with the column names that the file has; `wanted` says which are missing. */
 int qn_tsv_fail_columns(qn_tsv *t, const char *wanted);
 
-/* ---- metrics (eval_metrics.c) ------------------------------------------------------------------------------------- */
+/* ---- metrics (eval_metrics.c) ------------------------------------------------------------------------------------ */
 
 /* Correlations of x and y, n values each; 0 where one of them is constant. */
 double qn_metric_pearson(const double *x, const double *y, size_t n);
@@ -51,7 +51,7 @@ double qn_metric_f1(const qn_confusion *m);
 /* Matthews' correlation; for more than two classes its R_K form. */
 double qn_metric_matthews(const qn_confusion *m);
 
-/* ---- the run (verb_eval.c) ---------------------------------------------------------------------------------------- */
+/* ---- the run (verb_eval.c) --------------------------------------------------------------------------------------- */
 
 #define EVAL_MAX_METRICS 8u
 

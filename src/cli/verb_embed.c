@@ -1,4 +1,4 @@
-/* verb_embed.c - `quern embed`: one embedding per line of text, as JSON arrays, tab-separated numbers or a .npy file. */
+/* verb_embed.c - `quern embed`: one embedding per line of text, as JSON arrays, tab-separated or a .npy file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
