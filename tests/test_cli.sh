@@ -183,6 +183,10 @@ if [ -w /dev/full ]; then
 fi
 "$quern" embed "$MODEL" <"$work/in" >&- 2>"$work/err"
 same closed_output $? 1
+"$quern" embed "$MODEL" <"$work/in" -o "$work/closed" >&- 2>&-
+same closed_output_unused "$? $(grep -c '^\[' "$work/closed")" '0 1'
+"$quern" embed "$MODEL" <&- >"$work/out" 2>"$work/err"
+same closed_input $? 1
 echo old >"$work/kept"
 printf 'fine\n' >"$work/in"
 run 1 kept_on_failure embed "$MODEL" no/such.txt -o "$work/kept" && same kept_on_failure "$(cat "$work/kept")" old

@@ -1,8 +1,9 @@
 /* cli_main.c - the `quern` command: finds the verb, parses its options, runs it, and sees the results written. */
-#include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli.h"
 
 extern const qn_cli_verb qn_cli_verb_quantize, qn_cli_verb_inspect, qn_cli_verb_verify, qn_cli_verb_tokenize,
@@ -60,12 +61,11 @@ static int run_verb(qn_cli_state *c, int argc, char **argv) {
   c->values = calloc(1, c->verb->values_bytes ? c->verb->values_bytes : 1);
   if (!c->values) return qn_cli_fail(c, CLI_FAILED, "out of memory");
   code = qn_cli_options_parse(c, argc, argv);
-  if (code) {
-  } else if (c->common.help) {
+  if (!code && c->common.help) {
     qn_cli_options_help(c);
-  } else if (c->common.version) {
+  } else if (!code && c->common.version) {
     print_version(c->out);
-  } else {
+  } else if (!code) {
     code = c->verb->run(c);
   }
   qn_cli_progress_clear();
@@ -74,11 +74,21 @@ static int run_verb(qn_cli_state *c, int argc, char **argv) {
   return code;
 }
 
+/* Where a standard descriptor is closed, a file opened later would take its place and get what was meant for it. It is
+   filled with something that fails as a closed one does; messages are lost. */
+static void fill_standard_descriptors(void) {
+  const int modes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
+  for (int fd = 0; fd < 3; fd++) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd) _exit(CLI_FAILED);
+  }
+}
+
 int main(int argc, char **argv) {
   static qn_cli_out standard_output = {.fd = 1};
   qn_cli_state c = {.out = &standard_output};
   const char *name = argc > 1 ? argv[1] : "";
   int code = CLI_DONE;
+  fill_standard_descriptors();
   qn_cli_signals_install();
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (strcmp(name, "help") == 0 && argc < 3)) {
     print_overview(c.out);
