@@ -27,6 +27,20 @@ typedef uint32_t ref_u32x4 __attribute__((vector_size(16)));
 typedef double ref_f64x4 __attribute__((vector_size(32)));
 typedef uint64_t ref_u64x4 __attribute__((vector_size(32)));
 
+/* Instrumented and inlined hundreds of times, arrays of lanes would take a compiler minutes. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define QK_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define QK_SANITIZED 1
+#endif
+#endif
+#ifdef QK_SANITIZED
+#define QK_LANE static __attribute__((noinline, unused))
+#else
+#define QK_LANE static inline
+#endif
+
 #define QK_EACH for (int i = 0; i < 16; i++)
 
 static inline uint32_t ref_bits(float x) {
@@ -72,28 +86,28 @@ static inline float ref_rint(float x) {
   return a < 8388608.0f ? ref_from_bits(ref_bits(r) | sign) : x;
 }
 
-static inline vf vf_set1(float x) {
+QK_LANE vf vf_set1(float x) {
   vf r;
   QK_EACH r.l[i] = x;
   return r;
 }
-static inline vf vf_zero(void) { return vf_set1(0.0f); }
-static inline vf vf_load(const float *p) {
+QK_LANE vf vf_zero(void) { return vf_set1(0.0f); }
+QK_LANE vf vf_load(const float *p) {
   vf r;
   memcpy(r.l, p, sizeof r.l);
   return r;
 }
-static inline void vf_store(float *p, vf a) { memcpy(p, a.l, sizeof a.l); }
+QK_LANE void vf_store(float *p, vf a) { memcpy(p, a.l, sizeof a.l); }
 /* The first n < 16 lanes; the rest are 0. Only n floats are touched. */
-static inline vf vf_load_part(const float *p, size_t n) {
+QK_LANE vf vf_load_part(const float *p, size_t n) {
   vf r = vf_zero();
   memcpy(r.l, p, n * sizeof(float));
   return r;
 }
-static inline void vf_store_part(float *p, vf a, size_t n) { memcpy(p, a.l, n * sizeof(float)); }
+QK_LANE void vf_store_part(float *p, vf a, size_t n) { memcpy(p, a.l, n * sizeof(float)); }
 
 #define QK_LANE_OP2(name, type, expr)                                                                                  \
-  static inline type name(type a, type b) {                                                                            \
+  QK_LANE type name(type a, type b) {                                                                                  \
     type r;                                                                                                            \
     QK_EACH r.l[i] = expr;                                                                                             \
     return r;                                                                                                          \
@@ -107,7 +121,7 @@ QK_LANE_OP2(vf_min, vf, a.l[i] < b.l[i] ? a.l[i] : b.l[i])
 /* Magnitude of a, sign of b. */
 QK_LANE_OP2(vf_copysign, vf, ref_from_bits((ref_bits(a.l[i]) & 0x7fffffffu) | (ref_bits(b.l[i]) & 0x80000000u)))
 
-static inline vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
+QK_LANE vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
   vf r;
 #ifdef QK_FAST_FMA
   QK_EACH r.l[i] = __builtin_fmaf(a.l[i], b.l[i], c.l[i]);
@@ -134,23 +148,23 @@ static inline vf vf_fma(vf a, vf b, vf c) { /* a * b + c */
 #endif
   return r;
 }
-static inline vf vf_sqrt(vf a) {
+QK_LANE vf vf_sqrt(vf a) {
   QK_EACH a.l[i] = __builtin_sqrtf(a.l[i]);
   return a;
 }
-static inline vf vf_neg(vf a) {
+QK_LANE vf vf_neg(vf a) {
   QK_EACH a.l[i] = -a.l[i];
   return a;
 }
-static inline vf vf_abs(vf a) {
+QK_LANE vf vf_abs(vf a) {
   QK_EACH a.l[i] = ref_from_bits(ref_bits(a.l[i]) & 0x7fffffffu);
   return a;
 }
-static inline vf vf_rint(vf a) { /* to nearest even, the sign of zero kept */
+QK_LANE vf vf_rint(vf a) { /* to nearest even, the sign of zero kept */
   QK_EACH a.l[i] = ref_rint(a.l[i]);
   return a;
 }
-static inline vi vf_to_vi(vf a) { /* to nearest even; lanes that are NaN or not within int32: any value */
+QK_LANE vi vf_to_vi(vf a) { /* to nearest even; lanes that are NaN or not within int32: any value */
   vi r;
   QK_EACH {
     float x = ref_rint(a.l[i]);
@@ -158,62 +172,62 @@ static inline vi vf_to_vi(vf a) { /* to nearest even; lanes that are NaN or not 
   }
   return r;
 }
-static inline vf vi_to_vf(vi a) {
+QK_LANE vf vi_to_vf(vi a) {
   vf r;
   QK_EACH r.l[i] = (float)a.l[i];
   return r;
 }
-static inline vi vi_bits(vf a) {
+QK_LANE vi vi_bits(vf a) {
   vi r;
   memcpy(&r, &a, sizeof r);
   return r;
 }
-static inline vf vf_from_bits(vi a) {
+QK_LANE vf vf_from_bits(vi a) {
   vf r;
   memcpy(&r, &a, sizeof r);
   return r;
 }
-static inline vf vf_select_lt(vf a, vf b, vf x, vf y) { /* a < b ? x : y */
+QK_LANE vf vf_select_lt(vf a, vf b, vf x, vf y) { /* a < b ? x : y */
   QK_EACH x.l[i] = a.l[i] < b.l[i] ? x.l[i] : y.l[i];
   return x;
 }
-static inline vf vf_keep(vf a, size_t n) { /* lanes from n on, n <= 16, become 0 */
+QK_LANE vf vf_keep(vf a, size_t n) { /* lanes from n on, n <= 16, become 0 */
   QK_EACH a.l[i] = (size_t)i < n ? a.l[i] : 0.0f;
   return a;
 }
 /* a * 2^n for integral n, where a and the result are normal; any value otherwise. */
-static inline vf vf_scale2(vf a, vf n) {
+QK_LANE vf vf_scale2(vf a, vf n) {
   QK_EACH {
     int32_t e = n.l[i] >= -256.0f && n.l[i] <= 256.0f ? (int32_t)n.l[i] : 0;
     a.l[i] = ref_from_bits(ref_bits(a.l[i]) + ((uint32_t)e << 23));
   }
   return a;
 }
-static inline float vf_first(vf a) { return a.l[0]; }
+QK_LANE float vf_first(vf a) { return a.l[0]; }
 /* The fixed tree: l += l+8, l += l+4, l += l+2, l += l+1. */
-static inline float vf_sum(vf a) {
+QK_LANE float vf_sum(vf a) {
   for (int step = 8; step; step /= 2)
     for (int i = 0; i < step; i++) a.l[i] = a.l[i] + a.l[i + step];
   return a.l[0];
 }
-static inline float vf_hmax(vf a) {
+QK_LANE float vf_hmax(vf a) {
   for (int step = 8; step; step /= 2)
     for (int i = 0; i < step; i++) a.l[i] = a.l[i] > a.l[i + step] ? a.l[i] : a.l[i + step];
   return a.l[0];
 }
 
-static inline vi vi_set1(int32_t x) {
+QK_LANE vi vi_set1(int32_t x) {
   vi r;
   QK_EACH r.l[i] = x;
   return r;
 }
-static inline vi vi_zero(void) { return vi_set1(0); }
-static inline vi vi_load(const int32_t *p) {
+QK_LANE vi vi_zero(void) { return vi_set1(0); }
+QK_LANE vi vi_load(const int32_t *p) {
   vi r;
   memcpy(r.l, p, sizeof r.l);
   return r;
 }
-static inline void vi_store(int32_t *p, vi a) { memcpy(p, a.l, sizeof a.l); }
+QK_LANE void vi_store(int32_t *p, vi a) { memcpy(p, a.l, sizeof a.l); }
 QK_LANE_OP2(vi_add, vi, (int32_t)((uint32_t)a.l[i] + (uint32_t)b.l[i]))
 QK_LANE_OP2(vi_sub, vi, (int32_t)((uint32_t)a.l[i] - (uint32_t)b.l[i]))
 QK_LANE_OP2(vi_mul, vi, (int32_t)((uint32_t)a.l[i] * (uint32_t)b.l[i]))
@@ -222,62 +236,63 @@ QK_LANE_OP2(vi_or, vi, a.l[i] | b.l[i])
 QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
 QK_LANE_OP2(vi_max, vi, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
 #define vi_shl(a, imm) vi_shl_((a), (imm))
-static inline vi vi_shl_(vi a, int imm) {
+QK_LANE vi vi_shl_(vi a, int imm) {
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
   return a;
 }
-static inline int32_t vi_sum(vi a) { /* wrapping */
+QK_LANE int32_t vi_sum(vi a) { /* wrapping */
   uint32_t s = 0;
   QK_EACH s += (uint32_t)a.l[i];
   return (int32_t)s;
 }
-static inline int32_t vi_hmax(vi a) {
+QK_LANE int32_t vi_hmax(vi a) {
   int32_t m = a.l[0];
   QK_EACH m = a.l[i] > m ? a.l[i] : m;
   return m;
 }
 /* Lane j of the result is vi_sum, vi_hmax of rows[j]. */
-static inline vi vi_sum_rows(const vi rows[16]) {
+QK_LANE vi vi_sum_rows(const vi rows[16]) {
   vi r;
   QK_EACH r.l[i] = vi_sum(rows[i]);
   return r;
 }
-static inline vi vi_hmax_rows(const vi rows[16]) {
+QK_LANE vi vi_hmax_rows(const vi rows[16]) {
   vi r;
   QK_EACH r.l[i] = vi_hmax(rows[i]);
   return r;
 }
 /* The same of floats: lane j is vf_sum, vf_hmax of rows[j]. */
-static inline vf vf_sum_rows(const vf rows[16]) {
+QK_LANE vf vf_sum_rows(const vf rows[16]) {
   vf r;
   QK_EACH r.l[i] = vf_sum(rows[i]);
   return r;
 }
-static inline vf vf_hmax_rows(const vf rows[16]) {
+QK_LANE vf vf_hmax_rows(const vf rows[16]) {
   vf r;
   QK_EACH r.l[i] = vf_hmax(rows[i]);
   return r;
 }
-static inline vi vi_load8(const int8_t *p) {
+QK_LANE vi vi_load8(const int8_t *p) {
   vi r;
   QK_EACH r.l[i] = p[i];
   return r;
 }
-static inline vi vi_load8_part(const int8_t *p, size_t n) { /* n < 16 */
+QK_LANE vi vi_load8_part(const int8_t *p, size_t n) { /* n < 16 */
   int8_t t[16] = {0};
   memcpy(t, p, n);
   return vi_load8(t);
 }
-static inline void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
+QK_LANE void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
   QK_EACH p[i] = (int8_t)a.l[i];
 }
-static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
+QK_LANE void vi_store8_part(int8_t *p, vi a, size_t n) {
   for (size_t i = 0; i < n; i++) p[i] = (int8_t)a.l[i];
 }
 /* Byte of lane 4 s + i of rows[j] to p[64 s + 4 j + i]: rows of channels become panels of rows. */
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16]) {
   for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)rows[j].l[i];
 }
 #undef QK_EACH
+#undef QK_LANE
 #undef QK_LANE_OP2
 #endif
