@@ -32,14 +32,16 @@ static inline vi avx2_mask(size_t n) {
   const int32_t *m = avx2_mask_ + 16 - n;
   return (vi){_mm256_loadu_si256((const __m256i *)m), _mm256_loadu_si256((const __m256i *)(m + 8))};
 }
+/* Through memory: masked moves are slow on many CPUs, and emulators read what the mask leaves out. */
 static inline vf vf_load_part(const float *p, size_t n) {
-  vi m = avx2_mask(n);
-  return (vf){_mm256_maskload_ps(p, m.lo), _mm256_maskload_ps(p + 8, m.hi)};
+  float t[16] = {0};
+  memcpy(t, p, n * sizeof(float));
+  return vf_load(t);
 }
 static inline void vf_store_part(float *p, vf a, size_t n) {
-  vi m = avx2_mask(n);
-  _mm256_maskstore_ps(p, m.lo, a.lo);
-  _mm256_maskstore_ps(p + 8, m.hi, a.hi);
+  float t[16];
+  vf_store(t, a);
+  memcpy(p, t, n * sizeof(float));
 }
 QK_LANE_OP2(vf_add, vf, _mm256_add_ps)
 QK_LANE_OP2(vf_sub, vf, _mm256_sub_ps)
