@@ -15,7 +15,7 @@
 #ifdef __clang__
 #define QK_UNROLL _Pragma("unroll")
 #else
-#define QK_UNROLL _Pragma("GCC unroll 8")
+#define QK_UNROLL _Pragma("GCC unroll 16")
 #endif
 #define QK_INLINE static inline __attribute__((always_inline))
 
