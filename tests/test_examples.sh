@@ -1,6 +1,6 @@
 #!/bin/sh
 # The pages and the examples agree: README's programs are the files in examples/ to the letter, they compile and give
-# sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD, MODEL as in Makefile.
+# sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD, MODEL as in Makefile; PYTHON: python3.
 BUILD=${BUILD:-build}
 MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
 work=$(mktemp -d "${TMPDIR:-/tmp}/quern-examples.XXXXXX") || exit 1
@@ -87,14 +87,15 @@ BUILD=$BUILD MODEL=$MODEL sh examples/demo.sh >"$work/out" 2>&1 &&
   grep -q 'tap drips' "$work/out" && [ "$(grep -c '^? ' "$work/out")" -ge 4 ]
 report demo $? "$work/out"
 
-if python3 -c 'import numpy' 2>/dev/null; then
+PYTHON=${PYTHON:-python3}
+if "$PYTHON" -c 'import numpy' 2>/dev/null; then
   case $BUILD in /*) library=$BUILD/libquern.so ;; *) library=$PWD/$BUILD/libquern.so ;; esac
-  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library python3 examples/python/test_quern.py "$MODEL" >"$work/out" 2>&1
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/test_quern.py "$MODEL" >"$work/out" 2>&1
   report python_binding $? "$work/out"
-  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library python3 examples/python/example.py "$MODEL" examples/passages.txt \
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/example.py "$MODEL" examples/passages.txt \
     "Why do I cry in the kitchen?" >"$work/out" 2>&1 && grep -q Onions "$work/out"
   report python_example $? "$work/out"
 else
-  echo "skip python: no python3 with numpy"
+  echo "skip python: no $PYTHON with numpy"
 fi
 finish
