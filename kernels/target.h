@@ -19,6 +19,14 @@
 #define QK_TARGET_(list) _Pragma("GCC push_options") QK_PRAGMA_(GCC target(list))
 #define QK_TARGET_END _Pragma("GCC pop_options")
 #endif
+/* Before a loop that must unroll whole, so that what it indexes lives in registers. Its bounds are constants. */
+#ifdef __clang__
+#define QK_UNROLL _Pragma("unroll")
+#else
+#define QK_UNROLL _Pragma("GCC unroll 16")
+#endif
+#define QK_INLINE static inline __attribute__((always_inline))
+
 #define QK_TARGET_BEGIN_AVX2 QK_TARGET_("avx2,fma,f16c")
 #define QK_TARGET_BEGIN_AVX512 QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define QK_TARGET_BEGIN_AVX512VNNI QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")

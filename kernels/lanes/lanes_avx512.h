@@ -65,6 +65,7 @@ static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
@@ -83,10 +84,10 @@ static inline int32_t vi_hmax(vi a) {
 #define QK_REDUCE16(name, op)                                                                                          \
   static inline vi name(const vi rows[16]) {                                                                           \
     vi q[8], h[4];                                                                                                     \
-    for (int i = 0; i < 8; i++)                                                                                        \
-      q[i] = op(_mm512_unpacklo_epi32(rows[i], rows[i + 8]), _mm512_unpackhi_epi32(rows[i], rows[i + 8]));             \
-    for (int i = 0; i < 4; i++)                                                                                        \
-      h[i] = op(_mm512_unpacklo_epi32(q[i], q[i + 4]), _mm512_unpackhi_epi32(q[i], q[i + 4]));                         \
+    QK_UNROLL for (int i = 0; i < 8; i++)                                                                              \
+        q[i] = op(_mm512_unpacklo_epi32(rows[i], rows[i + 8]), _mm512_unpackhi_epi32(rows[i], rows[i + 8]));           \
+    QK_UNROLL for (int i = 0; i < 4; i++)                                                                              \
+        h[i] = op(_mm512_unpacklo_epi32(q[i], q[i + 4]), _mm512_unpackhi_epi32(q[i], q[i + 4]));                       \
     vi s = op(_mm512_shuffle_i32x4(h[0], h[1], 0x44), _mm512_shuffle_i32x4(h[0], h[1], 0xee));                         \
     vi t = op(_mm512_shuffle_i32x4(h[2], h[3], 0x44), _mm512_shuffle_i32x4(h[2], h[3], 0xee));                         \
     vi u = op(_mm512_shuffle_i32x4(s, t, 0x88), _mm512_shuffle_i32x4(s, t, 0xdd));                                     \
@@ -99,12 +100,12 @@ QK_REDUCE16(vi_hmax_rows, _mm512_max_epi32)
 #define QK_REDUCE16_PS(name, op)                                                                                       \
   static inline vf name(const vf rows[16]) {                                                                           \
     vf r[8], p[4], q[2];                                                                                               \
-    for (int i = 0; i < 8; i++)                                                                                        \
-      r[i] = op(_mm512_shuffle_f32x4(rows[i], rows[i + 8], 0x44), _mm512_shuffle_f32x4(rows[i], rows[i + 8], 0xee));   \
-    for (int i = 0; i < 4; i++)                                                                                        \
-      p[i] = op(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));               \
-    for (int i = 0; i < 2; i++)                                                                                        \
-      q[i] = op(_mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));     \
+    QK_UNROLL for (int i = 0; i < 8; i++)                                                                              \
+        r[i] = op(_mm512_shuffle_f32x4(rows[i], rows[i + 8], 0x44), _mm512_shuffle_f32x4(rows[i], rows[i + 8], 0xee)); \
+    QK_UNROLL for (int i = 0; i < 4; i++)                                                                              \
+        p[i] = op(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));             \
+    QK_UNROLL for (int i = 0; i < 2; i++)                                                                              \
+        q[i] = op(_mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));   \
     const vf s = op(_mm512_shuffle_ps(q[0], q[1], 0x88), _mm512_shuffle_ps(q[0], q[1], 0xdd));                         \
     return _mm512_shuffle_f32x4(s, s, 0xd8); /* parts hold rows 0-3, 8-11, 4-7, 12-15 */                               \
   }
@@ -124,7 +125,7 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
 /* Rows 4 p + i make one vector for each i, so that two steps of interleaving leave the rows in order. */
 static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
   __m512i z[4];
-  for (int i = 0; i < 4; i++) {
+  QK_UNROLL for (int i = 0; i < 4; i++) {
     z[i] = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(rows[i]));
     z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 4]), 1);
     z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 8]), 2);

@@ -57,7 +57,8 @@ QK_INLINE void qk_attend_scores(qk_attend *s, const qk_head_q8 *hd, size_t j0, c
   for (size_t r = 0; r < s->rows; r++) {
     const vf q_scale = vf_set1(hd->q_scale[s->i + r]);
     vf max = vf_set1(-INFINITY);
-    QK_UNROLL for (size_t j = 0; j < live; j += 16) {
+    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
+      if (j >= live) continue;
       vf x = vf_mul(vf_mul(vi_to_vf(vi_load(s->sums[r] + j)), vf_load(hd->k_scale + j0 + j)), q_scale);
       if (bias) x = vf_add(x, qk_load_n(bias + ((ptrdiff_t)(j0 + j) - (ptrdiff_t)(s->i + r)), live - j));
       if (live - j < 16) x = vf_add(vf_keep(x, live - j), vf_load(qk_dead_after + 16 - (live - j)));
@@ -76,7 +77,8 @@ QK_INLINE void qk_attend_exp(qk_attend *s, const qk_head_q8 *hd, size_t j0, cons
   for (size_t r = 0; r < s->rows; r++) {
     const vf max = vf_set1(s->block_max[r]);
     vf sum = vf_zero(), top = vf_zero();
-    QK_UNROLL for (size_t j = 0; j < live; j += 16) {
+    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
+      if (j >= live) continue;
       const vf e = qk_exp2(vf_sub(vf_load(s->score[r] + j), max)), u = vf_mul(e, vf_load(hd->v_scale + j0 + j));
       sum = vf_add(sum, e);
       top = vf_max(top, u);
@@ -108,7 +110,8 @@ QK_INLINE void qk_attend_codes(qk_attend *s, const size_t live) {
   for (size_t r = 0; r < s->rows; r++) {
     const vf by = vf_set1(s->by[r]);
     vi sum = vi_zero();
-    QK_UNROLL for (size_t j = 0; j < live; j += 16) {
+    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
+      if (j >= live) continue;
       const vi p = vf_to_vi(vf_mul(vf_load(s->score[r] + j), by));
       sum = vi_add(sum, p);
       vi_store8(s->p[r] + j, p);

@@ -12,13 +12,6 @@
 #define QK_PRODUCTS_TILE_Q8_H
 #include <string.h>
 
-#ifdef __clang__
-#define QK_UNROLL _Pragma("unroll")
-#else
-#define QK_UNROLL _Pragma("GCC unroll 16")
-#endif
-#define QK_INLINE static inline __attribute__((always_inline))
-
 #define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
 
 typedef struct qk_tile_q8 {
@@ -46,8 +39,10 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
     a += 4;
     w += 64;
   }
+  int32_t *out = t->out;
+  const size_t ldo = t->ldo;
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-      vi_store(t->out + (size_t)r * t->ldo + p * 16, acc[r][p]);
+      vi_store(out + (size_t)r * ldo + p * 16, acc[r][p]);
 }
 
 typedef void qk_tile_fn(const qk_tile_q8 *t);

@@ -10,7 +10,6 @@
 /* 2^x for x <= 127 (more is not asked for): n = rint(x), 2^n * p(x - n), p of degree 6 on [-1/2, 1/2], 1.2 ulp.
    x < -126 gives 0, so results are never subnormal; exp2(0) = 1 exactly; -infinity and NaN give 0. */
 static inline vf qk_exp2(vf x) {
-  x = vf_max(x, vf_set1(-127.0f));
   vf n = vf_rint(x), r = vf_sub(x, n);
   vf p = vf_fma(vf_set1(0x1.36b54p-13f), r, vf_set1(0x1.5e6f06p-10f));
   p = vf_fma(p, r, vf_set1(0x1.3b337ep-7f));
@@ -18,7 +17,8 @@ static inline vf qk_exp2(vf x) {
   p = vf_fma(p, r, vf_set1(0x1.ebfbdep-3f));
   p = vf_fma(p, r, vf_set1(0x1.62e43p-1f));
   p = vf_fma(p, r, vf_set1(1.0f));
-  return vf_select_lt(x, vf_set1(-126.0f), vf_zero(), vf_scale2(p, n));
+  /* The largest float below -126: no comparison holds for NaN, which so gives 0. */
+  return vf_select_lt(vf_set1(-0x1.f80002p+6f), x, vf_scale2(p, n), vf_zero());
 }
 
 /* exp(x) = exp2(x * log2(e)), the product rounded once. */
