@@ -1,6 +1,7 @@
 #!/bin/sh
 # The pages and the examples agree: README's programs are the files in examples/ to the letter, they compile and give
-# sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD, MODEL as in Makefile; PYTHON: python3.
+# sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD,
+# MODEL: as in the Makefile. PYTHON: a python3, used when it has numpy.
 BUILD=${BUILD:-build}
 MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
 work=$(mktemp -d "${TMPDIR:-/tmp}/quern-examples.XXXXXX") || exit 1
