@@ -14,19 +14,25 @@
 #define QK_KERNELS_H
 #include "kernels/layout.h"
 
-/* Rows quantized per token, symmetric: x ~ code * scale. For each row, a = absmax; a < 2^-100: scale 0, codes 0; else
-   scale = a / 127 (one division), code = rint(x * (127 / a)). A row with NaN or infinity: scale 0, codes 0, counted.
-   codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0. start: [rows] = -128 * sum of the row's codes:
-   the start value of every accumulator that takes this row against offset-128 weights. */
+/* Rows quantized per token, asymmetric: x ~ (code - zero) * scale. For each row, with `smooth` [d] after x_j = x_j *
+   smooth_j (one multiplication): lo = min(0, min x), hi = max(0, max x), range = hi - lo.
+     absmax NaN or infinity, or range infinity: scale, zero, codes 0; counted.  range < 2^-100: scale, zero, codes 0.
+     else scale = range / 254, by = 254 / range, zero = rint(fma(-lo, by, -127)), code =
+     rint(min(max(fma(x, by, zero), -127), 127))
+   codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. zero: an integer in
+   -127 ... 127. start: [rows] = -128 * sum of the row's codes (zero is no part of it): the start value of every
+   accumulator that takes this row against offset-128 weights. */
 typedef struct qk_codes {
   int8_t *codes;
   size_t ld;
   float *scale;
   int32_t *start;
+  float *zero; /* [rows] */
 } qk_codes;
 
-/* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum:
-     y = fma(acc * w_scale[n], a_scale[m], bias[n])     (8 bit; bias NULL: + 0)      y = acc + bias[n]  (f32)
+/* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum of weight * code:
+     y = fma(fma(-a_zero[m], (float)w_sums[n], (float)acc) * w_scale[n], a_scale[m], bias[n])   (8 bit; bias NULL: + 0)
+     y = acc + bias[n]                                                                          (f32)
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
    Activations: act_* below. */
@@ -36,6 +42,7 @@ typedef struct qk_gemm_q8 {
   qk_codes a;            /* [m, k] */
   const uint8_t *w;      /* [64] panels of W [n, k] */
   const float *w_scale;  /* [n] */
+  const int32_t *w_sums; /* [n] sum over k of W's codes */
   const float *bias;     /* [n] or NULL */
   const float *residual; /* [m, ldr] or NULL; may be out itself */
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
@@ -54,11 +61,13 @@ typedef struct qk_gemm_f32 {
 } qk_gemm_f32;
 
 /* LayerNorm of rows: mean = sum16(x) / d; c = x - mean; var = sum16(c * c) / d; rstd = 1 / sqrt(var + eps);
-   y = fma(c * rstd, gain, bias). out may be x. q.codes NULL: y is not quantized. */
+   y = fma(c * rstd, gain, bias). out may be x. q: the codes of y, or of y * smooth. q.codes NULL: y is not
+   quantized. */
 typedef struct qk_norm {
   const float *x;
   float *out;               /* [rows, ldo] f32 */
   const float *gain, *bias; /* [d] */
+  const float *smooth;      /* [d] or NULL */
   qk_codes q;
   size_t ldx, ldo;
   uint32_t d;
@@ -84,10 +93,12 @@ typedef struct qk_embed {
    rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (byte 0x80), padding scales 0.
 
    pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
-   are quantized per row: q: as qk_codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum k:
-   [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64] v: [n/64][hp/16][16][16][4] offset codes (channel panels,
-   keys as the inner dimension); v_scale: [n/64 * 64] The last block is padded. Returns the number of rows of q, k or v
-   with NaN or infinity (their scale is 0). */
+   are quantized per row, symmetric: a = absmax; NaN or infinity: scale 0, codes 0; a < 2^-100: scale 0, codes 0; else
+   scale = a / 127, code = rint(x * (127 / a)).
+     q: codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum of the row's codes
+     k: [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64]
+     v: [n/64][hp/16][16][16][4] offset codes (channel panels, keys as the inner dimension); v_scale: [n/64 * 64]
+   The last block is padded. Returns the number of rows of q, k or v with NaN or infinity. */
 typedef struct qk_head_q8 {
   int8_t *q;
   float *q_scale;
@@ -140,8 +151,9 @@ typedef struct qk_table {
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
   void (*gemm_q8)(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
   void (*gemm_f32)(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-  /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). */
-  size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const qk_codes *q, size_t r0, size_t r1);
+  /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). smooth: [d] or NULL. */
+  size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,
+                     size_t r1);
   size_t (*norm)(const qk_norm *op, size_t r0, size_t r1);
   size_t (*embed)(const qk_embed *op, size_t r0, size_t r1);
   size_t (*pack_q8)(const qk_pack_q8 *op, size_t r0, size_t r1);

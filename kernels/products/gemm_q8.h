@@ -4,32 +4,60 @@
 #include "kernels/products/tile_q8.h"
 #include "kernels/rows/epilogue.h"
 
-/* Epilogue of rows m ... m + rows - 1, columns n0 ... of `panels` panels; act is a constant. */
-QK_INLINE void qk_gemm_q8_finish_act(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
-                                     size_t panels, const uint32_t act) {
-  for (size_t j = 0; j < panels; j++) {
-    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
-    const vf scale = qk_load_n(op->w_scale + n0, n), bias = op->bias ? qk_load_n(op->bias + n0, n) : vf_zero();
-    for (size_t r = 0; r < rows; r++) {
-      const vf x = vf_mul(vi_to_vf(vi_load(sums + r * QK_TILE_WIDTH + j * 16)), scale);
-      const vf y = vf_fma(x, vf_set1(op->a.scale[m + r]), bias);
-      qk_finish(y, act, op->residual ? op->residual + (m + r) * op->ldr + n0 : NULL, op->out + (m + r) * op->ldo + n0,
-                n);
-    }
+/* Where a panel's epilogue reads and writes: each at the first row and the panel's first column. */
+typedef struct qk_panel_out {
+  const int32_t *sums; /* rows of QK_TILE_WIDTH */
+  const float *a_scale, *a_zero, *residual;
+  float *out;
+  size_t ldr, ldo, rows, n; /* n: columns left in the row */
+} qk_panel_out;
+
+/* act, and whether there is a residual and a whole panel, are constants: a row is then a handful of instructions. */
+QK_INLINE void qk_finish_rows(const qk_panel_out *o, const qk_columns *c, const uint32_t act, const int add,
+                              const int whole) {
+  const int32_t *sums = o->sums;
+  const float *a_scale = o->a_scale, *a_zero = o->a_zero, *residual = o->residual;
+  float *out = o->out;
+  const size_t ldr = o->ldr, ldo = o->ldo, n = whole ? 16 : o->n;
+  for (size_t r = o->rows; r > 0; r--) {
+    qk_finish(qk_dequant(vi_load(sums), c, *a_scale, *a_zero), act, add ? residual : NULL, out, n);
+    sums += QK_TILE_WIDTH;
+    a_scale++;
+    a_zero++;
+    out += ldo;
+    if (add) residual += ldr;
   }
 }
+QK_INLINE void qk_finish_panel(const qk_panel_out *o, const qk_columns *c, const uint32_t act) {
+  if (o->n < 16)
+    qk_finish_rows(o, c, act, o->residual != NULL, 0);
+  else if (o->residual)
+    qk_finish_rows(o, c, act, 1, 1);
+  else
+    qk_finish_rows(o, c, act, 0, 1);
+}
 
+/* Epilogue of `rows` rows from m on, `panels` panels from p on. */
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
                               size_t panels) {
-  switch (op->act) {
-    case QK_ACT_NONE:
-      qk_gemm_q8_finish_act(op, sums, m, rows, p, panels, QK_ACT_NONE);
-      break;
-    case QK_ACT_GELU:
-      qk_gemm_q8_finish_act(op, sums, m, rows, p, panels, QK_ACT_GELU);
-      break;
-    default:
-      qk_gemm_q8_finish_act(op, sums, m, rows, p, panels, op->act);
+  for (size_t j = 0; j < panels; j++) {
+    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
+    const qk_panel_out o = {.sums = sums + j * 16,
+                            .a_scale = op->a.scale + m,
+                            .a_zero = op->a.zero + m,
+                            .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
+                            .out = op->out + m * op->ldo + n0,
+                            .ldr = op->ldr,
+                            .ldo = op->ldo,
+                            .rows = rows,
+                            .n = n};
+    const qk_columns c = qk_columns_of(op, n0);
+    if (op->act == QK_ACT_NONE)
+      qk_finish_panel(&o, &c, QK_ACT_NONE);
+    else if (op->act == QK_ACT_GELU)
+      qk_finish_panel(&o, &c, QK_ACT_GELU);
+    else
+      qk_finish_panel(&o, &c, op->act);
   }
 }
 
@@ -37,6 +65,7 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   int32_t sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
   const size_t tiles = (m1 - m0 + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
+  const size_t each = tiles ? (m1 - m0) / tiles : 0, more = tiles ? (m1 - m0) % tiles : 0;
   qk_tile_q8 t = {.out = sums,
                   .ldo = QK_TILE_WIDTH,
                   .lda = op->a.ld,
@@ -46,7 +75,7 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
     const size_t panels = p1 - p < QK_TILE_PANELS ? p1 - p : QK_TILE_PANELS;
     t.w = op->w + p * t.panel_bytes;
     for (size_t i = 0, m = m0; i < tiles; i++) {
-      const size_t rows = qk_tile_share(m1 - m0, tiles, i);
+      const size_t rows = each + (i < more);
       t.a = op->a.codes + m * op->a.ld;
       t.start = op->a.start + m;
       qk_tile_run(&t, rows, panels);

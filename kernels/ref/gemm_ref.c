@@ -9,7 +9,8 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
     for (size_t p = p0; p < p1; p++) {
       vi acc = ref_panel(op->w + p * panel_bytes, op->a.codes + m * op->a.ld, steps, op->a.start[m]);
       size_t n0 = p * QK_PANEL, n = op->n - n0;
-      vf y = qk_dequant(acc, op->w_scale + n0, op->a.scale[m], op->bias ? op->bias + n0 : NULL, n);
+      const qk_columns c = qk_columns_of(op, n0);
+      vf y = qk_dequant(acc, &c, op->a.scale[m], op->a.zero[m]);
       qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
     }
 }

@@ -19,9 +19,23 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
   if (residual) y = vf_add(y, qk_load_n(residual, n));
   qk_store_n(out, y, n);
 }
-/* w_scale, bias (NULL: 0): at the panel's first column. */
-static inline vf qk_dequant(vi acc, const float *w_scale, float a_scale, const float *bias, size_t n) {
-  vf y = vf_mul(vi_to_vf(acc), qk_load_n(w_scale, n));
-  return vf_fma(y, vf_set1(a_scale), bias ? qk_load_n(bias, n) : vf_zero());
+/* What dequantization takes from a panel: the weights' scales and sums, the bias. */
+typedef struct qk_columns {
+  vf scale, sums, bias;
+} qk_columns;
+QK_INLINE qk_columns qk_columns_of(const qk_gemm_q8 *op, size_t n0) {
+  const size_t n = op->n - n0;
+  const float *bias = op->bias ? op->bias + n0 : NULL;
+  if (n >= 16)
+    return (qk_columns){vf_load(op->w_scale + n0), vi_to_vf(vi_load(op->w_sums + n0)),
+                        bias ? vf_load(bias) : vf_zero()};
+  int32_t sums[16] = {0};
+  memcpy(sums, op->w_sums + n0, n * sizeof *sums);
+  return (qk_columns){vf_load_part(op->w_scale + n0, n), vi_to_vf(vi_load(sums)),
+                      bias ? vf_load_part(bias, n) : vf_zero()};
+}
+QK_INLINE vf qk_dequant(vi acc, const qk_columns *c, float a_scale, float a_zero) {
+  const vf x = vf_fma(vf_set1(-a_zero), c->sums, vi_to_vf(acc));
+  return vf_fma(vf_mul(x, c->scale), vf_set1(a_scale), c->bias);
 }
 #endif

@@ -4,13 +4,35 @@
 #define QK_ROWS_NORM_H
 #include "kernels/rows/quantize.h"
 
+/* y = norm(x), one row. Returns its bounds, smoothed. */
+QK_INLINE qk_bounds qk_norm_row(const qk_norm *op, const float *x, float mean, float rstd, float *y,
+                                const float *smooth) {
+  const size_t whole = op->d / 16 * 16, rest = op->d - whole;
+  const float *gain = op->gain, *bias = op->bias;
+  const vf mu = vf_set1(mean), by = vf_set1(rstd);
+  qk_bounds b = qk_bounds_none();
+  for (size_t i = 0; i < whole; i += 16) {
+    vf t = vf_fma(vf_mul(vf_sub(vf_load(x + i), mu), by), vf_load(gain + i), vf_load(bias + i));
+    vf_store(y + i, t);
+    qk_bounds_take(&b, qk_smoothed(t, smooth, i, 16));
+  }
+  if (rest) {
+    vf c = vf_mul(vf_sub(vf_load_part(x + whole, rest), mu), by);
+    vf t = vf_fma(c, vf_load_part(gain + whole, rest), vf_load_part(bias + whole, rest));
+    vf_store_part(y + whole, t, rest);
+    qk_bounds_take(&b, vf_keep(qk_smoothed(t, smooth, whole, rest), rest));
+  }
+  return b;
+}
+
 /* Rows row ... row + rows - 1 of op->out = norm(x), x being the first of them, which may be the same rows; then their
-   codes. Returns how many of them have NaN or infinity in the result: so they have wherever x has. */
+   codes. Returns how many of them have NaN or infinity in the result: so they have wherever x has. Where nothing is
+   quantized, smooth takes no part. */
 static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx, size_t row, int rows) {
   size_t d = op->d, whole = d / 16 * 16, rest = d - whole;
-  const float *gain = op->gain, *bias = op->bias;
+  const float *smooth = op->q.codes ? op->smooth : NULL;
   float count = (float)op->d, *y = op->out + row * op->ldo, mean[QK_ROWS], rstd[QK_ROWS];
-  vi m[QK_ROWS];
+  qk_bounds b[QK_ROWS];
   for (int r = 0; r < rows; r++) {
     const float *xr = x + (size_t)r * ldx;
     vf s = vf_zero();
@@ -31,26 +53,9 @@ static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx,
     }
     rstd[r] = 1.0f / __builtin_sqrtf(vf_sum(s) / count + op->eps);
   }
-  for (int r = 0; r < rows; r++) {
-    const float *xr = x + (size_t)r * ldx;
-    float *yr = y + (size_t)r * op->ldo;
-    vf mu = vf_set1(mean[r]), by = vf_set1(rstd[r]);
-    vi top = vi_zero();
-    for (size_t i = 0; i < whole; i += 16) {
-      vf c = vf_mul(vf_sub(vf_load(xr + i), mu), by);
-      vf t = vf_fma(c, vf_load(gain + i), vf_load(bias + i));
-      top = vi_max(top, qk_magnitude(t));
-      vf_store(yr + i, t);
-    }
-    if (rest) {
-      vf c = vf_mul(vf_sub(vf_load_part(xr + whole, rest), mu), by);
-      vf t = vf_fma(c, vf_load_part(gain + whole, rest), vf_load_part(bias + whole, rest));
-      top = vi_max(top, qk_magnitude(vf_keep(t, rest)));
-      vf_store_part(yr + whole, t, rest);
-    }
-    m[r] = top;
-  }
-  return qk_quantize_some(y, op->ldo, op->d, m, op->q.codes ? &op->q : NULL, row, rows);
+  for (int r = 0; r < rows; r++)
+    b[r] = QK_FOR_SMOOTH(smooth, qk_norm_row, op, x + (size_t)r * ldx, mean[r], rstd[r], y + (size_t)r * op->ldo);
+  return qk_quantize_some(y, op->ldo, op->d, smooth, b, op->q.codes ? &op->q : NULL, row, rows);
 }
 
 static size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {

@@ -1,4 +1,4 @@
-/* quantize.h - rows of floats to codes, one scale a row (kernels.h: qk_codes). Over lanes.
+/* quantize.h - rows of floats to codes, one scale and zero point a row (kernels.h: qk_codes). Over lanes.
  * Rows are taken QK_ROWS at a time, phase by phase: what one row waits for (reductions, divisions) overlaps with the
  * others' work, since a phase of four rows fits into the window in which a CPU reorders. */
 #ifndef QK_ROWS_QUANTIZE_H
@@ -7,7 +7,6 @@
 
 #define QK_ROWS 4
 #define QK_BITS_INFINITY 0x7f800000 /* magnitudes from here on are infinity or NaN */
-#define QK_BITS_TINY 0x0d800000     /* 2^-100: rows below it have scale 0 */
 
 static inline vi qk_magnitude(vf x) { return vi_and(vi_bits(x), vi_set1(0x7fffffff)); }
 static inline float qk_float_of_bits(int32_t bits) {
@@ -16,70 +15,131 @@ static inline float qk_float_of_bits(int32_t bits) {
   return x;
 }
 
-/* Codes, scale and start of rows row ... row + rows - 1, whose absmax per lane is m[]. Returns how many of them have NaN
-   or infinity. x: the first of them; q NULL: only counts. */
-static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, const vi *m, const qk_codes *q,
-                                      size_t row, int rows) {
-  size_t bad = 0, whole = d / 16 * 16;
+/* The extremes of some values per lane, on bit patterns, which need no look at NaN: as signed integers every positive
+   value is above every negative one, and positive NaN above infinity; as unsigned integers negative values are above
+   the positive ones, the most negative above the others, negative NaN on top. */
+typedef struct qk_bounds {
+  vi hi, lo;
+} qk_bounds;
+static inline qk_bounds qk_bounds_none(void) { return (qk_bounds){vi_zero(), vi_zero()}; }
+static inline void qk_bounds_take(qk_bounds *b, vf x) {
+  b->hi = vi_max(b->hi, vi_bits(x));
+  b->lo = vi_maxu(b->lo, vi_bits(x));
+}
+/* *hi = max(0, x), *low = max(0, -x) over all lanes; 0 when there is NaN or infinity. */
+static inline int qk_bounds_of(const qk_bounds *b, float *hi, float *low) {
+  int32_t h = vi_hmax(b->hi), l = vi_hmax(vi_xor(b->lo, vi_set1(INT32_MIN)));
+  l = l > 0 ? l : 0; /* the flipped bit is set where no value is negative */
+  *hi = qk_float_of_bits(h);
+  *low = qk_float_of_bits(l);
+  return h < QK_BITS_INFINITY && l < QK_BITS_INFINITY;
+}
+
+/* Channels i ... i + n - 1 of a row, n <= 16 of them in x, times those of smooth; NULL: as they are. QK_FOR_SMOOTH makes
+   it a constant NULL, so that no loop asks. */
+QK_INLINE vf qk_smoothed(vf x, const float *smooth, size_t i, size_t n) {
+  return smooth ? vf_mul(x, qk_load_n(smooth + i, n)) : x;
+}
+#define QK_FOR_SMOOTH(smooth, call, ...) ((smooth) ? call(__VA_ARGS__, smooth) : call(__VA_ARGS__, NULL))
+
+QK_INLINE qk_bounds qk_row_bounds(const float *x, size_t d, const float *smooth) {
+  qk_bounds b = qk_bounds_none(), b1 = qk_bounds_none();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    qk_bounds_take(&b, qk_smoothed(vf_load(x + i), smooth, i, 16));
+    qk_bounds_take(&b1, qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16));
+  }
+  for (; i < d; i += 16) qk_bounds_take(&b, qk_smoothed(qk_load_n(x + i, d - i), smooth, i, d - i));
+  return (qk_bounds){vi_max(b.hi, b1.hi), vi_maxu(b.lo, b1.lo)};
+}
+
+/* held: whether a code of the row may leave -127 ... 127, a constant. */
+QK_INLINE vi qk_code(vf x, vf by, vf zero, const int held) {
+  vf c = vf_fma(x, by, zero);
+  if (held) c = vf_min(vf_max(c, vf_set1(-127.0f)), vf_set1(127.0f));
+  return vf_to_vi(c);
+}
+/* Codes of a row of d, in whole groups of 16: a code row is padded to 64 bytes. Codes from d on are 0, not zero.
+   Returns their sum. */
+QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero_point, int8_t *codes, const int held,
+                               const float *smooth) {
+  const vf by = vf_set1(scale), zero = vf_set1(zero_point);
+  vi sum = vi_zero(), sum1 = vi_zero();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    const vi c = qk_code(qk_smoothed(vf_load(x + i), smooth, i, 16), by, zero, held);
+    const vi c1 = qk_code(qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16), by, zero, held);
+    sum = vi_add(sum, c);
+    sum1 = vi_add(sum1, c1);
+    vi_store8(codes + i, c);
+    vi_store8(codes + i + 16, c1);
+  }
+  for (; i < d; i += 16) {
+    const size_t n = d - i < 16 ? d - i : 16;
+    const vi c = qk_code(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, vf_keep(zero, n), held);
+    sum = vi_add(sum, c);
+    vi_store8(codes + i, c);
+  }
+  return vi_sum(vi_add(sum, sum1));
+}
+
+/* Codes, scale, zero and start of rows row ... row + rows - 1, whose smoothed values have the bounds b[]. Returns how
+   many of them have NaN or infinity. x: the first of them; q NULL: only counts. */
+static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_bounds *b,
+                                      const qk_codes *q, size_t row, int rows) {
+  size_t bad = 0;
   float by[QK_ROWS];
+  int held[QK_ROWS];
   for (int r = 0; r < rows; r++) {
-    int32_t absmax = vi_hmax(m[r]);
-    int normal = absmax >= QK_BITS_TINY && absmax < QK_BITS_INFINITY;
-    bad += absmax >= QK_BITS_INFINITY;
-    if (!q) continue;
-    float a = qk_float_of_bits(normal ? absmax : QK_BITS_TINY);
-    by[r] = normal ? 127.0f / a : 0.0f;
-    q->scale[row + (size_t)r] = normal ? a / 127.0f : 0.0f;
+    float hi, low;
+    int finite = qk_bounds_of(&b[r], &hi, &low);
+    if (!q) {
+      bad += !finite;
+      continue;
+    }
+    float range = hi + low;
+    finite = finite && range < qk_float_of_bits(QK_BITS_INFINITY);
+    bad += !finite;
+    int normal = finite && range >= 0x1p-100f;
+    if (!normal) range = 1.0f; /* its quotients are not used */
+    by[r] = normal ? 254.0f / range : 0.0f;
+    q->scale[row + (size_t)r] = normal ? range / 254.0f : 0.0f;
+    const vf b16 = vf_set1(by[r]), zero = vf_rint(vf_fma(vf_set1(low), b16, vf_set1(-127.0f)));
+    q->zero[row + (size_t)r] = normal ? vf_first(zero) : 0.0f;
+    /* Codes ascend with x, so the extremes tell whether any leaves the range: only where zero came from a tie, or
+       almost. */
+    held[r] = vf_first(vf_fma(vf_set1(hi), b16, zero)) >= 127.5f ||
+              vf_first(vf_fma(vf_set1(-low), b16, zero)) <= -127.5f;
   }
   if (!q) return bad;
   for (int r = 0; r < rows; r++) {
+    const size_t at = row + (size_t)r, done = by[r] != 0.0f ? qk_round_up(d, 16) : 0; /* 0: the row may hold NaN */
+    int8_t *codes = q->codes + at * q->ld;
+    int32_t sum = 0;
     const float *xr = x + (size_t)r * ldx;
-    int8_t *codes = q->codes + (row + (size_t)r) * q->ld;
-    vf b = vf_set1(by[r]);
-    vi sum = vi_zero(), sum1 = vi_zero();
-    size_t i = 0;
-    if (by[r] != 0.0f) { /* else the row may hold NaN */
-      for (; i + 32 <= whole; i += 32) {
-        vi c = vf_to_vi(vf_mul(vf_load(xr + i), b)), c1 = vf_to_vi(vf_mul(vf_load(xr + i + 16), b));
-        sum = vi_add(sum, c);
-        sum1 = vi_add(sum1, c1);
-        vi_store8(codes + i, c);
-        vi_store8(codes + i + 16, c1);
-      }
-      for (; i < d; i += 16) { /* a code row is padded to 64 bytes: a whole store stays inside */
-        vi c = vf_to_vi(vf_mul(qk_load_n(xr + i, d - i), b));
-        sum = vi_add(sum, c);
-        vi_store8(codes + i, c);
-      }
-    }
-    for (; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
-    q->start[row + (size_t)r] = (int32_t)(-128u * (uint32_t)vi_sum(vi_add(sum, sum1)));
+    if (done && held[r])
+      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 1);
+    else if (done)
+      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 0);
+    for (size_t i = done; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
+    q->start[at] = (int32_t)(-128u * (uint32_t)sum);
   }
   return bad;
 }
 
-static inline size_t qk_rows_quantize_some(const float *x, size_t ldx, uint32_t d, const qk_codes *q, size_t row,
-                                           int rows) {
-  vi m[QK_ROWS];
+static inline size_t qk_rows_quantize_some(const float *x, size_t ldx, uint32_t d, const float *smooth,
+                                           const qk_codes *q, size_t row, int rows) {
+  qk_bounds b[QK_ROWS];
   x += row * ldx;
-  for (int r = 0; r < rows; r++) {
-    const float *xr = x + (size_t)r * ldx;
-    vi m0 = vi_zero(), m1 = vi_zero();
-    size_t i = 0;
-    for (; i + 32 <= d; i += 32) {
-      m0 = vi_max(m0, qk_magnitude(vf_load(xr + i)));
-      m1 = vi_max(m1, qk_magnitude(vf_load(xr + i + 16)));
-    }
-    for (; i < d; i += 16) m0 = vi_max(m0, qk_magnitude(qk_load_n(xr + i, d - i)));
-    m[r] = vi_max(m0, m1);
-  }
-  return qk_quantize_some(x, ldx, d, m, q, row, rows);
+  for (int r = 0; r < rows; r++) b[r] = QK_FOR_SMOOTH(smooth, qk_row_bounds, x + (size_t)r * ldx, d);
+  return qk_quantize_some(x, ldx, d, smooth, b, q, row, rows);
 }
 
-static size_t qk_rows_quantize(const float *x, size_t ldx, uint32_t d, const qk_codes *q, size_t r0, size_t r1) {
+static size_t qk_rows_quantize(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q,
+                               size_t r0, size_t r1) {
   size_t bad = 0, r = r0;
-  for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_rows_quantize_some(x, ldx, d, q, r, QK_ROWS);
-  for (; r < r1; r++) bad += qk_rows_quantize_some(x, ldx, d, q, r, 1);
+  for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_rows_quantize_some(x, ldx, d, smooth, q, r, QK_ROWS);
+  for (; r < r1; r++) bad += qk_rows_quantize_some(x, ldx, d, smooth, q, r, 1);
   return bad;
 }
 #endif

@@ -75,7 +75,8 @@ static uint8_t *take_bytes(qn_bench_row *r, size_t n) {
 }
 
 static qk_codes take_codes(qn_bench_row *r, size_t rows, size_t d) {
-  qk_codes q = {take(r, rows * qk_k8(d)), qk_k8(d), take(r, rows * sizeof(float)), take(r, rows * sizeof(int32_t))};
+  qk_codes q = {take(r, rows * qk_k8(d)), qk_k8(d), take(r, rows * sizeof(float)), take(r, rows * sizeof(int32_t)),
+                take(r, rows * sizeof(float))};
   return q;
 }
 
@@ -87,13 +88,14 @@ static void prepare_gemm_q8(qn_bench_row *r) {
   r->q8 = (qk_gemm_q8){.a = take_codes(r, s.m, s.k),
                        .w = take_bytes(r, qk_weight_bytes_i8(s.n, s.k)),
                        .w_scale = take_floats(r, qk_panels(s.n) * QK_PANEL),
+                       .w_sums = take(r, qk_panels(s.n) * QK_PANEL * sizeof(int32_t)),
                        .bias = take_floats(r, qk_panels(s.n) * QK_PANEL),
                        .out = take(r, (size_t)s.m * s.n * sizeof(float)),
                        .ldo = s.n,
                        .n = s.n,
                        .k = s.k,
                        .act = s.act};
-  if (!r->failed) r->table->quantize(x, s.k, s.k, &r->q8.a, 0, s.m);
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q8.a, 0, s.m);
   r->ops = 2.0 * s.m * s.n * s.k;
 }
 static void run_gemm_q8(qn_bench_row *r) { r->table->gemm_q8(&r->q8, 0, r->s.m, 0, qk_panels(r->s.n)); }
@@ -119,7 +121,7 @@ static void prepare_quantize(qn_bench_row *r) {
   r->norm.q = take_codes(r, r->s.m, r->s.n);
   r->bytes = 5.0 * r->s.m * r->s.n;
 }
-static void run_quantize(qn_bench_row *r) { r->table->quantize(r->x, r->s.n, r->s.n, &r->norm.q, 0, r->s.m); }
+static void run_quantize(qn_bench_row *r) { r->table->quantize(r->x, r->s.n, r->s.n, NULL, &r->norm.q, 0, r->s.m); }
 
 static void prepare_norm(qn_bench_row *r) {
   const shape s = r->s;

@@ -63,6 +63,7 @@ static void bench_gemm(const bench_of *b, size_t m, size_t n, size_t k, uint32_t
   qk_gemm_q8 q = {.a = codes_of(m, k, 0),
                   .w = weights_of(n, k, 0),
                   .w_scale = scales_of(n, 0),
+                  .w_sums = buffer(n * 4, 4),
                   .bias = aligned_floats(n),
                   .out = buffer(m * n * 4, 64),
                   .ldo = n,
@@ -79,8 +80,10 @@ static void bench_set(const qk_table *t, double cycle_ns) {
   case_begin(1);
   float *x = aligned_floats(rows * f), *y = aligned_floats(rows * f);
   codes_pair c = codes_outputs(rows, f), cd = codes_outputs(rows, d);
-  BENCH("quantize 384", rows * d, 0, t->quantize(x, d, (uint32_t)d, &cd.got, 0, rows));
-  BENCH("quantize 1536", rows * f, 0, t->quantize(x, f, (uint32_t)f, &c.got, 0, rows));
+  BENCH("quantize 384", rows * d, 0, t->quantize(x, d, (uint32_t)d, NULL, &cd.got, 0, rows));
+  BENCH("quantize 1536", rows * f, 0, t->quantize(x, f, (uint32_t)f, NULL, &c.got, 0, rows));
+  const float *smooth = aligned_floats(f);
+  BENCH("quantize 1536, smoothed", rows * f, 0, t->quantize(x, f, (uint32_t)f, smooth, &c.got, 0, rows));
   qk_norm norm = {.x = x,
                   .out = y,
                   .gain = aligned_floats(d),
@@ -92,6 +95,8 @@ static void bench_set(const qk_table *t, double cycle_ns) {
   BENCH("norm 384", rows * d, 0, t->norm(&norm, 0, rows));
   norm.q = cd.got;
   BENCH("norm + quantize 384", rows * d, 0, t->norm(&norm, 0, rows));
+  norm.smooth = smooth;
+  BENCH("the same, smoothed", rows * d, 0, t->norm(&norm, 0, rows));
   BENCH("gelu", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU));
   BENCH("gelu_tanh", rows * f, 0, t->activate(x, y, rows * f, QK_ACT_GELU_TANH));
   BENCH("mean_rows", rows * d, 0, t->mean_rows(x, d, rows, (uint32_t)d, y));

@@ -84,28 +84,118 @@ static int mean_math(const qk_table *ref, const qk_table *t) {
 static int mean_quantize(const qk_table *ref, const qk_table *t) {
   (void)ref;
   size_t d = row_size();
-  const float *x = vector_of(d, CALM_KINDS);
+  float *x = vector_of(d, below(8) ? CALM_KINDS : KINDS), *v = buffer(d * 4, 4);
+  skew(x, 1, d, d);
+  const float *smooth = smooth_of(d);
   codes_pair c = codes_outputs(1, d);
-  t->quantize(x, d, (uint32_t)d, &c.got, 0, 1);
-  float a = 0;
+  size_t bad = t->quantize(x, d, (uint32_t)d, smooth, &c.got, 0, 1);
+  int finite = 1;
+  float lo = 0, hi = 0, scale = 0, by = 0, zero = 0;
   int32_t sum = 0;
-  for (size_t i = 0; i < d; i++) a = fmaxf(a, fabsf(x[i]));
-  float by = a < 0x1p-100f ? 0.0f : 127.0f / a;
+  for (size_t i = 0; i < d; i++) {
+    v[i] = smooth ? x[i] * smooth[i] : x[i];
+    finite = finite && isfinite(v[i]);
+    lo = fminf(lo, v[i]), hi = fmaxf(hi, v[i]);
+  }
+  float range = hi - lo;
+  finite = finite && isfinite(range);
+  int normal = finite && range >= 0x1p-100f;
+  if (normal) scale = range / 254.0f, by = 254.0f / range, zero = rintf(fmaf(-lo, by, -127.0f));
   for (size_t i = 0; i < c.got.ld; i++) {
-    int want = i < d ? (int)rintf(x[i] * by) : 0;
+    int want = normal && i < d ? (int)rintf(fminf(fmaxf(fmaf(v[i], by, zero), -127.0f), 127.0f)) : 0;
     if (c.got.codes[i] != want) return failed("code %zu: %d, not %d", i, c.got.codes[i], want);
     sum += want;
+    if (normal && i < d &&
+        !same_value("value", ((double)want - (double)zero) * (double)scale, (double)v[i], (double)scale * 1.001))
+      return 0;
   }
+  if (bad != (size_t)!finite) return failed("counts %zu of %d", bad, !finite);
   if (c.got.start[0] != -128 * sum) return failed("start %d, not %d", c.got.start[0], -128 * sum);
-  return same_value("scale", (double)c.got.scale[0], a < 0x1p-100f ? 0.0 : (double)(a / 127.0f), 0);
+  return same_value("zero", (double)c.got.zero[0], (double)zero, 0) &&
+         same_value("scale", (double)c.got.scale[0], (double)scale, 0);
+}
+
+/* Known rows: what is 0 stays 0 exactly, one side of 0 gets all codes, constants come back, smoothing is a product. */
+static int mean_zero(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  static const struct known {
+    float x[5];
+    float scale, zero;
+    int codes[5];
+  } rows[] = {
+      {{0, 1, 2, 127, 254}, 1, -127, {-127, -126, -125, 0, 127}},  /* no value below 0 */
+      {{0, -1, -2, -127, -254}, 1, 127, {127, 126, 125, 0, -127}}, /* none above */
+      {{254, 254, 254, 254, 254}, 1, -127, {127, 127, 127, 127, 127}},
+      {{-508, -508, -508, -508, -508}, 2, 127, {-127, -127, -127, -127, -127}},
+      {{-27, 227, 0, 100, -27}, 1, -100, {-127, 127, -100, 0, -127}},
+      {{-127, 127, 0, 1, -1}, 1, 0, {-127, 127, 0, 1, -1}},
+      {{-127.5f, 126.5f, 0, 1.25f, -1}, 1, 0, {-127, 126, 0, 1, -1}}, /* zero rounds from 1/2, the first is held */
+      {{0, -0.0f, 0, 0, 0}, 0, 0, {0, 0, 0, 0, 0}},
+  };
+  float smooth[5], x[5];
+  for (size_t i = 0; i < 5; i++) smooth[i] = ldexpf(1.0f, (int)below(9) - 4);
+  for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++)
+    for (int smoothed = 0; smoothed < 2; smoothed++) {
+      const struct known *k = &rows[r];
+      codes_pair c = codes_outputs(1, 5);
+      for (size_t i = 0; i < 5; i++) x[i] = smoothed ? k->x[i] / smooth[i] : k->x[i];
+      if (t->quantize(x, 5, 5, smoothed ? smooth : NULL, &c.got, 0, 1)) return failed("row %zu is counted", r);
+      for (size_t i = 0; i < 64; i++)
+        if (c.got.codes[i] != (i < 5 ? k->codes[i] : 0)) return failed("row %zu, code %zu: %d", r, i, c.got.codes[i]);
+      if (!same_value("zero", (double)c.got.zero[0], (double)k->zero, 0)) return failed("row %zu", r);
+      if (!same_value("scale", (double)c.got.scale[0], (double)k->scale, 0)) return 0;
+      slots_used = 0, pairs_used = 0;
+    }
+  float most[2] = {FLT_MAX, -FLT_MAX}; /* finite values, infinite range */
+  codes_pair c = codes_outputs(1, 2);
+  if (t->quantize(most, 2, 2, NULL, &c.got, 0, 1) != 1 || c.got.scale[0] != 0 || c.got.zero[0] != 0)
+    return failed("an infinite range");
+  return 1;
+}
+
+/* Quantized rows times quantized weights are the float product of what the codes stand for. */
+static int mean_asymmetric(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  size_t n = product_cols(), k = product_k(), k8 = qk_k8(k);
+  float *x = vector_of(k, 1), *w_scale = scales_of(n, 0), *y = buffer(n * 4, 4);
+  skew(x, 1, k, k);
+  codes_pair c = codes_outputs(1, k);
+  t->quantize(x, k, (uint32_t)k, NULL, &c.got, 0, 1);
+  uint8_t *w = weights_of(n, k, below(4));
+  qk_gemm_q8 op = {.a = c.got,
+                   .w = w,
+                   .w_scale = w_scale,
+                   .w_sums = sums_of(w, n, k),
+                   .out = y,
+                   .ldo = n,
+                   .n = (uint32_t)n,
+                   .k = (uint32_t)k};
+  t->gemm_q8(&op, 0, 1, 0, qk_panels(n));
+  for (size_t r = 0; r < n; r++) {
+    double want = 0, error = 0, size = 0;
+    for (size_t i = 0; i < k; i++) {
+      double v = ((int)w[r / 16 * 16 * k8 + i / 4 * 64 + r % 16 * 4 + i % 4] - 128) * (double)w_scale[r];
+      want += v * (double)x[i];
+      error += fabs(v) * (double)c.got.scale[0] * 0.51;
+      size += fabs(v) * 254 * (double)c.got.scale[0];
+    }
+    /* A code is off by 1/2, and where it is held at its limit by zero's rounding too. */
+    if (!same_value("product", (double)y[r], want, 2 * error + 1e-6 * size + 1e-24)) return 0;
+  }
+  return 1;
 }
 
 static int mean_norm(const qk_table *ref, const qk_table *t) {
   (void)ref;
   size_t d = row_size();
   float *x = vector_of(d, 1), *gain = vector_of(d, 1), *bias = vector_of(d, 1), *y = buffer(d * 4, 4);
-  qk_norm op = {.x = x, .out = y, .gain = gain, .bias = bias, .d = (uint32_t)d, .eps = 1e-5f};
-  t->norm(&op, 0, 1);
+  const float *smooth = smooth_of(d);
+  codes_pair c = codes_outputs(1, d);
+  qk_norm op = {
+      .x = x, .out = y, .gain = gain, .bias = bias, .smooth = smooth, .q = c.ref, .d = (uint32_t)d, .eps = 1e-5f};
+  size_t bad = t->norm(&op, 0, 1);
+  /* The codes are those of out, smoothed; out itself is not. */
+  if (!same_count("norm", t->quantize(y, d, (uint32_t)d, smooth, &c.got, 0, 1), bad) || !same_codes(&c)) return 0;
   double mean = 0, var = 0;
   for (size_t i = 0; i < d; i++) mean += (double)x[i] / (double)d;
   for (size_t i = 0; i < d; i++) var += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)d;
@@ -126,6 +216,7 @@ static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
   qk_gemm_q8 op = {.a = a,
                    .w = w,
                    .w_scale = w_scale,
+                   .w_sums = sums_of(w, n, k),
                    .bias = bias,
                    .residual = residual,
                    .out = y,
@@ -135,10 +226,14 @@ static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
                    .k = (uint32_t)k};
   t->gemm_q8(&op, 0, 1, 0, qk_panels(n));
   for (size_t r = 0; r < n; r++) {
-    int64_t acc = 0;
-    for (size_t c = 0; c < k; c++)
-      acc += (int64_t)a.codes[c] * ((int)w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] - 128);
-    float want = fmaf((float)acc * w_scale[r], 0.25f, bias[r]) + residual[r];
+    int64_t acc = 0, sum = 0;
+    for (size_t c = 0; c < k; c++) {
+      int64_t code = (int)w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] - 128;
+      acc += a.codes[c] * code;
+      sum += code;
+    }
+    float shifted = fmaf(-a.zero[0], (float)sum, (float)acc);
+    float want = fmaf(shifted * w_scale[r], 0.25f, bias[r]) + residual[r];
     if (!same_value("gemm_q8", (double)y[r], (double)want, 0)) return 0;
   }
   return 1;
@@ -205,7 +300,20 @@ static int mean_attention(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
-/* pack_q8 writes what qk_quantize would, in its own order. */
+/* Symmetric codes of a row; returns 1 when it has NaN or infinity. */
+static size_t symmetric(const float *x, size_t d, int8_t *codes, float *scale) {
+  float a = 0, by = 0;
+  int finite = 1;
+  for (size_t i = 0; i < d; i++) {
+    a = fmaxf(a, fabsf(x[i]));
+    finite = finite && isfinite(x[i]);
+  }
+  *scale = 0;
+  if (finite && a >= 0x1p-100f) *scale = a / 127.0f, by = 127.0f / a;
+  for (size_t i = 0; i < d; i++) codes[i] = by != 0 ? (int8_t)rintf(x[i] * by) : 0;
+  return !finite;
+}
+/* pack_q8: the codes in their own orders. */
 static int mean_pack(const qk_table *ref, const qk_table *t) {
   (void)ref;
   size_t n = head_tokens(), h = head_size(), hp = qk_round_up(h, 16), bad = 0;
@@ -214,22 +322,24 @@ static int mean_pack(const qk_table *ref, const qk_table *t) {
   qk_pack_q8 pack = {.head = p.ref, .q = x[0], .k = x[1], .v = x[2], .ldx = h, .fold = 0.5f};
   size_t got = t->pack_q8(&pack, 0, n);
   for (int s = 0; s < 3; s++) {
-    codes_pair c = codes_outputs(n, h);
-    bad += t->quantize(x[s], h, (uint32_t)h, &c.got, 0, n);
     const float *scale = s == 0 ? p.ref.q_scale : s == 1 ? p.ref.k_scale : p.ref.v_scale;
     for (size_t r = 0; r < qk_round_up(n, 64); r++) {
-      if (!same_value("scale", (double)scale[r], r < n ? (double)(c.got.scale[r] * (s ? 1.0f : 0.5f)) : 0, 0)) return 0;
-      if (s == 0 && p.ref.q_start[r] != (r < n ? c.got.start[r] : 0)) return failed("q_start of row %zu", r);
+      int8_t codes[128] = {0};
+      float by_row = 0;
+      int32_t sum = 0;
+      if (r < n) bad += symmetric(x[s] + r * h, h, codes, &by_row);
+      for (size_t i = 0; i < h; i++) sum += codes[i];
+      if (!same_value("scale", (double)scale[r], (double)(by_row * (s ? 1.0f : 0.5f)), 0)) return 0;
+      if (s == 0 && p.ref.q_start[r] != -128 * sum) return failed("q_start of row %zu", r);
       for (size_t i = 0; i < hp; i++) {
         size_t block = r / 64 * 64 * hp, key = r % 64;
         int code = s == 0   ? p.ref.q[r * hp + i]
                    : s == 1 ? p.ref.k[block + key / 16 * 16 * hp + i / 4 * 64 + key % 16 * 4 + i % 4] - 128
                             : p.ref.v[block + i / 16 * 1024 + key / 4 * 64 + i % 16 * 4 + key % 4] - 128;
-        int want = r < n && i < h ? c.got.codes[r * c.got.ld + i] : 0;
+        int want = i < h ? codes[i] : 0;
         if (code != want) return failed("%c, row %zu, channel %zu: %d, not %d", "qkv"[s], r, i, code, want);
       }
     }
-    slots_used -= 6;
   }
   return same_count("pack_q8", bad, got);
 }

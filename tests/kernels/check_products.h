@@ -27,8 +27,9 @@ static uint8_t *weights_of(size_t n, size_t k, size_t kind) {
 }
 static qk_codes codes_of(size_t rows, size_t k, size_t kind) {
   size_t ld = qk_k8(k);
-  qk_codes q = {buffer(rows * ld, 1), ld, scales_of(rows, 1), buffer(rows * 4, 4)};
+  qk_codes q = {buffer(rows * ld, 1), ld, scales_of(rows, 1), buffer(rows * 4, 4), buffer(rows * 4, 4)};
   for (size_t r = 0; r < rows; r++) {
+    q.zero[r] = below(4) ? (float)((int)below(255) - 127) : below(2) ? -127.0f : 127.0f;
     int32_t sum = 0;
     for (size_t c = 0; c < ld; c++) {
       int v = c >= k ? 0 : kind == 1 ? -127 : kind == 2 ? 127 : (int)below(255) - 127;
@@ -38,6 +39,16 @@ static qk_codes codes_of(size_t rows, size_t k, size_t kind) {
     q.start[r] = -128 * sum;
   }
   return q;
+}
+/* Sums of the codes of W's rows. */
+static int32_t *sums_of(const uint8_t *w, size_t n, size_t k) {
+  size_t k8 = qk_k8(k);
+  int32_t *sums = buffer(n * 4, 4);
+  for (size_t r = 0; r < n; r++) {
+    sums[r] = 0;
+    for (size_t c = 0; c < k; c++) sums[r] += (int)w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] - 128;
+  }
+  return sums;
 }
 
 static void split(const qk_table *t, const void *op, int is_q8, size_t m, size_t panels) {
@@ -67,6 +78,7 @@ static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
                   .n = (uint32_t)n,
                   .k = (uint32_t)k,
                   .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
+  a.w_sums = sums_of(a.w, n, k);
   if (below(3)) a.bias = vector_of(n, CALM_KINDS);
   if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
   if (residual == 2) own_residual(y, ldo, n);

@@ -4,27 +4,60 @@
 #include "tests/kernels/guard.h"
 
 typedef struct codes_pair {
-  pair codes, scale, start;
+  pair codes, scale, start, zero;
   qk_codes ref, got;
 } codes_pair;
 static codes_pair codes_outputs(size_t rows, size_t d) {
   size_t ld = qk_k8(d);
   codes_pair c = {.codes = outputs(rows * ld, 1), .scale = outputs_f32(rows), .start = outputs(rows * 4, 4)};
-  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref};
-  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got};
+  c.zero = outputs_f32(rows);
+  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref, c.zero.ref};
+  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got, c.zero.got};
   return c;
 }
 static int same_codes(const codes_pair *c) {
-  return same_bytes("codes", c->codes) && same_floats("scale", c->scale) && same_bytes("start", c->start);
+  return same_bytes("codes", c->codes) && same_floats("scale", c->scale) && same_bytes("start", c->start) &&
+         same_floats("zero", c->zero);
+}
+/* Rows as layers give them: without negative values, with next to none (after GELU), negative only, far from 0,
+   constant, or one value far from the others. */
+static void skew(float *x, size_t rows, size_t ld, size_t d) {
+  for (size_t r = 0; r < rows; r++) {
+    size_t kind = below(8), far = below(d);
+    float c = scaled(-100, 200), most = 0.0f;
+    for (size_t i = 0; i < d; i++) {
+      float *v = x + r * ld + i, size = fabsf(*v);
+      most = size > most ? size : most;
+      if (kind == 1) *v = size;
+      if (kind == 2) *v = *v < 0 ? *v * 0.04f : *v;
+      if (kind == 3) *v = -size;
+      if (kind == 4) *v = *v + 100.0f;
+      if (kind == 5) *v = c;
+    }
+    if (kind == 6) x[r * ld + far] = most * 50.0f * (below(2) ? 1.0f : -1.0f);
+  }
+}
+/* Factors of channels, or NULL; a few are extreme, so that products overflow or vanish. */
+static float *smooth_of(size_t d) {
+  if (below(2)) return NULL;
+  float *s = buffer(d * sizeof(float), sizeof(float));
+  for (size_t i = 0; i < d; i++) s[i] = fabsf(scaled(-3, 6));
+  if (below(4) == 0) {
+    size_t at = below(d);
+    s[at] = any_float();
+  }
+  return s;
 }
 
 static int check_quantize(const qk_table *ref, const qk_table *t) {
   size_t rows = below(7), d = row_size(), ld = d + below(2) * below(20), cut[8], bad = 0;
-  const float *x = rows_of(rows, ld, d, KINDS);
+  float *x = rows_of(rows, ld, d, KINDS);
+  skew(x, rows, ld, d);
+  const float *smooth = smooth_of(d);
   codes_pair c = codes_outputs(rows, d);
-  size_t want = ref->quantize(x, ld, (uint32_t)d, &c.ref, 0, rows);
+  size_t want = ref->quantize(x, ld, (uint32_t)d, smooth, &c.ref, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
-    bad += t->quantize(x, ld, (uint32_t)d, &c.got, cut[i], cut[i + 1]);
+    bad += t->quantize(x, ld, (uint32_t)d, smooth, &c.got, cut[i], cut[i + 1]);
   return same_codes(&c) && same_count("quantize", want, bad);
 }
 
@@ -41,6 +74,7 @@ static int check_norm(const qk_table *ref, const qk_table *t) {
   codes_pair c = codes_outputs(rows, d);
   qk_norm op = {.gain = vector_of(d, CALM_KINDS),
                 .bias = vector_of(d, CALM_KINDS),
+                .smooth = smooth_of(d),
                 .ldx = in_place ? ldo : ldx,
                 .ldo = ldo,
                 .d = (uint32_t)d,
@@ -81,6 +115,7 @@ static int check_embed(const qk_table *ref, const qk_table *t) {
   if (below(2)) a.type_ids = ids_of(rows, 2);
   a.norm = (qk_norm){
       .gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .ldo = ldo, .d = (uint32_t)d, .eps = 1e-12f};
+  a.norm.smooth = smooth_of(d);
   qk_embed b = a;
   a.norm.out = y.ref, b.norm.out = y.got;
   if (below(4)) a.norm.q = c.ref, b.norm.q = c.got;
