@@ -10,7 +10,7 @@ RUN ?=
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 # No contraction: a fused multiply-add only where the source says so (docs/NUMERICS.md).
-CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
+CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # V=1 shows whole commands.
 ifeq ($(V),)

@@ -158,8 +158,11 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
        "}",
        QUERN_E_UNSUPPORTED, "weights.group"},
-      {"{\"name\":\"x\",\"smooth\":true,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":"
+      {"{\"name\":\"x\",\"rotate\":true,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":"
        "8}}",
+       QUERN_E_UNSUPPORTED, "rotate"},
+      {"{\"name\":\"x\",\"smooth\":true,\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},"
+       "\"embeddings\":{\"bits\":32}}",
        QUERN_E_UNSUPPORTED, "smooth"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -223,8 +226,15 @@ static int linear_is(const opened *o, const char *name, const char *const *sourc
     qn_pack_linear_f32(w, n, k, panels_f32);
     return got && !memcmp(got, panels_f32, qk_weight_bytes_f32(n, k));
   }
+  /* Exact in float: the stored weight times the smoothing vector is the source's. */
+  snprintf(full, sizeof full, "%s.smooth", name);
+  const int smoothed = !strncmp(name, "layers.", 7);
+  const float *smooth = smoothed ? tensor(o, full, QRN_F32, QRN_ROWS, k, 0) : NULL;
+  for (uint32_t i = 0; smooth && i < n * k; i++) w[i] /= smooth[i % k];
+  for (uint32_t i = 0; smooth && i < k; i++)
+    if (!(smooth[i] > 0 && smooth[i] < 1e6f)) return 0;
   qn_pack_linear_i8(w, n, k, panels, scale, sums);
-  if (!got || memcmp(got, panels, qk_weight_bytes_i8(n, k))) return 0;
+  if (smoothed != (smooth != NULL) || !got || memcmp(got, panels, qk_weight_bytes_i8(n, k))) return 0;
   snprintf(full, sizeof full, "%s.scale", name);
   got = tensor(o, full, QRN_F32, QRN_ROWS, n, 0);
   if (!got || memcmp(got, scale, n * sizeof *scale)) return 0;
@@ -267,21 +277,21 @@ static void check_model(int int8) {
     CHECK(got && !memcmp(got, scale, sizeof scale));
   }
   CHECK(tensor(&o, "embed.positions", int8 ? QRN_I8 : QRN_F32, QRN_ROWS, 64, 32) != NULL);
-  CHECK(tensor(&o, "embed.types", int8 ? QRN_I8 : QRN_F32, QRN_ROWS, 2, 32) != NULL);
+  CHECK(tensor(&o, "embed.types", QRN_F32, QRN_ROWS, 2, 32) != NULL);
   const float *gain = tensor(&o, "layers.1.ffn.norm.gain", QRN_F32, QRN_ROWS, 32, 0);
   CHECK(gain && gain[3] == tiny_weight(1, "encoder.layer.1.output.LayerNorm.weight", 3));
   CHECK(tensor(&o, "layers.0.attn.norm.bias", QRN_F32, QRN_ROWS, 32, 0) != NULL);
   CHECK(tensor(&o, "embed.norm.gain", QRN_F32, QRN_ROWS, 32, 0) != NULL);
   CHECK(qrn_find_tensor(&o.file, "head.pooler.weight") == NULL);
-  CHECK_EQ(o.file.tensor_count, int8 ? 3 * 2 + 2 + 2 * (4 * 4 + 4) : 3 + 2 + 2 * (4 * 2 + 4));
+  CHECK_EQ(o.file.tensor_count, int8 ? 2 * 2 + 1 + 2 + 2 * (4 * 5 + 4) : 3 + 2 + 2 * (4 * 2 + 4));
 
   CHECK_EQ(o.file.site_count, 16);
   const qrn_site *site = &o.file.sites[9]; /* the second layer's second */
   CHECK(!strcmp(o.file.site_names + site->name, "layers.1.attn.q"));
   CHECK(site->bits == (int8 ? 8 : 32) && site->grain == (int8 ? QRN_GRAIN_TOKEN_HEAD : QRN_GRAIN_NONE));
-  CHECK(site->groups == 1 && site->symmetric == 1);
+  CHECK(site->groups == 1 && site->symmetric == 1 && o.file.sites[8].symmetric == !int8);
   CHECK(meta_is(&o, "general.architecture", "bert") && meta_is(&o, "general.recipe", int8 ? "int8" : "float"));
-  CHECK(meta_is(&o, "general.source", "tiny/bert") && meta_is(&o, "tokenizer.kind", "wordpiece"));
+  CHECK(meta_is(&o, "general.source", strrchr(src, '/') + 1) && meta_is(&o, "tokenizer.kind", "wordpiece"));
   CHECK(meta_is(&o, "recipe.json", qn_recipe_preset_json(int8 ? "int8" : "float")));
   qrn_meta m;
   CHECK(!qrn_meta_find(&o.file, "label.0", &m) && qrn_meta_find(&o.file, "general.producer", &m));
@@ -419,7 +429,7 @@ static void writes_reports(void) {
   CHECK_EQ(qn_json_parse(&j, &env, "report.json", text, bytes), QUERN_OK);
   uint32_t list = qn_json_get(&j, 0, "operators");
   CHECK(list && j.nodes[list].count == 3 + 8);
-  CHECK(!strcmp(qn_json_string(&j, 0, "source", ""), "tiny/bert"));
+  CHECK(!strcmp(qn_json_string(&j, 0, "source", ""), strrchr(src, '/') + 1));
   CHECK_EQ(qn_json_int(&j, list + 1, "bytes_before", 0), TINY_VOCAB * 32 * 4);
   CHECK_EQ(qn_json_int(&j, list + 1, "bytes_after", 0), TINY_VOCAB * (32 + 4));
   double error = qn_json_number(&j, list + 1, "error", -1),

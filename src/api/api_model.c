@@ -30,7 +30,7 @@ static quern_status open_map(quern_model **out, quern_context *c, qn_map map, co
   if (o->flags & QUERN_OPEN_VERIFY) {
     quern_status status = qrn_verify(&m->file, o->progress, o->progress_user);
     if (status != QUERN_OK) {
-      qn_model_destroy(m);
+      qn_model_release(m);
       return status;
     }
   }
@@ -73,13 +73,11 @@ quern_status quern_model_open_memory(quern_model **out, quern_context *c, const 
 
 quern_status quern_model_retain(quern_model *m) {
   if (!m) return QUERN_E_ARGUMENT;
-  atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed);
+  qn_model_retain(m);
   return QUERN_OK;
 }
 
-void quern_model_free(quern_model *m) {
-  if (m && atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) == 1) qn_model_destroy(m);
-}
+void quern_model_free(quern_model *m) { qn_model_release(m); }
 
 quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) {
   if (!m || !info) return QUERN_E_ARGUMENT;

@@ -54,7 +54,8 @@ quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n
   if (!m || (!ids && n) || (!buf && cap)) return QUERN_E_ARGUMENT;
   QN_TRY(check(m, flags));
   size_t bytes = 0;
-  QN_TRY(qn_tokenizer_decode(&m->tokenizer, ids, n, (flags & QUERN_NO_SPECIAL) != 0, buf, cap, &bytes));
-  if (len) *len = bytes;
-  return QUERN_OK;
+  const quern_status status = qn_tokenizer_decode(&m->tokenizer, ids, n, (flags & QUERN_NO_SPECIAL) != 0, buf, cap,
+                                                  &bytes);
+  if (len && (status == QUERN_OK || status == QUERN_E_CAPACITY)) *len = bytes;
+  return status;
 }

@@ -65,8 +65,7 @@ void qn_free(qn_env *env, void *p, size_t bytes) {
   if (p) env->alloc.free(env->alloc.user, p, bytes);
 }
 
-/* Room for `more` bytes behind the content, which may then be written. */
-static quern_status env_buffer_grow(qn_env *env, qn_buffer *b, size_t more) {
+quern_status qn_buffer_reserve(qn_env *env, qn_buffer *b, size_t more) {
   size_t need;
   if (!qn_add_size(b->bytes, more, &need))
     return qn_fail(&env->error, QUERN_E_MEMORY, "out of memory: %zu more bytes for a buffer", more);
@@ -83,7 +82,7 @@ static quern_status env_buffer_grow(qn_env *env, qn_buffer *b, size_t more) {
 
 quern_status qn_buffer_append(qn_env *env, qn_buffer *b, const void *p, size_t bytes) {
   if (!bytes) return QUERN_OK;
-  QN_TRY(env_buffer_grow(env, b, bytes));
+  QN_TRY(qn_buffer_reserve(env, b, bytes));
   memcpy(b->data + b->bytes, p, bytes);
   b->bytes += bytes;
   return QUERN_OK;
@@ -92,7 +91,7 @@ quern_status qn_buffer_append(qn_env *env, qn_buffer *b, const void *p, size_t b
 quern_status qn_buffer_pad(qn_env *env, qn_buffer *b, size_t align) {
   size_t pad = (align - b->bytes % align) % align;
   if (!pad) return QUERN_OK;
-  QN_TRY(env_buffer_grow(env, b, pad));
+  QN_TRY(qn_buffer_reserve(env, b, pad));
   memset(b->data + b->bytes, 0, pad);
   b->bytes += pad;
   return QUERN_OK;

@@ -27,6 +27,8 @@ typedef struct qn_buffer {
   uint8_t *data;
   size_t bytes, cap;
 } qn_buffer;
+/* Makes room for `more` bytes behind the content; the first reservation takes exactly that many. */
+quern_status qn_buffer_reserve(qn_env *env, qn_buffer *b, size_t more);
 quern_status qn_buffer_append(qn_env *env, qn_buffer *b, const void *p, size_t bytes);
 /* Appends zeros up to the next multiple of align. */
 quern_status qn_buffer_pad(qn_env *env, qn_buffer *b, size_t align);

@@ -136,6 +136,8 @@ quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype,
                                 const uint64_t *dim);
 /* Lays the file out, opens the output and writes all but DATA. path NULL with discard: only counts. */
 quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard);
+/* The same into memory: appended to *sink, which is empty and stays the caller's. */
+quern_status qrn_writer_start_memory(qrn_writer *w, qn_buffer *sink);
 quern_status qrn_write_tensor(qrn_writer *w, const char *name, const void *data,
                               size_t bytes); /* must be the next declared one */
 /* Fills in checksums and header, commits the file. *bytes: its size. */

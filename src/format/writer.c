@@ -13,15 +13,16 @@ struct qrn_writer {
   qn_env *env;
   int phase;
   uint32_t meta_count, tensor_count, site_count;
-  qn_buffer meta;         /* entries as in the file, without the head */
-  qn_buffer arch;         /* content of ARCH */
-  qn_buffer tokenizer;    /* content of TOKENIZER */
-  qn_buffer sites;        /* qrn_site */
-  qn_buffer site_names;   /* as in the file */
-  qn_buffer tensors;      /* qrn_tensor as declared; `name` is an offset in tensor_names */
-  qn_buffer tensor_names; /* as declared, each with its NUL */
-  qn_buffer order;        /* uint32_t */
-  qn_output *out;
+  qn_buffer meta;                         /* entries as in the file, without the head */
+  qn_buffer arch;                         /* content of ARCH */
+  qn_buffer tokenizer;                    /* content of TOKENIZER */
+  qn_buffer sites;                        /* qrn_site */
+  qn_buffer site_names;                   /* as in the file */
+  qn_buffer tensors;                      /* qrn_tensor as declared; `name` is an offset in tensor_names */
+  qn_buffer tensor_names;                 /* as declared, each with its NUL */
+  qn_buffer order;                        /* uint32_t */
+  qn_output *out;                         /* to a file, or */
+  qn_buffer *sink;                        /* to the caller's memory */
   qrn_section section[QRN_SECTION_KINDS]; /* by kind; kind 0: absent */
   uint64_t file_bytes;
   uint32_t next; /* tensor to be written */
@@ -242,6 +243,10 @@ static size_t writer_build_header(const qrn_writer *w, uint8_t *out) {
   return sizeof h + table_bytes;
 }
 
+static quern_status writer_emit(qrn_writer *w, const void *p, size_t bytes) {
+  return w->sink ? qn_buffer_append(w->env, w->sink, p, bytes) : qn_output_write(w->out, p, bytes);
+}
+
 /* Lays out, writes and checksums all sections before DATA; `content` by kind, NULL: absent. */
 static quern_status writer_write_sections(qrn_writer *w, qn_buffer *const content[QRN_SECTION_KINDS]) {
   static const uint8_t zero[QRN_ALIGN];
@@ -265,15 +270,16 @@ static quern_status writer_write_sections(qrn_writer *w, qn_buffer *const conten
     at += bytes;
   }
   w->file_bytes = (at + QRN_ALIGN - 1) & ~(uint64_t)(QRN_ALIGN - 1);
+  if (w->sink) QN_TRY(qn_buffer_reserve(w->env, w->sink, (size_t)w->file_bytes));
   /* A place for header and table, which are known at the end. */
-  for (size_t n = 0; n < qn_round_up(table_end, QRN_ALIGN); n += QRN_ALIGN)
-    QN_TRY(qn_output_write(w->out, zero, QRN_ALIGN));
+  for (size_t n = 0; n < qn_round_up(table_end, QRN_ALIGN); n += QRN_ALIGN) QN_TRY(writer_emit(w, zero, QRN_ALIGN));
   for (uint32_t kind = 1; kind < QRN_DATA; kind++)
-    if (content[kind]) QN_TRY(qn_output_write(w->out, content[kind]->data, content[kind]->bytes));
+    if (content[kind]) QN_TRY(writer_emit(w, content[kind]->data, content[kind]->bytes));
   return QUERN_OK;
 }
 
-quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard) {
+/* Builds and writes everything before DATA; the output is w->sink, or else opened by path. */
+static quern_status writer_start(qrn_writer *w, const char *path, int discard) {
   qn_buffer meta = {0}, tensors = {0}, sites = {0};
   quern_status status;
   QN_TRY(writer_need_phase(w, WRITER_GATHERING, "start"));
@@ -281,7 +287,7 @@ quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard) {
   QN_TRY_CLEANUP(writer_build_meta(w, &meta));
   QN_TRY_CLEANUP(writer_build_tensors(w, &tensors));
   QN_TRY_CLEANUP(writer_build_sites(w, &sites));
-  QN_TRY_CLEANUP(qn_output_open(&w->out, w->env, path, discard));
+  if (!w->sink) QN_TRY_CLEANUP(qn_output_open(&w->out, w->env, path, discard));
   qn_buffer *const content[QRN_SECTION_KINDS] = {
       [QRN_META] = &meta,
       [QRN_ARCH] = &w->arch,
@@ -304,11 +310,18 @@ cleanup:
   return status;
 }
 
+quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard) { return writer_start(w, path, discard); }
+
+quern_status qrn_writer_start_memory(qrn_writer *w, qn_buffer *sink) {
+  w->sink = sink;
+  return writer_start(w, NULL, 0);
+}
+
 /* ---- streaming --------------------------------------------------------------------------------------------------- */
 
 static quern_status writer_stream(qrn_writer *w, const void *data, size_t bytes) {
   qn_xxh64_update(&w->data_hash, data, bytes);
-  return qn_output_write(w->out, data, bytes);
+  return writer_emit(w, data, bytes);
 }
 
 quern_status qrn_write_tensor(qrn_writer *w, const char *name, const void *data, size_t bytes) {
@@ -328,11 +341,16 @@ quern_status qrn_writer_finish(qrn_writer *w, uint64_t *bytes) {
   QN_TRY(writer_need_phase(w, WRITER_STREAMING, "finish"));
   if (w->next != w->tensor_count) return writer_refuse(w, "a tensor was not written", writer_tensor_name(w, w->next));
   w->section[QRN_DATA].checksum = qn_xxh64_end(&w->data_hash);
-  QN_TRY(qn_output_rewrite(w->out, 0, head, writer_build_header(w, head)));
+  const size_t head_bytes = writer_build_header(w, head);
   w->phase = WRITER_DONE;
-  qn_output *out = w->out;
-  w->out = NULL;
-  QN_TRY(qn_output_commit(out));
+  if (w->sink) {
+    memcpy(w->sink->data, head, head_bytes);
+  } else {
+    QN_TRY(qn_output_rewrite(w->out, 0, head, head_bytes));
+    qn_output *out = w->out;
+    w->out = NULL;
+    QN_TRY(qn_output_commit(out));
+  }
   if (bytes) *bytes = w->file_bytes;
   return QUERN_OK;
 }

@@ -76,9 +76,13 @@ static quern_status read_config(qn_source *s) {
   return s->family ? QUERN_OK : unsupported_family(s, type);
 }
 
-/* Where the model comes from, as the config says; of a path of the machine that made it only the last component. */
+/* Where the model comes from, as the config says; of a path of the machine that made it only the last component. A sentence
+   encoder's config names the model it was trained from: there the directory's name counts. */
 static void read_name(qn_source *s) {
-  const char *name = qn_json_string(&s->config, 0, "_name_or_path", "");
+  char modules[1024];
+  const int sentence = qn_path_join(s->env, modules, sizeof modules, s->dir, "modules.json") == QUERN_OK &&
+                       qn_path_exists(modules);
+  const char *name = sentence ? "" : qn_json_string(&s->config, 0, "_name_or_path", "");
   int is_path = name[0] == '/' || name[0] == '.' || name[0] == '~' || strchr(name, '\\') || strchr(name, ':');
   if (!name[0]) name = s->dir, is_path = 1;
   size_t end = strlen(name), start;

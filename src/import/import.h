@@ -26,7 +26,8 @@ quern_status qn_source_read(const qn_source *s, const char *name, uint32_t rank,
                             int *present);
 /* Label names of the head, labels of them, or NULL where the config has none. */
 const char *qn_source_label(const qn_source *s, uint32_t i);
-/* config's _name_or_path, else the directory's last component; never a path of this machine */
+/* The directory's last component for a sentence encoder, else config's _name_or_path where it has one; never a path of
+   this machine. */
 const char *qn_source_name(const qn_source *s);
 /* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer (logged as a warning). */
 quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section);

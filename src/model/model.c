@@ -50,6 +50,10 @@ static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, ui
     out->scale = p;
     QN_TRY(need_vector(r, base, ".sums", QRN_I32, n, &p));
     out->sums = p;
+    if (has_tensor(r, base, ".smooth")) {
+      QN_TRY(need_vector(r, base, ".smooth", QRN_F32, k, &p));
+      out->smooth = p;
+    }
   }
   r->params += (uint64_t)n * k;
   if (has_tensor(r, base, ".bias")) QN_TRY(need_floats(r, base, ".bias", n, &out->bias));
@@ -61,12 +65,14 @@ static quern_status resolve_norm(resolver *r, const char *base, uint32_t width, 
   return need_floats(r, base, ".bias", width, &out->bias);
 }
 
+/* Rows of codes with scales, or, in any recipe, of floats: small tables are not worth the error. */
 static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, uint32_t width, qn_table *out) {
   const uint64_t shape[2] = {rows, width};
   const void *p = NULL;
-  *out = (qn_table){.rows = rows, .dtype = r->weight_dtype};
-  QN_TRY(qrn_need_tensor(r->file, name, r->weight_dtype, QRN_ROWS, 2, shape, &out->data));
-  if (r->weight_dtype == QRN_I8) {
+  const int int8 = r->weight_dtype == QRN_I8 && has_tensor(r, name, ".scale");
+  *out = (qn_table){.rows = rows, .dtype = int8 ? QRN_I8 : QRN_F32};
+  QN_TRY(qrn_need_tensor(r->file, name, out->dtype, QRN_ROWS, 2, shape, &out->data));
+  if (int8) {
     QN_TRY(need_vector(r, name, ".scale", QRN_F32, rows, &p));
     out->scale = p;
   }
@@ -166,7 +172,10 @@ cleanup:
   return status;
 }
 
-void qn_model_destroy(quern_model *m) {
+void qn_model_retain(quern_model *m) { atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed); }
+
+void qn_model_release(quern_model *m) {
+  if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
   qn_map map = m->map;
   qn_free(m->env, m, m->bytes);
   qn_map_close(&map);

@@ -13,6 +13,7 @@ typedef struct qn_linear {
   const void *weight;
   const float *scale;  /* [n] (i8) */
   const int32_t *sums; /* [n] column sums of the codes (i8) */
+  const float *smooth; /* [k] (i8): the input is multiplied by it before it is quantized, W is stored divided; NULL: 1 */
   const float *bias;   /* [n]; NULL: none */
 } qn_linear;
 
@@ -55,5 +56,7 @@ typedef struct quern_model {
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */
 quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env *env, qn_map map, uint64_t limit);
-void qn_model_destroy(quern_model *m);
+void qn_model_retain(quern_model *m);
+/* Drops one reference; with the last one the model goes. NULL is fine. */
+void qn_model_release(quern_model *m);
 #endif

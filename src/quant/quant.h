@@ -10,6 +10,7 @@ typedef struct qn_recipe {
   uint32_t weight_bits;     /* 8 or 32 */
   uint32_t activation_bits; /* 8 or 32 */
   uint32_t embedding_bits;  /* 8 or 32 */
+  int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
 } qn_recipe;
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
@@ -29,8 +30,9 @@ typedef struct qn_quantize_job {
   uint64_t limit;
   quern_progress_fn *progress;
   void *progress_user;
+  qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */
 } qn_quantize_job;
-/* Peak memory: the largest tensor as float and packed, nothing else that grows with the model. A report is written
+/* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths, the float model. A report is written
    before the model is put in place, so that a failing report leaves the old file too. */
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 

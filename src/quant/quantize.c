@@ -1,6 +1,6 @@
 /* quantize.c - the quantize job: source -> packed tensors -> .qrn file, one tensor at a time.
  * Not here: what codes are (pack.c), where weights come from (import/), the file's bytes (format/).
- * A model is a list of items (item_at), each one tensor of the source and the tensors it becomes; the list is walked
+ * A model is a list of items (items.h), each one tensor of the source and the tensors it becomes; the list is walked
  * twice, to declare and to write. Same source and recipe: same bytes. One job belongs to one thread. */
 #include <math.h>
 #include <string.h>
@@ -8,22 +8,13 @@
 #include "base/thread.h"
 #include "format/qrn.h"
 #include "kernels/layout.h"
+#include "quant/items.h"
 #include "quant/quant.h"
 #include "quant/report.h"
+#include "quant/smooth.h"
 #include "text/tokenizer.h"
 
 #define PRODUCER "quern 0.1.0"
-#define NAME_BYTES 96
-
-typedef enum item_kind { ITEM_TABLE, ITEM_VECTOR, ITEM_LINEAR } item_kind;
-
-typedef struct item {
-  char name[64];
-  item_kind kind;
-  uint32_t n, k;  /* a vector: n */
-  uint32_t parts; /* 1, or 3: q, k, v of the source joined, n / 3 rows each */
-  int has_bias;
-} item;
 
 typedef struct quantizer {
   qn_env *env;
@@ -33,106 +24,22 @@ typedef struct quantizer {
   qn_recipe recipe;
   qn_arch arch;
   qn_report report;
+  qn_maxima maxima; /* of the linear operators' inputs, where the recipe smooths */
   uint32_t report_cap;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */
   void *floats, *packed;
-  float *scale, *bias;
+  float *scale, *bias, *smooth;
   int32_t *sums;
   size_t floats_bytes, packed_bytes, rows;
 } quantizer;
 
-/* ---- the list of items ---- */
-
-enum { EMBED_ITEMS = 5, LAYER_ITEMS = 8, HEAD_ITEMS = 2 };
-
-static uint32_t item_count(const qn_arch *a) {
-  return EMBED_ITEMS + LAYER_ITEMS * a->layers + (a->head != QN_HEAD_NONE ? HEAD_ITEMS : 0);
+static int is_int8(const quantizer *q, const qn_item *it) {
+  uint32_t bits = it->kind == QN_ITEM_TABLE ? q->recipe.embedding_bits : q->recipe.weight_bits;
+  return it->kind != QN_ITEM_VECTOR && !it->small && bits == 8;
 }
 
-static void set_item(item *it, const char *prefix, const char *name, item_kind kind, uint32_t n, uint32_t k) {
-  *it = (item){.kind = kind, .n = n, .k = k, .parts = 1};
-  qn_format(it->name, sizeof it->name, "%s%s", prefix, name);
-}
-
-static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, item *it) {
-  char prefix[32];
-  uint32_t width = a->width, inner = a->heads * a->head_dim;
-  qn_format(prefix, sizeof prefix, "layers.%u.", layer);
-  switch (i) {
-    case 0:
-      set_item(it, prefix, "attn.qkv", ITEM_LINEAR, 3 * inner, width);
-      it->parts = 3;
-      break;
-    case 1:
-      set_item(it, prefix, "attn.out", ITEM_LINEAR, width, inner);
-      break;
-    case 2:
-      set_item(it, prefix, "attn.norm.gain", ITEM_VECTOR, width, 1);
-      break;
-    case 3:
-      set_item(it, prefix, "attn.norm.bias", ITEM_VECTOR, width, 1);
-      break;
-    case 4:
-      set_item(it, prefix, "ffn.up", ITEM_LINEAR, a->ffn, width);
-      break;
-    case 5:
-      set_item(it, prefix, "ffn.down", ITEM_LINEAR, width, a->ffn);
-      break;
-    case 6:
-      set_item(it, prefix, "ffn.norm.gain", ITEM_VECTOR, width, 1);
-      break;
-    default:
-      set_item(it, prefix, "ffn.norm.bias", ITEM_VECTOR, width, 1);
-      break;
-  }
-}
-
-/* Item i < item_count; n is 0 where the model has none. */
-static void item_at(const qn_arch *a, uint32_t i, item *it) {
-  if (i >= EMBED_ITEMS && i - EMBED_ITEMS < LAYER_ITEMS * a->layers) {
-    layer_item(a, (i - EMBED_ITEMS) / LAYER_ITEMS, (i - EMBED_ITEMS) % LAYER_ITEMS, it);
-    return;
-  }
-  if (i >= EMBED_ITEMS) i -= LAYER_ITEMS * a->layers;
-  switch (i) {
-    case 0:
-      set_item(it, "", "embed.tokens", ITEM_TABLE, a->vocab, a->width);
-      break;
-    case 1:
-      set_item(it, "", "embed.positions", ITEM_TABLE, a->positions + a->position_offset, a->width);
-      break;
-    case 2:
-      set_item(it, "", "embed.types", ITEM_TABLE, a->types, a->width);
-      break;
-    case 3:
-      set_item(it, "", "embed.norm.gain", ITEM_VECTOR, a->width, 1);
-      break;
-    case 4:
-      set_item(it, "", "embed.norm.bias", ITEM_VECTOR, a->width, 1);
-      break;
-    case 5:
-      set_item(it, "", "head.pooler", ITEM_LINEAR, a->head_pooler ? a->width : 0, a->width);
-      break;
-    default:
-      set_item(it, "", "head.out", ITEM_LINEAR, a->labels, a->width);
-      break;
-  }
-}
-
-/* Name in the source of part p of an item: "layers.0.attn.qkv" + ".weight" -> "layers.0.attn.k.weight". */
-static void part_name(const item *it, uint32_t p, const char *suffix, char *buf) {
-  int n = (int)strlen(it->name);
-  if (it->parts == 3)
-    qn_format(buf, NAME_BYTES, "%.*s%c%s", n - 3, it->name, "qkv"[p], suffix);
-  else
-    qn_format(buf, NAME_BYTES, "%s%s", it->name, suffix);
-}
-
-static int is_int8(const quantizer *q, const item *it) {
-  uint32_t bits = it->kind == ITEM_TABLE ? q->recipe.embedding_bits : q->recipe.weight_bits;
-  return it->kind != ITEM_VECTOR && bits == 8;
-}
+static int is_smoothed(const quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
 
 /* ---- what the file says before its data ---- */
 
@@ -178,9 +85,12 @@ static quern_status put_meta(quantizer *q) {
 }
 
 static quern_status put_site(quantizer *q, const char *prefix, const char *name, uint32_t grain) {
-  char full[NAME_BYTES];
+  char full[QN_ITEM_NAME_BYTES];
   uint32_t bits = q->recipe.activation_bits;
-  qrn_site site = {.bits = bits, .grain = bits == 32 ? QRN_GRAIN_NONE : grain, .groups = 1, .symmetric = 1};
+  qrn_site site = {.bits = bits,
+                   .grain = bits == 32 ? QRN_GRAIN_NONE : grain,
+                   .groups = 1,
+                   .symmetric = bits == 32 || grain != QRN_GRAIN_TOKEN};
   qn_format(full, sizeof full, "%s%s", prefix, name);
   return qrn_put_site(q->writer, full, &site);
 }
@@ -205,9 +115,9 @@ static quern_status put_sites(quantizer *q) {
 
 /* ---- declaring ---- */
 
-static quern_status declare(quantizer *q, const item *it, const char *suffix, uint32_t dtype, uint32_t layout,
+static quern_status declare(quantizer *q, const qn_item *it, const char *suffix, uint32_t dtype, uint32_t layout,
                             uint32_t rank) {
-  char name[NAME_BYTES];
+  char name[QN_ITEM_NAME_BYTES];
   uint64_t dim[2] = {it->n, it->k};
   qn_format(name, sizeof name, "%s%s", it->name, suffix);
   q->report.tensor_bytes += qrn_tensor_bytes(dtype, layout, rank, dim);
@@ -216,58 +126,63 @@ static quern_status declare(quantizer *q, const item *it, const char *suffix, ui
 
 /* Checks the item against the source, so that a missing tensor is found before anything is written, and declares what
    it becomes. source_bytes: what it takes there. */
-static quern_status declare_item(quantizer *q, item *it, uint64_t *source_bytes) {
-  char name[NAME_BYTES];
+static quern_status declare_item(quantizer *q, qn_item *it, uint64_t *source_bytes) {
+  char name[QN_ITEM_NAME_BYTES];
   uint64_t bytes = 0, dim[2] = {it->n / it->parts, it->k};
-  const char *suffix = it->kind == ITEM_LINEAR ? ".weight" : "";
-  uint32_t layout = it->kind == ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
+  const char *suffix = it->kind == QN_ITEM_LINEAR ? ".weight" : "";
+  uint32_t layout = it->kind == QN_ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
   *source_bytes = 0;
   for (uint32_t p = 0; p < it->parts; p++) {
-    part_name(it, p, suffix, name);
-    QN_TRY(qn_source_find(q->source, name, it->kind == ITEM_VECTOR ? 1 : 2, dim, &bytes));
+    qn_item_part_name(it, p, suffix, name);
+    QN_TRY(qn_source_find(q->source, name, it->kind == QN_ITEM_VECTOR ? 1 : 2, dim, &bytes));
     *source_bytes += bytes;
-    if (it->kind != ITEM_LINEAR) continue;
-    part_name(it, p, ".bias", name);
+    if (it->kind != QN_ITEM_LINEAR) continue;
+    qn_item_part_name(it, p, ".bias", name);
     QN_TRY(qn_source_find(q->source, name, 1, dim, &bytes));
     *source_bytes += bytes;
     it->has_bias |= bytes > 0;
   }
-  QN_TRY(declare(q, it, suffix, is_int8(q, it) ? QRN_I8 : QRN_F32, layout, it->kind == ITEM_VECTOR ? 1 : 2));
+  QN_TRY(declare(q, it, suffix, is_int8(q, it) ? QRN_I8 : QRN_F32, layout, it->kind == QN_ITEM_VECTOR ? 1 : 2));
   if (is_int8(q, it)) QN_TRY(declare(q, it, ".scale", QRN_F32, QRN_ROWS, 1));
-  if (is_int8(q, it) && it->kind == ITEM_LINEAR) QN_TRY(declare(q, it, ".sums", QRN_I32, QRN_ROWS, 1));
+  if (is_int8(q, it) && it->kind == QN_ITEM_LINEAR) QN_TRY(declare(q, it, ".sums", QRN_I32, QRN_ROWS, 1));
+  if (is_smoothed(q, it)) {
+    qn_item channels = *it;
+    channels.n = it->k;
+    QN_TRY(declare(q, &channels, ".smooth", QRN_F32, QRN_ROWS, 1));
+  }
   if (it->has_bias) QN_TRY(declare(q, it, ".bias", QRN_F32, QRN_ROWS, 1));
   return QUERN_OK;
 }
 
 /* Working memory that an item needs; sizes cannot wrap: qn_arch_check has bounded them. */
-static void size_item(quantizer *q, const item *it) {
+static void size_item(quantizer *q, const qn_item *it) {
   size_t packed = 0;
-  if (it->kind == ITEM_LINEAR) {
+  if (it->kind == QN_ITEM_LINEAR) {
     packed = is_int8(q, it) ? qk_weight_bytes_i8(it->n, it->k) : qk_weight_bytes_f32(it->n, it->k);
   } else if (is_int8(q, it)) {
     packed = (size_t)it->n * it->k;
   }
   q->floats_bytes = qn_max_size(q->floats_bytes, (size_t)it->n * it->k * sizeof(float));
   q->packed_bytes = qn_max_size(q->packed_bytes, packed);
-  q->rows = qn_max_size(q->rows, it->n);
+  q->rows = qn_max_size(q->rows, qn_max_size(it->n, it->k));
 }
 
 static quern_status declare_all(quantizer *q) {
   void *p;
-  uint32_t count = item_count(&q->arch);
+  uint32_t count = qn_item_count(&q->arch);
   QN_TRY(qn_alloc_array(q->env, &p, count, sizeof(qn_report_row), "the report"));
   q->report.rows = p;
   q->report_cap = count;
   for (uint32_t i = 0; i < count; i++) {
-    item it;
+    qn_item it;
     uint64_t source_bytes, before = q->report.tensor_bytes;
-    item_at(&q->arch, i, &it);
+    qn_item_at(&q->arch, i, &it);
     if (it.n == 0) continue;
     QN_TRY(declare_item(q, &it, &source_bytes));
     size_item(q, &it);
-    if (it.kind == ITEM_VECTOR) continue;
+    if (it.kind == QN_ITEM_VECTOR) continue;
     qn_report_row *row = &q->report.rows[q->report.count++];
-    *row = (qn_report_row){.linear = it.kind == ITEM_LINEAR,
+    *row = (qn_report_row){.linear = it.kind == QN_ITEM_LINEAR,
                            .n = it.n,
                            .k = it.k,
                            .before = source_bytes,
@@ -285,6 +200,8 @@ static quern_status reserve(quantizer *q) {
   q->scale = p;
   QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->bias, "a bias"));
   q->bias = p;
+  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->smooth, "a smoothing vector"));
+  q->smooth = p;
   QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->sums, "column sums"));
   q->sums = p;
   return QUERN_OK;
@@ -293,8 +210,8 @@ static quern_status reserve(quantizer *q) {
 /* ---- writing ---- */
 
 /* Relative error of a quantized item into its report row. Code i of a row lies at i / 4 * group + i % 4. */
-static void measure(const quantizer *q, const item *it, qn_report_row *row) {
-  int linear = it->kind == ITEM_LINEAR;
+static void measure(const quantizer *q, const qn_item *it, qn_report_row *row) {
+  int linear = it->kind == QN_ITEM_LINEAR;
   size_t group = linear ? QK_PANEL * QK_KSTEP : QK_KSTEP, k = it->k;
   uint8_t flip = linear ? 0x80 : 0;
   double all_error = 0, all_power = 0, worst = -1;
@@ -318,33 +235,35 @@ static void measure(const quantizer *q, const item *it, qn_report_row *row) {
   row->worst_error = worst > 0 ? sqrt(worst) : 0;
 }
 
-static quern_status write_part(quantizer *q, const item *it, const char *suffix, const void *data, size_t bytes) {
-  char name[NAME_BYTES];
+static quern_status write_part(quantizer *q, const qn_item *it, const char *suffix, const void *data, size_t bytes) {
+  char name[QN_ITEM_NAME_BYTES];
   qn_format(name, sizeof name, "%s%s", it->name, suffix);
   return qrn_write_tensor(q->writer, name, data, bytes);
 }
 
-static quern_status read_item(quantizer *q, item *it) {
-  char name[NAME_BYTES];
+static quern_status read_item(quantizer *q, qn_item *it) {
+  char name[QN_ITEM_NAME_BYTES];
   uint32_t n = it->n / it->parts;
   uint64_t dim[2] = {n, it->k};
   for (uint32_t p = 0; p < it->parts; p++) {
     float *to = (float *)q->floats + (size_t)p * n * it->k;
-    part_name(it, p, it->kind == ITEM_LINEAR ? ".weight" : "", name);
-    QN_TRY(qn_source_read(q->source, name, it->kind == ITEM_VECTOR ? 1 : 2, dim, to, NULL));
-    if (it->kind != ITEM_LINEAR) continue;
+    qn_item_part_name(it, p, it->kind == QN_ITEM_LINEAR ? ".weight" : "", name);
+    QN_TRY(qn_source_read(q->source, name, it->kind == QN_ITEM_VECTOR ? 1 : 2, dim, to, NULL));
+    if (it->kind != QN_ITEM_LINEAR) continue;
     int present;
     float *bias = q->bias + (size_t)p * n;
     memset(bias, 0, n * sizeof *bias);
-    part_name(it, p, ".bias", name);
+    qn_item_part_name(it, p, ".bias", name);
     QN_TRY(qn_source_read(q->source, name, 1, dim, bias, &present));
     it->has_bias |= present;
   }
   return QUERN_OK;
 }
 
-static quern_status write_linear(quantizer *q, const item *it) {
+static quern_status write_linear(quantizer *q, const qn_item *it) {
   size_t floats = it->n * sizeof(float);
+  if (is_smoothed(q, it))
+    qn_smooth(q->floats, it->n, it->k, qn_maxima_of(&q->maxima, (uint32_t)it->layer, (uint32_t)it->input), q->smooth);
   if (is_int8(q, it)) {
     qn_pack_linear_i8(q->floats, it->n, it->k, q->packed, q->scale, q->sums);
     QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_i8(it->n, it->k)));
@@ -354,13 +273,14 @@ static quern_status write_linear(quantizer *q, const item *it) {
     qn_pack_linear_f32(q->floats, it->n, it->k, q->packed);
     QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_f32(it->n, it->k)));
   }
+  if (is_smoothed(q, it)) QN_TRY(write_part(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
   return it->has_bias ? write_part(q, it, ".bias", q->bias, floats) : QUERN_OK;
 }
 
-static quern_status write_item(quantizer *q, item *it, qn_report_row **row) {
+static quern_status write_item(quantizer *q, qn_item *it, qn_report_row **row) {
   size_t elements = (size_t)it->n * it->k;
   QN_TRY(read_item(q, it));
-  if (it->kind == ITEM_LINEAR) {
+  if (it->kind == QN_ITEM_LINEAR) {
     QN_TRY(write_linear(q, it));
   } else if (is_int8(q, it)) {
     qn_pack_rows_i8(q->floats, it->n, it->k, q->packed, q->scale);
@@ -369,7 +289,7 @@ static quern_status write_item(quantizer *q, item *it, qn_report_row **row) {
   } else {
     QN_TRY(write_part(q, it, "", q->floats, elements * sizeof(float)));
   }
-  if (it->kind == ITEM_VECTOR) return QUERN_OK;
+  if (it->kind == QN_ITEM_VECTOR) return QUERN_OK;
   if (is_int8(q, it)) measure(q, it, *row);
   ++*row;
   return QUERN_OK;
@@ -385,15 +305,15 @@ static quern_status step(quantizer *q, const char *what) {
 
 static quern_status write_all(quantizer *q) {
   qn_report_row *row = q->report.rows;
-  uint32_t count = item_count(&q->arch), head = EMBED_ITEMS + LAYER_ITEMS * q->arch.layers;
+  uint32_t count = qn_item_count(&q->arch), head = QN_EMBED_ITEMS + QN_LAYER_ITEMS * q->arch.layers;
   q->total = 1 + (uint64_t)q->arch.layers + (q->arch.head != QN_HEAD_NONE);
   for (uint32_t i = 0; i < count; i++) {
     char what[32] = "embeddings";
-    item it;
-    if (i >= EMBED_ITEMS) qn_format(what, sizeof what, "layers.%u", (i - EMBED_ITEMS) / LAYER_ITEMS);
+    qn_item it;
+    if (i >= QN_EMBED_ITEMS) qn_format(what, sizeof what, "layers.%u", (i - QN_EMBED_ITEMS) / QN_LAYER_ITEMS);
     if (i >= head) qn_format(what, sizeof what, "head");
-    if (i == 0 || (i >= EMBED_ITEMS && (i - EMBED_ITEMS) % LAYER_ITEMS == 0)) QN_TRY(step(q, what));
-    item_at(&q->arch, i, &it);
+    if (i == 0 || (i >= QN_EMBED_ITEMS && (i - QN_EMBED_ITEMS) % QN_LAYER_ITEMS == 0)) QN_TRY(step(q, what));
+    qn_item_at(&q->arch, i, &it);
     if (it.n > 0) QN_TRY(write_item(q, &it, &row));
   }
   return step(q, "done");
@@ -419,12 +339,14 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   if (job->calibration) {
     qn_log(q->env, 2, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
+  if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
   QN_TRY(put_meta(q));
   QN_TRY(put_sites(q));
   QN_TRY(declare_all(q));
   QN_TRY(reserve(q));
-  QN_TRY(qrn_writer_start(q->writer, job->dst, job->dry_run));
+  QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
+                     : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));
   q->report.source = qn_source_name(q->source);
   q->report.recipe = &q->recipe;
@@ -454,6 +376,8 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_free(env, q.scale, q.rows * sizeof *q.scale);
   qn_free(env, q.bias, q.rows * sizeof *q.bias);
   qn_free(env, q.sums, q.rows * sizeof *q.sums);
+  qn_free(env, q.smooth, q.rows * sizeof *q.smooth);
+  qn_maxima_free(env, &q.maxima);
   return status;
 }
 

@@ -12,9 +12,11 @@ static const struct {
   const char *name, *json;
 } presets[] = {
     {QN_RECIPE_FLOAT, 32, "float",
-     "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32}}"},
+     "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
+     "\"smooth\":false}"},
     {QN_RECIPE_INT8, 8, "int8",
-     "{\"name\":\"int8\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}"},
+     "{\"name\":\"int8\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"smooth\":"
+     "true}"},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
@@ -29,8 +31,9 @@ const char *qn_recipe_preset_json(const char *name) {
 size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
   return qn_format(
       buf, cap,
-      "{\"name\":\"%s\",\"weights\":{\"bits\":%u},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u}}", r->name,
-      r->weight_bits, r->activation_bits, r->embedding_bits);
+      "{\"name\":\"%s\",\"weights\":{\"bits\":%u},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u},"
+      "\"smooth\":%s}",
+      r->name, r->weight_bits, r->activation_bits, r->embedding_bits, r->smooth ? "true" : "false");
 }
 
 /* A name goes into metadata and reports unescaped. */
@@ -58,7 +61,7 @@ static quern_status read_bits(qn_env *env, const qn_json *j, const char *file, c
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name", "weights", "activations", "embeddings"};
+  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }
@@ -83,6 +86,10 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
   for (uint32_t i = 0; i < PRESETS; i++) {
     uint32_t bits = presets[i].bits;
     if (r->weight_bits == bits && r->activation_bits == bits && r->embedding_bits == bits) r->id = presets[i].id;
+  }
+  r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
+  if (r->smooth && r->id == QN_RECIPE_FLOAT) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are float", file);
   }
   if (r->id == 0) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
@@ -119,6 +126,7 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
     qn_format(r->name, sizeof r->name, "%s", presets[i].name);
     r->id = presets[i].id;
     r->weight_bits = r->activation_bits = r->embedding_bits = presets[i].bits;
+    r->smooth = r->id == QN_RECIPE_INT8;
     return QUERN_OK;
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,

@@ -24,6 +24,7 @@ typedef struct block {
   group *g;
   qn_lane *lane;
   const qn_layer *layer;
+  uint32_t index;    /* of the layer */
   uint32_t r0, rows; /* within the group */
 } block;
 
@@ -34,6 +35,10 @@ typedef struct step {
   uint32_t layer;  /* whose weights it uses */
   uint32_t panels; /* 0: row work, not a product */
 } step;
+
+/* Below this many rows a lane, weights are read too often for the work done on them: columns are shared instead. */
+#define QN_NARROW_ROWS 24u
+#define QN_TILE_ROWS 6u /* of the widest kernels */
 
 #define MAX_STEPS 8u
 typedef struct steps {
@@ -61,6 +66,7 @@ static void count_nonfinite(group *g, size_t n) {
 /* The product of one linear operator: x its float input, q the codes of it (int8). */
 typedef struct product {
   const qn_linear *linear;
+  uint32_t input; /* QN_INPUT_* */
   const float *x;
   qk_codes q;
   const float *residual; /* laid out as out */
@@ -69,12 +75,16 @@ typedef struct product {
   uint32_t act;
 } product;
 
-static void run_product(const qk_table *k, const product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void run_product(const block *b, const product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+  const quern_session *s = b->g->s;
+  const qk_table *k = s->kernels;
   const qn_linear *l = p->linear;
+  if (s->observe && p0 == 0) s->observe(s->observe_user, b->index, p->input, p->x + r0 * l->k, l->k, r1 - r0, l->k);
   if (l->dtype == QRN_I8) {
     const qk_gemm_q8 op = {.a = p->q,
                            .w = l->weight,
                            .w_scale = l->scale,
+                           .w_sums = l->sums,
                            .bias = l->bias,
                            .residual = p->residual,
                            .out = p->out,
@@ -116,6 +126,7 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
                        .norm = {.out = hidden_rows(b),
                                 .gain = m->embed_norm.gain,
                                 .bias = m->embed_norm.bias,
+                                .smooth = b->layer->qkv.smooth,
                                 .q = in_codes(b, m->arch.width),
                                 .ldo = m->arch.width,
                                 .d = m->arch.width,
@@ -126,37 +137,42 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
 static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const size_t ld = 3 * inner_of(b->g->arch);
   const product p = {.linear = &b->layer->qkv,
+                     .input = QN_INPUT_QKV,
                      .x = hidden_rows(b),
                      .q = in_codes(b, b->g->arch->width),
                      .out = b->g->s->qkv + (size_t)b->r0 * ld,
                      .ldo = ld};
-  run_product(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, &p, r0, r1, p0, p1);
 }
 
 static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const size_t inner = inner_of(b->g->arch);
   const qk_codes q = in_codes(b, inner);
-  count_nonfinite(b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, &q, r0, r1));
+  count_nonfinite(
+      b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
 
 static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const product p = {.linear = &b->layer->attn_out,
+                     .input = QN_INPUT_ATTN_OUT,
                      .x = context_rows(b),
                      .q = in_codes(b, inner_of(b->g->arch)),
                      .residual = hidden_rows(b),
                      .out = hidden_rows(b),
                      .ldo = b->g->arch->width};
-  run_product(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, &p, r0, r1, p0, p1);
 }
 
-static void run_norm(const block *b, const qn_norm *norm, size_t r0, size_t r1) {
+/* Norm of the hidden rows; codes for the linear operator `next`, if there is one. */
+static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
   const qk_norm op = {.x = hidden_rows(b),
                       .out = hidden_rows(b),
                       .gain = norm->gain,
                       .bias = norm->bias,
-                      .q = in_codes(b, a->width),
+                      .smooth = next ? next->smooth : NULL,
+                      .q = next ? in_codes(b, a->width) : (qk_codes){0},
                       .ldx = a->width,
                       .ldo = a->width,
                       .d = a->width,
@@ -166,7 +182,7 @@ static void run_norm(const block *b, const qn_norm *norm, size_t r0, size_t r1) 
 
 static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  run_norm(b, &b->layer->attn_norm, r0, r1);
+  run_norm(b, &b->layer->attn_norm, &b->layer->ffn_up, r0, r1);
 }
 
 static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -177,33 +193,36 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
                                  [QN_ACT_NONE] = QK_ACT_NONE};
   const qn_arch *a = b->g->arch;
   const product p = {.linear = &b->layer->ffn_up,
+                     .input = QN_INPUT_FFN_UP,
                      .x = hidden_rows(b),
                      .q = in_codes(b, a->width),
                      .out = b->lane->hidden,
                      .ldo = a->ffn,
                      .act = act[a->activation]};
-  run_product(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, &p, r0, r1, p0, p1);
 }
 
 static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t ffn = b->g->arch->ffn;
-  count_nonfinite(b->g, b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, &b->lane->mid, r0, r1));
+  count_nonfinite(
+      b->g, b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &b->lane->mid, r0, r1));
 }
 
 static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const product p = {.linear = &b->layer->ffn_down,
+                     .input = QN_INPUT_FFN_DOWN,
                      .x = b->lane->hidden,
                      .q = b->lane->mid,
                      .residual = hidden_rows(b),
                      .out = hidden_rows(b),
                      .ldo = b->g->arch->width};
-  run_product(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, &p, r0, r1, p0, p1);
 }
 
 static void step_ffn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  run_norm(b, &b->layer->ffn_norm, r0, r1);
+  run_norm(b, &b->layer->ffn_norm, b->index + 1 < b->g->arch->layers ? &b->layer[1].qkv : NULL, r0, r1);
 }
 
 static void add_step(steps *list, step_fn *run, uint32_t layer, size_t columns) {
@@ -258,6 +277,7 @@ static void run_lane(void *task, uint32_t lane) {
     block b = block_at(t, i, lane);
     for (uint32_t j = 0; j < t->list->count; j++) {
       const step *st = &t->list->list[j];
+      b.index = st->layer;
       b.layer = &t->g->s->model->layers[st->layer];
       st->run(&b, 0, b.rows, 0, st->panels);
     }
@@ -288,6 +308,7 @@ static void run_wide(const row_task *t) {
     for (uint32_t j = 0; j < t->list->count; j++) {
       const step *st = &t->list->list[j];
       const size_t units = st->panels ? (st->panels + 3) / 4 : b.rows;
+      b.index = st->layer;
       b.layer = &t->g->s->model->layers[st->layer];
       part_task part = {&b, st, (uint32_t)qn_min_size(units, t->g->s->lanes)};
       qn_pool_run(pool, run_part, &part, part.parts);
@@ -295,13 +316,21 @@ static void run_wide(const row_task *t) {
   }
 }
 
+/* Rows of a block: at most QN_BLOCK_ROWS, such that all lanes get as many blocks; whole tiles. */
+static uint32_t share_rows(uint32_t rows, uint32_t lanes) {
+  const uint32_t rounds = (rows + lanes * QN_BLOCK_ROWS - 1) / (lanes * QN_BLOCK_ROWS);
+  const uint32_t share = (rows + lanes * rounds - 1) / (lanes * rounds);
+  return (uint32_t)qn_min_size((share + QN_TILE_ROWS - 1) / QN_TILE_ROWS * QN_TILE_ROWS, QN_BLOCK_ROWS);
+}
+
 static void run_rows(group *g, const steps *list) {
-  row_task t = {g, list, QN_BLOCK_ROWS};
   const uint32_t lanes = g->s->lanes;
-  if (lanes > 1 && g->rows < QN_BLOCK_ROWS / 2 * lanes) {
+  row_task t = {g, list, QN_BLOCK_ROWS};
+  if (lanes > 1 && g->rows < QN_NARROW_ROWS * lanes) {
     run_wide(&t);
     return;
   }
+  t.block_rows = share_rows(g->rows, lanes);
   atomic_store_explicit(&g->next, 0, memory_order_relaxed);
   qn_pool_run(g->s->pool, run_lane, &t, lanes);
 }

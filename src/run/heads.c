@@ -45,10 +45,11 @@ quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
 /* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; counts rows with NaN or infinity. */
 static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
   if (l->dtype == QRN_I8) {
-    const size_t bad = s->kernels->quantize(x, l->k, l->k, &s->pooled_codes, 0, rows);
+    const size_t bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &s->pooled_codes, 0, rows);
     const qk_gemm_q8 op = {.a = s->pooled_codes,
                            .w = l->weight,
                            .w_scale = l->scale,
+                           .w_sums = l->sums,
                            .bias = l->bias,
                            .out = y,
                            .ldo = l->n,

@@ -1,7 +1,12 @@
 /* session.c - the memory of a session: every buffer, sized by the same code that counts and that lays out. */
 #include "run/session.h"
 
+#include <string.h>
+
 #include "base/checked.h"
+
+/* log2(e): scores are kept in units of log2 (docs/NUMERICS.md). */
+#define LOG2_E 1.44269504088896340736
 
 #define MAX_TOKENS (1u << 24)
 #define MAX_SEQUENCES (1u << 20)
@@ -30,6 +35,7 @@ static qk_codes take_codes(qn_arena *a, size_t rows, size_t d) {
   return (qk_codes){.codes = qn_arena_take(a, rows * ld, 1),
                     .ld = ld,
                     .scale = qn_arena_take(a, rows, sizeof(float)),
+                    .zero = qn_arena_take(a, rows, sizeof(float)),
                     .start = qn_arena_take(a, rows, sizeof(int32_t))};
 }
 
@@ -57,7 +63,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const qn_arch *arch, size_t longe
   if (l) *l = lane;
 }
 
-void qn_session_layout(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a) {
+static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a) {
   const qn_arch *arch = &m->arch;
   const size_t tokens = o->max_tokens, sequences = o->max_sequences, width = arch->width;
   const size_t inner = (size_t)arch->heads * arch->head_dim;
@@ -90,4 +96,57 @@ void qn_session_layout(quern_session *s, const quern_model *m, const quern_sessi
   s->context = qn_arena_take(a, group * inner, sizeof(float));
   s->lane = qn_arena_take(a, lanes, sizeof(qn_lane));
   for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, arch, longest);
+}
+
+/* The session struct, then its buffers. */
+static quern_session *lay_out(const quern_model *m, const quern_session_options *o, qn_arena *arena,
+                              quern_session *counting) {
+  quern_session *s = qn_arena_take(arena, 1, sizeof *s);
+  lay_out_buffers(s ? s : counting, m, o, arena);
+  return s;
+}
+
+quern_status qn_session_count(const quern_model *m, const quern_session_options *o, size_t *bytes) {
+  qn_arena arena = {0};
+  quern_session counting = {0};
+  lay_out(m, o, &arena, &counting);
+  if (arena.overflow)
+    return qn_fail(&m->env->error, QUERN_E_MEMORY,
+                   "a session of %u tokens and %u sequences does not fit the address space", o->max_tokens,
+                   o->max_sequences);
+  *bytes = arena.used;
+  return QUERN_OK;
+}
+
+quern_status qn_session_create(quern_session **out, quern_model *m, const quern_session_options *o) {
+  size_t bytes = 0;
+  QN_TRY(qn_session_count(m, o, &bytes));
+  void *block = o->workspace;
+  if (block && ((uintptr_t)block % QRN_ALIGN || o->workspace_bytes < bytes))
+    return qn_fail(&m->env->error, QUERN_E_CAPACITY, "the workspace needs %zu bytes aligned to %u", bytes, QRN_ALIGN);
+  if (!block) QN_TRY(qn_alloc(m->env, &block, bytes, "the session"));
+
+  qn_arena arena = {.base = block, .cap = bytes};
+  quern_session *s = block;
+  memset(s, 0, sizeof *s);
+  lay_out(m, o, &arena, NULL);
+  s->model = m;
+  s->kernels = &m->context->kernels;
+  s->pool = m->context->pool;
+  s->own_memory = !o->workspace;
+  s->bytes = bytes;
+  s->stats.bytes = bytes;
+  s->fold = (float)(LOG2_E / __builtin_sqrt((double)m->arch.head_dim));
+  qn_error_init(&s->error);
+  atomic_init(&s->cancel, 0);
+  qn_model_retain(m);
+  *out = s;
+  return QUERN_OK;
+}
+
+void qn_session_free(quern_session *s) {
+  if (!s) return;
+  quern_model *m = s->model;
+  if (s->own_memory) qn_free(m->env, s, s->bytes);
+  qn_model_release(m);
 }

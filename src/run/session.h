@@ -9,9 +9,15 @@
 
 /* Rows that one lane takes through all row steps of a layer at once: their activations stay in the L2 cache beside the
    weights that stream by. A multiple of every kernel's row tile. */
-#define QN_BLOCK_ROWS 96u
+#define QN_BLOCK_ROWS 192u
 /* Tokens that go through all layers together, for each thread (at least one whole sequence). */
-#define QN_GROUP_TOKENS 384u
+#define QN_GROUP_TOKENS 256u
+
+/* Inputs of linear operators, as an observer sees them. */
+enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_INPUT_KINDS };
+/* Watches x: [rows, d] f32, ld between rows, the input of one operator of a float model. Called from any lane. */
+typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows,
+                           uint32_t d);
 
 /* Scratch of one lane (one task that runs at a time). */
 typedef struct qn_lane {
@@ -32,7 +38,9 @@ struct quern_session {
   int own_memory; /* the block was allocated here */
   size_t bytes;
   quern_stats stats;
-  float fold; /* log2(e) / sqrt(head_dim) */
+  float fold;             /* log2(e) / sqrt(head_dim) */
+  qn_observe_fn *observe; /* NULL but in calibration */
+  void *observe_user;
 
   /* whole pass */
   int32_t *ids, *types, *positions; /* [max_tokens] */
@@ -51,8 +59,10 @@ struct quern_session {
 
 /* Options with their defaults filled in and checked against the model. */
 quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, qn_error *error);
-/* Lays the session out; with a->base NULL only counts. o is resolved. */
-void qn_session_layout(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a);
+/* Exact bytes of a session, and one over exactly these; o is resolved. The session holds a reference to the model. */
+quern_status qn_session_count(const quern_model *m, const quern_session_options *o, size_t *bytes);
+quern_status qn_session_create(quern_session **out, quern_model *m, const quern_session_options *o);
+void qn_session_free(quern_session *s);
 
 /* Runs the encoder over s->ids/types (types NULL in `typed` 0), `batch` sequences of s->lens: hidden states in s->x.
  * encoder.c */

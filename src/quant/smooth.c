@@ -1,0 +1,156 @@
+/* smooth.c - smoothing vectors (smooth.h). Observing keeps maxima only, so that the order in which lanes come does not matter. */
+#include "quant/smooth.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+#define TEXTS 8u
+#define TEXT_TOKENS 104u /* special tokens included */
+#define WITHIN 32.0f     /* smoothing vectors stay within this factor of their mean */
+
+/* ---- maxima ------------------------------------------------------------------------------------------------------ */
+
+static quern_status create(qn_maxima *m, qn_env *env, const qn_arch *a) {
+  const size_t inner = (size_t)a->heads * a->head_dim;
+  const size_t width[QN_INPUT_KINDS] = {[QN_INPUT_QKV] = a->width,
+                                        [QN_INPUT_ATTN_OUT] = inner,
+                                        [QN_INPUT_FFN_UP] = a->width,
+                                        [QN_INPUT_FFN_DOWN] = a->ffn};
+  void *p = NULL;
+  *m = (qn_maxima){.layers = a->layers};
+  for (size_t i = 0; i < QN_INPUT_KINDS; i++) {
+    m->offset[i] = m->stride;
+    m->stride += width[i];
+  }
+  const size_t floats = m->stride * m->layers; /* bounded by qn_arch_check */
+  QN_TRY(qn_alloc_array(env, &p, floats, sizeof *m->data, "maxima of the activations"));
+  m->data = p;
+  m->bytes = floats * sizeof *m->data;
+  return QUERN_OK;
+}
+
+void qn_maxima_free(qn_env *env, qn_maxima *m) {
+  qn_free(env, m->data, m->bytes);
+  *m = (qn_maxima){0};
+}
+
+const float *qn_maxima_of(const qn_maxima *m, uint32_t layer, uint32_t input) {
+  return m->data + layer * m->stride + m->offset[input];
+}
+
+typedef struct observer {
+  qn_maxima *maxima;
+  pthread_mutex_t lock;
+} observer;
+
+static void observe(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows, uint32_t d) {
+  observer *o = user;
+  float *most = o->maxima->data + layer * o->maxima->stride + o->maxima->offset[input];
+  pthread_mutex_lock(&o->lock);
+  for (size_t r = 0; r < rows; r++) {
+    for (size_t i = 0; i < d; i++) {
+      const float a = fabsf(x[r * ld + i]);
+      most[i] = a > most[i] ? a : most[i];
+    }
+  }
+  pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- the run of the float model ---------------------------------------------------------------------------------- */
+
+/* A counter hash (splitmix64's finalizer): the same tokens for the same seed, everywhere. */
+static uint64_t draw(uint64_t seed, uint64_t i) {
+  uint64_t x = (seed << 32) + i + 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/* Random tokens in the model's own template, as the session's next pass. */
+static quern_status fill(quern_session *s, uint32_t seed) {
+  const qn_arch *a = &s->model->arch;
+  const qn_tokenizer *t = &s->model->tokenizer;
+  const size_t specials = t->kind ? qn_tokenizer_specials(t, 0) : 0, length = qn_min_size(TEXT_TOKENS, a->positions);
+  const size_t n = length > specials ? length - specials : 0;
+  uint32_t row = 0;
+  for (uint32_t i = 0; i < TEXTS; i++) {
+    int32_t ids[TEXT_TOKENS];
+    for (size_t j = 0; j < n; j++) ids[j] = (int32_t)(draw(seed, i * TEXT_TOKENS + j) % a->vocab);
+    qn_ids out = {.ids = s->ids + row, .types = s->types + row, .cap = s->max_tokens - row};
+    if (t->kind) {
+      QN_TRY(qn_tokenizer_template(t, ids, n, NULL, 0, 0, &out));
+    } else {
+      memcpy(out.ids, ids, n * sizeof *ids);
+      memset(out.types, 0, n * sizeof *out.types);
+      out.count = n;
+    }
+    s->lens[i] = (uint32_t)out.count;
+    row += s->lens[i];
+  }
+  return QUERN_OK;
+}
+
+static quern_status run_model(observer *o, quern_model *m, uint32_t seed) {
+  quern_session_options options = {.max_tokens = TEXTS * TEXT_TOKENS, .max_sequences = TEXTS};
+  quern_session *s = NULL;
+  QN_TRY(qn_session_resolve(&options, m, &m->env->error));
+  QN_TRY(qn_session_create(&s, m, &options));
+  s->observe = observe;
+  s->observe_user = o;
+  quern_status status = fill(s, seed);
+  if (status == QUERN_OK) {
+    status = qn_encode_pass(s, TEXTS, m->arch.types > 0);
+    if (status != QUERN_OK) qn_fail(&m->env->error, status, "%s", s->error.text);
+  }
+  qn_session_free(s);
+  return status;
+}
+
+/* A context of one thread and the best kernels: results are the same on any. */
+static quern_status run_file(qn_maxima *out, qn_env *env, const qn_buffer *file, uint32_t seed) {
+  quern_context c = {.pool = NULL};
+  quern_model *m = NULL;
+  observer o = {.maxima = out, .lock = PTHREAD_MUTEX_INITIALIZER};
+  if (!qk_table_build(&c.kernels, NULL, qk_cpu_features()))
+    return qn_fail(&env->error, QUERN_E_ISA, "no kernel set runs on this CPU");
+  QN_TRY(qn_pool_create(&c.pool, env, 1, NULL, NULL));
+  quern_status status = qn_model_create(&m, &c, env, (qn_map){.data = file->data, .bytes = file->bytes}, 0);
+  if (status == QUERN_OK) status = create(out, env, &m->arch);
+  if (status == QUERN_OK) status = run_model(&o, m, seed);
+  qn_model_release(m);
+  qn_pool_free(c.pool);
+  return status;
+}
+
+quern_status qn_maxima_observe(qn_maxima *out, qn_env *env, const qn_quantize_job *job) {
+  qn_buffer file = {0};
+  const qn_quantize_job to_float = {.src = job->src, .recipe = "float", .seed = job->seed, .memory = &file};
+  quern_status status = qn_quantize(env, &to_float, NULL);
+  if (status == QUERN_OK) status = run_file(out, env, &file, job->seed);
+  qn_buffer_free(env, &file);
+  return status;
+}
+
+/* ---- smoothing --------------------------------------------------------------------------------------------------- */
+
+static float mean(const float *x, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i];
+  return (float)(sum / (double)n);
+}
+
+void qn_smooth(float *w, size_t n, size_t k, const float *maxima, float *smooth) {
+  const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
+  for (size_t j = 0; j < k; j++) {
+    float most = 0;
+    for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(w[i * k + j]));
+    smooth[j] = __builtin_sqrtf(most / fmaxf(maxima[j], least));
+  }
+  const float middle = mean(smooth, k), by = middle > 0 ? middle : 1.0f;
+  for (size_t j = 0; j < k; j++) smooth[j] = fminf(fmaxf(smooth[j], by / WITHIN), by * WITHIN);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < k; j++) w[i * k + j] /= smooth[j];
+}
