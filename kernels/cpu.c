@@ -12,18 +12,20 @@ static uint64_t enabled_state(void) {
   return (uint64_t)high << 32 | low;
 }
 
+#define AVX_VNNI (1u << 4) /* leaf 7.1 EAX; compilers disagree about a name */
 #define HAS(word, bits) (((word) & (bits)) == (bits))
 
 uint64_t qk_cpu_features(void) {
-  uint32_t a, b, c, d, b7, c7;
+  uint32_t a, b, c, d, max7, b7, c7;
   uint64_t f = 0;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return f;
   if (!HAS(c, bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C)) return f;
   uint64_t state = enabled_state();
   if (!HAS(state, 0x6u)) return f; /* XMM, YMM */
-  if (!__get_cpuid_count(7, 0, &a, &b7, &c7, &d)) return f;
+  if (!__get_cpuid_count(7, 0, &max7, &b7, &c7, &d)) return f;
   if (!HAS(b7, bit_AVX2)) return f;
   f |= QK_CPU_AVX2;
+  if (max7 >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && HAS(a, AVX_VNNI)) f |= QK_CPU_AVXVNNI;
   if (!HAS(state, 0xe6u)) return f; /* and opmask, ZMM halves, ZMM16-31 */
   if (!HAS(b7, bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL)) return f;
   f |= QK_CPU_AVX512;

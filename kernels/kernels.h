@@ -182,6 +182,7 @@ typedef struct qk_isa {
 #define QK_CPU_AVX2 1u   /* with FMA and F16C */
 #define QK_CPU_AVX512 2u /* F, BW, DQ, VL */
 #define QK_CPU_AVX512VNNI 4u
+#define QK_CPU_AVXVNNI 8u /* the VEX encoding: 256 bits */
 /* Features of this CPU that the operating system has enabled. */
 uint64_t qk_cpu_features(void);
 /* Set i that this build knows and `features` allow, ascending; NULL past the end. */

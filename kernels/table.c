@@ -6,8 +6,7 @@
 static const qk_isa *const sets[] = {
     &qk_isa_ref,
 #if QK_X86
-    &qk_isa_avx2,
-    &qk_isa_avx512vnni,
+    &qk_isa_avx2, &qk_isa_avxvnni, &qk_isa_avx512, &qk_isa_avx512vnni,
 #endif
 };
 #define SETS (sizeof sets / sizeof sets[0])
