@@ -10,8 +10,11 @@ RUN ?=
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 # No contraction: a fused multiply-add only where the source says so (docs/NUMERICS.md).
-CFLAGS_ALL := -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
+CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
+# What is not in the way of a running model is small rather than fast.
+SMALL := kernels/ref/rows_ref.c kernels/ref/attention_ref.c $(wildcard src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)
+$(SMALL:%.c=$(BUILD)/%.o): OPT := $(OPT:-O2=-Oz)
 # V=1 shows whole commands.
 ifeq ($(V),)
 say = @printf '  %-5s %s\n' $(1) $@;

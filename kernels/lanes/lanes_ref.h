@@ -27,19 +27,9 @@ typedef uint32_t ref_u32x4 __attribute__((vector_size(16)));
 typedef double ref_f64x4 __attribute__((vector_size(32)));
 typedef uint64_t ref_u64x4 __attribute__((vector_size(32)));
 
-/* Instrumented and inlined hundreds of times, arrays of lanes would take a compiler minutes. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define QK_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define QK_SANITIZED 1
-#endif
-#endif
-#ifdef QK_SANITIZED
+/* Calls, not copies: inlined hundreds of times, loops over lanes would be a third of the library, and with a sanitizer take a
+   compiler minutes. */
 #define QK_LANE static __attribute__((noinline, unused))
-#else
-#define QK_LANE static inline
-#endif
 
 #define QK_EACH for (int i = 0; i < 16; i++)
 
