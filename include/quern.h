@@ -1,8 +1,8 @@
 /* quern.h - the public interface of Quern, an inference runtime for integer-quantized transformers.
  *
- * Objects:  context (threads, CPU kernels, allocator) > model (a mapped .qrn file, read-only) > session (working
- * memory). Lifetime: free sessions before their model, models before their context. Every `*_free` takes NULL. Threads:
- * a context and a model may be used from any number of threads at once. A session serves one call at a time;
+ * Objects:  context (threads, CPU kernels, allocator) > model (a mapped .qrn file, read-only) > session (memory).
+ * Lifetime: free sessions before their model, models before their context. Every `*_free` takes NULL.
+ * Threads:  a context and a model may be used from any number of threads at once. A session serves one call at a time;
  *           quern_session_cancel alone may be called on it from another thread meanwhile.
  * Errors:   every fallible function returns a quern_status; outputs are written only on QUERN_OK. The message that says
  *           what to do is kept by the object: quern_context_error, quern_session_error.
@@ -47,10 +47,11 @@ typedef int32_t quern_status;
 #define QUERN_E_SOURCE 7      /* a source to quantize that is malformed: JSON, safetensors, tokenizer, missing tensor */
 #define QUERN_E_UNSUPPORTED 8 /* well formed, but of a kind that is not supported: architecture, tokenizer, recipe */
 #define QUERN_E_LIMIT 9       /* the byte limit that the caller set would be exceeded */
-#define QUERN_E_CAPACITY 10   /* a buffer of the caller's or the session is too small; the message has the size needed \
+#define QUERN_E_CAPACITY                                                                                               \
+  10                         /* a buffer of the caller's or the session is too small; the message has the size needed \
                                */
-#define QUERN_E_CANCELLED 11  /* a callback returned nonzero, or quern_session_cancel was called */
-#define QUERN_E_NONFINITE 12  /* NaN or infinity met in weights or activations */
+#define QUERN_E_CANCELLED 11 /* a callback returned nonzero, or quern_session_cancel was called */
+#define QUERN_E_NONFINITE 12 /* NaN or infinity met in weights or activations */
 #define QUERN_E_ISA 13    /* a kernel set that this CPU or this build does not have; the message lists those it has */
 #define QUERN_E_SYSTEM 14 /* a thread or another system resource could not be had */
 #define QUERN_E_TASK 15   /* the model has no such output: no classification head, no tokenizer, ... */
@@ -200,7 +201,8 @@ QUERN_API quern_status quern_tokenize(const quern_model *m, const char *utf8, si
 QUERN_API quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b,
                                            size_t b_len, uint32_t flags, int32_t *ids, int32_t *types, size_t cap,
                                            size_t *n);
-/* Token ids to text, special tokens left out unless QUERN_NO_SPECIAL. *len: bytes needed without the NUL. */
+/* Token ids to text, special tokens left out unless QUERN_NO_SPECIAL. In *len the bytes needed without the NUL, also with
+   QUERN_E_CAPACITY. */
 QUERN_API quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf,
                                         size_t cap, size_t *len);
 

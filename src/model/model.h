@@ -13,7 +13,7 @@ typedef struct qn_linear {
   const void *weight;
   const float *scale;  /* [n] (i8) */
   const int32_t *sums; /* [n] column sums of the codes (i8) */
-  const float *smooth; /* [k] (i8): the input is multiplied by it before it is quantized, W is stored divided; NULL: 1 */
+  const float *smooth; /* [k] (i8): the input times it is quantized, W is stored divided; NULL: 1 */
   const float *bias;   /* [n]; NULL: none */
 } qn_linear;
 
@@ -48,8 +48,10 @@ typedef struct quern_model {
   qn_tokenizer tokenizer; /* kind 0: none */
   qn_table tokens, positions, types;
   qn_norm embed_norm;
-  qn_layer *layers; /* [arch.layers] */
-  qn_linear pooler, head;
+  qn_linear project;             /* from the tables' width to the layers'; weight NULL: none */
+  const float *relative_bias;    /* [heads, 2 * positions - 1] by key - query, in units of log2; NULL: none */
+  qn_layer *layers;              /* [arch.layers] */
+  qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
   size_t bytes; /* of the allocation that holds this struct and the layers */
 } quern_model;
