@@ -1,5 +1,6 @@
 /* cpu.c - what this CPU can do and the operating system has enabled. Executes nothing but CPUID, and XGETBV where CPUID
- * says it is there. Early returns: each level stands on the one before. */
+ * says it is there; on AArch64 asks the operating system, and where that has no answer (Apple) knows what the compiler
+ * was told. Early returns: each level stands on the one before. */
 #include "kernels/kernels.h"
 #include "kernels/target.h"
 
@@ -31,6 +32,29 @@ uint64_t qk_cpu_features(void) {
   f |= QK_CPU_AVX512;
   if (!HAS(c7, bit_AVX512VNNI)) return f;
   return f | QK_CPU_AVX512VNNI;
+}
+#elif QK_ARM64 && defined(__linux__)
+#include <sys/auxv.h>
+
+/* The bits of the kernel's interface; headers of older C libraries lack some of their names. */
+#define HWCAP_ASIMDDP_BIT (1ul << 20)
+#define HWCAP2_I8MM_BIT (1ul << 13)
+
+uint64_t qk_cpu_features(void) {
+  if (!(getauxval(AT_HWCAP) & HWCAP_ASIMDDP_BIT)) return QK_CPU_NEON;
+  if (!(getauxval(AT_HWCAP2) & HWCAP2_I8MM_BIT)) return QK_CPU_NEON | QK_CPU_DOTPROD;
+  return QK_CPU_NEON | QK_CPU_DOTPROD | QK_CPU_I8MM;
+}
+#elif QK_ARM64
+uint64_t qk_cpu_features(void) {
+  uint64_t f = QK_CPU_NEON;
+#ifdef __ARM_FEATURE_DOTPROD
+  f |= QK_CPU_DOTPROD;
+#ifdef __ARM_FEATURE_MATMUL_INT8
+  f |= QK_CPU_I8MM;
+#endif
+#endif
+  return f;
 }
 #else
 uint64_t qk_cpu_features(void) { return 0; }

@@ -183,6 +183,9 @@ typedef struct qk_isa {
 #define QK_CPU_AVX512 2u /* F, BW, DQ, VL */
 #define QK_CPU_AVX512VNNI 4u
 #define QK_CPU_AVXVNNI 8u /* the VEX encoding: 256 bits */
+#define QK_CPU_NEON 16u
+#define QK_CPU_DOTPROD 32u
+#define QK_CPU_I8MM 64u
 /* Features of this CPU that the operating system has enabled. */
 uint64_t qk_cpu_features(void);
 /* Set i that this build knows and `features` allow, ascending; NULL past the end. */

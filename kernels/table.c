@@ -3,12 +3,20 @@
 #include <string.h>
 #include "kernels/sets.h"
 
+/* clang-format off */
 static const qk_isa *const sets[] = {
     &qk_isa_ref,
 #if QK_X86
-    &qk_isa_avx2, &qk_isa_avxvnni, &qk_isa_avx512, &qk_isa_avx512vnni,
+    &qk_isa_avx2,
+    &qk_isa_avxvnni,
+    &qk_isa_avx512,
+    &qk_isa_avx512vnni,
+#endif
+#if QK_ARM64
+    &qk_isa_neon,
 #endif
 };
+/* clang-format on */
 #define SETS (sizeof sets / sizeof sets[0])
 
 static int allowed(const qk_isa *s, uint64_t features) { return (s->needs & ~features) == 0; }

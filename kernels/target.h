@@ -1,7 +1,7 @@
 /* target.h - function-level instruction sets: an ISA's .c file is compiled with the same flags as every other and opens
  * with QK_TARGET_BEGIN_<ISA>, after its includes of system headers, and closes with QK_TARGET_END. What stands between
- * may use the ISA's instructions; nothing else in the library does. Where QK_X86 is 0 these files compile to nothing.
- */
+ * may use the ISA's instructions; nothing else in the library does. Where QK_X86 or QK_ARM64 is 0 the files of that
+ * architecture compile to nothing. NEON is part of every AArch64 and needs no target. */
 #ifndef QK_TARGET_H
 #define QK_TARGET_H
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -9,6 +9,13 @@
 #include <immintrin.h>
 #else
 #define QK_X86 0
+#endif
+/* Little-endian only: packed weights are read as words. */
+#if defined(__aarch64__) && defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define QK_ARM64 1
+#include <arm_neon.h>
+#else
+#define QK_ARM64 0
 #endif
 
 #define QK_PRAGMA_(x) _Pragma(#x)
@@ -32,4 +39,13 @@
 #define QK_TARGET_BEGIN_AVX2 QK_TARGET_("avx2,fma,f16c")
 #define QK_TARGET_BEGIN_AVX512 QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define QK_TARGET_BEGIN_AVX512VNNI QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+
+/* gcc and clang name extensions of AArch64 differently. */
+#ifdef __clang__
+#define QK_TARGET_BEGIN_DOTPROD QK_TARGET_("dotprod")
+#define QK_TARGET_BEGIN_I8MM QK_TARGET_("dotprod,i8mm")
+#else
+#define QK_TARGET_BEGIN_DOTPROD QK_TARGET_("+dotprod")
+#define QK_TARGET_BEGIN_I8MM QK_TARGET_("+dotprod+i8mm")
+#endif
 #endif

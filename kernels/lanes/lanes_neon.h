@@ -1,0 +1,210 @@
+/* lanes_neon.h - the vocabulary of lanes_ref.h on NEON: lanes 0-3 in a, 4-7 in b, 8-11 in c, 12-15 in d. Minimum and maximum
+ * are comparisons and selections, not fmin and fmax, which treat NaN and the sign of zero differently. */
+#ifndef QK_LANES_NEON_H
+#define QK_LANES_NEON_H
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <arm_neon.h>
+
+typedef struct vf {
+  float32x4_t a, b, c, d;
+} vf;
+typedef struct vi {
+  int32x4_t a, b, c, d;
+} vi;
+
+#define QK_LANE_OP2(name, type, fn)                                                                                    \
+  static inline type name(type x, type y) { return (type){fn(x.a, y.a), fn(x.b, y.b), fn(x.c, y.c), fn(x.d, y.d)}; }
+#define QK_LANE_OP1(name, type, from, fn)                                                                              \
+  static inline type name(from x) { return (type){fn(x.a), fn(x.b), fn(x.c), fn(x.d)}; }
+#define QK_AS_FLOAT vreinterpretq_f32_u32
+#define QK_AS_BITS vreinterpretq_u32_f32
+
+static inline float32x4_t neon_max(float32x4_t x, float32x4_t y) { return vbslq_f32(vcgtq_f32(x, y), x, y); }
+static inline float32x4_t neon_min(float32x4_t x, float32x4_t y) { return vbslq_f32(vcltq_f32(x, y), x, y); }
+static inline float32x4_t neon_copysign(float32x4_t x, float32x4_t y) {
+  return vbslq_f32(vdupq_n_u32(0x80000000u), y, x);
+}
+
+static inline vf vf_set1(float x) {
+  const float32x4_t v = vdupq_n_f32(x);
+  return (vf){v, v, v, v};
+}
+static inline vf vf_zero(void) { return vf_set1(0.0f); }
+static inline vf vf_load(const float *p) {
+  return (vf){vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)};
+}
+static inline void vf_store(float *p, vf x) {
+  vst1q_f32(p, x.a);
+  vst1q_f32(p + 4, x.b);
+  vst1q_f32(p + 8, x.c);
+  vst1q_f32(p + 12, x.d);
+}
+static inline vf vf_load_part(const float *p, size_t n) {
+  float t[16] = {0};
+  memcpy(t, p, n * sizeof(float));
+  return vf_load(t);
+}
+static inline void vf_store_part(float *p, vf x, size_t n) {
+  float t[16];
+  vf_store(t, x);
+  memcpy(p, t, n * sizeof(float));
+}
+QK_LANE_OP2(vf_add, vf, vaddq_f32)
+QK_LANE_OP2(vf_sub, vf, vsubq_f32)
+QK_LANE_OP2(vf_mul, vf, vmulq_f32)
+QK_LANE_OP2(vf_div, vf, vdivq_f32)
+QK_LANE_OP2(vf_max, vf, neon_max)
+QK_LANE_OP2(vf_min, vf, neon_min)
+QK_LANE_OP2(vf_copysign, vf, neon_copysign)
+static inline vf vf_fma(vf x, vf y, vf z) {
+  return (vf){vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c), vfmaq_f32(z.d, x.d, y.d)};
+}
+QK_LANE_OP1(vf_sqrt, vf, vf, vsqrtq_f32)
+QK_LANE_OP1(vf_neg, vf, vf, vnegq_f32)
+QK_LANE_OP1(vf_abs, vf, vf, vabsq_f32)
+QK_LANE_OP1(vf_rint, vf, vf, vrndnq_f32)
+QK_LANE_OP1(vf_to_vi, vi, vf, vcvtnq_s32_f32)
+QK_LANE_OP1(vi_to_vf, vf, vi, vcvtq_f32_s32)
+QK_LANE_OP1(vi_bits, vi, vf, vreinterpretq_s32_f32)
+QK_LANE_OP1(vf_from_bits, vf, vi, vreinterpretq_f32_s32)
+static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
+  return (vf){vbslq_f32(vcltq_f32(a.a, b.a), x.a, y.a), vbslq_f32(vcltq_f32(a.b, b.b), x.b, y.b),
+              vbslq_f32(vcltq_f32(a.c, b.c), x.c, y.c), vbslq_f32(vcltq_f32(a.d, b.d), x.d, y.d)};
+}
+static const uint32_t neon_lane_[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+static inline float32x4_t neon_keep(float32x4_t x, const uint32_t *lane, uint32x4_t n) {
+  return QK_AS_FLOAT(vandq_u32(QK_AS_BITS(x), vcltq_u32(vld1q_u32(lane), n)));
+}
+static inline vf vf_keep(vf x, size_t n) {
+  const uint32x4_t m = vdupq_n_u32((uint32_t)n);
+  return (vf){neon_keep(x.a, neon_lane_, m), neon_keep(x.b, neon_lane_ + 4, m), neon_keep(x.c, neon_lane_ + 8, m),
+              neon_keep(x.d, neon_lane_ + 12, m)};
+}
+static inline float vf_first(vf x) { return vgetq_lane_f32(x.a, 0); }
+
+/* The fixed tree of four rows at once: l + 8 and l + 4 inside a row, then l + 2 and l + 1 over pairs of rows. */
+#define QK_REDUCE4(name, op)                                                                                           \
+  static inline float32x4_t name(const vf *r) {                                                                        \
+    float32x4_t x[4];                                                                                                  \
+    QK_UNROLL for (int i = 0; i < 4; i++) x[i] = op(op(r[i].a, r[i].c), op(r[i].b, r[i].d));                           \
+    const float32x4_t y0 = op(neon_low(x[0], x[1]), neon_high(x[0], x[1]));                                            \
+    const float32x4_t y1 = op(neon_low(x[2], x[3]), neon_high(x[2], x[3]));                                            \
+    return op(vuzp1q_f32(y0, y1), vuzp2q_f32(y0, y1));                                                                 \
+  }
+static inline float32x4_t neon_low(float32x4_t x, float32x4_t y) {
+  return vcombine_f32(vget_low_f32(x), vget_low_f32(y));
+}
+static inline float32x4_t neon_high(float32x4_t x, float32x4_t y) {
+  return vcombine_f32(vget_high_f32(x), vget_high_f32(y));
+}
+QK_REDUCE4(neon_sum4, vaddq_f32)
+QK_REDUCE4(neon_max4, neon_max)
+static inline vf vf_sum_rows(const vf r[16]) {
+  return (vf){neon_sum4(r), neon_sum4(r + 4), neon_sum4(r + 8), neon_sum4(r + 12)};
+}
+static inline vf vf_hmax_rows(const vf r[16]) {
+  return (vf){neon_max4(r), neon_max4(r + 4), neon_max4(r + 8), neon_max4(r + 12)};
+}
+static inline float vf_sum(vf x) {
+  const float32x4_t y = vaddq_f32(vaddq_f32(x.a, x.c), vaddq_f32(x.b, x.d));
+  const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
+  return vget_lane_f32(z, 0) + vget_lane_f32(z, 1);
+}
+static inline float vf_hmax(vf x) {
+  const float32x4_t y = neon_max(neon_max(x.a, x.c), neon_max(x.b, x.d));
+  const float32x4_t z = neon_max(y, vextq_f32(y, y, 2));
+  return vgetq_lane_f32(neon_max(z, vextq_f32(z, z, 1)), 0);
+}
+
+static inline vi vi_set1(int32_t x) {
+  const int32x4_t v = vdupq_n_s32(x);
+  return (vi){v, v, v, v};
+}
+static inline vi vi_zero(void) { return vi_set1(0); }
+static inline vi vi_load(const int32_t *p) {
+  return (vi){vld1q_s32(p), vld1q_s32(p + 4), vld1q_s32(p + 8), vld1q_s32(p + 12)};
+}
+static inline void vi_store(int32_t *p, vi x) {
+  vst1q_s32(p, x.a);
+  vst1q_s32(p + 4, x.b);
+  vst1q_s32(p + 8, x.c);
+  vst1q_s32(p + 12, x.d);
+}
+static inline int32x4_t neon_maxu(int32x4_t x, int32x4_t y) {
+  return vreinterpretq_s32_u32(vmaxq_u32(vreinterpretq_u32_s32(x), vreinterpretq_u32_s32(y)));
+}
+QK_LANE_OP2(vi_add, vi, vaddq_s32)
+QK_LANE_OP2(vi_sub, vi, vsubq_s32)
+QK_LANE_OP2(vi_mul, vi, vmulq_s32)
+QK_LANE_OP2(vi_and, vi, vandq_s32)
+QK_LANE_OP2(vi_or, vi, vorrq_s32)
+QK_LANE_OP2(vi_xor, vi, veorq_s32)
+QK_LANE_OP2(vi_max, vi, vmaxq_s32)
+QK_LANE_OP2(vi_maxu, vi, neon_maxu)
+#define vi_shl(x, imm)                                                                                                 \
+  ((vi){vshlq_n_s32((x).a, (imm)), vshlq_n_s32((x).b, (imm)), vshlq_n_s32((x).c, (imm)), vshlq_n_s32((x).d, (imm))})
+static inline vf vf_scale2(vf x, vf n) {
+  const vi e = vf_to_vi(n);
+  return vf_from_bits(vi_add(vi_bits(x), vi_shl(e, 23)));
+}
+static inline int32_t vi_sum(vi x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.c), vaddq_s32(x.b, x.d))); }
+static inline int32_t vi_hmax(vi x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.c), vmaxq_s32(x.b, x.d))); }
+#define QK_REDUCE4_INT(name, op, pairs)                                                                                \
+  static inline int32x4_t name(const vi *r) {                                                                          \
+    int32x4_t x[4];                                                                                                    \
+    QK_UNROLL for (int i = 0; i < 4; i++) x[i] = op(op(r[i].a, r[i].c), op(r[i].b, r[i].d));                           \
+    return pairs(pairs(x[0], x[1]), pairs(x[2], x[3]));                                                                \
+  }
+QK_REDUCE4_INT(neon_sum4_int, vaddq_s32, vpaddq_s32)
+QK_REDUCE4_INT(neon_max4_int, vmaxq_s32, vpmaxq_s32)
+static inline vi vi_sum_rows(const vi r[16]) {
+  return (vi){neon_sum4_int(r), neon_sum4_int(r + 4), neon_sum4_int(r + 8), neon_sum4_int(r + 12)};
+}
+static inline vi vi_hmax_rows(const vi r[16]) {
+  return (vi){neon_max4_int(r), neon_max4_int(r + 4), neon_max4_int(r + 8), neon_max4_int(r + 12)};
+}
+
+static inline vi vi_load8(const int8_t *p) {
+  const int8x16_t v = vld1q_s8(p);
+  const int16x8_t lo = vmovl_s8(vget_low_s8(v)), hi = vmovl_high_s8(v);
+  return (vi){vmovl_s16(vget_low_s16(lo)), vmovl_high_s16(lo), vmovl_s16(vget_low_s16(hi)), vmovl_high_s16(hi)};
+}
+static inline vi vi_load8_part(const int8_t *p, size_t n) {
+  int8_t t[16] = {0};
+  memcpy(t, p, n);
+  return vi_load8(t);
+}
+/* The lowest byte of every lane. */
+static inline int8x16_t neon_narrow8(vi x) {
+  const int16x8_t lo = vuzp1q_s16(vreinterpretq_s16_s32(x.a), vreinterpretq_s16_s32(x.b));
+  const int16x8_t hi = vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d));
+  return vuzp1q_s8(vreinterpretq_s8_s16(lo), vreinterpretq_s8_s16(hi));
+}
+static inline void vi_store8(int8_t *p, vi x) { vst1q_s8(p, neon_narrow8(x)); }
+static inline void vi_store8_part(int8_t *p, vi x, size_t n) {
+  int8_t t[16];
+  vi_store8(t, x);
+  memcpy(p, t, n);
+}
+/* Four rows are a 4 x 4 matrix of words to transpose. */
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+  for (int j = 0; j < 16; j += 4) {
+    int32x4_t r[4];
+    QK_UNROLL for (int i = 0; i < 4; i++) r[i] = vreinterpretq_s32_s8(neon_narrow8(rows[j + i]));
+    const int32x4_t x = vzip1q_s32(r[0], r[2]), y = vzip1q_s32(r[1], r[3]);
+    const int32x4_t z = vzip2q_s32(r[0], r[2]), w = vzip2q_s32(r[1], r[3]);
+    vst1q_u8(p + j * 4, vreinterpretq_u8_s32(vzip1q_s32(x, y)));
+    vst1q_u8(p + 64 + j * 4, vreinterpretq_u8_s32(vzip2q_s32(x, y)));
+    vst1q_u8(p + 128 + j * 4, vreinterpretq_u8_s32(vzip1q_s32(z, w)));
+    vst1q_u8(p + 192 + j * 4, vreinterpretq_u8_s32(vzip2q_s32(z, w)));
+  }
+}
+#undef QK_AS_FLOAT
+#undef QK_AS_BITS
+#undef QK_LANE_OP1
+#undef QK_LANE_OP2
+#undef QK_REDUCE4
+#undef QK_REDUCE4_INT
+#endif
