@@ -10,7 +10,7 @@ RUN ?=
 
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror
 # No contraction: a fused multiply-add only where the source says so (docs/NUMERICS.md).
-CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
+CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # What is not in the way of a running model is small rather than fast.
 SMALL := kernels/ref/rows_ref.c kernels/ref/attention_ref.c $(wildcard src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)
@@ -29,7 +29,12 @@ TEST_BIN := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
 TEST_SH := $(sort $(wildcard tests/test_*.sh))
 MODEL := models/all-MiniLM-L6-v2.int8.qrn
 
-.PHONY: all demo test check check-san bench fuzz lint format clean help
+VERSION := $(shell awk '/define QUERN_VERSION_NUMBER/ { v = $$3 + 0; print int(v / 10000) "." int(v / 100) % 100 "." v % 100 }' include/quern.h)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+# Where the linker is no GNU one: SO_LDFLAGS= on the command line; hidden visibility does the same.
+SO_LDFLAGS := -Wl,-soname,libquern.so.$(SOVERSION) -Wl,--version-script=packaging/quern.map -Wl,-Bsymbolic-functions -Wl,--gc-sections
+
+.PHONY: all demo test check check-san bench fuzz lint format clean help install uninstall
 .SECONDARY:
 
 all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## the library and the command
@@ -45,14 +50,62 @@ $(BUILD)/libquern.a: $(LIB_O)
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
 
-$(BUILD)/libquern.so: $(LIB_O)
-	$(call say,LD)$(CC) $(CFLAGS_ALL) -shared -Wl,-soname,libquern.so.0 -Wl,--gc-sections -o $@ $^ $(LDFLAGS) $(LDLIBS)
+$(BUILD)/libquern.so: $(LIB_O) packaging/quern.map
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -shared $(SO_LDFLAGS) -o $@ $(LIB_O) $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+# Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+CMAKEDIR := $(LIBDIR)/cmake/Quern
+MANDIR ?= $(DATADIR)/man
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
+INSTALL ?= install
+# STRIP=: keeps the symbols.
+STRIP ?= $(CROSS)strip
+INSTALLED := $(BINDIR)/quern $(LIBDIR)/libquern.a $(LIBDIR)/libquern.so $(LIBDIR)/libquern.so.$(SOVERSION) \
+  $(LIBDIR)/libquern.so.$(VERSION) $(INCLUDEDIR)/quern.h $(PKGCONFIGDIR)/quern.pc $(CMAKEDIR)/QuernConfig.cmake \
+  $(CMAKEDIR)/QuernConfigVersion.cmake $(MANDIR)/man1/quern.1 $(BASHDIR)/quern $(ZSHDIR)/_quern $(FISHDIR)/quern.fish
+# From the CMake files' folder up to PREFIX and down to the header; libraries kept elsewhere say it whole.
+up := $(shell echo '$(CMAKEDIR:$(PREFIX)/%=%)' | sed 's,[^/][^/]*,..,g')
+INCLUDE_FROM_CMAKE := $(if $(filter $(PREFIX)/%,$(CMAKEDIR)),$(INCLUDEDIR:$(PREFIX)/%=$(up)/%),$(INCLUDEDIR))
+fill = sed -e 's,@PREFIX@,$(PREFIX),g' -e 's,@LIBDIR@,$(LIBDIR:$(PREFIX)/%=$${prefix}/%),g' -e 's,@INCLUDEDIR@,$(INCLUDEDIR:$(PREFIX)/%=$${prefix}/%),g' \
+  -e 's,@INCLUDE_FROM_CMAKE@,$(INCLUDE_FROM_CMAKE),g' -e 's,@VERSION@,$(VERSION),g' -e 's,@SOVERSION@,$(SOVERSION),g'
+
+install: all ## command, libraries, header, pkg-config and CMake files, manual page, completion: DESTDIR= PREFIX=/usr/local
+	$(INSTALL) -d $(addprefix $(DESTDIR),$(sort $(dir $(INSTALLED))))
+	$(INSTALL) -m 755 $(BUILD)/quern $(DESTDIR)$(BINDIR)/quern
+	$(INSTALL) -m 644 $(BUILD)/libquern.a $(DESTDIR)$(LIBDIR)/libquern.a
+	$(INSTALL) -m 755 $(BUILD)/libquern.so $(DESTDIR)$(LIBDIR)/libquern.so.$(VERSION)
+	$(if $(STRIP),$(STRIP) $(DESTDIR)$(BINDIR)/quern)
+	$(if $(STRIP),$(STRIP) --strip-unneeded $(DESTDIR)$(LIBDIR)/libquern.so.$(VERSION))
+	$(if $(STRIP),$(STRIP) --strip-debug $(DESTDIR)$(LIBDIR)/libquern.a)
+	ln -sf libquern.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libquern.so.$(SOVERSION)
+	ln -sf libquern.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libquern.so
+	$(INSTALL) -m 644 include/quern.h $(DESTDIR)$(INCLUDEDIR)/quern.h
+	$(fill) packaging/quern.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/quern.pc
+	$(fill) packaging/QuernConfig.cmake.in >$(DESTDIR)$(CMAKEDIR)/QuernConfig.cmake
+	$(fill) packaging/QuernConfigVersion.cmake.in >$(DESTDIR)$(CMAKEDIR)/QuernConfigVersion.cmake
+	$(RUN) $(BUILD)/quern --man >$(DESTDIR)$(MANDIR)/man1/quern.1
+	$(RUN) $(BUILD)/quern --completion bash >$(DESTDIR)$(BASHDIR)/quern
+	$(RUN) $(BUILD)/quern --completion zsh >$(DESTDIR)$(ZSHDIR)/_quern
+	$(RUN) $(BUILD)/quern --completion fish >$(DESTDIR)$(FISHDIR)/quern.fish
+	@chmod 644 $(addprefix $(DESTDIR),$(filter-out $(BINDIR)/% $(LIBDIR)/lib%,$(INSTALLED)))
+
+uninstall: ## removes what install put there, with the same DESTDIR and PREFIX
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(CMAKEDIR) 2>/dev/null
 
 demo: $(BUILD)/quern ## search the shipped text with the shipped model
 	@BUILD=$(BUILD) MODEL=$(MODEL) sh examples/demo.sh

@@ -36,6 +36,7 @@ typedef struct qn_cli_option {
 } qn_cli_option;
 
 typedef struct qn_cli_state qn_cli_state;
+typedef struct qn_cli_out qn_cli_out;
 
 /* A verb as data: parsing, checking and help are made from this. */
 typedef struct qn_cli_verb {
@@ -59,8 +60,15 @@ typedef struct qn_cli_common {
   uint64_t limit_bytes;
 } qn_cli_common;
 
-/* All verbs, NULL-terminated (cli_main.c). */
+/* All verbs, NULL-terminated, and what the command is and ends with, in words (cli_main.c). */
 extern const qn_cli_verb *const qn_cli_verbs[];
+extern const char qn_cli_summary[], qn_cli_exit_codes[];
+/* The verb's options, then the common ones; NULL past the end. v NULL: the common ones alone. */
+const qn_cli_option *qn_cli_options_at(const qn_cli_verb *v, uint32_t i);
+/* Pages made from the tables above, on standard output: the manual page, and a shell's completion; 0: no such shell
+   (cli_pages.c). */
+void qn_cli_pages_man(qn_cli_out *o);
+int qn_cli_pages_completion(qn_cli_out *o, const char *shell);
 
 /* Fills c->common, c->values and c->argument from argv, which starts after the verb. */
 int qn_cli_options_parse(qn_cli_state *c, int argc, char **argv);
@@ -73,13 +81,13 @@ const char *qn_cli_options_suggest(const char *word, const char *(*next)(const v
 /* ---- results (cli_out.c) ----------------------------------------------------------------------------------------- */
 
 /* A buffered writer to a descriptor. An error is remembered and stops further writing; qn_cli_out_close reports it. */
-typedef struct qn_cli_out {
+struct qn_cli_out {
   int fd;
   int error; /* errno of the first failed write, 0: none */
   size_t used;
   char *path, *temporary; /* NULL for standard output; temporary is renamed to path when closed */
   char buffer[1 << 15];
-} qn_cli_out;
+};
 
 void qn_cli_out_bytes(qn_cli_out *o, const void *p, size_t n);
 void qn_cli_out_text(qn_cli_out *o, const char *s);

@@ -14,6 +14,9 @@ const qn_cli_verb *const qn_cli_verbs[] = {
     &qn_cli_verb_search,   &qn_cli_verb_classify, &qn_cli_verb_eval,   &qn_cli_verb_bench,    NULL,
 };
 
+const char qn_cli_summary[] = "Runs transformers that were quantized beforehand, in integers.";
+const char qn_cli_exit_codes[] = "0 done, 1 failed, 2 wrong usage, 3 not a valid model or source, 130 interrupted.";
+
 static const char *verb_name_at(const void *user, uint32_t i) {
   (void)user;
   return qn_cli_verbs[i] ? qn_cli_verbs[i]->name : NULL;
@@ -27,15 +30,16 @@ static const qn_cli_verb *find_verb(const char *name) {
 }
 
 static void print_overview(qn_cli_out *out) {
-  qn_cli_out_text(
-      out, "Usage: quern VERB ... [options]\n\nRuns transformers that were quantized beforehand, in integers.\n\n"
-           "Verbs:\n");
+  qn_cli_out_format(out, "Usage: quern VERB ... [options]\n\n%s\n\nVerbs:\n", qn_cli_summary);
   for (uint32_t i = 0; qn_cli_verbs[i]; i++) {
     qn_cli_out_format(out, "  %-10s  %s\n", qn_cli_verbs[i]->name, qn_cli_verbs[i]->summary);
   }
-  qn_cli_out_text(out,
-                  "\n'quern VERB --help' tells a verb's options. A FILE that is - or left out is standard input.\n"
-                  "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not a valid model or source, 130 interrupted.\n");
+  qn_cli_out_format(
+      out,
+      "\n'quern VERB --help' tells a verb's options. A FILE that is - or left out is standard input.\n"
+      "'quern --man' prints the manual page, 'quern --completion bash|zsh|fish' what a shell completes with.\n"
+      "Exit codes: %s\n",
+      qn_cli_exit_codes);
 }
 
 static void print_version(qn_cli_out *out) {
@@ -94,6 +98,12 @@ int main(int argc, char **argv) {
     print_overview(c.out);
   } else if (strcmp(name, "--version") == 0) {
     print_version(c.out);
+  } else if (strcmp(name, "--man") == 0 && argc == 2) {
+    qn_cli_pages_man(c.out);
+  } else if (strcmp(name, "--completion") == 0) {
+    if (argc != 3 || !qn_cli_pages_completion(c.out, argv[2])) {
+      code = qn_cli_fail(&c, CLI_USAGE, "--completion takes bash, zsh or fish");
+    }
   } else if (argc < 2) {
     code = qn_cli_fail(&c, CLI_USAGE, "needs a verb");
   } else if (name[0] == '-') {

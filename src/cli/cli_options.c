@@ -19,21 +19,20 @@ static const qn_cli_option common_options[] = {
 };
 #define COMMON_COUNT ((uint32_t)(sizeof common_options / sizeof common_options[0]))
 
-/* The verb's options, then the common ones; NULL past the end. */
-static const qn_cli_option *option_at(const qn_cli_verb *v, uint32_t i) {
-  if (i < v->option_count) return &v->options[i];
-  i -= v->option_count;
+const qn_cli_option *qn_cli_options_at(const qn_cli_verb *v, uint32_t i) {
+  if (v && i < v->option_count) return &v->options[i];
+  if (v) i -= v->option_count;
   return i < COMMON_COUNT ? &common_options[i] : NULL;
 }
 
 static const char *option_name_at(const void *user, uint32_t i) {
-  const qn_cli_option *o = option_at((const qn_cli_verb *)user, i);
+  const qn_cli_option *o = qn_cli_options_at((const qn_cli_verb *)user, i);
   return o ? o->name : NULL;
 }
 
 static const qn_cli_option *find_option(const qn_cli_verb *v, const char *name, size_t n, char letter) {
   const qn_cli_option *o;
-  for (uint32_t i = 0; (o = option_at(v, i)) != NULL; i++) {
+  for (uint32_t i = 0; (o = qn_cli_options_at(v, i)) != NULL; i++) {
     if (letter ? o->letter == letter : strlen(o->name) == n && memcmp(o->name, name, n) == 0) return o;
   }
   return NULL;
