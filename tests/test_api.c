@@ -55,6 +55,11 @@ static void test_arguments(void) {
   char message[512];
   CHECK_EQ(quern_session_error(s, message, sizeof message), QUERN_OK);
   CHECK(strstr(message, "offset") != NULL);
+  CHECK_EQ(quern_embed(s, "the", 3, NULL, 32, NULL), QUERN_E_ARGUMENT); /* each failure has its own message */
+  CHECK_EQ(quern_session_error(s, message, sizeof message), QUERN_OK);
+  CHECK(strstr(message, "out must be given") != NULL);
+  CHECK_EQ(quern_model_open(&m, c, NULL, NULL), QUERN_E_ARGUMENT);
+  CHECK(message_has("path"));
   CHECK_EQ(quern_embed(s, "the", 3, out, 32, NULL), QUERN_OK); /* a failed call does no harm */
   quern_session_free(s);
 }

@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
   if (!ok && s) quern_session_error(s, why, sizeof why);
   if (!ok && c && !s) quern_context_error(c, why, sizeof why);
   if (!ok) fprintf(stderr, "search: %s\n", why);
-  if (ok) printf("%.3f  %s\n", best, answer);
+  if (ok && best > -2) printf("%.3f  %s\n", best, answer);
   quern_session_free(s), quern_model_free(m), quern_context_free(c);
   return !ok;
 }

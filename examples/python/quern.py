@@ -199,7 +199,11 @@ def _progress(callback: Optional[Callable[[int, int, str], Optional[bool]]]) -> 
 
 
 def _utf8(text: Text) -> bytes:
-    return text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+    if isinstance(text, str):
+        return text.encode("utf-8", "replace")
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
 
 
 def _arrow(texts: Sequence[Text]) -> Tuple[bytes, np.ndarray]:
@@ -412,6 +416,8 @@ class Model:
                vectors: Optional[np.ndarray] = None) -> List[Hit]:
         """The k texts closest to the query, best first, ties in their order. Keep `vectors = model.embed(texts)` and
         pass them, so that only the query is embedded."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
         if vectors is None:
             vectors = self.embed(texts)
         if len(vectors) != len(texts):

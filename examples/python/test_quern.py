@@ -109,6 +109,12 @@ def test_a_model_without_a_head_does_not_classify(m):
     m.embed("still usable")
 
 
+def test_texts_of_the_wrong_kind(model):
+    for bad in (3, None, [1, 2], ["a", None]):
+        raises(TypeError, model.embed, bad)
+    raises(ValueError, model.search, "q", ["a"], k=0)
+
+
 def test_bad_files_and_options(_):
     error = raises(quern.QuernError, quern.Model, "/nonexistent/x.qrn")
     assert error.status == 3 and "/nonexistent/x.qrn" in str(error)

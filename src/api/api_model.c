@@ -42,7 +42,10 @@ quern_status quern_model_open(quern_model **out, quern_context *c, const char *p
                               const quern_model_options *options) {
   quern_model_options o;
   qn_map map;
-  if (!out || !c || !path) return QUERN_E_ARGUMENT;
+  if (!c) return QUERN_E_ARGUMENT;
+  if (!out || !path)
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "a model is opened from a path, into a pointer: one of them is NULL");
   QN_TRY(resolve(c, &o, options));
   QN_TRY(qn_map_open(&map, &c->env, path, o.max_bytes));
   return open_map(out, c, map, &o);
@@ -51,7 +54,8 @@ quern_status quern_model_open(quern_model **out, quern_context *c, const char *p
 quern_status quern_model_open_fd(quern_model **out, quern_context *c, int32_t fd, const quern_model_options *options) {
   quern_model_options o;
   qn_map map;
-  if (!out || !c) return QUERN_E_ARGUMENT;
+  if (!c) return QUERN_E_ARGUMENT;
+  if (!out) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "a model is opened into a pointer: it is NULL");
   QN_TRY(resolve(c, &o, options));
   QN_TRY(qn_map_open_fd(&map, &c->env, fd, o.max_bytes));
   return open_map(out, c, map, &o);
@@ -60,7 +64,10 @@ quern_status quern_model_open_fd(quern_model **out, quern_context *c, int32_t fd
 quern_status quern_model_open_memory(quern_model **out, quern_context *c, const void *data, size_t n,
                                      const quern_model_options *options) {
   quern_model_options o;
-  if (!out || !c || !data) return QUERN_E_ARGUMENT;
+  if (!c) return QUERN_E_ARGUMENT;
+  if (!out || !data)
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "a model is opened from memory, into a pointer: one of them is NULL");
   QN_TRY(resolve(c, &o, options));
   if ((uintptr_t)data % QRN_ALIGN)
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "a model in memory must be aligned to %u bytes", QRN_ALIGN);
@@ -114,7 +121,9 @@ static size_t meta_text(const qrn_meta *v, char *number, size_t cap, const char 
 }
 
 quern_status quern_model_get_meta(const quern_model *m, const char *key, char *buf, size_t cap, size_t *len) {
-  if (!m || !key || (!buf && cap)) return QUERN_E_ARGUMENT;
+  if (!m) return QUERN_E_ARGUMENT;
+  if (!key || (!buf && cap))
+    return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "metadata: the key or the buffer is NULL");
   qrn_meta v;
   if (!qrn_meta_find(&m->file, key, &v))
     return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "the model has no metadata '%s'", key);

@@ -16,7 +16,8 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                  const quern_quantize_options *options, quern_quantize_result *result) {
   quern_quantize_options o;
   quern_quantize_result full = {.size = sizeof full};
-  if (!c || !src) return QUERN_E_ARGUMENT;
+  if (!c) return QUERN_E_ARGUMENT;
+  if (!src) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no source to quantize");
   quern_quantize_options_init(&o, sizeof o);
   if (options && !QN_OPTIONS_COPY(&o, options))
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
@@ -24,7 +25,7 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                    "quern_quantize_options_init");
   if (o.flags & ~QUERN_DRY_RUN) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "unknown quantize flags 0x%x", o.flags);
   const int dry_run = (o.flags & QUERN_DRY_RUN) != 0;
-  if (!dst && !dry_run) return QUERN_E_ARGUMENT;
+  if (!dst && !dry_run) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no file to write; QUERN_DRY_RUN needs none");
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
                                .recipe = o.recipe,

@@ -22,14 +22,16 @@ static quern_status resolve(quern_session_options *o, const quern_model *m, cons
 
 quern_status quern_session_bytes(const quern_model *m, const quern_session_options *options, size_t *bytes) {
   quern_session_options o;
-  if (!m || !bytes) return QUERN_E_ARGUMENT;
+  if (!m) return QUERN_E_ARGUMENT;
+  if (!bytes) return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "no place for the number of bytes");
   QN_TRY(resolve(&o, m, options));
   return qn_session_count(m, &o, bytes);
 }
 
 quern_status quern_session_create(quern_session **out, quern_model *m, const quern_session_options *options) {
   quern_session_options o;
-  if (!out || !m) return QUERN_E_ARGUMENT;
+  if (!m) return QUERN_E_ARGUMENT;
+  if (!out) return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "a session is created into a pointer: it is NULL");
   QN_TRY(resolve(&o, m, options));
   return qn_session_create(out, m, &o);
 }

@@ -37,7 +37,9 @@ static quern_status apply_template(const quern_model *m, size_t na, size_t nb, i
 
 quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b, size_t b_len,
                                  uint32_t flags, int32_t *ids, int32_t *types, size_t cap, size_t *n) {
-  if (!m || (!a && a_len) || (!b && b_len) || (!ids && cap)) return QUERN_E_ARGUMENT;
+  if (!m) return QUERN_E_ARGUMENT;
+  if ((!a && a_len) || (!b && b_len) || (!ids && cap))
+    return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "tokenize: a text or the buffer of ids is NULL");
   QN_TRY(check(m, flags));
   const int pair = b != NULL, special = !(flags & QUERN_NO_SPECIAL);
   qn_ids out = {.ids = ids, .types = types, .cap = cap};
@@ -51,7 +53,9 @@ quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_l
 
 quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf, size_t cap,
                               size_t *len) {
-  if (!m || (!ids && n) || (!buf && cap)) return QUERN_E_ARGUMENT;
+  if (!m) return QUERN_E_ARGUMENT;
+  if ((!ids && n) || (!buf && cap))
+    return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "detokenize: the ids or the buffer are NULL");
   QN_TRY(check(m, flags));
   size_t bytes = 0;
   const quern_status status = qn_tokenizer_decode(&m->tokenizer, ids, n, (flags & QUERN_NO_SPECIAL) != 0, buf, cap,

@@ -29,7 +29,9 @@ static quern_status encode(quern_session *s, const int32_t *ids, const int32_t *
 
 quern_status quern_encode(quern_session *s, const int32_t *ids, const int32_t *types, const uint32_t *lens,
                           uint32_t batch, quern_tensor_view *out) {
-  if (!s || !ids || !lens || !batch || !out) return QUERN_E_ARGUMENT;
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!ids || !lens || !batch || !out)
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "encode: ids, lens and out must be given, and at least one sequence");
   if (batch > s->max_sequences)
     return qn_fail(&s->error, QUERN_E_CAPACITY, "%u sequences do not fit a session of %u", batch, s->max_sequences);
   size_t total = 0;
@@ -88,7 +90,8 @@ static quern_status run(results *r, const char *utf8, const int64_t *offsets, si
 
 quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n, float *out,
                                size_t cap, uint32_t *width) {
-  if (!s || !offsets || (!out && n)) return QUERN_E_ARGUMENT;
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!offsets || (!out && n)) return qn_fail(&s->error, QUERN_E_ARGUMENT, "embed: offsets and out must be given");
   const qn_arch *a = &s->model->arch;
   if (a->pool == QN_POOL_NONE && s->pool_kind == QUERN_POOL_MODEL)
     return qn_fail(&s->error, QUERN_E_TASK, "the model is no embedder: choose a pooling, or classify with it");
@@ -99,14 +102,17 @@ quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t
 }
 
 quern_status quern_embed(quern_session *s, const char *utf8, size_t len, float *out, size_t cap, uint32_t *width) {
-  if (!s || len > INT64_MAX) return QUERN_E_ARGUMENT;
+  if (!s) return QUERN_E_ARGUMENT;
+  if (len > INT64_MAX) return qn_fail(&s->error, QUERN_E_ARGUMENT, "embed: a text of %zu bytes", len);
   const int64_t offsets[2] = {0, (int64_t)len};
   return quern_embed_batch(s, utf8, offsets, 1, out, cap, width);
 }
 
 quern_status quern_classify_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n, uint32_t flags,
                                   float *logits, float *probabilities, size_t cap) {
-  if (!s || !offsets || (!logits && n)) return QUERN_E_ARGUMENT;
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!offsets || (!logits && n))
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "classify: offsets and logits must be given");
   const int pairs = (flags & QUERN_PAIRS) != 0;
   if (flags & ~QUERN_PAIRS) return qn_fail(&s->error, QUERN_E_ARGUMENT, "unknown classify flags 0x%x", flags);
   if (pairs && n % 2) return qn_fail(&s->error, QUERN_E_ARGUMENT, "%zu texts are no whole number of pairs", n);

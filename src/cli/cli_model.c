@@ -169,8 +169,8 @@ void qn_cli_model_report_cut(qn_cli_model *m) {
   if (m->session && quern_session_get_stats(m->session, &st) != QUERN_OK) return;
   uint64_t cut = m->texts_cut + st.texts_cut, texts = m->texts + st.sequences;
   if (cut) {
-    qn_cli_note(m->c, "%llu of %llu texts were cut to %u tokens", (unsigned long long)cut, (unsigned long long)texts,
-                (unsigned)m->options.text_tokens);
+    qn_cli_note(m->c, "%llu of %llu texts %s cut to %u tokens", (unsigned long long)cut, (unsigned long long)texts,
+                cut == 1 ? "was" : "were", (unsigned)m->options.text_tokens);
   }
 }
 
