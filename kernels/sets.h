@@ -32,5 +32,7 @@ void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
 #if QK_ARM64
 void qk_rows_neon(qk_table *t);
 extern const qk_isa qk_isa_neon, qk_isa_dotprod, qk_isa_i8mm;
+
+void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1);
 #endif
 #endif

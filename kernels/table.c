@@ -14,6 +14,8 @@ static const qk_isa *const sets[] = {
 #endif
 #if QK_ARM64
     &qk_isa_neon,
+    &qk_isa_dotprod,
+    &qk_isa_i8mm,
 #endif
 };
 /* clang-format on */

@@ -40,12 +40,12 @@
 #define QK_TARGET_BEGIN_AVX512 QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
 #define QK_TARGET_BEGIN_AVX512VNNI QK_TARGET_("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 
-/* gcc and clang name extensions of AArch64 differently. */
+/* clang (14 on) wants the names of extensions; gcc an architecture, without which assemblers refuse them. */
 #ifdef __clang__
 #define QK_TARGET_BEGIN_DOTPROD QK_TARGET_("dotprod")
 #define QK_TARGET_BEGIN_I8MM QK_TARGET_("dotprod,i8mm")
 #else
-#define QK_TARGET_BEGIN_DOTPROD QK_TARGET_("+dotprod")
-#define QK_TARGET_BEGIN_I8MM QK_TARGET_("+dotprod+i8mm")
+#define QK_TARGET_BEGIN_DOTPROD QK_TARGET_("arch=armv8.2-a+dotprod")
+#define QK_TARGET_BEGIN_I8MM QK_TARGET_("arch=armv8.2-a+dotprod+i8mm")
 #endif
 #endif

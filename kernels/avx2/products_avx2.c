@@ -8,7 +8,7 @@ QK_TARGET_BEGIN_AVX2
 
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
 
 typedef __m256i qk_dot_a;
 typedef struct qk_dot_w {
@@ -37,6 +37,8 @@ static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
   return (vi){avx2_dot8(acc.lo, w.lo, w.abs_lo, a), avx2_dot8(acc.hi, w.hi, w.abs_hi, a)};
 }
 static inline int32_t qk_dot_start(int32_t start) { return 0 * start; }
+
+#include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_f32.h"
 #include "kernels/products/attention_q8.h"

@@ -9,10 +9,7 @@ QK_TARGET_BEGIN_AVX512
 
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 4
-#define QK_TILE_CASES(X)                                                                                               \
-  X(1, 1)                                                                                                              \
-  X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(1, 4) X(2, 4) X(3, 4)      \
-      X(4, 4)
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1) QK_ROWS_4(X, 2) QK_ROWS_4(X, 3) QK_ROWS_4(X, 4)
 
 typedef struct qk_dot_w {
   __m512i even, odd;
@@ -32,6 +29,8 @@ static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
   return _mm512_add_epi32(_mm512_add_epi32(acc, _mm512_madd_epi16(w.even, a.even)), _mm512_madd_epi16(w.odd, a.odd));
 }
 static inline int32_t qk_dot_start(int32_t start) { return start; }
+
+#include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_f32.h"
 #include "kernels/products/attention_q8.h"

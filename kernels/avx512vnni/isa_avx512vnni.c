@@ -8,11 +8,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 4
-#define QK_TILE_CASES(X)                                                                                               \
-  X(1, 1)                                                                                                              \
-  X(2, 1)                                                                                                              \
-  X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3)      \
-      X(5, 3) X(6, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+#define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2) QK_ROWS_6(X, 3) QK_ROWS_6(X, 4)
 
 typedef __m512i qk_dot_w, qk_dot_a;
 static inline qk_dot_w qk_dot_load(const uint8_t *w) { return _mm512_load_si512(w); }
@@ -27,6 +23,8 @@ static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
   return acc;
 }
 static inline int32_t qk_dot_start(int32_t start) { return start; }
+
+#include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"

@@ -8,7 +8,7 @@ QK_TARGET_BEGIN_AVX2
 
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1)
+#define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
 
 typedef vi qk_dot_w;
 typedef __m256i qk_dot_a;
@@ -27,6 +27,8 @@ static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
   return acc;
 }
 static inline int32_t qk_dot_start(int32_t start) { return start; }
+
+#include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"

@@ -7,7 +7,7 @@
 
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) X(1, 1) X(2, 1) X(3, 1) X(4, 1)
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
 
 typedef struct qk_dot_w {
   int8x16_t a, b, c, d;
@@ -33,6 +33,8 @@ static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
   return (vi){neon_dot4(acc.a, w.a, a), neon_dot4(acc.b, w.b, a), neon_dot4(acc.c, w.c, a), neon_dot4(acc.d, w.d, a)};
 }
 static inline int32_t qk_dot_start(int32_t start) { return 0 * start; }
+
+#include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_f32.h"
 #include "kernels/products/attention_q8.h"

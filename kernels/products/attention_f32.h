@@ -4,7 +4,6 @@
 #define QK_PRODUCTS_ATTENTION_F32_H
 #include <math.h>
 
-#include "kernels/products/tile_q8.h"
 #include "kernels/rows/epilogue.h"
 
 #define QK_F32_KEYS 8u      /* keys whose scores are made at once */

@@ -1,11 +1,11 @@
 /* attention_q8.h - integer attention of one head (kernels.h: qk_attention_q8): 16 queries against blocks of 64 keys. Scores and
- * values are tiles of tile_q8.h; what is one number a query (maximum, sum, scale) is a lane of a vector, so that maxima, sums,
+ * values are tiles of tile.h; what is one number a query (maximum, sum, scale) is a lane of a vector, so that maxima, sums,
  * divisions and merging exponentials of 16 queries cost as much as one. */
 #ifndef QK_PRODUCTS_ATTENTION_Q8_H
 #define QK_PRODUCTS_ATTENTION_Q8_H
 #include <math.h>
 
-#include "kernels/products/tile_q8.h"
+#include "kernels/products/tile.h"
 #include "kernels/rows/epilogue.h"
 
 #define QK_QUERIES 16u

@@ -1,8 +1,8 @@
 /* gemm_f32.h - the float product (kernels.h: qk_gemm_f32): one fma chain per output, k ascending, in tiles of rows and panels
- * held in registers. Over lanes and the geometry of tile_q8.h. */
+ * held in registers. Over lanes and the geometry of tile.h. */
 #ifndef QK_PRODUCTS_GEMM_F32_H
 #define QK_PRODUCTS_GEMM_F32_H
-#include "kernels/products/tile_q8.h"
+#include "kernels/products/tile.h"
 #include "kernels/rows/epilogue.h"
 
 typedef struct qk_tile_f32 {

@@ -1,7 +1,7 @@
-/* gemm_q8.h - the 8-bit product (kernels.h: qk_gemm_q8) over the tiles of tile_q8.h: sums into L1, then the epilogue. */
+/* gemm_q8.h - the 8-bit product (kernels.h: qk_gemm_q8) over the tiles of tile.h: sums into L1, then the epilogue. */
 #ifndef QK_PRODUCTS_GEMM_Q8_H
 #define QK_PRODUCTS_GEMM_Q8_H
-#include "kernels/products/tile_q8.h"
+#include "kernels/products/tile.h"
 #include "kernels/rows/epilogue.h"
 
 /* Where a panel's epilogue reads and writes: each at the first row and the panel's first column. */
@@ -64,6 +64,9 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
 /* Columns outside, rows inside: a block of panels stays in cache while all rows pass. */
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   int32_t sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
+#ifdef QK_TILE_W_SUMS
+  int32_t w_sums[QK_TILE_WIDTH] = {0}; /* of a last tile that is not whole */
+#endif
   const size_t tiles = (m1 - m0 + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
   const size_t each = tiles ? (m1 - m0) / tiles : 0, more = tiles ? (m1 - m0) % tiles : 0;
   qk_tile_q8 t = {.out = sums,
@@ -74,6 +77,13 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
   for (size_t p = p0; p < p1; p += QK_TILE_PANELS) {
     const size_t panels = p1 - p < QK_TILE_PANELS ? p1 - p : QK_TILE_PANELS;
     t.w = op->w + p * t.panel_bytes;
+#ifdef QK_TILE_W_SUMS
+    t.w_sums = op->w_sums + p * QK_PANEL;
+    if ((p + panels) * QK_PANEL > op->n) {
+      memcpy(w_sums, t.w_sums, (op->n - p * QK_PANEL) * sizeof *w_sums);
+      t.w_sums = w_sums;
+    }
+#endif
     for (size_t i = 0, m = m0; i < tiles; i++) {
       const size_t rows = each + (i < more);
       t.a = op->a.codes + m * op->a.ld;

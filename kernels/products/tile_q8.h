@@ -1,7 +1,8 @@
-/* tile_q8.h - exact int32 sums of a tile: a few rows of activation codes times a few panels. Written once; an ISA gives its
+/* tile_q8.h - tiles (tile.h) over a dot product of four channels, read where they lie. Written once; an ISA gives its
  * geometry and its dot product before including this, beside its lanes:
  *
- *   QK_TILE_ROWS, QK_TILE_PANELS   largest tile; both at most 6 and 4 (QK_TILE_CASES lists them)
+ *   QK_TILE_ROWS, QK_TILE_PANELS   largest tile
+ *   QK_TILE_CASES(X)               X(rows, panels) for every size of tile: QK_ROWS_4 and QK_ROWS_6 help to list them
  *   qk_dot_w, qk_dot_a             a 64-byte step of a panel, and 4 codes of a row, as the dot product wants them
  *   qk_dot_load(w), qk_dot_spread(a4)
  *   qk_dot(acc, w, a)              acc[c] += sum over i < 4 of (w[c][i] or w[c][i] - 128) * a[i]
@@ -10,17 +11,10 @@
  * Everything is always_inline with constant tile sizes, so that accumulators live in registers. */
 #ifndef QK_PRODUCTS_TILE_Q8_H
 #define QK_PRODUCTS_TILE_Q8_H
-#include <string.h>
+#include "kernels/products/tile.h"
 
-#define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
-
-typedef struct qk_tile_q8 {
-  const int8_t *a;                     /* first row of codes */
-  const int32_t *start;                /* of the rows: -128 * sum of codes */
-  const uint8_t *w;                    /* first panel */
-  int32_t *out;                        /* [rows, ldo] sums */
-  size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels */
-} qk_tile_q8;
+#define QK_ROWS_4(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels)
+#define QK_ROWS_6(X, panels) QK_ROWS_4(X, panels) X(5, panels) X(6, panels)
 
 QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
   vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
@@ -54,7 +48,4 @@ static qk_tile_fn *const qk_tiles[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES
 
 /* rows: 1 ... QK_TILE_ROWS, panels: 1 ... QK_TILE_PANELS. */
 static inline void qk_tile_run(const qk_tile_q8 *t, size_t rows, size_t panels) { qk_tiles[rows - 1][panels - 1](t); }
-
-/* Rows of tile `i` of `tiles` that share `rows` rows as evenly as can be: 16 rows in tiles of 6 are 6, 5, 5. */
-static inline size_t qk_tile_share(size_t rows, size_t tiles, size_t i) { return rows / tiles + (i < rows % tiles); }
 #endif

@@ -1,0 +1,111 @@
+/* isa_i8mm.c - the NEON set with matrix instructions (FEAT_I8MM): usmmla multiplies 2 channels of unsigned weights by 2 rows of
+ * signed activations over 8 input channels. Activations are copied in pairs of rows; two steps of a panel, zipped, are the
+ * weights. Tiles of 12 rows x 1 panel in two halves of 8 columns: 24 accumulators of 2 x 2. Assembly: see isa_dotprod.c. */
+#include "kernels/sets.h"
+#if QK_ARM64
+#include <string.h>
+QK_TARGET_BEGIN_I8MM
+#include "kernels/lanes/lanes_neon.h"
+
+#define QK_TILE_ROWS 12
+#define QK_TILE_PANELS 8
+#include "kernels/neon/asm_neon.h"
+#include "kernels/products/tile_packed.h"
+
+/* [n][2][pairs][2][8]: 8 channels of both rows of a pair make a register; an odd row is paired with zeros. */
+static void qk_packed_rows(int8_t *packed, const int8_t *a, size_t lda, size_t rows, size_t n) {
+  const size_t pairs = (rows + 1) / 2;
+  for (size_t r = 0; r < rows; r += 2) {
+    const int8_t *x = a + r * lda, *y = x + lda;
+    int8_t *lo = packed + r * 8, *hi = lo + pairs * 16;
+    for (size_t k = 0; k < n; k++, lo += pairs * 32, hi += pairs * 32) {
+      const int64x2_t u = vreinterpretq_s64_s8(vld1q_s8(x + k * 16));
+      const int64x2_t v = r + 1 < rows ? vreinterpretq_s64_s8(vld1q_s8(y + k * 16)) : vdupq_n_s64(0);
+      vst1q_s8(lo, vreinterpretq_s8_s64(vzip1q_s64(u, v)));
+      vst1q_s8(hi, vreinterpretq_s8_s64(vzip2q_s64(u, v)));
+    }
+  }
+}
+
+#define USMMLA(acc, w, a) __asm__ volatile("usmmla %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(w), "w"(a))
+/* Words of two steps become channels of 8 bytes: x = channels 0 and 1, y = 2 and 3. */
+#define ZIP(x, y, s, t)                                                                                                \
+  __asm__ volatile("zip1 %0.4s, %2.4s, %3.4s\n\tzip2 %1.4s, %2.4s, %3.4s" : "=&w"(x), "=w"(y) : "w"(s), "w"(t))
+
+/* 8 input channels of 8 columns; w: two steps of the half panel. */
+QK_INLINE void i8mm_step(int32x4_t acc[6][4], const int8_t *a, const uint8_t *w, const int pairs) {
+  uint8x16_t s[2], t[2], b[4];
+  NEON_LOAD2(s[0], s[1], w, 0);
+  NEON_LOAD2(t[0], t[1], w, 64);
+  ZIP(b[0], b[1], s[0], t[0]);
+  ZIP(b[2], b[3], s[1], t[1]);
+  QK_UNROLL for (int p = 0; p < pairs; p += 2) {
+    int8x16_t x, y;
+    if (p + 1 < pairs)
+      NEON_LOAD2(x, y, a, p * 16);
+    else
+      x = vld1q_s8(a + p * 16);
+    QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[p][c], b[c], x);
+    if (p + 1 < pairs) { QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[p + 1][c], b[c], y); }
+  }
+}
+
+static inline void i8mm_store(const qk_strip *s, int32_t *out, int32x4_t x) {
+  vst1q_s32(out, s->add ? vaddq_s32(x, vld1q_s32(out)) : x);
+}
+
+QK_INLINE void i8mm_half(const qk_strip *s, int32_t *out, const uint8_t *w, const int pairs) {
+  int32x4_t acc[6][4];
+  QK_UNROLL for (int p = 0; p < pairs; p++) {
+    int32_t start[2] = {0, 0}; /* of the two rows, for each of two columns */
+    if (!s->add) {
+      start[0] = s->start[2 * p];
+      if ((size_t)(2 * p + 1) < s->rows) start[1] = s->start[2 * p + 1];
+    }
+    const int32x2_t both = vld1_s32(start);
+    QK_UNROLL for (int c = 0; c < 4; c++) acc[p][c] = vcombine_s32(both, both);
+  }
+  const int8_t *a = s->a;
+  for (size_t k = s->n; k > 0; k--, a += pairs * 32, w += 256) {
+    i8mm_step(acc, a, w, pairs);
+    i8mm_step(acc, a + pairs * 16, w + 128, pairs);
+  }
+  QK_UNROLL for (int p = 0; p < pairs; p++) {
+    int32_t *row = out + (size_t)(2 * p) * s->ldo;
+    QK_UNROLL for (int c = 0; c < 4; c += 2) {
+      /* [column][row] of two columns each: even words are the first row. */
+      i8mm_store(s, row + c * 2, vuzp1q_s32(acc[p][c], acc[p][c + 1]));
+      if ((size_t)(2 * p + 1) < s->rows) i8mm_store(s, row + s->ldo + c * 2, vuzp2q_s32(acc[p][c], acc[p][c + 1]));
+    }
+  }
+}
+
+typedef void half_fn(const qk_strip *s, int32_t *out, const uint8_t *w);
+#define DEFINE(pairs)                                                                                                  \
+  static __attribute__((noinline)) void qk_tile_i8mm_##pairs(const qk_strip *s, int32_t *out, const uint8_t *w) {      \
+    i8mm_half(s, out, w, pairs);                                                                                       \
+  }
+DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6) static void qk_packed_panel(const qk_strip *s) {
+  static half_fn *const by_pairs[6] = {qk_tile_i8mm_1, qk_tile_i8mm_2, qk_tile_i8mm_3,
+                                       qk_tile_i8mm_4, qk_tile_i8mm_5, qk_tile_i8mm_6};
+  half_fn *f = by_pairs[(s->rows + 1) / 2 - 1];
+  f(s, s->out, s->w);
+  f(s, s->out + 8, s->w + 32);
+}
+
+#include "kernels/products/attention_q8.h"
+#include "kernels/products/gemm_q8.h"
+
+static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+}
+static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
+QK_TARGET_END
+
+static void overlay(qk_table *t) {
+  t->gemm_q8 = gemm_q8;
+  t->attention_q8 = attention_q8;
+}
+
+const qk_isa qk_isa_i8mm = {"i8mm", QK_CPU_NEON | QK_CPU_DOTPROD | QK_CPU_I8MM, overlay};
+#endif

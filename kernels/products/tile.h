@@ -1,0 +1,21 @@
+/* tile.h - what the products ask of a tile: exact int32 sums of a few rows of activation codes times a few panels. A set
+ * defines QK_TILE_ROWS and QK_TILE_PANELS, its largest tile, and includes tile_q8.h (over a dot product of one step) or
+ * tile_packed.h (over copied activations); either gives qk_tile_run. */
+#ifndef QK_PRODUCTS_TILE_H
+#define QK_PRODUCTS_TILE_H
+#include "kernels/layout.h"
+
+#define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
+
+typedef struct qk_tile_q8 {
+  const int8_t *a;                     /* first row of codes */
+  const int32_t *start;                /* of the rows: -128 * sum of codes */
+  const uint8_t *w;                    /* first panel */
+  const int32_t *w_sums;               /* [panels * 16] sums of the columns' codes, where QK_TILE_W_SUMS is defined */
+  int32_t *out;                        /* [rows, ldo] sums */
+  size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels; to a multiple of 4 steps, codes are 0 */
+} qk_tile_q8;
+
+/* Rows of tile `i` of `tiles` that share `rows` rows as evenly as can be: 16 rows in tiles of 6 are 6, 5, 5. */
+static inline size_t qk_tile_share(size_t rows, size_t tiles, size_t i) { return rows / tiles + (i < rows % tiles); }
+#endif
