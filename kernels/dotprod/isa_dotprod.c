@@ -30,35 +30,41 @@ static void qk_packed_rows(int8_t *packed, const int8_t *a, size_t lda, size_t r
 }
 
 #define UDOT(acc, w, a, lane) __asm__ volatile("udot %0.4s, %1.16b, %2.4b[" #lane "]" : "+w"(acc) : "w"(w), "w"(a))
-/* Step `lane` of a block of four: 16 columns, two registers of weights at a time. */
-#define STEP(lane)                                                                                                     \
+/* Step `lane` of the four from w + at: 16 columns, two registers of weights at a time. */
+#define STEP(lane, at)                                                                                                 \
   QK_UNROLL for (int h = 0; h < 4; h += 2) {                                                                           \
     uint8x16_t x, y;                                                                                                   \
-    NEON_LOAD2(x, y, w, lane * 64 + h * 16);                                                                           \
+    NEON_LOAD2(x, y, w, at + lane * 64 + h * 16);                                                                      \
     QK_UNROLL for (int r = 0; r < rows; r++) UDOT(acc[r][h], x, a[r], lane);                                           \
     QK_UNROLL for (int r = 0; r < rows; r++) UDOT(acc[r][h + 1], y, a[r], lane);                                       \
+  }
+/* 16 channels, the first or the second of those at p and w. */
+#define STEPS(which)                                                                                                   \
+  {                                                                                                                    \
+    int8x16_t a[6];                                                                                                    \
+    QK_UNROLL for (int r = 0; r + 1 < rows; r += 2) NEON_LOAD2(a[r], a[r + 1], p, (which)*rows * 16 + r * 16);         \
+    if (rows % 2) NEON_LOAD1(a[rows - 1], p, (which + 1) * rows * 16 - 16);                                            \
+    STEP(0, (which)*256) STEP(1, (which)*256) STEP(2, (which)*256) STEP(3, (which)*256)                                \
   }
 
 QK_INLINE void dotprod_panel(const qk_strip *s, const int rows) {
   int32x4_t acc[6][4];
   QK_UNROLL for (int h = 0; h < 4; h++) {
-    /* -128 sum w - 16384 K: with the rows' starts, in the first chunk only; K in every one. */
-    int32x4_t column = vdupq_n_s32((int32_t)(s->n * 16) * -16384);
-    if (!s->add) column = vmlsq_n_s32(column, vld1q_s32(s->w_sums + h * 4), 128);
-    QK_UNROLL for (int r = 0; r < rows; r++)
-        acc[r][h] = s->add ? vaddq_s32(column, vld1q_s32(s->out + (size_t)r * s->ldo + h * 4))
-                           : vaddq_s32(column, vdupq_n_s32(s->start[r]));
+    const int32x4_t offsets = vdupq_n_s32((int32_t)(s->n * 16) * -16384); /* -16384 K */
+    const int32x4_t column = vsubq_s32(offsets, vshlq_n_s32(vld1q_s32(s->w_sums + h * 4), 7));
+    QK_UNROLL for (int r = 0; r < rows; r++) acc[r][h] = vaddq_s32(column, vdupq_n_s32(s->start[r]));
   }
+  int32_t *out = s->out;
+  const size_t ldo = s->ldo, n = s->n;
   const int8_t *p = s->a;
   const uint8_t *w = s->w;
-  for (size_t k = s->n; k > 0; k--, p += rows * 16, w += 256) {
-    int8x16_t a[6];
-    QK_UNROLL for (int r = 0; r + 1 < rows; r += 2) NEON_LOAD2(a[r], a[r + 1], p, r * 16);
-    if (rows % 2) a[rows - 1] = vld1q_s8(p + rows * 16 - 16);
-    STEP(0) STEP(1) STEP(2) STEP(3)
+  for (size_t k = n / 2; k > 0; k--, p += rows * 32, w += 512) {
+    STEPS(0)
+    STEPS(1)
   }
-  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int h = 0; h < 4; h++)
-      vst1q_s32(s->out + (size_t)r * s->ldo + h * 4, acc[r][h]);
+  if (n % 2) STEPS(0)
+  QK_UNROLL for (int r = 0; r < rows; r++, out += ldo) QK_UNROLL for (int h = 0; h < 4; h += 2)
+      NEON_STORE2(acc[r][h], acc[r][h + 1], out, h * 16);
 }
 typedef void panel_fn(const qk_strip *s);
 #define DEFINE(r)                                                                                                      \

@@ -12,17 +12,16 @@ QK_TARGET_BEGIN_I8MM
 #include "kernels/neon/asm_neon.h"
 #include "kernels/products/tile_packed.h"
 
-/* [n][2][pairs][2][8]: 8 channels of both rows of a pair make a register; an odd row is paired with zeros. */
+/* [n][2][pairs][2][8]: 8 channels of both rows of a pair make a register; an odd row is paired with itself. */
 static void qk_packed_rows(int8_t *packed, const int8_t *a, size_t lda, size_t rows, size_t n) {
-  const size_t pairs = (rows + 1) / 2;
+  const size_t half = (rows + 1) / 2 * 16;
   for (size_t r = 0; r < rows; r += 2) {
-    const int8_t *x = a + r * lda, *y = x + lda;
-    int8_t *lo = packed + r * 8, *hi = lo + pairs * 16;
-    for (size_t k = 0; k < n; k++, lo += pairs * 32, hi += pairs * 32) {
-      const int64x2_t u = vreinterpretq_s64_s8(vld1q_s8(x + k * 16));
-      const int64x2_t v = r + 1 < rows ? vreinterpretq_s64_s8(vld1q_s8(y + k * 16)) : vdupq_n_s64(0);
-      vst1q_s8(lo, vreinterpretq_s8_s64(vzip1q_s64(u, v)));
-      vst1q_s8(hi, vreinterpretq_s8_s64(vzip2q_s64(u, v)));
+    const int8_t *x = a + r * lda, *y = r + 1 < rows ? x + lda : x;
+    int8_t *to = packed + r * 8;
+    for (size_t k = n; k > 0; k--, x += 16, y += 16, to += 2 * half) {
+      const int64x2_t u = vreinterpretq_s64_s8(vld1q_s8(x)), v = vreinterpretq_s64_s8(vld1q_s8(y));
+      vst1q_s8(to, vreinterpretq_s8_s64(vzip1q_s64(u, v)));
+      vst1q_s8(to + half, vreinterpretq_s8_s64(vzip2q_s64(u, v)));
     }
   }
 }
@@ -32,65 +31,54 @@ static void qk_packed_rows(int8_t *packed, const int8_t *a, size_t lda, size_t r
 #define ZIP(x, y, s, t)                                                                                                \
   __asm__ volatile("zip1 %0.4s, %2.4s, %3.4s\n\tzip2 %1.4s, %2.4s, %3.4s" : "=&w"(x), "=w"(y) : "w"(s), "w"(t))
 
-/* 8 input channels of 8 columns; w: two steps of the half panel. */
-QK_INLINE void i8mm_step(int32x4_t acc[6][4], const int8_t *a, const uint8_t *w, const int pairs) {
+/* 8 input channels of 8 columns, the i-th of those at a and w. */
+QK_INLINE void i8mm_step(int32x4_t acc[6][4], const int8_t *a, const uint8_t *w, const int i, const int pairs) {
   uint8x16_t s[2], t[2], b[4];
-  NEON_LOAD2(s[0], s[1], w, 0);
-  NEON_LOAD2(t[0], t[1], w, 64);
+  int8x16_t x, y;
+  NEON_LOAD2(s[0], s[1], w, i * 128);
+  NEON_LOAD2(t[0], t[1], w, i * 128 + 64);
   ZIP(b[0], b[1], s[0], t[0]);
   ZIP(b[2], b[3], s[1], t[1]);
-  QK_UNROLL for (int p = 0; p < pairs; p += 2) {
-    int8x16_t x, y;
-    if (p + 1 < pairs)
-      NEON_LOAD2(x, y, a, p * 16);
-    else
-      x = vld1q_s8(a + p * 16);
+  QK_UNROLL for (int p = 0; p + 1 < pairs; p += 2) {
+    NEON_LOAD2(x, y, a, (i * pairs + p) * 16);
     QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[p][c], b[c], x);
-    if (p + 1 < pairs) { QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[p + 1][c], b[c], y); }
+    QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[p + 1][c], b[c], y);
   }
-}
-
-static inline void i8mm_store(const qk_strip *s, int32_t *out, int32x4_t x) {
-  vst1q_s32(out, s->add ? vaddq_s32(x, vld1q_s32(out)) : x);
+  if (pairs % 2) {
+    NEON_LOAD1(x, a, (i * pairs + pairs - 1) * 16);
+    QK_UNROLL for (int c = 0; c < 4; c++) USMMLA(acc[pairs - 1][c], b[c], x);
+  }
 }
 
 QK_INLINE void i8mm_half(const qk_strip *s, int32_t *out, const uint8_t *w, const int pairs) {
   int32x4_t acc[6][4];
-  QK_UNROLL for (int p = 0; p < pairs; p++) {
-    int32_t start[2] = {0, 0}; /* of the two rows, for each of two columns */
-    if (!s->add) {
-      start[0] = s->start[2 * p];
-      if ((size_t)(2 * p + 1) < s->rows) start[1] = s->start[2 * p + 1];
-    }
-    const int32x2_t both = vld1_s32(start);
-    QK_UNROLL for (int c = 0; c < 4; c++) acc[p][c] = vcombine_s32(both, both);
+  QK_UNROLL for (int p = 0; p < pairs; p++) { /* the two rows, for each of two columns */
+    const int32x2_t start = vld1_s32(s->start + 2 * p);
+    QK_UNROLL for (int c = 0; c < 4; c++) acc[p][c] = vcombine_s32(start, start);
   }
+  const size_t ldo = s->ldo, n = s->n;
   const int8_t *a = s->a;
-  for (size_t k = s->n; k > 0; k--, a += pairs * 32, w += 256) {
-    i8mm_step(acc, a, w, pairs);
-    i8mm_step(acc, a + pairs * 16, w + 128, pairs);
-  }
+  for (size_t k = n / 2; k > 0; k--, a += pairs * 64, w += 512)
+    QK_UNROLL for (int i = 0; i < 4; i++) i8mm_step(acc, a, w, i, pairs);
+  if (n % 2) QK_UNROLL for (int i = 0; i < 2; i++) i8mm_step(acc, a, w, i, pairs);
+  /* [column][row] of two columns each: even words are the first row. */
   QK_UNROLL for (int p = 0; p < pairs; p++) {
-    int32_t *row = out + (size_t)(2 * p) * s->ldo;
-    QK_UNROLL for (int c = 0; c < 4; c += 2) {
-      /* [column][row] of two columns each: even words are the first row. */
-      i8mm_store(s, row + c * 2, vuzp1q_s32(acc[p][c], acc[p][c + 1]));
-      if ((size_t)(2 * p + 1) < s->rows) i8mm_store(s, row + s->ldo + c * 2, vuzp2q_s32(acc[p][c], acc[p][c + 1]));
-    }
+    NEON_STORE2(vuzp1q_s32(acc[p][0], acc[p][1]), vuzp1q_s32(acc[p][2], acc[p][3]), out, 0);
+    out += ldo;
+    NEON_STORE2(vuzp2q_s32(acc[p][0], acc[p][1]), vuzp2q_s32(acc[p][2], acc[p][3]), out, 0);
+    out += ldo;
   }
 }
 
-typedef void half_fn(const qk_strip *s, int32_t *out, const uint8_t *w);
+typedef void panel_fn(const qk_strip *s);
 #define DEFINE(pairs)                                                                                                  \
-  static __attribute__((noinline)) void qk_tile_i8mm_##pairs(const qk_strip *s, int32_t *out, const uint8_t *w) {      \
-    i8mm_half(s, out, w, pairs);                                                                                       \
+  static __attribute__((noinline)) void qk_tile_i8mm_##pairs(const qk_strip *s) {                                      \
+    for (size_t half = 0; half < 2; half++) i8mm_half(s, s->out + half * 8, s->w + half * 32, pairs);                  \
   }
 DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6) static void qk_packed_panel(const qk_strip *s) {
-  static half_fn *const by_pairs[6] = {qk_tile_i8mm_1, qk_tile_i8mm_2, qk_tile_i8mm_3,
-                                       qk_tile_i8mm_4, qk_tile_i8mm_5, qk_tile_i8mm_6};
-  half_fn *f = by_pairs[(s->rows + 1) / 2 - 1];
-  f(s, s->out, s->w);
-  f(s, s->out + 8, s->w + 32);
+  static panel_fn *const by_pairs[6] = {qk_tile_i8mm_1, qk_tile_i8mm_2, qk_tile_i8mm_3,
+                                        qk_tile_i8mm_4, qk_tile_i8mm_5, qk_tile_i8mm_6};
+  by_pairs[(s->rows + 1) / 2 - 1](s);
 }
 
 #include "kernels/products/attention_q8.h"

@@ -12,7 +12,7 @@ typedef struct qk_tile_q8 {
   const int32_t *start;                /* of the rows: -128 * sum of codes */
   const uint8_t *w;                    /* first panel */
   const int32_t *w_sums;               /* [panels * 16] sums of the columns' codes, where QK_TILE_W_SUMS is defined */
-  int32_t *out;                        /* [rows, ldo] sums */
+  int32_t *out;                        /* [rows rounded up to 2, ldo] sums */
   size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels; to a multiple of 4 steps, codes are 0 */
 } qk_tile_q8;
 
