@@ -10,9 +10,14 @@ static uint8_t *file, *copy; /* copy: aligned to 64, for damage */
 static size_t bytes;
 static quern_context *c;
 
-/* The smallest model there is, so that all its bits can be tried. */
+/* Small models, so that all their bits can be tried; together they have everything that a file may hold. */
+static const char *const families[] = {"electra", "mpnet", NULL};
+static const char *family;
 static tiny_options smallest(void) {
   tiny_options o = tiny_defaults();
+  o.model_type = family;
+  o.embed_width = strcmp(family, "electra") ? 0 : 5;
+  o.dense = 7;
   o.width = 8, o.heads = 1, o.ffn = 8, o.layers = 1, o.positions = 8, o.max_seq = 8;
   return o;
 }
@@ -28,7 +33,7 @@ static void setup(void) {
   file = tiny_read(path, &bytes);
   CHECK(file && posix_memalign((void **)&copy, 64, bytes) == 0);
   if (file && copy) memcpy(copy, file, bytes);
-  printf("  %zu bytes\n", bytes);
+  printf("  %s: %zu bytes\n", family, bytes);
 }
 
 static quern_status verify(const uint8_t *data, size_t n) {
@@ -179,19 +184,23 @@ static void test_every_allocation_fails(void) {
 }
 
 int main(void) {
-  if (!tiny_dir_make(dir, sizeof dir)) return 1;
-  snprintf(path, sizeof path, "%s/m.qrn", dir);
-  RUN(setup);
-  if (file && copy) {
-    RUN(test_intact);
-    RUN(test_every_truncation);
-    RUN(test_every_bit_flip);
-    RUN(test_random_damage);
-    RUN(test_every_allocation_fails);
+  for (int i = 0; families[i]; i++) {
+    family = families[i];
+    if (!tiny_dir_make(dir, sizeof dir)) return 1;
+    snprintf(path, sizeof path, "%s/m.qrn", dir);
+    RUN(setup);
+    if (file && copy) {
+      RUN(test_intact);
+      RUN(test_every_truncation);
+      RUN(test_every_bit_flip);
+      RUN(test_random_damage);
+      RUN(test_every_allocation_fails);
+    }
+    quern_context_free(c);
+    free(file);
+    free(copy);
+    c = NULL, file = copy = NULL;
+    tiny_dir_remove(dir);
   }
-  quern_context_free(c);
-  free(file);
-  free(copy);
-  tiny_dir_remove(dir);
   return TEST_END();
 }

@@ -14,6 +14,15 @@ typedef struct opened {
 
 static char dir[256];
 
+/* One model of each family. */
+static const char *const families[] = {"bert", "mpnet", "distilbert", "electra", NULL};
+static tiny_options options_of(const char *family) {
+  tiny_options o = tiny_defaults();
+  o.model_type = family;
+  if (!strcmp(family, "electra")) o.embed_width = 24;
+  return o;
+}
+
 static void path_of(char *buf, size_t cap, const char *recipe) { snprintf(buf, cap, "%s/%s.qrn", dir, recipe); }
 
 static opened open_model(const char *recipe, const char *isa, uint32_t threads, uint32_t max_tokens,
@@ -80,8 +89,8 @@ static double cosine(const float *a, const double *b, size_t n) {
   return ab / sqrt(aa * bb);
 }
 
-static void test_matches_reference(void) {
-  tiny_options o = tiny_defaults();
+static void match_reference(const char *family) {
+  tiny_options o = options_of(family);
   o.width = 48, o.heads = 3, o.ffn = 100, o.positions = 128;
   int32_t ids[RAGGED_TOKENS], types[RAGGED_TOKENS];
   fill_tokens(ids, types);
@@ -103,10 +112,15 @@ static void test_matches_reference(void) {
     }
     CHECK(worst < (r ? 5e-3 : 1e-10));
     if (!r) CHECK(error < 2e-5);
-    if (worst > 1e-10) printf("  %s: worst 1 - cosine %.2e, largest difference %.2e\n", both[r], worst, error);
+    if (worst > 1e-10)
+      printf("  %s %s: worst 1 - cosine %.2e, largest difference %.2e\n", family, both[r], worst, error);
     close_model(&m);
   }
   free(want);
+}
+
+static void test_matches_reference(void) {
+  for (int f = 0; families[f]; f++) match_reference(families[f]);
 }
 
 /* Hidden states of the ragged batch, run in calls of `step` sequences. */
@@ -122,8 +136,8 @@ static void run_ragged(const opened *m, uint32_t step, uint32_t width, float *ou
   }
 }
 
-static void test_same_bytes(void) {
-  tiny_options o = tiny_defaults();
+static void same_bytes(const char *family) {
+  tiny_options o = options_of(family);
   o.width = 64, o.heads = 2, o.ffn = 150, o.positions = 128, o.layers = 3;
   static const uint32_t threads[] = {1, 2, 3, 8};
   CHECK(make(&o, both));
@@ -147,6 +161,10 @@ static void test_same_bytes(void) {
   }
   free(want);
   free(got);
+}
+
+static void test_same_bytes(void) {
+  for (int f = 0; families[f]; f++) same_bytes(families[f]);
 }
 
 static void test_texts_same_bytes(void) {
@@ -205,9 +223,12 @@ static void test_classify(void) {
   close_model(&m);
 }
 
-/* Logits of the float recipe against the reference pass, pooler and output layer by hand. */
-static void test_head_matches_reference(void) {
-  tiny_options o = tiny_defaults();
+static double gelu(double x) { return x * 0.5 * (1 + erf(x / sqrt(2))); }
+static double relu(double x) { return x > 0 ? x : 0; }
+
+/* Logits of the float recipe against the reference pass, dense layer and output layer by hand. */
+static void head_matches_reference(const char *family, double (*activation)(double)) {
+  tiny_options o = options_of(family);
   o.labels = 2;
   int32_t ids[64];
   size_t n = 0;
@@ -222,11 +243,49 @@ static void test_head_matches_reference(void) {
   reference_bert(&o, ids, NULL, (uint32_t)n, x);
   reference r = {&o, 1, x};
   reference_linear(&r, x, pooled, o.width, o.width, "pooler.dense");
-  for (uint32_t c = 0; c < o.width; c++) pooled[c] = tanh(pooled[c]);
+  for (uint32_t c = 0; c < o.width; c++) pooled[c] = activation(pooled[c]);
   reference_linear(&r, pooled, want, 2, o.width, "classifier");
   CHECK(fabs((double)got[0] - want[0]) < 1e-5 && fabs((double)got[1] - want[1]) < 1e-5);
   free(x);
   close_model(&m);
+}
+
+static void test_heads_match_reference(void) {
+  head_matches_reference("bert", tanh);
+  head_matches_reference("mpnet", tanh);
+  head_matches_reference("distilbert", relu);
+  head_matches_reference("electra", gelu);
+}
+
+/* A dense layer between pooling and normalizing, against the same model without both. */
+static void test_dense(void) {
+  static const char text[] = "a dog is on the mat";
+  enum { DENSE = 21 };
+  tiny_options o = tiny_defaults();
+  float plain[32], got[DENSE];
+  double x[32], want[DENSE], length = 0;
+  o.normalize = 0;
+  CHECK(make(&o, both));
+  opened m = open_model("float", NULL, 1, 0, 0);
+  CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, plain, 32, NULL), QUERN_OK);
+  close_model(&m);
+  for (int i = 0; i < 32; i++) x[i] = (double)plain[i];
+  reference r = {&o, 1, NULL};
+  reference_linear(&r, x, want, DENSE, 32, "linear");
+  for (int i = 0; i < DENSE; i++) want[i] = tanh(want[i]), length += want[i] * want[i];
+  o.normalize = 1, o.dense = DENSE;
+  CHECK(make(&o, both));
+  for (int recipe = 0; both[recipe]; recipe++) {
+    uint32_t width = 0;
+    double error = 0;
+    m = open_model(both[recipe], NULL, 2, 0, 0);
+    CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, got, DENSE - 1, NULL), QUERN_E_CAPACITY);
+    CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, got, DENSE, &width), QUERN_OK);
+    CHECK_EQ(width, DENSE);
+    for (int i = 0; i < DENSE; i++) error = fmax(error, fabs((double)got[i] - want[i] / sqrt(length)));
+    CHECK(error < (recipe ? 3e-2 : 1e-6));
+    close_model(&m);
+  }
 }
 
 int main(void) {
@@ -235,7 +294,8 @@ int main(void) {
   RUN(test_same_bytes);
   RUN(test_texts_same_bytes);
   RUN(test_classify);
-  RUN(test_head_matches_reference);
+  RUN(test_heads_match_reference);
+  RUN(test_dense);
   tiny_dir_remove(dir);
   return TEST_END();
 }

@@ -201,7 +201,7 @@ static void refuses_configs(void) {
     quern_status status;
     const char *words;
   } cases[] = {
-      {"\"bert\"", "\"gpt2\"", QUERN_E_UNSUPPORTED, "\"gpt2\" is not supported (supported: bert)"},
+      {"\"bert\"", "\"gpt2\"", QUERN_E_UNSUPPORTED, "\"gpt2\" is not supported (supported: bert, mpnet, distilbert, electra)"},
       {"\"model_type\"", "\"model_tape\"", QUERN_E_SOURCE, "model_type"},
       {"{", "", QUERN_E_SOURCE, "config.json"},
       {"{", "[], {", QUERN_E_SOURCE, "config.json"},
@@ -280,8 +280,8 @@ static void refuses_modules(void) {
   CHECK(edit("1_Pooling/config.json", "32", "48"));
   CHECK(refused(QUERN_E_SOURCE, "word_embedding_dimension"));
   fresh(&o);
-  CHECK(edit("modules.json", "models.Normalize", "models.Dense"));
-  CHECK(refused(QUERN_E_UNSUPPORTED, "models.Dense"));
+  CHECK(edit("modules.json", "models.Normalize", "models.LSTM"));
+  CHECK(refused(QUERN_E_UNSUPPORTED, "models.LSTM"));
   fresh(&o);
   CHECK(edit("modules.json", "models.Pooling", "models.Normalize"));
   CHECK(refused(QUERN_E_UNSUPPORTED, "order"));
@@ -530,7 +530,7 @@ static void checks_descriptions(void) {
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
   a.head_activation = QN_ACT_TANH;
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_OK);
-  CHECK(qn_family_find("bert") == qn_family_at(0) && qn_family_find("t5") == NULL && qn_family_at(1) == NULL);
+  CHECK(qn_family_find("bert") == qn_family_at(0) && qn_family_find("t5") == NULL && qn_family_at(4) == NULL);
 }
 
 int main(void) {

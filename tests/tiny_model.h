@@ -1,9 +1,10 @@
-/* tiny_model.h - writes a small BERT as a Hugging Face directory, for tests. Random but seeded weights with a few large
+/* tiny_model.h - writes a small encoder of any family as a Hugging Face directory, for tests. Random but seeded weights with a few large
  * outliers; a weight is a pure function of (seed, tensor name, index), so that a test can know what was written.
  *
  *   char dir[256];
  *   tiny_dir_make(dir, sizeof dir);                       a new directory below TMPDIR or /tmp
  *   tiny_options o = tiny_defaults();                     width 32, 2 layers, 2 heads, ffn 64, 64 positions, F32
+ *   o.model_type = "mpnet";                               bert (default), mpnet, distilbert, electra
  *   o.labels = 3;                                         a classifier (1: regression); 0: a sentence encoder
  *   tiny_model_write(dir, &o);                            1 on success
  *   ... qn_source_open(&s, env, dir, 0) ...
@@ -23,8 +24,12 @@
 #include <unistd.h>
 
 typedef struct tiny_options {
-  uint32_t width, layers, heads, ffn, positions, types;
-  uint32_t labels;        /* of BertForSequenceClassification, names "bert." first; 1: regression; 0: BertModel */
+  uint32_t width, layers, heads, ffn;
+  uint32_t positions;     /* that tokens may use */
+  uint32_t types;         /* of bert and electra */
+  uint32_t embed_width;   /* of electra's tables; 0: width */
+  uint32_t dense;         /* outputs of 2_Dense of a sentence encoder, with tanh; 0: none */
+  uint32_t labels;        /* of a ...ForSequenceClassification, names with a prefix; 1: regression; 0: without a head */
   uint32_t max_seq;       /* sentence_bert_config.json's max_seq_length; 0: no such file */
   uint32_t shards;        /* 0, 1: model.safetensors; 2 ... 9: that many files and an index */
   int sentence;           /* modules.json and 1_Pooling/config.json */
@@ -135,16 +140,15 @@ static inline uint64_t tiny_hash(uint64_t x) { /* splitmix64 */
   return x ^ (x >> 31);
 }
 
-/* Element i of a tensor by its source name without "bert.": uniform in +-0.25, one in 128 eight times that; norm gains
+/* Element i of a tensor by the name that a BertModel has for it, whatever its family calls it: uniform in +-0.25, one in 128 eight times that; norm gains
    around 1. Multiples of 2^-9 (and of 2^-6 for outliers): F16 holds them exactly, BF16 rounds them. */
 static inline float tiny_weight(uint64_t seed, const char *name, uint64_t i) {
   uint64_t h = seed;
-  if (!strncmp(name, "bert.", 5)) name += 5;
   for (const char *p = name; *p; p++) h = tiny_hash(h ^ (uint64_t)(unsigned char)*p);
   h = tiny_hash(h ^ tiny_hash(i));
   float x = (float)((int)(h & 0xff) - 128) / 512.0f;
   if (((h >> 16) & 127) == 0) x *= 8;
-  return strstr(name, "LayerNorm.weight") ? 1.0f + x / 2 : x;
+  return strstr(name, "LayerNorm.weight") || strstr(name, "layer_norm.weight") ? 1.0f + x / 2 : x;
 }
 
 /* x as dtype; what tiny_model_write stores. x is finite, and within half range for F16. */
@@ -167,30 +171,91 @@ static inline uint16_t tiny_f16(float x) { /* exact for what tiny_weight gives; 
 /* ---- the model ---- */
 
 typedef struct tiny_tensor {
-  char name[96];
-  uint32_t rows, cols; /* rows 0: a vector of cols */
+  char base[64], name[192]; /* as a BertModel and as the family calls it */
+  uint32_t rows, cols;      /* rows 0: a vector of cols */
   uint32_t shard;
 } tiny_tensor;
 
-/* The tensors in order, as a BertModel names them; at most cap. Returns how many. */
+/* What a family calls its tensors: replacements in BERT's names, all in this order. */
+typedef struct tiny_family {
+  const char *type, *classes;
+  const char *rename[10][2];
+} tiny_family;
+
+static inline const tiny_family *tiny_family_of(const tiny_options *o) {
+  static const tiny_family families[] = {
+      {"bert", "Bert", {{NULL, NULL}}},
+      {"mpnet",
+       "MPNet",
+       {{"attention.self.query", "attention.attn.q"},
+        {"attention.self.key", "attention.attn.k"},
+        {"attention.self.value", "attention.attn.v"},
+        {"attention.output.dense", "attention.attn.o"},
+        {"attention.output.LayerNorm", "attention.LayerNorm"},
+        {"classifier.", "classifier.out_proj."},
+        {"pooler.dense", "classifier.dense"}}},
+      {"distilbert",
+       "DistilBert",
+       {{"encoder.layer", "transformer.layer"},
+        {"attention.self.query", "attention.q_lin"},
+        {"attention.self.key", "attention.k_lin"},
+        {"attention.self.value", "attention.v_lin"},
+        {"attention.output.dense", "attention.out_lin"},
+        {"attention.output.LayerNorm", "sa_layer_norm"},
+        {"intermediate.dense", "ffn.lin1"},
+        {"output.dense", "ffn.lin2"},
+        {"output.LayerNorm", "output_layer_norm"},
+        {"pooler.dense", "pre_classifier"}}},
+      {"electra", "Electra", {{"classifier.", "classifier.out_proj."}, {"pooler.dense", "classifier.dense"}}},
+  };
+  for (size_t i = 1; i < sizeof families / sizeof families[0]; i++)
+    if (!strcmp(families[i].type, o->model_type)) return &families[i];
+  return &families[0]; /* unknown ones are written as bert */
+}
+
+static inline int tiny_is(const tiny_options *o, const char *type) { return !strcmp(tiny_family_of(o)->type, type); }
+static inline uint32_t tiny_table_width(const tiny_options *o) { return o->embed_width ? o->embed_width : o->width; }
+/* Rows of the position table before those of tokens. */
+static inline uint32_t tiny_position_offset(const tiny_options *o) { return tiny_is(o, "mpnet") ? 2 : 0; }
+
+/* t->name from t->base. */
+static inline void tiny_rename(const tiny_options *o, tiny_tensor *t) {
+  const tiny_family *f = tiny_family_of(o);
+  char name[160], next[160];
+  snprintf(name, sizeof name, "%s", t->base);
+  for (int i = 0; i < 10 && f->rename[i][0]; i++) {
+    const char *from = f->rename[i][0], *at = strstr(name, from);
+    if (!at) continue;
+    snprintf(next, sizeof next, "%.*s%s%s", (int)(at - name), name, f->rename[i][1], at + strlen(from));
+    snprintf(name, sizeof name, "%s", next);
+  }
+  const int bare = !o->labels || strstr(name, "classifier");
+  snprintf(t->name, sizeof t->name, "%s%s%s", bare ? "" : f->type, bare ? "" : ".", name);
+}
+
+/* The tensors in order; at most cap. Returns how many. */
 static inline uint32_t tiny_tensors(const tiny_options *o, tiny_tensor *t, uint32_t cap) {
-  uint32_t n = 0, w = o->width, f = o->ffn;
-  const char *prefix = o->labels ? "bert." : "";
+  uint32_t n = 0, w = o->width, f = o->ffn, e = tiny_table_width(o);
 #define TINY_ADD(rows_, cols_, ...)                                                                                    \
   do {                                                                                                                 \
     char base_[64];                                                                                                    \
     snprintf(base_, sizeof base_, __VA_ARGS__);                                                                        \
     if (n < cap && !(o->skip && !strcmp(o->skip, base_))) {                                                            \
-      snprintf(t[n].name, sizeof t[n].name, "%s%s", strncmp(base_, "classifier", 10) ? prefix : "", base_);            \
+      snprintf(t[n].base, sizeof t[n].base, "%s", base_);                                                              \
       t[n].rows = (rows_), t[n].cols = (cols_), t[n].shard = 0;                                                        \
-      n++;                                                                                                             \
+      tiny_rename(o, &t[n++]);                                                                                         \
     }                                                                                                                  \
   } while (0)
-  TINY_ADD(TINY_VOCAB, w, "embeddings.word_embeddings.weight");
-  TINY_ADD(o->positions, w, "embeddings.position_embeddings.weight");
-  TINY_ADD(o->types, w, "embeddings.token_type_embeddings.weight");
-  TINY_ADD(0, w, "embeddings.LayerNorm.weight");
-  TINY_ADD(0, w, "embeddings.LayerNorm.bias");
+  TINY_ADD(TINY_VOCAB, e, "embeddings.word_embeddings.weight");
+  TINY_ADD(o->positions + tiny_position_offset(o), e, "embeddings.position_embeddings.weight");
+  if (tiny_is(o, "bert") || tiny_is(o, "electra")) TINY_ADD(o->types, e, "embeddings.token_type_embeddings.weight");
+  TINY_ADD(0, e, "embeddings.LayerNorm.weight");
+  TINY_ADD(0, e, "embeddings.LayerNorm.bias");
+  if (o->embed_width) {
+    TINY_ADD(w, e, "embeddings_project.weight");
+    TINY_ADD(0, w, "embeddings_project.bias");
+  }
+  if (tiny_is(o, "mpnet")) TINY_ADD(32, o->heads, "encoder.relative_attention_bias.weight");
   for (uint32_t l = 0; l < o->layers; l++) {
     static const char *const attention[] = {"self.query", "self.key", "self.value", "output.dense"};
     for (int i = 0; i < 4; i++) {
@@ -206,8 +271,10 @@ static inline uint32_t tiny_tensors(const tiny_options *o, tiny_tensor *t, uint3
     TINY_ADD(0, w, "encoder.layer.%u.output.LayerNorm.weight", l);
     TINY_ADD(0, w, "encoder.layer.%u.output.LayerNorm.bias", l);
   }
-  TINY_ADD(w, w, "pooler.dense.weight");
-  TINY_ADD(0, w, "pooler.dense.bias");
+  if (o->labels || tiny_is(o, "bert")) {
+    TINY_ADD(w, w, "pooler.dense.weight");
+    TINY_ADD(0, w, "pooler.dense.bias");
+  }
   if (o->labels) {
     TINY_ADD(o->labels, w, "classifier.weight");
     TINY_ADD(0, o->labels, "classifier.bias");
@@ -252,10 +319,9 @@ static inline int tiny_safetensors(const char *dir, const char *file, const tiny
   int ok = fwrite(&header, 8, 1, f) == 1 && fwrite(json, 1, used, f) == used;
   for (uint32_t i = 0; i < count && ok; i++) {
     if (t[i].shard != shard) continue;
-    const char *base = strncmp(t[i].name, "bert.", 5) ? t[i].name : t[i].name + 5;
-    int poisoned = o->poison && !strcmp(base, o->poison);
+    int poisoned = o->poison && !strcmp(t[i].base, o->poison);
     for (uint64_t e = 0; e < tiny_elements(&t[i]) && ok; e++) {
-      float x = tiny_weight(o->seed, t[i].name, e);
+      float x = tiny_weight(o->seed, t[i].base, e);
       uint32_t nan_bits = 0x7fc00000;
       if (poisoned && e == 5) memcpy(&x, &nan_bits, 4);
       uint16_t half = !strcmp(o->dtype, "BF16") ? tiny_bf16(x) : tiny_f16(x);
@@ -288,17 +354,22 @@ static inline int tiny_write_vocab(const char *dir) {
 }
 
 static inline int tiny_write_config(const char *dir, const tiny_options *o) {
+  static const char *const usual[] = {"hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                                      "hidden_act"};
+  static const char *const distilbert[] = {"dim", "n_layers", "n_heads", "hidden_dim", "activation"};
+  const char *const *key = tiny_is(o, "distilbert") ? distilbert : usual;
   char text[4096];
   size_t n = 0;
   n += (size_t)snprintf(
       text, sizeof text,
-      "{%s\n \"_name_or_path\": \"tiny/bert\",\n \"architectures\": [\"%s\"],\n \"model_type\": \"%s\",\n"
-      " \"hidden_size\": %u, \"num_hidden_layers\": %u, \"num_attention_heads\": %u,\n"
-      " \"intermediate_size\": %u, \"vocab_size\": %u, \"max_position_embeddings\": %u,\n"
-      " \"type_vocab_size\": %u, \"hidden_act\": \"%s\", \"layer_norm_eps\": 1e-12,\n"
+      "{%s\n \"_name_or_path\": \"tiny/bert\",\n \"architectures\": [\"%s%s\"],\n \"model_type\": \"%s\",\n"
+      " \"%s\": %u, \"%s\": %u, \"%s\": %u,\n"
+      " \"%s\": %u, \"vocab_size\": %u, \"max_position_embeddings\": %u,\n"
+      " \"type_vocab_size\": %u, \"embedding_size\": %u, \"%s\": \"%s\", \"layer_norm_eps\": 1e-12,\n"
       " \"position_embedding_type\": \"absolute\", \"pad_token_id\": 0",
-      o->more_config, o->labels ? "BertForSequenceClassification" : "BertModel", o->model_type, o->width, o->layers,
-      o->heads, o->ffn, TINY_VOCAB, o->positions, o->types, o->activation);
+      o->more_config, tiny_family_of(o)->classes, o->labels ? "ForSequenceClassification" : "Model", o->model_type,
+      key[0], o->width, key[1], o->layers, key[2], o->heads, key[3], o->ffn, TINY_VOCAB,
+      o->positions + tiny_position_offset(o), o->types, tiny_table_width(o), key[4], o->activation);
   if (o->labels) {
     n += (size_t)snprintf(text + n, sizeof text - n, ",\n \"id2label\": {");
     for (uint32_t i = 0; i < o->labels && n < 3500; i++) {
@@ -313,13 +384,17 @@ static inline int tiny_write_config(const char *dir, const tiny_options *o) {
 
 static inline int tiny_write_sentence(const char *dir, const tiny_options *o) {
   char text[1024];
+#define TINY_MODULE                                                                                                    \
+  ",\n {\"idx\": 2, \"name\": \"2\", \"path\": \"2_%s\", \"type\": \"sentence_transformers.models.%s\"}"
+  char dense[160] = "", normalize[160] = "";
+  if (o->dense) snprintf(dense, sizeof dense, TINY_MODULE, "Dense", "Dense");
+  if (o->normalize) snprintf(normalize, sizeof normalize, TINY_MODULE, "Normalize", "Normalize");
+#undef TINY_MODULE
   snprintf(text, sizeof text,
            "[{\"idx\": 0, \"name\": \"0\", \"path\": \"\", \"type\": \"sentence_transformers.models.Transformer\"},\n"
            " {\"idx\": 1, \"name\": \"1\", \"path\": \"1_Pooling\", \"type\": \"sentence_transformers.models.Pooling\"}"
-           "%s]\n",
-           o->normalize ? ",\n {\"idx\": 2, \"name\": \"2\", \"path\": \"2_Normalize\", \"type\": "
-                          "\"sentence_transformers.models.Normalize\"}"
-                        : "");
+           "%s%s]\n",
+           dense, normalize);
   if (!tiny_text(dir, "modules.json", text)) return 0;
   snprintf(text, sizeof text, "%s/1_Pooling", dir);
   mkdir(text, 0777);
@@ -328,12 +403,22 @@ static inline int tiny_write_sentence(const char *dir, const tiny_options *o) {
            "\"pooling_mode_max_tokens\": %s, \"pooling_mode_lasttoken\": %s}\n",
            o->width, strcmp(o->pooling, "cls") ? "false" : "true", strcmp(o->pooling, "mean") ? "false" : "true",
            strcmp(o->pooling, "max") ? "false" : "true", strcmp(o->pooling, "lasttoken") ? "false" : "true");
-  return tiny_text(dir, "1_Pooling/config.json", text);
+  if (!tiny_text(dir, "1_Pooling/config.json", text)) return 0;
+  if (!o->dense) return 1;
+  const tiny_tensor t[2] = {{.base = "linear.weight", .name = "linear.weight", .rows = o->dense, .cols = o->width},
+                            {.base = "linear.bias", .name = "linear.bias", .cols = o->dense}};
+  snprintf(text, sizeof text, "%s/2_Dense", dir);
+  mkdir(text, 0777);
+  snprintf(text, sizeof text,
+           "{\"in_features\": %u, \"out_features\": %u, \"bias\": true, \"activation_function\": "
+           "\"torch.nn.modules.activation.Tanh\"}\n",
+           o->width, o->dense);
+  return tiny_text(dir, "2_Dense/config.json", text) && tiny_safetensors(dir, "2_Dense/model.safetensors", o, t, 2, 0);
 }
 
 /* Writes the model into dir, which exists; 1 on success. A second call overwrites the files of the first. */
 static inline int tiny_model_write(const char *dir, const tiny_options *o) {
-  uint32_t cap = 16 + 16 * o->layers;
+  uint32_t cap = 20 + 16 * o->layers;
   tiny_tensor *t = calloc(cap, sizeof *t);
   if (!t) return 0;
   uint32_t n = tiny_tensors(o, t, cap);

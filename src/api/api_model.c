@@ -98,7 +98,7 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .max_tokens = a->positions,
                                  .sentence_tokens = a->sentence_tokens,
                                  .labels = a->head == QN_HEAD_NONE ? 0 : a->labels,
-                                 .embedding_width = a->pool == QN_POOL_NONE ? 0 : a->width,
+                                 .embedding_width = a->pool == QN_POOL_NONE ? 0 : qn_arch_embedding_width(a),
                                  .regression = a->head == QN_HEAD_REGRESSION,
                                  .tensors = m->file.tensor_count,
                                  .sites = m->file.site_count,

@@ -63,7 +63,7 @@ typedef struct results {
 
 static quern_status emit_embeddings(void *user, size_t first, uint32_t batch) {
   const results *r = user;
-  return qn_embed_pass(r->s, batch, r->out + first * r->s->model->arch.width);
+  return qn_embed_pass(r->s, batch, r->out + first * qn_arch_embedding_width(&r->s->model->arch));
 }
 
 static quern_status emit_logits(void *user, size_t first, uint32_t batch) {
@@ -96,8 +96,8 @@ quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t
   if (a->pool == QN_POOL_NONE && s->pool_kind == QUERN_POOL_MODEL)
     return qn_fail(&s->error, QUERN_E_TASK, "the model is no embedder: choose a pooling, or classify with it");
   results r = {s, out, NULL};
-  QN_TRY(run(&r, utf8, offsets, n, 0, a->width, cap, emit_embeddings));
-  if (width) *width = a->width;
+  QN_TRY(run(&r, utf8, offsets, n, 0, qn_arch_embedding_width(a), cap, emit_embeddings));
+  if (width) *width = qn_arch_embedding_width(a);
   return QUERN_OK;
 }
 

@@ -14,7 +14,8 @@
 
 struct qn_source {
   qn_env *env;
-  qn_safetensors weights;
+  qn_safetensors weights, dense; /* dense: of the module after pooling, where there is one */
+  int dense_bias;
   qn_json config;
   const qn_family *family;
   qn_arch arch;
@@ -157,29 +158,58 @@ static quern_status read_pooling(qn_source *s, const qn_json *c, const char *fil
   return QUERN_OK;
 }
 
-/* One entry of modules.json, node `at`; the order of modules is Transformer, Pooling, Normalize. */
+static quern_status read_dense(qn_source *s, const qn_json *c, const char *file, const char *path) {
+  qn_error *e = &s->env->error;
+  const char *name = qn_json_string(c, 0, "activation_function", ""), *dot = strrchr(name, '.');
+  const char *activation = dot ? dot + 1 : name;
+  const int64_t in = qn_json_int(c, 0, "in_features", -1), out = qn_json_int(c, 0, "out_features", -1);
+  char dir[HF_PATH];
+  if (in != s->arch.width) {
+    return qn_fail(e, QUERN_E_SOURCE, "%s: in_features is %lld, the hidden size in config.json %u", file, (long long)in,
+                   s->arch.width);
+  }
+  if (out < 1 || out > QN_MAX_WIDTH) {
+    return qn_fail(e, QUERN_E_SOURCE, "%s: out_features is not a number between 1 and %u", file,
+                   (unsigned)QN_MAX_WIDTH);
+  }
+  if (strcmp(activation, "Tanh") != 0 && strcmp(activation, "Identity") != 0) {
+    return qn_fail(e, QUERN_E_UNSUPPORTED,
+                   "%s: activation_function \"%.*s\" is not supported (supported: Identity, Tanh)", file, 64, name);
+  }
+  s->dense_bias = qn_json_bool(c, 0, "bias", 1);
+  QN_TRY(qn_path_join(s->env, dir, sizeof dir, s->dir, path));
+  QN_TRY(qn_safetensors_open(&s->dense, s->env, dir, s->limit));
+  s->arch.dense = (uint32_t)out;
+  s->arch.dense_activation = !strcmp(activation, "Tanh") ? QN_ACT_TANH : QN_ACT_NONE;
+  return QUERN_OK;
+}
+
+#define MODULES "supported: Transformer, Pooling, at most one Dense, Normalize"
+enum { TRANSFORMER = 1, POOLING, DENSE, NORMALIZE };
+
+/* One entry of modules.json, node `at`; *done: the module before it. */
 static quern_status read_module(qn_source *s, const qn_json *list, uint32_t at, uint32_t *done) {
+  static const char *const modules[] = {"", "Transformer", "Pooling", "Dense", "Normalize"};
   qn_error *e = &s->env->error;
   const char *type = qn_json_string(list, at, "type", NULL), *path = qn_json_string(list, at, "path", "");
   if (!type) return qn_fail(e, QUERN_E_SOURCE, "modules.json: a module has no type");
   const char *dot = strrchr(type, '.');
   const char *last = dot ? dot + 1 : type;
-  uint32_t step = !strcmp(last, "Transformer") ? 1 : !strcmp(last, "Pooling") ? 2 : !strcmp(last, "Normalize") ? 3 : 0;
+  uint32_t step = NORMALIZE;
+  while (step > 0 && strcmp(last, modules[step]) != 0) step--;
   if (step == 0) {
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "modules.json: module %.*s is not supported (supported: Transformer, Pooling, Normalize)", 96, type);
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "modules.json: module %.*s is not supported (" MODULES ")", 96, type);
   }
-  if (step != *done + 1) {
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "modules.json: module %s stands out of order (supported: Transformer, Pooling, Normalize)", last);
+  if (step != *done + 1 && !(step == NORMALIZE && *done == POOLING)) {
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "modules.json: module %s stands out of order (" MODULES ")", last);
   }
   *done = step;
-  if (step == 1 && path[0]) {
+  if (step == TRANSFORMER && path[0]) {
     return qn_fail(e, QUERN_E_UNSUPPORTED,
                    "modules.json: the transformer lies in %.*s; move its files beside modules.json", 96, path);
   }
-  if (step == 3) s->arch.normalize = 1;
-  if (step != 2) return QUERN_OK;
+  if (step == NORMALIZE) s->arch.normalize = 1;
+  if (step == TRANSFORMER || step == NORMALIZE) return QUERN_OK;
   char file[160];
   if (!path[0] || path[0] == '.' || strpbrk(path, "/\\") || strlen(path) > 100) {
     return qn_fail(e, QUERN_E_SOURCE, "modules.json: the path of %s is not a plain directory name", last);
@@ -189,7 +219,7 @@ static quern_status read_module(qn_source *s, const qn_json *list, uint32_t at, 
   int found;
   QN_TRY(load_json(s, file, &config, &found));
   if (!found) return qn_fail(e, QUERN_E_SOURCE, "%s/%s is missing; modules.json asks for it", s->dir, file);
-  quern_status status = read_pooling(s, &config, file);
+  quern_status status = step == POOLING ? read_pooling(s, &config, file) : read_dense(s, &config, file, path);
   qn_json_free(s->env, &config);
   return status;
 }
@@ -206,7 +236,7 @@ static quern_status read_modules(qn_source *s, int *found) {
   for (uint32_t k = 1; status == QUERN_OK && k < list.nodes[0].next; k = list.nodes[k].next) {
     status = read_module(s, &list, k, &done);
   }
-  if (status == QUERN_OK && done < 2) {
+  if (status == QUERN_OK && done < POOLING) {
     status = qn_fail(&s->env->error, QUERN_E_SOURCE, "modules.json: a Transformer followed by a Pooling is expected");
   }
   qn_json_free(s->env, &list);
@@ -279,6 +309,7 @@ quern_status qn_source_open(qn_source **out, qn_env *env, const char *dir, uint6
 void qn_source_close(qn_source *s) {
   if (!s) return;
   qn_safetensors_close(&s->weights);
+  qn_safetensors_close(&s->dense);
   if (s->labels) qn_free(s->env, (void *)s->labels, s->arch.labels * sizeof *s->labels);
   qn_json_free(s->env, &s->config);
   qn_free(s->env, s, sizeof *s);
@@ -286,7 +317,7 @@ void qn_source_close(qn_source *s) {
 
 const qn_arch *qn_source_arch(const qn_source *s) { return &s->arch; }
 
-uint64_t qn_source_weight_bytes(const qn_source *s) { return s->weights.bytes; }
+uint64_t qn_source_weight_bytes(const qn_source *s) { return s->weights.bytes + s->dense.bytes; }
 
 const char *qn_source_label(const qn_source *s, uint32_t i) {
   return s->labels && i < s->arch.labels ? s->labels[i] : NULL;
@@ -310,9 +341,13 @@ static quern_status find_tensor(const qn_source *s, const char *name, uint32_t r
   char source[192], is[128], expected[128];
   qn_error *e = &s->env->error;
   *out = NULL;
-  /* has_tensor takes void *, and only reads. */
-  if (!s->family->source_name(&s->arch, name, has_tensor, (void *)s, source, sizeof source)) return QUERN_OK;
-  const qn_st_tensor *t = qn_safetensors_find(&s->weights, source);
+  const int dense = !strncmp(name, "pool.dense.", 11);
+  if (dense && (!s->arch.dense || (!s->dense_bias && !strcmp(name, "pool.dense.bias")))) return QUERN_OK;
+  if (dense)
+    qn_format(source, sizeof source, "linear.%s", name + 11);
+  else if (!s->family->source_name(&s->arch, name, has_tensor, (void *)s, source, sizeof source)) /* only reads */
+    return QUERN_OK;
+  const qn_st_tensor *t = qn_safetensors_find(dense ? &s->dense : &s->weights, source);
   if (!t) return qn_fail(e, QUERN_E_SOURCE, "tensor %s (%s) is missing in the weights", source, name);
   if (!qn_safetensors_is_float(t)) {
     return qn_fail(e, QUERN_E_SOURCE, "tensor %s has dtype %.*s; F32, F16 and BF16 are supported", source, 16,

@@ -10,7 +10,7 @@ typedef struct qn_source qn_source;
 
 /* dir: config.json, model.safetensors or model.safetensors.index.json with shards (which must lie in dir: no paths),
    tokenizer.json or vocab.txt, and, where present, tokenizer_config.json, modules.json, 1_Pooling/config.json,
-   sentence_bert_config.json. limit: 0 or the most bytes of any one file. A directory without modules.json and without a
+   2_Dense/{config.json,model.safetensors}, sentence_bert_config.json. limit: 0 or the most bytes of any one file. A directory without modules.json and without a
    head pools the mean and does not normalize. */
 quern_status qn_source_open(qn_source **out, qn_env *env, const char *dir, uint64_t limit);
 void qn_source_close(qn_source *s);

@@ -8,7 +8,8 @@
 
 _Static_assert(sizeof(qn_arch) == 128, "qn_arch is a file format");
 
-static const qn_family *const families[] = {&qn_family_bert};
+static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert,
+                                            &qn_family_electra};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 const qn_family *qn_family_at(uint32_t i) { return i < FAMILIES ? families[i] : NULL; }
@@ -43,6 +44,9 @@ static const bound sizes[] = {
     {"labels", offsetof(qn_arch, labels), 0, QN_MAX_LABELS},
     {"normalize", offsetof(qn_arch, normalize), 0, 1},
     {"head pooler", offsetof(qn_arch, head_pooler), 0, 1},
+    {"relative bias", offsetof(qn_arch, relative_bias), 0, 1},
+    {"embedding width", offsetof(qn_arch, embed_width), 0, QN_MAX_WIDTH},
+    {"dense outputs", offsetof(qn_arch, dense), 0, QN_MAX_WIDTH},
 };
 
 /* Kinds: outside of these is something that this version does not execute. */
@@ -114,6 +118,11 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
   }
   if (a->head_pooler ? a->head_activation < QN_ACT_GELU || a->head_activation > QN_ACT_NONE : a->head_activation != 0) {
     return qn_fail(e, s, "architecture: the head pooler's activation %u is not a known one", a->head_activation);
+  }
+  if (a->dense ? a->pool == QN_POOL_NONE || a->dense_activation < QN_ACT_GELU || a->dense_activation > QN_ACT_NONE
+               : a->dense_activation != 0) {
+    return qn_fail(e, s, "architecture: %u dense outputs with activation %u and pooling %u contradict themselves",
+                   a->dense, a->dense_activation, a->pool);
   }
   for (size_t i = 0; i < sizeof a->reserved / sizeof a->reserved[0]; i++) {
     if (a->reserved[i] != 0) return qn_fail(e, s, "architecture: reserved bytes are not 0");

@@ -5,7 +5,7 @@
 #include "base/env.h"
 #include "base/json.h"
 
-enum { QN_FAMILY_BERT = 1 };
+enum { QN_FAMILY_BERT = 1, QN_FAMILY_MPNET = 2, QN_FAMILY_DISTILBERT = 3, QN_FAMILY_ELECTRA = 4 };
 enum { QN_NORM_LAYER = 1 };
 enum { QN_PLACE_POST = 1 }; /* norm after the residual sum */
 enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5 };
@@ -45,8 +45,19 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t head_activation; /* QN_ACT_*; 0 without a pooler */
   uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
   uint32_t recipe;          /* QN_RECIPE_* : how linear operators and embeddings are stored */
-  uint32_t reserved[8];
+  uint32_t relative_bias;   /* 1: attention scores have a bias by distance and head, the same in all layers */
+  uint32_t embed_width;     /* width of the embedding tables where a linear operator leads from it to width; 0: width */
+  uint32_t dense;           /* outputs of a linear operator between pooling and normalizing; 0: none */
+  uint32_t dense_activation; /* QN_ACT_*; 0 without one */
+  uint32_t reserved[4];
 } qn_arch;
+
+/* Buckets of a relative bias in the source: 16 for keys up to the query, 16 for keys after it. */
+#define QN_RELATIVE_BUCKETS 32u
+
+/* Floats of a row of the embedding tables, and of an embedding. */
+static inline uint32_t qn_arch_table_width(const qn_arch *a) { return a->embed_width ? a->embed_width : a->width; }
+static inline uint32_t qn_arch_embedding_width(const qn_arch *a) { return a->dense ? a->dense : a->width; }
 
 /* Every field in range and consistent; `s` is the status to fail with (QUERN_E_FORMAT from a file, QUERN_E_SOURCE from
    a config, where alone recipe may still be 0). A kind that this version does not know is QUERN_E_UNSUPPORTED. */
@@ -55,14 +66,16 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s);
 /* Name of family i ("bert"), NULL past the end: for messages. */
 const char *qn_family_name(uint32_t i);
 
-/* The tensors of a model, by the names they have in the file, before quantization:
-     embed.tokens [vocab, width]  embed.positions [positions + position_offset, width]  embed.types [types, width]
-     embed.norm.gain embed.norm.bias [width]
+/* The tensors of a model, by the names they have in the file, before quantization (e: width of the embedding tables):
+     embed.tokens [vocab, e]  embed.positions [positions + position_offset, e]  embed.types [types, e]
+     embed.norm.gain embed.norm.bias [e]  embed.project.{weight,bias} [width, e]
+     attn.relative_bias [QN_RELATIVE_BUCKETS, heads] (the file has it by distance: [heads, 2 * positions - 1])
      layers.N.attn.{q,k,v}.{weight,bias}   [heads * head_dim, width] (the file has them joined as layers.N.attn.qkv)
      layers.N.attn.out.{weight,bias}       [width, heads * head_dim]
      layers.N.attn.norm.{gain,bias}
      layers.N.ffn.up.{weight,bias} [ffn, width]  layers.N.ffn.down.{weight,bias} [width, ffn]
-   layers.N.ffn.norm.{gain,bias} head.pooler.{weight,bias} [width, width]  head.out.{weight,bias} [labels, width] */
+     layers.N.ffn.norm.{gain,bias} head.pooler.{weight,bias} [width, width]  head.out.{weight,bias} [labels, width]
+     pool.dense.{weight,bias} [dense, width] */
 
 /* A family: turns its config into an arch, and its tensor names into those above. */
 typedef struct qn_family {

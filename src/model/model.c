@@ -97,18 +97,31 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   return resolve_norm(r, base, a->width, &l->ffn_norm);
 }
 
+static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **out) {
+  const uint64_t shape[2] = {a->heads, 2 * (uint64_t)a->positions - 1};
+  const void *p = NULL;
+  QN_TRY(qrn_need_tensor(r->file, "attn.relative_bias", QRN_F32, QRN_ROWS, 2, shape, &p));
+  *out = p;
+  r->params += QN_RELATIVE_BUCKETS * (uint64_t)a->heads; /* of which the rows are made */
+  return QUERN_OK;
+}
+
 static quern_status resolve(quern_model *m) {
   const qn_arch *a = &m->arch;
   resolver r = {&m->file, m->env, a->recipe == QN_RECIPE_FLOAT ? QRN_F32 : QRN_I8, 0};
-  QN_TRY(resolve_table(&r, "embed.tokens", a->vocab, a->width, &m->tokens));
-  QN_TRY(resolve_table(&r, "embed.positions", a->positions + a->position_offset, a->width, &m->positions));
-  if (a->types) QN_TRY(resolve_table(&r, "embed.types", a->types, a->width, &m->types));
-  QN_TRY(resolve_norm(&r, "embed.norm", a->width, &m->embed_norm));
+  const uint32_t tables = qn_arch_table_width(a);
+  QN_TRY(resolve_table(&r, "embed.tokens", a->vocab, tables, &m->tokens));
+  QN_TRY(resolve_table(&r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
+  if (a->types) QN_TRY(resolve_table(&r, "embed.types", a->types, tables, &m->types));
+  QN_TRY(resolve_norm(&r, "embed.norm", tables, &m->embed_norm));
+  if (a->embed_width) QN_TRY(resolve_linear(&r, "embed.project", a->width, tables, &m->project));
+  if (a->relative_bias) QN_TRY(resolve_bias(&r, a, &m->relative_bias));
   for (uint32_t i = 0; i < a->layers; i++) QN_TRY(resolve_layer(&r, a, i, &m->layers[i]));
   if (a->head != QN_HEAD_NONE) {
     if (a->head_pooler) QN_TRY(resolve_linear(&r, "head.pooler", a->width, a->width, &m->pooler));
     QN_TRY(resolve_linear(&r, "head.out", a->labels, a->width, &m->head));
   }
+  if (a->dense) QN_TRY(resolve_linear(&r, "pool.dense", a->dense, a->width, &m->dense));
   m->params = r.params;
   return QUERN_OK;
 }

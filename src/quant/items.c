@@ -5,10 +5,12 @@
 
 #include "run/session.h"
 
-#define HEAD_ITEMS 2u
+#define OUTPUT_ITEMS 3u
+
+int qn_has_outputs(const qn_arch *a) { return a->head != QN_HEAD_NONE || a->dense != 0; }
 
 uint32_t qn_item_count(const qn_arch *a) {
-  return QN_EMBED_ITEMS + QN_LAYER_ITEMS * a->layers + (a->head != QN_HEAD_NONE ? HEAD_ITEMS : 0);
+  return QN_EMBED_ITEMS + QN_LAYER_ITEMS * a->layers + (qn_has_outputs(a) ? OUTPUT_ITEMS : 0);
 }
 
 static void set_item(qn_item *it, const char *prefix, const char *name, qn_item_kind kind, uint32_t n, uint32_t k) {
@@ -60,30 +62,46 @@ void qn_item_at(const qn_arch *a, uint32_t i, qn_item *it) {
     return;
   }
   if (i >= QN_EMBED_ITEMS) i -= QN_LAYER_ITEMS * a->layers;
+  const uint32_t tables = qn_arch_table_width(a);
   switch (i) {
     case 0:
-      set_item(it, "", "embed.tokens", QN_ITEM_TABLE, a->vocab, a->width);
+      set_item(it, "", "embed.tokens", QN_ITEM_TABLE, a->vocab, tables);
       break;
     case 1:
-      set_item(it, "", "embed.positions", QN_ITEM_TABLE, a->positions + a->position_offset, a->width);
+      set_item(it, "", "embed.positions", QN_ITEM_TABLE, a->positions + a->position_offset, tables);
       break;
     case 2:
-      set_item(it, "", "embed.types", QN_ITEM_TABLE, a->types, a->width);
+      set_item(it, "", "embed.types", QN_ITEM_TABLE, a->types, tables);
       it->small = 1;
       break;
     case 3:
-      set_item(it, "", "embed.norm.gain", QN_ITEM_VECTOR, a->width, 1);
+      set_item(it, "", "embed.norm.gain", QN_ITEM_VECTOR, tables, 1);
       break;
     case 4:
-      set_item(it, "", "embed.norm.bias", QN_ITEM_VECTOR, a->width, 1);
+      set_item(it, "", "embed.norm.bias", QN_ITEM_VECTOR, tables, 1);
       break;
     case 5:
+      set_item(it, "", "embed.project", QN_ITEM_LINEAR, a->embed_width ? a->width : 0, tables);
+      break;
+    case 6:
+      set_item(it, "", "attn.relative_bias", QN_ITEM_RELATIVE, a->relative_bias ? a->heads : 0, 2 * a->positions - 1);
+      break;
+    case 7:
       set_item(it, "", "head.pooler", QN_ITEM_LINEAR, a->head_pooler ? a->width : 0, a->width);
       break;
-    default:
+    case 8:
       set_item(it, "", "head.out", QN_ITEM_LINEAR, a->labels, a->width);
       break;
+    default:
+      set_item(it, "", "pool.dense", QN_ITEM_LINEAR, a->dense, a->width);
+      break;
   }
+}
+
+uint32_t qn_item_source_shape(const qn_item *it, uint64_t dim[2]) {
+  dim[0] = it->kind == QN_ITEM_RELATIVE ? QN_RELATIVE_BUCKETS : it->n / it->parts;
+  dim[1] = it->kind == QN_ITEM_RELATIVE ? it->n : it->k;
+  return it->kind == QN_ITEM_VECTOR ? 1 : 2;
 }
 
 void qn_item_part_name(const qn_item *it, uint32_t p, const char *suffix, char buf[QN_ITEM_NAME_BYTES]) {

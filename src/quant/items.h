@@ -6,24 +6,29 @@
 
 #define QN_ITEM_NAME_BYTES 96
 
-typedef enum qn_item_kind { QN_ITEM_TABLE, QN_ITEM_VECTOR, QN_ITEM_LINEAR } qn_item_kind;
+/* RELATIVE: a bias by bucket in the source, by distance in the file (relative.h). */
+typedef enum qn_item_kind { QN_ITEM_TABLE, QN_ITEM_VECTOR, QN_ITEM_LINEAR, QN_ITEM_RELATIVE } qn_item_kind;
 
 typedef struct qn_item {
   char name[64];
   qn_item_kind kind;
-  uint32_t n, k;  /* a vector: n */
+  uint32_t n, k;  /* shape in the file; a vector: n */
   uint32_t parts; /* 1, or 3: q, k, v of the source joined, n / 3 rows each */
   int has_bias;
   int layer, input; /* a layer's linear operator: which, and QN_INPUT_*; else -1 */
   int small;        /* a table whose bytes do not matter: kept as floats */
 } qn_item;
 
-#define QN_EMBED_ITEMS 5u
+#define QN_EMBED_ITEMS 7u
 #define QN_LAYER_ITEMS 8u
 
+/* Whether there are items after those of the layers. */
+int qn_has_outputs(const qn_arch *a);
 uint32_t qn_item_count(const qn_arch *a);
 /* Item i < qn_item_count; n is 0 where the model has none. */
 void qn_item_at(const qn_arch *a, uint32_t i, qn_item *it);
+/* Shape in the source of one part of an item; returns its rank. */
+uint32_t qn_item_source_shape(const qn_item *it, uint64_t dim[2]);
 /* Name in the source of part p of an item: "layers.0.attn.qkv" + ".weight" -> "layers.0.attn.k.weight". */
 void qn_item_part_name(const qn_item *it, uint32_t p, const char *suffix, char buf[QN_ITEM_NAME_BYTES]);
 #endif

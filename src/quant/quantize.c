@@ -10,6 +10,7 @@
 #include "kernels/layout.h"
 #include "quant/items.h"
 #include "quant/quant.h"
+#include "quant/relative.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
 #include "text/tokenizer.h"
@@ -36,7 +37,7 @@ typedef struct quantizer {
 
 static int is_int8(const quantizer *q, const qn_item *it) {
   uint32_t bits = it->kind == QN_ITEM_TABLE ? q->recipe.embedding_bits : q->recipe.weight_bits;
-  return it->kind != QN_ITEM_VECTOR && !it->small && bits == 8;
+  return (it->kind == QN_ITEM_TABLE || it->kind == QN_ITEM_LINEAR) && !it->small && bits == 8;
 }
 
 static int is_smoothed(const quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
@@ -102,6 +103,7 @@ static quern_status put_sites(quantizer *q) {
   } sites[] = {{"attn.qkv.in", QRN_GRAIN_TOKEN}, {"attn.q", QRN_GRAIN_TOKEN_HEAD},     {"attn.k", QRN_GRAIN_TOKEN_HEAD},
                {"attn.v", QRN_GRAIN_TOKEN_HEAD}, {"attn.probs", QRN_GRAIN_TOKEN_HEAD}, {"attn.out.in", QRN_GRAIN_TOKEN},
                {"ffn.up.in", QRN_GRAIN_TOKEN},   {"ffn.down.in", QRN_GRAIN_TOKEN}};
+  if (q->arch.embed_width) QN_TRY(put_site(q, "", "embed.project.in", QRN_GRAIN_TOKEN));
   for (uint32_t layer = 0; layer < q->arch.layers; layer++) {
     char prefix[32];
     qn_format(prefix, sizeof prefix, "layers.%u.", layer);
@@ -110,6 +112,7 @@ static quern_status put_sites(quantizer *q) {
   }
   if (q->arch.head_pooler) QN_TRY(put_site(q, "", "head.pooler.in", QRN_GRAIN_TOKEN));
   if (q->arch.head != QN_HEAD_NONE) QN_TRY(put_site(q, "", "head.out.in", QRN_GRAIN_TOKEN));
+  if (q->arch.dense) QN_TRY(put_site(q, "", "pool.dense.in", QRN_GRAIN_TOKEN));
   return QUERN_OK;
 }
 
@@ -128,13 +131,14 @@ static quern_status declare(quantizer *q, const qn_item *it, const char *suffix,
    it becomes. source_bytes: what it takes there. */
 static quern_status declare_item(quantizer *q, qn_item *it, uint64_t *source_bytes) {
   char name[QN_ITEM_NAME_BYTES];
-  uint64_t bytes = 0, dim[2] = {it->n / it->parts, it->k};
+  uint64_t bytes = 0, dim[2];
+  const uint32_t rank = qn_item_source_shape(it, dim);
   const char *suffix = it->kind == QN_ITEM_LINEAR ? ".weight" : "";
   uint32_t layout = it->kind == QN_ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
   *source_bytes = 0;
   for (uint32_t p = 0; p < it->parts; p++) {
     qn_item_part_name(it, p, suffix, name);
-    QN_TRY(qn_source_find(q->source, name, it->kind == QN_ITEM_VECTOR ? 1 : 2, dim, &bytes));
+    QN_TRY(qn_source_find(q->source, name, rank, dim, &bytes));
     *source_bytes += bytes;
     if (it->kind != QN_ITEM_LINEAR) continue;
     qn_item_part_name(it, p, ".bias", name);
@@ -161,6 +165,8 @@ static void size_item(quantizer *q, const qn_item *it) {
     packed = is_int8(q, it) ? qk_weight_bytes_i8(it->n, it->k) : qk_weight_bytes_f32(it->n, it->k);
   } else if (is_int8(q, it)) {
     packed = (size_t)it->n * it->k;
+  } else if (it->kind == QN_ITEM_RELATIVE) {
+    packed = (size_t)QN_RELATIVE_BUCKETS * it->n * sizeof(float); /* as it is read */
   }
   q->floats_bytes = qn_max_size(q->floats_bytes, (size_t)it->n * it->k * sizeof(float));
   q->packed_bytes = qn_max_size(q->packed_bytes, packed);
@@ -180,7 +186,7 @@ static quern_status declare_all(quantizer *q) {
     if (it.n == 0) continue;
     QN_TRY(declare_item(q, &it, &source_bytes));
     size_item(q, &it);
-    if (it.kind == QN_ITEM_VECTOR) continue;
+    if (it.kind == QN_ITEM_VECTOR || it.kind == QN_ITEM_RELATIVE) continue;
     qn_report_row *row = &q->report.rows[q->report.count++];
     *row = (qn_report_row){.linear = it.kind == QN_ITEM_LINEAR,
                            .n = it.n,
@@ -244,11 +250,17 @@ static quern_status write_part(quantizer *q, const qn_item *it, const char *suff
 static quern_status read_item(quantizer *q, qn_item *it) {
   char name[QN_ITEM_NAME_BYTES];
   uint32_t n = it->n / it->parts;
-  uint64_t dim[2] = {n, it->k};
+  uint64_t dim[2];
+  const uint32_t rank = qn_item_source_shape(it, dim);
+  if (it->kind == QN_ITEM_RELATIVE) {
+    QN_TRY(qn_source_read(q->source, it->name, rank, dim, q->packed, NULL));
+    qn_relative_expand(q->packed, it->n, q->arch.positions, q->floats);
+    return QUERN_OK;
+  }
   for (uint32_t p = 0; p < it->parts; p++) {
     float *to = (float *)q->floats + (size_t)p * n * it->k;
     qn_item_part_name(it, p, it->kind == QN_ITEM_LINEAR ? ".weight" : "", name);
-    QN_TRY(qn_source_read(q->source, name, it->kind == QN_ITEM_VECTOR ? 1 : 2, dim, to, NULL));
+    QN_TRY(qn_source_read(q->source, name, rank, dim, to, NULL));
     if (it->kind != QN_ITEM_LINEAR) continue;
     int present;
     float *bias = q->bias + (size_t)p * n;
@@ -289,7 +301,7 @@ static quern_status write_item(quantizer *q, qn_item *it, qn_report_row **row) {
   } else {
     QN_TRY(write_part(q, it, "", q->floats, elements * sizeof(float)));
   }
-  if (it->kind == QN_ITEM_VECTOR) return QUERN_OK;
+  if (it->kind == QN_ITEM_VECTOR || it->kind == QN_ITEM_RELATIVE) return QUERN_OK;
   if (is_int8(q, it)) measure(q, it, *row);
   ++*row;
   return QUERN_OK;
@@ -306,7 +318,7 @@ static quern_status step(quantizer *q, const char *what) {
 static quern_status write_all(quantizer *q) {
   qn_report_row *row = q->report.rows;
   uint32_t count = qn_item_count(&q->arch), head = QN_EMBED_ITEMS + QN_LAYER_ITEMS * q->arch.layers;
-  q->total = 1 + (uint64_t)q->arch.layers + (q->arch.head != QN_HEAD_NONE);
+  q->total = 1 + (uint64_t)q->arch.layers + (qn_has_outputs(&q->arch) ? 1 : 0);
   for (uint32_t i = 0; i < count; i++) {
     char what[32] = "embeddings";
     qn_item it;
@@ -337,7 +349,7 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   q->arch.recipe = q->recipe.id;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
   if (job->calibration) {
-    qn_log(q->env, 2, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
+    qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
   if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(qrn_writer_create(&q->writer, q->env));

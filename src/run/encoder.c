@@ -59,6 +59,15 @@ static qk_codes in_codes(const block *b, size_t d) {
   return q;
 }
 
+uint32_t qn_kernel_act(uint32_t act) {
+  static const uint32_t acts[] = {[QN_ACT_GELU] = QK_ACT_GELU,
+                                  [QN_ACT_GELU_TANH] = QK_ACT_GELU_TANH,
+                                  [QN_ACT_RELU] = QK_ACT_RELU,
+                                  [QN_ACT_TANH] = QK_ACT_TANH,
+                                  [QN_ACT_NONE] = QK_ACT_NONE};
+  return acts[act];
+}
+
 static void count_nonfinite(group *g, size_t n) {
   if (n) atomic_fetch_add_explicit(&g->nonfinite, n, memory_order_relaxed);
 }
@@ -79,7 +88,8 @@ static void run_product(const block *b, const product *p, size_t r0, size_t r1, 
   const quern_session *s = b->g->s;
   const qk_table *k = s->kernels;
   const qn_linear *l = p->linear;
-  if (s->observe && p0 == 0) s->observe(s->observe_user, b->index, p->input, p->x + r0 * l->k, l->k, r1 - r0, l->k);
+  if (s->observe && p0 == 0 && p->input < QN_INPUT_KINDS)
+    s->observe(s->observe_user, b->index, p->input, p->x + r0 * l->k, l->k, r1 - r0, l->k);
   if (l->dtype == QRN_I8) {
     const qk_gemm_q8 op = {.a = p->q,
                            .w = l->weight,
@@ -116,22 +126,42 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
   (void)p0, (void)p1;
   const quern_session *s = b->g->s;
   const quern_model *m = s->model;
-  const size_t row = (size_t)b->g->row + b->r0;
+  const size_t row = (size_t)b->g->row + b->r0, d = qn_arch_table_width(&m->arch);
+  const int projected = m->arch.embed_width != 0;
   const qk_embed op = {.ids = s->ids + row,
                        .positions = s->positions + row,
                        .type_ids = b->g->typed ? s->types + row : NULL,
                        .tokens = {m->tokens.data, m->tokens.scale},
                        .position = {m->positions.data, m->positions.scale},
                        .types = {m->types.data, m->types.scale},
-                       .norm = {.out = hidden_rows(b),
+                       .norm = {.out = projected ? b->lane->hidden : hidden_rows(b),
                                 .gain = m->embed_norm.gain,
                                 .bias = m->embed_norm.bias,
-                                .smooth = b->layer->qkv.smooth,
-                                .q = in_codes(b, m->arch.width),
-                                .ldo = m->arch.width,
-                                .d = m->arch.width,
+                                .smooth = projected ? m->project.smooth : b->layer->qkv.smooth,
+                                .q = in_codes(b, d),
+                                .ldo = d,
+                                .d = (uint32_t)d,
                                 .eps = m->arch.norm_eps}};
   count_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
+}
+
+/* From the tables' width to that of the hidden states. */
+static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+  const qn_arch *a = b->g->arch;
+  const product p = {.linear = &b->g->s->model->project,
+                     .input = QN_INPUT_UNSEEN,
+                     .x = b->lane->hidden,
+                     .q = in_codes(b, qn_arch_table_width(a)),
+                     .out = hidden_rows(b),
+                     .ldo = a->width};
+  run_product(b, &p, r0, r1, p0, p1);
+}
+
+static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+  (void)p0, (void)p1;
+  const uint32_t width = b->g->arch->width;
+  const qk_codes q = in_codes(b, width);
+  count_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
 }
 
 static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -186,11 +216,6 @@ static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size
 }
 
 static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
-  static const uint32_t act[] = {[QN_ACT_GELU] = QK_ACT_GELU,
-                                 [QN_ACT_GELU_TANH] = QK_ACT_GELU_TANH,
-                                 [QN_ACT_RELU] = QK_ACT_RELU,
-                                 [QN_ACT_TANH] = QK_ACT_TANH,
-                                 [QN_ACT_NONE] = QK_ACT_NONE};
   const qn_arch *a = b->g->arch;
   const product p = {.linear = &b->layer->ffn_up,
                      .input = QN_INPUT_FFN_UP,
@@ -198,7 +223,7 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
                      .q = in_codes(b, a->width),
                      .out = b->lane->hidden,
                      .ldo = a->ffn,
-                     .act = act[a->activation]};
+                     .act = qn_kernel_act(a->activation)};
   run_product(b, &p, r0, r1, p0, p1);
 }
 
@@ -233,6 +258,8 @@ static void add_step(steps *list, step_fn *run, uint32_t layer, size_t columns) 
 static steps steps_before(const qn_arch *a) {
   steps list = {.count = 0};
   add_step(&list, step_embed, 0, 0);
+  if (a->embed_width) add_step(&list, step_project, 0, a->width);
+  if (a->embed_width && a->recipe == QN_RECIPE_INT8) add_step(&list, step_quantize_projected, 0, 0);
   add_step(&list, step_qkv, 0, 3 * inner_of(a));
   return list;
 }
@@ -344,14 +371,16 @@ static void attend(group *g, qn_lane *lane, uint32_t sequence, uint32_t head) {
   const uint32_t n = s->lens[sequence], row = s->starts[sequence] - g->row;
   const float *q = s->qkv + (size_t)row * ld + (size_t)head * a->head_dim;
   float *out = s->context + (size_t)row * inner + (size_t)head * a->head_dim;
+  const float *bias = s->model->relative_bias; /* of distance 0, where there is one */
+  if (bias) bias += head * (2 * (size_t)a->positions - 1) + a->positions - 1;
   if (is_int8(g)) {
     lane->head.n = n;
     const qk_pack_q8 pack = {lane->head, q, q + inner, q + 2 * inner, ld, s->fold};
     count_nonfinite(g, s->kernels->pack_q8(&pack, 0, n));
-    const qk_attention_q8 op = {lane->head, NULL, out, inner};
+    const qk_attention_q8 op = {lane->head, bias, out, inner};
     s->kernels->attention_q8(&op, 0, n);
   } else {
-    const qk_attention_f32 op = {q, q + inner, q + 2 * inner, ld, s->fold, NULL, out, inner, n, a->head_dim};
+    const qk_attention_f32 op = {q, q + inner, q + 2 * inner, ld, s->fold, bias, out, inner, n, a->head_dim};
     s->kernels->attention_f32(&op, 0, n);
   }
 }

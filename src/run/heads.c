@@ -6,7 +6,7 @@
 typedef struct head_task {
   quern_session *s;
   uint32_t batch;
-  float *out;           /* [batch, width] or [batch, labels] */
+  float *out;           /* [batch, width], of embeddings or labels */
   float *probabilities; /* [batch, labels] or NULL */
   uint32_t pool;
   int normalize;
@@ -33,16 +33,7 @@ static uint32_t pool_of(const quern_session *s) {
   return s->pool_kind == QUERN_POOL_MODEL ? s->model->arch.pool : pool[s->pool_kind];
 }
 
-quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
-  head_task t = {.s = s,
-                 .out = out,
-                 .pool = pool_of(s),
-                 .normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE)};
-  qn_pool_run(s->pool, pool_task, &t, batch);
-  return QUERN_OK;
-}
-
-/* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; counts rows with NaN or infinity. */
+/* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; returns how many rows have NaN or infinity. */
 static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
   if (l->dtype == QRN_I8) {
     const size_t bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &s->pooled_codes, 0, rows);
@@ -65,6 +56,33 @@ static size_t apply(const quern_session *s, const qn_linear *l, const float *x, 
   return 0;
 }
 
+/* The linear operator after pooling, s->pooled to out: one task. */
+static void dense_task(void *task, uint32_t index) {
+  (void)index;
+  head_task *t = task;
+  const quern_session *s = t->s;
+  const qn_arch *a = &s->model->arch;
+  t->nonfinite += apply(s, &s->model->dense, s->pooled, t->batch, t->out, qn_kernel_act(a->dense_activation));
+  for (uint32_t i = 0; t->normalize && i < t->batch; i++)
+    s->kernels->normalize(t->out + (size_t)i * a->dense, a->dense);
+}
+
+quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
+  const int dense = s->model->arch.dense != 0;
+  const int normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE);
+  head_task t = {
+      .s = s, .batch = batch, .out = dense ? s->pooled : out, .pool = pool_of(s), .normalize = normalize && !dense};
+  qn_pool_run(s->pool, pool_task, &t, batch);
+  if (!dense) return QUERN_OK;
+  t.out = out;
+  t.normalize = normalize;
+  qn_pool_run(s->pool, dense_task, &t, 1);
+  if (t.nonfinite)
+    return qn_fail(&s->error, QUERN_E_NONFINITE,
+                   "NaN or infinity in the dense layer after pooling: check the file with quern verify");
+  return QUERN_OK;
+}
+
 /* Small work (a few rows of one dense layer): one task. */
 static void classify_task(void *task, uint32_t index) {
   (void)index;
@@ -75,8 +93,7 @@ static void classify_task(void *task, uint32_t index) {
   for (uint32_t i = 0; i < t->batch; i++)
     memcpy(s->pooled + (size_t)i * a->width, row_at(s, s->starts[i]), a->width * sizeof(float));
   if (a->head_pooler) {
-    t->nonfinite += apply(s, &s->model->pooler, x, t->batch, s->pooler_out,
-                          a->head_activation == QN_ACT_TANH ? QK_ACT_TANH : QK_ACT_NONE);
+    t->nonfinite += apply(s, &s->model->pooler, x, t->batch, s->pooler_out, qn_kernel_act(a->head_activation));
     x = s->pooler_out;
   }
   t->nonfinite += apply(s, &s->model->head, x, t->batch, t->out, QK_ACT_NONE);

@@ -54,9 +54,10 @@ static qk_head_q8 take_head(qn_arena *a, size_t tokens, uint32_t h) {
 
 static void take_lane(qn_lane *l, qn_arena *a, const qn_arch *arch, size_t longest) {
   const size_t inner = (size_t)arch->heads * arch->head_dim;
-  qn_lane lane = {.hidden = qn_arena_take(a, (size_t)QN_BLOCK_ROWS * arch->ffn, sizeof(float))};
+  const size_t tables = qn_arch_table_width(arch);
+  qn_lane lane = {.hidden = qn_arena_take(a, (size_t)QN_BLOCK_ROWS * qn_max_size(arch->ffn, tables), sizeof(float))};
   if (arch->recipe != QN_RECIPE_FLOAT) {
-    lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(arch->width, inner));
+    lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)));
     lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn);
     lane.head = take_head(a, longest, arch->head_dim);
   }
@@ -89,8 +90,9 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   if (arch->head != QN_HEAD_NONE) {
     s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
     s->logits = qn_arena_take(a, sequences * arch->labels, sizeof(float));
-    if (arch->recipe != QN_RECIPE_FLOAT) s->pooled_codes = take_codes(a, sequences, width);
   }
+  if (arch->recipe != QN_RECIPE_FLOAT && (arch->head != QN_HEAD_NONE || arch->dense))
+    s->pooled_codes = take_codes(a, sequences, width);
   s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
   s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
   s->context = qn_arena_take(a, group * inner, sizeof(float));

@@ -14,16 +14,16 @@
 #define QN_GROUP_TOKENS 256u
 
 /* Inputs of linear operators, as an observer sees them. */
-enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_INPUT_KINDS };
+enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_INPUT_KINDS, QN_INPUT_UNSEEN };
 /* Watches x: [rows, d] f32, ld between rows, the input of one operator of a float model. Called from any lane. */
 typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows,
                            uint32_t d);
 
 /* Scratch of one lane (one task that runs at a time). */
 typedef struct qn_lane {
-  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim)] codes (int8) */
+  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
   qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (int8) */
-  float *hidden;   /* [QN_BLOCK_ROWS, ffn] */
+  float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
   qk_head_q8 head; /* one head of one sequence (int8) */
 } qn_lane;
 
@@ -64,10 +64,12 @@ quern_status qn_session_count(const quern_model *m, const quern_session_options 
 quern_status qn_session_create(quern_session **out, quern_model *m, const quern_session_options *o);
 void qn_session_free(quern_session *s);
 
+/* QK_ACT_* of a QN_ACT_*. */
+uint32_t qn_kernel_act(uint32_t act);
 /* Runs the encoder over s->ids/types (types NULL in `typed` 0), `batch` sequences of s->lens: hidden states in s->x.
  * encoder.c */
 quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed);
-/* Embeddings of the pass just run: out [batch, width]. heads.c */
+/* Embeddings of the pass just run: out [batch, qn_arch_embedding_width]. heads.c */
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out);
 /* Logits [batch, labels], and probabilities or NULL. heads.c */
 quern_status qn_classify_pass(quern_session *s, uint32_t batch, float *logits, float *probabilities);

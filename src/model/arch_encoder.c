@@ -1,0 +1,188 @@
+/* arch_encoder.c - what encoders like BERT share: config.json and tensor names, read by the tables of a family (family.h).
+ * Knows names and fields only; shapes are checked where tensors are read. Stateless. */
+#include <string.h>
+#include "model/family.h"
+
+/* ---- names ---- */
+
+/* A model's own export has bare names, a model with a head puts them below the prefix. */
+static const char *prefix_of(const qn_encoder_names *f, qn_has_fn *has_tensor, void *user) {
+  char name[96];
+  qn_format(name, sizeof name, "%sembeddings.word_embeddings.weight", f->prefix);
+  return has_tensor(user, name) ? f->prefix : "";
+}
+
+/* Exports of the first years call a norm's weight and bias gamma and beta. */
+static void old_norm_name(qn_has_fn *has_tensor, void *user, char *buf, size_t cap) {
+  char old[160];
+  char *dot = strrchr(buf, '.');
+  if (!strstr(buf, "LayerNorm.") || has_tensor(user, buf)) return;
+  const char *last = !strcmp(dot, ".weight") ? "gamma" : "beta";
+  qn_format(old, sizeof old, "%.*s.%s", (int)(dot - buf), buf, last);
+  if (has_tensor(user, old)) qn_format(buf, cap, "%s", old);
+}
+
+/* Their name of the stem of `bytes` bytes; NULL: the table has none. */
+static const char *look_up(const qn_name *table, const char *stem, size_t bytes) {
+  for (; table->ours; table++)
+    if (strlen(table->ours) == bytes && !memcmp(table->ours, stem, bytes)) return table->theirs;
+  return NULL;
+}
+
+int qn_encoder_source_name(const qn_encoder_names *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor,
+                           void *user, char *buf, size_t cap) {
+  const char *last = strrchr(name, '.'), *number = name + strlen("layers."), *theirs;
+  const int is_gain = last && !strcmp(last, ".gain"),
+            has_tail = is_gain || (last && (!strcmp(last, ".weight") || !strcmp(last, ".bias")));
+  const char *tail = has_tail && !is_gain ? last : ".weight", *prefix = prefix_of(f, has_tensor, user);
+  const size_t stem = has_tail ? (size_t)(last - name) : strlen(name);
+  int found = 0;
+  if (!strncmp(name, "head.", 5) && a->head == QN_HEAD_NONE) return 0;
+  if (!strncmp(name, "layers.", 7)) {
+    const char *rest = strchr(number, '.');
+    if (!rest || rest >= name + stem) return 0;
+    theirs = look_up(f->layer, rest + 1, (size_t)(name + stem - rest - 1));
+    found = theirs && qn_format(buf, cap, "%s%s%.*s.%s%s", prefix, f->layer_stem, (int)(rest - number), number, theirs,
+                                tail) < cap;
+  } else if ((theirs = look_up(f->head, name, stem))) {
+    found = qn_format(buf, cap, "%s%s", theirs, tail) < cap;
+  } else if ((theirs = look_up(f->outer, name, stem))) {
+    found = qn_format(buf, cap, "%s%s%s", prefix, theirs, tail) < cap;
+  }
+  if (found) old_norm_name(has_tensor, user, buf, cap);
+  return found;
+}
+
+/* ---- config.json ---- */
+
+quern_status qn_config_size(qn_env *env, const qn_json *c, const char *key, uint32_t *out) {
+  if (!qn_json_get(c, 0, key)) return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s is missing", key);
+  int64_t v = qn_json_int(c, 0, key, -1);
+  if (v < 1 || v > INT32_MAX) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s is not a positive whole number", key);
+  }
+  *out = (uint32_t)v;
+  return QUERN_OK;
+}
+
+int qn_config_given(const qn_json *c, const char *key) {
+  uint32_t i = qn_json_get(c, 0, key);
+  return i != 0 && c->nodes[i].kind != QN_JSON_NULL;
+}
+
+static quern_status read_activation(qn_env *env, const qn_json *c, const char *key, uint32_t *out) {
+  static const struct {
+    const char *name;
+    uint32_t act;
+  } acts[] = {{"gelu", QN_ACT_GELU},
+              {"gelu_new", QN_ACT_GELU_TANH},
+              {"gelu_pytorch_tanh", QN_ACT_GELU_TANH},
+              {"relu", QN_ACT_RELU}};
+  const char *name = qn_config_given(c, key) ? qn_json_string(c, 0, key, NULL) : "gelu";
+  if (!name) return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s is not a string", key);
+  for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
+    if (!strcmp(acts[i].name, name)) {
+      *out = acts[i].act;
+      return QUERN_OK;
+    }
+  }
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                 "config.json: %s \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, relu)", key,
+                 64, name);
+}
+
+static quern_status refuse_decoders(qn_env *env, const qn_json *c) {
+  static const char *const flags[] = {"is_decoder", "add_cross_attention", "is_encoder_decoder"};
+  for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
+    if (qn_json_bool(c, 0, flags[i], 0)) {
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "config.json: %s is true; this architecture is supported as an encoder only", flags[i]);
+    }
+  }
+  const char *kind = qn_json_string(c, 0, "position_embedding_type", "absolute");
+  if (strcmp(kind, "absolute") != 0) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "config.json: position_embedding_type \"%.*s\" is not supported (supported: absolute)", 64, kind);
+  }
+  return QUERN_OK;
+}
+
+static quern_status read_labels(qn_env *env, const qn_json *c, uint32_t *out) {
+  uint32_t names = qn_json_get(c, 0, "id2label");
+  if (qn_config_given(c, "num_labels")) return qn_config_size(env, c, "num_labels", out);
+  if (names && c->nodes[names].kind == QN_JSON_OBJECT && c->nodes[names].count > 0) {
+    *out = c->nodes[names].count;
+  } else {
+    *out = 2; /* transformers' default */
+  }
+  return QUERN_OK;
+}
+
+/* A dense layer with an activation, then the output. Other heads have tensors of the same names, so the class is asked
+   for where the config gives it. */
+static quern_status describe_head(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *c,
+                                  qn_has_fn *has_tensor, void *user) {
+  const qn_arch with_head = {.head = QN_HEAD_CLASSIFY};
+  char output[96], dense[96];
+  if (!qn_encoder_source_name(f, &with_head, "head.out.weight", has_tensor, user, output, sizeof output) ||
+      !qn_encoder_source_name(f, &with_head, "head.pooler.weight", has_tensor, user, dense, sizeof dense))
+    return QUERN_OK;
+  if (!has_tensor(user, output) && !has_tensor(user, "classifier.weight")) return QUERN_OK;
+  uint32_t classes = qn_json_get(c, 0, "architectures");
+  if (classes && c->nodes[classes].kind == QN_JSON_ARRAY && c->nodes[classes].count > 0) {
+    const qn_json_node *first = &c->nodes[classes + 1];
+    if (first->kind == QN_JSON_STRING && strcmp(first->string, f->classifier) != 0) {
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "config.json: the head of %.*s is not supported (supported: %s)",
+                     64, first->string, f->classifier);
+    }
+  }
+  if (!has_tensor(user, output) || !has_tensor(user, dense)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "the model has a classifier but no %s: a token classifier, which is not supported",
+                   has_tensor(user, output) ? dense : output);
+  }
+  QN_TRY(read_labels(env, c, &a->labels));
+  const char *problem = qn_json_string(c, 0, "problem_type", NULL);
+  if (problem && !strcmp(problem, "multi_label_classification")) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "config.json: problem_type \"%s\" is not supported", problem);
+  }
+  int regression = problem && !strcmp(problem, "regression");
+  if (regression && a->labels != 1) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "config.json: a regression with %u outputs is not supported (one is)", a->labels);
+  }
+  a->head = a->labels == 1 ? QN_HEAD_REGRESSION : QN_HEAD_CLASSIFY;
+  a->head_pooler = 1;
+  a->head_activation = f->head_activation;
+  return QUERN_OK;
+}
+
+quern_status qn_encoder_describe(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *c,
+                                 qn_has_fn *has_tensor, void *user) {
+  a->bytes = sizeof *a;
+  a->norm = QN_NORM_LAYER;
+  a->place = QN_PLACE_POST;
+  QN_TRY(refuse_decoders(env, c));
+  QN_TRY(qn_config_size(env, c, f->width, &a->width));
+  QN_TRY(qn_config_size(env, c, f->layers, &a->layers));
+  QN_TRY(qn_config_size(env, c, f->heads, &a->heads));
+  QN_TRY(qn_config_size(env, c, f->ffn, &a->ffn));
+  QN_TRY(qn_config_size(env, c, "vocab_size", &a->vocab));
+  QN_TRY(qn_config_size(env, c, "max_position_embeddings", &a->positions));
+  a->types = f->has_types ? 2 : 0;
+  if (f->has_types && qn_config_given(c, "type_vocab_size"))
+    QN_TRY(qn_config_size(env, c, "type_vocab_size", &a->types));
+  if (a->width % a->heads != 0) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s %u is not a multiple of %s %u", f->width, a->width,
+                   f->heads, a->heads);
+  }
+  a->kv_heads = a->heads;
+  a->head_dim = a->width / a->heads;
+  QN_TRY(read_activation(env, c, f->hidden_act, &a->activation));
+  double eps = qn_config_given(c, "layer_norm_eps") ? qn_json_number(c, 0, "layer_norm_eps", -1) : 1e-12;
+  if (!(eps >= 1e-30 && eps <= 1)) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: layer_norm_eps is not a number between 1e-30 and 1");
+  }
+  a->norm_eps = (float)eps;
+  return describe_head(f, a, env, c, has_tensor, user);
+}
