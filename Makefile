@@ -34,7 +34,7 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # Where the linker is no GNU one: SO_LDFLAGS= on the command line; hidden visibility does the same.
 SO_LDFLAGS := -Wl,-soname,libquern.so.$(SOVERSION) -Wl,--version-script=packaging/quern.map -Wl,-Bsymbolic-functions -Wl,--gc-sections
 
-.PHONY: all demo test check check-san bench fuzz lint format clean help install uninstall
+.PHONY: all demo test check check-san bench fuzz lint format clean help install uninstall amalgamation check-amalgamation
 .SECONDARY:
 
 all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## the library and the command
@@ -103,6 +103,16 @@ install: all ## command, libraries, header, pkg-config and CMake files, manual p
 	$(RUN) $(BUILD)/quern --completion fish >$(DESTDIR)$(FISHDIR)/quern.fish
 	@chmod 644 $(addprefix $(DESTDIR),$(filter-out $(BINDIR)/% $(LIBDIR)/lib%,$(INSTALLED)))
 
+amalgamation: $(BUILD)/quern.c $(BUILD)/quern.h ## the library as one file, build/quern.c, with its header
+$(BUILD)/quern.c: tools/amalgamate.sh $(LIB_C) $(wildcard kernels/*.h kernels/*/*.h src/*/*.h)
+	@mkdir -p $(@D)
+	$(call say,SH)sh tools/amalgamate.sh $(LIB_C) >$@.part && mv $@.part $@
+$(BUILD)/quern.h: include/quern.h
+	@mkdir -p $(@D)
+	@cp include/quern.h $@
+check-amalgamation: all amalgamation ## the one file compiles without a warning and gives the library's bytes
+	@BUILD=$(BUILD) MODEL=$(MODEL) CC="$(CC)" sh tests/check_amalgamation.sh
+
 uninstall: ## removes what install put there, with the same DESTDIR and PREFIX
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(CMAKEDIR) 2>/dev/null
@@ -116,6 +126,8 @@ test: all $(TEST_BIN) ## every test that needs only a compiler; ends with "N pas
 check: ## everything in under two minutes: tests with gcc and clang, formatting
 	@$(MAKE) --no-print-directory test
 	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory test CC=clang BUILD=$(BUILD)-clang; else echo "no clang: its build is skipped"; fi
+	@$(MAKE) --no-print-directory check-amalgamation
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory check-amalgamation CC=clang BUILD=$(BUILD)-clang; fi
 	@$(MAKE) --no-print-directory lint
 
 SAN_FLAGS := -fno-sanitize-recover=all -fno-omit-frame-pointer
