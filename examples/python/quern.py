@@ -8,7 +8,8 @@
 Numbers stay in numpy's memory: results are written by the library straight into the array that is returned, or into
 one of yours (`out=`); `embed_arrow` and `classify_arrow` take text in the Arrow layout (bytes and offsets) without
 copying it. A Model may be shared by threads: its calls take turns; open one Model per thread to run side by side.
-The library is looked for in QUERN_LIBRARY, in the build folder of the tree this file lies in, then in the system.
+The library is looked for in QUERN_LIBRARY, beside this file (where a wheel puts it), in the build folder of the tree
+this file lies in, then in the system.
 """
 from __future__ import annotations
 
@@ -115,8 +116,10 @@ _SIGNATURES = {  # name: (result, arguments)
 
 
 def _load() -> ct.CDLL:
-    built = Path(__file__).resolve().parents[2] / "build" / "libquern.so"
-    path = os.environ.get("QUERN_LIBRARY") or (str(built) if built.exists() else ctypes.util.find_library("quern"))
+    here = Path(__file__).resolve()
+    near = (here.with_name("libquern.so"), here.parents[2] / "build" / "libquern.so")
+    path = os.environ.get("QUERN_LIBRARY") or next((str(p) for p in near if p.exists()), None) or \
+        ctypes.util.find_library("quern")
     if not path:
         raise ImportError("libquern.so was not found: run `make` in the project's root, or set QUERN_LIBRARY to it")
     library = ct.CDLL(path)
