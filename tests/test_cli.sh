@@ -161,8 +161,8 @@ awk 'BEGIN { for (i = 0; i < 300; i++) print "line " i " of many" }' >"$work/in"
 run 0 embed_many embed "$MODEL" && same embed_many "$(wc -l <"$work/out" | tr -d ' ')" 300
 same embed_many_last "$(tail -n 1 "$work/out" | cksum)" "$(echo 'line 299 of many' | "$quern" embed "$MODEL" | cksum)"
 awk 'BEGIN { for (i = 0; i < 300; i++) printf "word "; print "" }' >"$work/in"
-expect 0 cut_reported '^1 of 1 texts were cut to 256 tokens' embed "$MODEL"
-expect 0 cut_by_option '^1 of 1 texts were cut to 8 tokens' embed "$MODEL" --max-tokens 8
+expect 0 cut_reported '^1 of 1 texts was cut to 256 tokens' embed "$MODEL"
+expect 0 cut_by_option '^1 of 1 texts was cut to 8 tokens' embed "$MODEL" --max-tokens 8
 run 0 cut_quiet embed "$MODEL" --quiet && same cut_quiet "$(wc -c <"$work/err" | tr -d ' ')" 0
 printf 'nul\0byte\n' >"$work/in"
 run 0 nul_byte embed "$MODEL" && same nul_byte "$(wc -l <"$work/out" | tr -d ' ')" 1
