@@ -135,6 +135,19 @@ check-san: ## the tests under address, undefined and thread sanitizers
 	@$(MAKE) --no-print-directory test BUILD=$(BUILD)-asan OPT="-O1 -g" SAN="-fsanitize=address,undefined $(SAN_FLAGS)"
 	@$(MAKE) --no-print-directory test BUILD=$(BUILD)-tsan OPT="-O1 -g" SAN="-fsanitize=thread $(SAN_FLAGS)"
 
+QEMU ?= qemu-aarch64
+QEMU_CROSS := $(or $(CROSS),aarch64-linux-gnu-)
+check-qemu: ## the tests on an emulated AArch64, about ten minutes; instructions of its kernels counted
+	@command -v $(QEMU) >/dev/null || { echo "no $(QEMU): install qemu-user (Debian) or name it by QEMU="; exit 2; }
+	@command -v $(QEMU_CROSS)gcc >/dev/null || { echo "no $(QEMU_CROSS)gcc: install gcc-aarch64-linux-gnu (Debian) or name its prefix by CROSS="; exit 2; }
+	@$(MAKE) --no-print-directory CROSS=$(QEMU_CROSS) BUILD=$(BUILD)-aarch64 qemu-tests
+
+.PHONY: check-qemu qemu-tests
+qemu-tests: all $(TEST_BIN) $(BUILD)/tests/one_gemm
+	@BUILD=$(BUILD) CROSS=$(CROSS) QEMU=$(QEMU) TESTS="$(TEST_BIN)" sh tests/qemu/check.sh
+$(BUILD)/tests/one_gemm: $(BUILD)/tests/qemu/one_gemm.o $(BUILD)/libquern.a
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
 bench: $(BUILD)/quern ## limits, kernels and the shipped model on this machine
 	$(BUILD)/quern bench --limits
 	$(BUILD)/quern bench --kernels

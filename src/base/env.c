@@ -22,10 +22,9 @@ static void env_libc_free(void *user, void *p, size_t size) {
 void qn_env_init(qn_env *env, const quern_allocator *alloc, quern_log_fn *log, void *log_user, int32_t log_level) {
   memset(env, 0, sizeof *env);
   qn_error_init(&env->error);
-  if (alloc)
-    env->alloc = *alloc;
-  else
-    env->alloc = (quern_allocator){sizeof(quern_allocator), 0, NULL, env_libc_alloc, env_libc_free};
+  /* Named and static: gcc for AArch64 puts an anonymous one among the writable data. */
+  static const quern_allocator libc = {sizeof(quern_allocator), 0, NULL, env_libc_alloc, env_libc_free};
+  env->alloc = alloc ? *alloc : libc;
   env->log = log;
   env->log_user = log_user;
   env->log_level = log_level;

@@ -1,0 +1,55 @@
+#!/bin/sh
+# The tests on an emulated AArch64, and the instructions of its 8-bit products counted against their bars (docs/KERNELS.md).
+# make check-qemu calls it: BUILD, the cross-compiled build; CROSS, QEMU, QEMU_X86, HOSTCC; TESTS, its test programs.
+# Tests that start the command as a process of its own are left out: an emulator runs one program.
+CROSS=${CROSS:-aarch64-linux-gnu-} QEMU=${QEMU:-qemu-aarch64} QEMU_X86=${QEMU_X86:-qemu-x86_64} HOSTCC=${HOSTCC:-cc}
+export LC_ALL=C
+emulator="$QEMU -cpu max -L ${SYSROOT:-/usr/${CROSS%-}}"
+failed=0
+
+# ---- every test ----
+programs=
+for t in $TESTS; do case $t in */test_cli_*) ;; *) programs="$programs $t" ;; esac; done
+# shellcheck disable=SC2086 # lists of words
+BUILD=$BUILD RUN="$emulator" NM="${CROSS}nm" STRIP="${CROSS}strip" SIZE="${CROSS}size" \
+  sh tests/run.sh $programs tests/test_tree.sh || failed=1
+
+# A CPU without the extensions must not meet their instructions.
+for cpu in cortex-a57 cortex-a76; do
+  if $QEMU -cpu $cpu -L "${SYSROOT:-/usr/${CROSS%-}}" "$BUILD/tests/test_kernels" --cases 10 >"$BUILD/cpu.log" 2>&1; then
+    echo "ok   $cpu: $(tail -n 1 "$BUILD/cpu.log")"
+  else
+    tail -n 5 "$BUILD/cpu.log"
+    echo "FAIL $cpu" && failed=1
+  fi
+done
+
+# ---- instructions ----
+plugin=$BUILD/libinsn.so
+if ! $HOSTCC -O2 -shared -fPIC -o "$plugin" tests/qemu/insn.c; then
+  echo "FAIL plugin" && exit 1
+fi
+# gate ISA BAR COLUMN PER: executed instructions of the tiles and of the packing, and the exact number of the wanted kind.
+gate() {
+  if ! $emulator -plugin "$plugin" -d plugin "$BUILD/tests/one_gemm" "$1" 132 384 384 2>"$BUILD/count.log"; then
+    cat "$BUILD/count.log"
+    echo "FAIL instructions of $1" && failed=1
+    return
+  fi
+  awk -v isa="$1" -v bar="$2" -v column="$3" -v per="$4" '
+    $1 == "count" { wanted += $column }
+    $1 == "count" && ($2 ~ /^qk_tile_/ || $2 ~ /^qk_packed_/) { n += $3 }
+    $1 == "count" && ($2 ~ /^qk_/ || $2 ~ /^gemm_q8/) { whole += $3 }
+    END {
+      mac = 132 * 384 * 384
+      good = n > 0 && n / mac <= bar && wanted == mac / per
+      printf "%s instructions of %s: %.4f per multiply-add (%.4f at most), %.4f with the epilogue; dot or matrix: %d, MAC / %d is %d\n",
+        good ? "ok  " : "FAIL", isa, n / mac, bar, whole / mac, wanted, per, mac / per
+      exit !good
+    }' "$BUILD/count.log" || failed=1
+}
+gate dotprod 0.080 4 16
+gate i8mm 0.050 5 32
+
+[ $failed = 0 ] && echo "check-qemu: good" || echo "check-qemu: failed"
+exit $failed
