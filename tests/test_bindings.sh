@@ -1,0 +1,68 @@
+#!/bin/sh
+# The bindings in examples/, each built without a network, tested and asked a question; a language whose tools are not
+# here is skipped. Run from the project's root. BUILD, MODEL: as in the Makefile.
+BUILD=${BUILD:-build}
+MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
+NM=${NM:-nm}
+work=$(mktemp -d "${TMPDIR:-/tmp}/quern-bindings.XXXXXX") || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+# report NAME CODE [OUTPUT]
+report() {
+  if [ "$2" = 0 ]; then
+    echo "ok   $1"
+    passed=$((passed + 1))
+  else
+    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
+    echo "FAIL $1"
+    failed=$((failed + 1))
+  fi
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+# answers NAME COMMAND...: the program says which passage is meant.
+answers() {
+  name=$1
+  shift
+  "$@" "$model" "My faucet won't stop leaking" <examples/passages.txt >"$work/out" 2>&1 && grep -q 'tap drips' "$work/out"
+  report "$name" $? "$work/out"
+}
+finish() {
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+  exit
+}
+
+if [ -n "${RUN:-}" ] || $NM -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
+  echo "skip the bindings: a sanitizer's or an emulated build"
+  finish
+fi
+case $MODEL in /*) model=$MODEL ;; *) model=$PWD/$MODEL ;; esac
+case $BUILD in /*) build=$BUILD ;; *) build=$PWD/$BUILD ;; esac
+
+if have cargo && cargo --version >/dev/null 2>&1; then
+  rust() { (cd examples/rust && QUERN_LIB_DIR=$build QUERN_MODEL=$model CARGO_TARGET_DIR=$build/rust cargo "$@" --offline -q); }
+  rust test >"$work/out" 2>&1
+  report rust_tests $? "$work/out"
+  rust build --examples >"$work/out" 2>&1
+  report rust_example_builds $? "$work/out"
+  answers rust_example "$build/rust/debug/examples/search"
+else
+  echo "skip rust: no cargo"
+fi
+
+cc=${CC:-gcc}
+have "${cc%% *}" || cc=cc
+# Where node keeps its headers: beside it, or where its package says.
+headers=${NODE_HEADERS:-$(node -p 'require("path").resolve(process.execPath, "../../include/node")' 2>/dev/null)}
+if have node && [ -f "$headers/node_api.h" ]; then
+  $cc -O2 -Wall -Wextra -Werror -shared -fPIC -Iinclude -I"$headers" -o "$work/quern.node" examples/node/addon.c \
+    "$BUILD/libquern.a" -lm -pthread >"$work/out" 2>&1
+  report node_addon_builds $? "$work/out"
+  QUERN_ADDON=$work/quern.node node examples/node/test.js "$model" >"$work/out" 2>&1
+  report node_tests $? "$work/out"
+  answers node_example env QUERN_ADDON="$work/quern.node" node examples/node/search.js
+else
+  echo "skip node: no node with its headers"
+fi
+finish
