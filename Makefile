@@ -140,11 +140,12 @@ QEMU_CROSS := $(or $(CROSS),aarch64-linux-gnu-)
 check-qemu: ## the tests on an emulated AArch64, about ten minutes; instructions of its kernels counted
 	@command -v $(QEMU) >/dev/null || { echo "no $(QEMU): install qemu-user (Debian) or name it by QEMU="; exit 2; }
 	@command -v $(QEMU_CROSS)gcc >/dev/null || { echo "no $(QEMU_CROSS)gcc: install gcc-aarch64-linux-gnu (Debian) or name its prefix by CROSS="; exit 2; }
-	@$(MAKE) --no-print-directory CROSS=$(QEMU_CROSS) BUILD=$(BUILD)-aarch64 qemu-tests
+	@$(if $(filter x86_64,$(shell uname -m)),$(MAKE) --no-print-directory CROSS= $(BUILD)/tests/test_kernels)
+	@$(MAKE) --no-print-directory CROSS=$(QEMU_CROSS) BUILD=$(BUILD)-aarch64 X86_CHECKER=$(if $(filter x86_64,$(shell uname -m)),$(BUILD)/tests/test_kernels) qemu-tests
 
 .PHONY: check-qemu qemu-tests
 qemu-tests: all $(TEST_BIN) $(BUILD)/tests/one_gemm
-	@BUILD=$(BUILD) CROSS=$(CROSS) QEMU=$(QEMU) TESTS="$(TEST_BIN)" sh tests/qemu/check.sh
+	@BUILD=$(BUILD) CROSS=$(CROSS) QEMU=$(QEMU) X86_CHECKER=$(X86_CHECKER) TESTS="$(TEST_BIN)" sh tests/qemu/check.sh
 $(BUILD)/tests/one_gemm: $(BUILD)/tests/qemu/one_gemm.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
