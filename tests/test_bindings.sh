@@ -65,4 +65,18 @@ if have node && [ -f "$headers/node_api.h" ]; then
 else
   echo "skip node: no node with its headers"
 fi
+
+java_home=${JAVA_HOME:-$(java -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.home = //p')}
+if have javac && have java && [ -f "$java_home/include/jni.h" ]; then
+  $cc -O2 -Wall -Wextra -Werror -shared -fPIC -Iinclude -I"$java_home/include" -I"$java_home/include/linux" \
+    -o "$work/libquern_jni.so" examples/java/quern_jni.c "$BUILD/libquern.a" -lm -pthread >"$work/out" 2>&1
+  report java_library_builds $? "$work/out"
+  javac -Xlint:all -Werror -d "$work/classes" examples/java/*.java >"$work/out" 2>&1
+  report java_compiles $? "$work/out"
+  java -Djava.library.path="$work" -cp "$work/classes" Test "$model" >"$work/out" 2>&1
+  report java_tests $? "$work/out"
+  answers java_example java -Djava.library.path="$work" -cp "$work/classes" Search
+else
+  echo "skip java: no javac with jni.h"
+fi
 finish
