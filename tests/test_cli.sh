@@ -248,6 +248,60 @@ expect 1 eval_empty 'empty' eval "$MODEL" --task sts --data "$work/bad.tsv"
 expect 1 eval_no_head 'no classification head' eval "$MODEL" --task classify --data "$work/sts.tsv"
 expect 1 classify_no_head 'no classification head' classify "$MODEL"
 
+# Retrieval: 12 documents, the last 11 the same, so that equal scores rank by their order; metrics known by hand.
+retrieval=$work/retrieval
+mkdir "$retrieval"
+{
+  printf 'id\tlang\ttitle\ttext\nd0\ten\tBread\tis baked in the oven.\n'
+  for n in 1 2 3 4 5 6 7 8 9 10 11; do printf 'd%s\ten\t\tA cat sleeps on the sofa.\n' $n; done
+} >"$retrieval/corpus.tsv"
+printf 'qid\ttext\nq1\tbaking bread\nq2\ta kitten on a couch\nq3\tnot judged\n' >"$retrieval/queries.tsv"
+# eval_ranked NAME NDCG RECALL QUERY DOCUMENT RELEVANCE ...: one query's judgements and their metrics.
+eval_ranked() {
+  name=$1 wanted="$2 $3" query=$4
+  shift 4
+  printf 'qid\tdocid\trel\n' >"$retrieval/qrels.tsv"
+  while [ $# -gt 0 ]; do
+    printf '%s\t%s\t%s\n' "$query" "$1" "$2" >>"$retrieval/qrels.tsv"
+    shift 2
+  done
+  run 0 "$name" eval "$MODEL" --task retrieval --data "$retrieval" || return
+  same "$name" "$(awk '/^ndcg|^recall/ { print $2 }' "$work/out" | tr '\n' ' ')" "$wanted "
+}
+eval_ranked retrieval_first 1.0000 1.0000 q1 d0 1
+eval_ranked retrieval_second 0.6309 1.0000 q2 d2 1 # 1 / log2 3
+eval_ranked retrieval_tenth 0.2891 1.0000 q2 d10 1 # 1 / log2 11
+eval_ranked retrieval_eleventh 0.0000 0.0000 q2 d11 1
+eval_ranked retrieval_graded 0.8597 1.0000 q2 d1 1 d2 2 # (1 + 2 / log2 3) / (2 + 1 / log2 3)
+eval_ranked retrieval_irrelevant 0.6309 1.0000 q2 d1 0 d2 1 d3 -1
+eval_ranked retrieval_last_counts 1.0000 1.0000 q2 d1 0 d1 3
+eval_ranked retrieval_half 0.6131 0.5000 q2 d1 1 d11 1 # 1 / (1 + 1 / log2 3)
+eval_ranked retrieval_unknown_document 0.6131 0.5000 q2 d1 1 nowhere 1
+same retrieval_unknown_told "$(grep -c 'of 2 judgements 0 name an unknown query .*, 1 an unknown document' "$work/err")" 1
+printf 'note\trel\tdocid\tqid\n.\t1\td0\tq1\n.\t1\td2\tq2\n.\t0\td1\tq3\n.\t1\td1\tq9\n' >"$retrieval/qrels.tsv"
+run 0 retrieval_json eval "$MODEL" --task retrieval --data "$retrieval" --json --reference "$MODEL" && is_json retrieval_json
+if grep -qE '"task":"retrieval",.*"rows":2,"metrics":\{"ndcg_at_10":0\.8154648767[0-9]*,"recall_at_10":1\},"reference":\{"model":"[^"]*","ndcg_at_10":0\.8154648767[0-9]*,"recall_at_10":1,"cosine":\{"mean":(1|0\.99999)[^}]*"p1":[^}]*"min":' "$work/out"; then ok retrieval_keys; else bad retrieval_keys; fi
+same retrieval_unknown_query "$(grep -c 'of 4 judgements 1 name an unknown query .*, 0 an unknown document' "$work/err")" 1
+run 0 retrieval_limit eval "$MODEL" --task retrieval --data "$retrieval" --limit 1 --json
+if grep -q '"rows":1,"metrics":{"ndcg_at_10":1,' "$work/out"; then ok retrieval_limit; else bad retrieval_limit; fi
+expect 0 retrieval_cut 'cut to 4 tokens' eval "$MODEL" --task retrieval --data "$retrieval" --max-tokens 4
+printf 'text\tid\nBread is baked in the oven.\td0\nA cat sleeps.\td2\n' >"$retrieval/corpus.tsv"
+expect 0 retrieval_no_title '^ndcg_at_10 +1\.0000' eval "$MODEL" --task retrieval --data "$retrieval"
+printf 'A dog barks.\td2\n' >>"$retrieval/corpus.tsv"
+expect 1 retrieval_twice "line 4 of .*corpus.tsv: 'd2' was there before" eval "$MODEL" --task retrieval --data "$retrieval"
+printf 'id\ttext\n' >"$retrieval/corpus.tsv"
+expect 1 retrieval_no_documents 'corpus.tsv has no documents' eval "$MODEL" --task retrieval --data "$retrieval"
+printf 'id\ttitle\nd0\tBread\n' >"$retrieval/corpus.tsv"
+expect 1 retrieval_missing_column 'corpus.tsv lacks the column text' eval "$MODEL" --task retrieval --data "$retrieval"
+rm "$retrieval/corpus.tsv"
+expect 1 retrieval_missing_file 'retrieval/corpus.tsv: No such file' eval "$MODEL" --task retrieval --data "$retrieval"
+awk 'BEGIN { print "id\ttext"; for (i = 0; i < 300000; i++) print i "\ta text that takes its time, number " i }' >"$retrieval/corpus.tsv"
+timeout --foreground --preserve-status -s INT 0.5 "$quern" eval "$MODEL" --task retrieval --data "$retrieval" >"$work/out" 2>"$work/err"
+same retrieval_interrupted "$? $(wc -c <"$work/out" | tr -d ' ')" '130 0'
+awk 'BEGIN { print "qid\tdocid\trel"; for (i = 0; i < 20000; i++) print i "\t0\t1" }' >"$retrieval/qrels.tsv"
+expect 1 retrieval_byte_limit '20000 queries need 32320000 bytes, above --limit-bytes' eval "$MODEL" --task retrieval --data "$retrieval" --limit-bytes 30M
+expect 1 retrieval_no_queries 'no query of .*queries.tsv has a relevant document' eval "$MODEL" --task retrieval --data "$retrieval"
+
 # ---- quantize, bench ------------------------------------------------------------------------------------------------
 run 0 print_recipe quantize --print-recipe int8 && is_json print_recipe
 expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9

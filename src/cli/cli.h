@@ -187,6 +187,7 @@ typedef struct qn_cli_batch {
 } qn_cli_batch;
 
 #define CLI_BATCH_TEXTS 256u
+#define CLI_BATCH_BYTES ((size_t)1 << 20)
 
 int qn_cli_batch_add(qn_cli_state *c, qn_cli_batch *b, const char *text, size_t n);
 void qn_cli_batch_clear(qn_cli_batch *b);

@@ -8,7 +8,6 @@
 #include "cli.h"
 
 #define CHUNK ((size_t)1 << 16)
-#define BATCH_BYTES ((size_t)1 << 20)
 
 int qn_cli_grow(qn_cli_state *c, void *p, size_t n, size_t item) {
   size_t bytes;
@@ -145,7 +144,7 @@ int qn_cli_batch_read(qn_cli_batch *b, qn_cli_lines *l) {
   const char *line;
   size_t n;
   qn_cli_batch_clear(b);
-  while (b->texts < CLI_BATCH_TEXTS && b->bytes < BATCH_BYTES && (b->texts == 0 || qn_cli_lines_ready(l))) {
+  while (b->texts < CLI_BATCH_TEXTS && b->bytes < CLI_BATCH_BYTES && (b->texts == 0 || qn_cli_lines_ready(l))) {
     int code = qn_cli_lines_next(l, &line, &n);
     if (code) return code;
     if (!line) break;

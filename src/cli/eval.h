@@ -35,6 +35,8 @@ int qn_tsv_fail_columns(qn_tsv *t, const char *wanted);
 
 /* Correlations of x and y, n values each; 0 where one of them is constant. */
 double qn_metric_pearson(const double *x, const double *y, size_t n);
+/* Cosine of two vectors of n values; 0 where one of them is zero. */
+double qn_metric_cosine(const float *a, const float *b, size_t n);
 /* Ranks with ties averaged, then Pearson. CLI_FAILED: no memory. */
 int qn_metric_spearman(qn_cli_state *c, const double *x, const double *y, size_t n, double *out);
 /* Sorts x ascending. */
@@ -51,6 +53,26 @@ double qn_metric_f1(const qn_confusion *m);
 /* Matthews' correlation; for more than two classes its R_K form. */
 double qn_metric_matthews(const qn_confusion *m);
 
+/* ---- identifiers (eval_ids.c) ------------------------------------------------------------------------------------ */
+
+#define EVAL_NO_ID UINT32_MAX
+
+/* Identifiers, numbered from 0 in the order they were added. Zero-initialise. */
+typedef struct qn_eval_ids {
+  char *bytes;
+  size_t cap;
+  size_t *starts; /* [count + 1]: of each in bytes */
+  uint32_t count;
+  uint32_t *slots; /* [slot_count], a power of two: numbers, EVAL_NO_ID where empty */
+  size_t slot_count;
+} qn_eval_ids;
+
+/* EVAL_NO_ID: it was not added. */
+uint32_t qn_eval_ids_find(const qn_eval_ids *ids, const char *text, size_t n);
+/* The number of one that is there, or a new one. */
+int qn_eval_ids_add(qn_cli_state *c, qn_eval_ids *ids, const char *text, size_t n, uint32_t *out);
+void qn_eval_ids_free(qn_eval_ids *ids);
+
 /* ---- the run (verb_eval.c) --------------------------------------------------------------------------------------- */
 
 #define EVAL_MAX_METRICS 8u
@@ -64,10 +86,13 @@ typedef struct qn_eval_run {
   qn_cli_state *c;
   qn_cli_model model, reference;
   int has_reference;
-  qn_tsv data;
+  const char *path;     /* --data: of the rows, or of a directory */
+  qn_tsv data;          /* the rows; not for retrieval, which has files of its own */
   uint64_t rows, limit; /* limit 0: all */
   qn_eval_metric metrics[EVAL_MAX_METRICS];
   uint32_t qn_metric_count;
+  qn_eval_metric reference_metrics[EVAL_MAX_METRICS]; /* the same, of the reference */
+  uint32_t reference_metric_count;
   const char *comparison; /* NULL: `compared` stand in the reference object itself; else the object's name there */
   qn_eval_metric compared[EVAL_MAX_METRICS];
   uint32_t compared_count;
@@ -81,11 +106,17 @@ typedef struct qn_eval_series {
 
 int qn_eval_series_add(qn_cli_state *c, qn_eval_series *s, double x);
 void qn_eval_put_metric(qn_eval_run *r, const char *name, double value);
+void qn_eval_put_reference_metric(qn_eval_run *r, const char *name, double value);
 void qn_eval_put_compared(qn_eval_run *r, const char *name, double value);
+/* Mean, 1st percentile and minimum of the cosines of both models' embeddings; sorts them. None: nothing. */
+void qn_eval_put_cosines(qn_eval_run *r, qn_eval_series *cosines);
+/* Fails unless the model gives embeddings, and the reference ones of the same width. */
+int qn_eval_check_embeddings(qn_eval_run *r);
 /* The next row, counting it, up to the limit; *more 0 at the end. */
 int qn_eval_next_row(qn_eval_run *r, int *more);
 
-int qn_eval_sts(qn_eval_run *r);      /* eval_sts.c */
-int qn_eval_classify(qn_eval_run *r); /* eval_classify.c */
+int qn_eval_sts(qn_eval_run *r);       /* eval_sts.c */
+int qn_eval_classify(qn_eval_run *r);  /* eval_classify.c */
+int qn_eval_retrieval(qn_eval_run *r); /* eval_retrieval.c */
 
 #endif

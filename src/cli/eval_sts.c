@@ -1,5 +1,4 @@
 /* eval_sts.c - sentence similarity: the cosine of two embeddings against a score given by people. */
-#include <math.h>
 #include <stdlib.h>
 #include "eval.h"
 
@@ -13,16 +12,6 @@ typedef struct sts {
   float *x, *y; /* embeddings by the model and by the reference */
   qn_eval_series cosines, scores, agreement;
 } sts;
-
-static double cosine(const float *a, const float *b, size_t n) {
-  double ab = 0, aa = 0, bb = 0;
-  for (size_t i = 0; i < n; i++) {
-    ab += (double)a[i] * b[i];
-    aa += (double)a[i] * a[i];
-    bb += (double)b[i] * b[i];
-  }
-  return aa > 0 && bb > 0 ? ab / (sqrt(aa) * sqrt(bb)) : 0;
-}
 
 static int read_pairs(sts *s) {
   qn_tsv *t = &s->r->data;
@@ -46,26 +35,14 @@ static int embed_pairs(sts *s) {
   const size_t d = r->model.info.embedding_width;
   int code = qn_cli_model_embed(&r->model, &s->batch, s->x);
   for (size_t i = 0; i + 1 < s->batch.texts && !code; i += 2) {
-    code = qn_eval_series_add(r->c, &s->cosines, cosine(s->x + i * d, s->x + (i + 1) * d, d));
+    code = qn_eval_series_add(r->c, &s->cosines, qn_metric_cosine(s->x + i * d, s->x + (i + 1) * d, d));
   }
   if (code || !r->has_reference) return code;
   code = qn_cli_model_embed(&r->reference, &s->batch, s->y);
   for (size_t i = 0; i < s->batch.texts && !code; i++) {
-    code = qn_eval_series_add(r->c, &s->agreement, cosine(s->x + i * d, s->y + i * d, d));
+    code = qn_eval_series_add(r->c, &s->agreement, qn_metric_cosine(s->x + i * d, s->y + i * d, d));
   }
   return code;
-}
-
-static void compare(sts *s) {
-  size_t n = s->agreement.count;
-  double sum = 0;
-  if (!n) return;
-  for (size_t i = 0; i < n; i++) sum += s->agreement.x[i];
-  qn_metric_sort(s->agreement.x, n);
-  s->r->comparison = "cosine";
-  qn_eval_put_compared(s->r, "mean", sum / (double)n);
-  qn_eval_put_compared(s->r, "p1", s->agreement.x[(n - 1) / 100]);
-  qn_eval_put_compared(s->r, "min", s->agreement.x[0]);
 }
 
 static int run_pairs(sts *s) {
@@ -81,18 +58,15 @@ static int run_pairs(sts *s) {
   if (code) return code;
   qn_eval_put_metric(r, "spearman", spearman);
   qn_eval_put_metric(r, "pearson", qn_metric_pearson(s->cosines.x, s->scores.x, s->cosines.count));
-  compare(s);
+  qn_eval_put_cosines(r, &s->agreement);
   return CLI_DONE;
 }
 
 int qn_eval_sts(qn_eval_run *r) {
   sts s = {.r = r};
   const size_t d = r->model.info.embedding_width;
-  if (!d) return qn_cli_fail(r->c, CLI_FAILED, "%s gives no embeddings", r->model.path);
-  if (r->has_reference && r->reference.info.embedding_width != d) {
-    return qn_cli_fail(r->c, CLI_FAILED, "%s gives embeddings of %zu values, the reference of %u", r->model.path, d,
-                       (unsigned)r->reference.info.embedding_width);
-  }
+  int code = qn_eval_check_embeddings(r);
+  if (code) return code;
   s.score = qn_tsv_column(&r->data, "score");
   s.first = qn_tsv_column(&r->data, "sentence1");
   s.second = qn_tsv_column(&r->data, "sentence2");
@@ -101,7 +75,7 @@ int qn_eval_sts(qn_eval_run *r) {
                                          : s.first < 0 ? "the column sentence1"
                                                        : "the column sentence2");
   }
-  int code = qn_cli_grow(r->c, &s.x, 2 * PAIRS * d, sizeof *s.x);
+  code = qn_cli_grow(r->c, &s.x, 2 * PAIRS * d, sizeof *s.x);
   if (!code && r->has_reference) code = qn_cli_grow(r->c, &s.y, 2 * PAIRS * d, sizeof *s.y);
   if (!code) code = run_pairs(&s);
   qn_cli_batch_free(&s.batch);
