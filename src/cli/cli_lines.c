@@ -16,7 +16,8 @@ int qn_cli_grow(qn_cli_state *c, void *p, size_t n, size_t item) {
   if (__builtin_mul_overflow(n, item, &bytes)) return qn_cli_fail(c, CLI_FAILED, "out of memory");
   grown = realloc(old, bytes ? bytes : 1);
   if (!grown) return qn_cli_fail(c, CLI_FAILED, "out of memory: %zu bytes", bytes);
-  memcpy(p, &grown, sizeof grown);
+  memcpy(p, &grown, sizeof grown); /* the caller's pointer has it now */
+  // cppcheck-suppress memleak
   return CLI_DONE;
 }
 

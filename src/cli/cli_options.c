@@ -33,7 +33,7 @@ static const char *option_name_at(const void *user, uint32_t i) {
 static const qn_cli_option *find_option(const qn_cli_verb *v, const char *name, size_t n, char letter) {
   const qn_cli_option *o;
   for (uint32_t i = 0; (o = qn_cli_options_at(v, i)) != NULL; i++) {
-    if (letter ? o->letter == letter : strlen(o->name) == n && memcmp(o->name, name, n) == 0) return o;
+    if (letter ? o->letter == letter : name && strlen(o->name) == n && memcmp(o->name, name, n) == 0) return o;
   }
   return NULL;
 }

@@ -134,7 +134,7 @@ static int index_judgements(retrieval *t) {
 
 static int read_judgements(retrieval *t) {
   qn_tsv *f = &t->files[QRELS];
-  int query, document, relevance, more = 1;
+  int query = 0, document = 0, relevance = 0, more = 1;
   int code = find_column(f, "qid", &query);
   if (!code) code = find_column(f, "docid", &document);
   if (!code) code = find_column(f, "rel", &relevance);

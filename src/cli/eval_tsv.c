@@ -76,7 +76,7 @@ int qn_tsv_next(qn_tsv *t, int *more) {
 
 int qn_tsv_number(qn_tsv *t, int column, double *out) {
   const qn_tsv_field *f = &t->fields[column];
-  char text[64], *end = text;
+  char text[64] = "", *end = text;
   double v = 0;
   if (f->bytes > 0 && f->bytes < sizeof text) {
     memcpy(text, f->text, f->bytes);

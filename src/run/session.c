@@ -100,18 +100,16 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, arch, longest);
 }
 
-/* The session struct, then its buffers. */
-static quern_session *lay_out(const quern_model *m, const quern_session_options *o, qn_arena *arena,
-                              quern_session *counting) {
-  quern_session *s = qn_arena_take(arena, 1, sizeof *s);
-  lay_out_buffers(s ? s : counting, m, o, arena);
-  return s;
+/* The session struct at the start of the arena, then its buffers. s: that struct, or while counting any. */
+static void lay_out(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *arena) {
+  (void)qn_arena_take(arena, 1, sizeof *s);
+  lay_out_buffers(s, m, o, arena);
 }
 
 quern_status qn_session_count(const quern_model *m, const quern_session_options *o, size_t *bytes) {
   qn_arena arena = {0};
   quern_session counting = {0};
-  lay_out(m, o, &arena, &counting);
+  lay_out(&counting, m, o, &arena);
   if (arena.overflow)
     return qn_fail(&m->env->error, QUERN_E_MEMORY,
                    "a session of %u tokens and %u sequences does not fit the address space", o->max_tokens,
@@ -131,7 +129,7 @@ quern_status qn_session_create(quern_session **out, quern_model *m, const quern_
   qn_arena arena = {.base = block, .cap = bytes};
   quern_session *s = block;
   memset(s, 0, sizeof *s);
-  lay_out(m, o, &arena, NULL);
+  lay_out(s, m, o, &arena);
   s->model = m;
   s->kernels = &m->context->kernels;
   s->pool = m->context->pool;
