@@ -112,7 +112,7 @@ static void test_eval_classify(void) {
   CHECK(has("\"nmse\":0,\"agreement\":1}"));
   CHECK_EQ(tiny_text(dir, "pairs.tsv", "label\tpremise\thypothesis\n1\tthe cat\tthe dog\n0\tthe mat\tis\n"), 1);
   CHECK_EQ(quern("eval @/two.qrn --task classify --data @/pairs.tsv --limit 1"), 0);
-  CHECK(has("rows        1\n"));
+  CHECK(has("rows          1\n"));
   CHECK_EQ(tiny_text(dir, "wrong.tsv", "label\tsentence\n1\tthe cat\n3\tthe dog\n"), 1);
   CHECK_EQ(quern("eval @/classes.qrn --task classify --data @/wrong.tsv"), 1);
   CHECK(has("line 3 ") && has("'3'"));
