@@ -123,12 +123,16 @@ demo: $(BUILD)/quern ## search the shipped text with the shipped model
 test: all $(TEST_BIN) ## every test that needs only a compiler; ends with "N passed, N failed"
 	@BUILD=$(BUILD) MODEL=$(MODEL) RUN="$(RUN)" sh tests/run.sh $(TEST_BIN) $(TEST_SH)
 
-check: ## everything in under two minutes: tests with gcc and clang, formatting
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+check: ## everything in under two minutes: tests and the one file with gcc and clang, formatting
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync=target check-cc check-clang lint
+
+.PHONY: check-cc check-clang
+check-cc:
 	@$(MAKE) --no-print-directory test
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory test CC=clang BUILD=$(BUILD)-clang; else echo "no clang: its build is skipped"; fi
 	@$(MAKE) --no-print-directory check-amalgamation
-	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory check-amalgamation CC=clang BUILD=$(BUILD)-clang; fi
-	@$(MAKE) --no-print-directory lint
+check-clang:
+	@if command -v clang >/dev/null; then $(MAKE) --no-print-directory check-cc CC=clang BUILD=$(BUILD)-clang; else echo "no clang: its build is skipped"; fi
 
 SAN_FLAGS := -fno-sanitize-recover=all -fno-omit-frame-pointer
 check-san: ## the tests under address, undefined and thread sanitizers
