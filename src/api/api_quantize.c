@@ -36,10 +36,7 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .limit = o.max_bytes,
                                .progress = o.progress,
                                .progress_user = o.progress_user};
-  const qn_fpenv fp = qn_fpenv_enter();
-  const quern_status status = qn_quantize(&c->env, &job, &full);
-  qn_fpenv_leave(fp);
-  QN_TRY(status);
+  QN_TRY(qn_quantize(&c->env, &job, &full));
   return !result || qn_info_copy(result, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 

@@ -5,6 +5,7 @@
  * than threads each step is cut by output columns instead. Attention runs per sequence and head. Any cut gives the same
  * bytes (docs/NUMERICS.md). Thread rule: lanes touch disjoint rows and heads, and their own scratch. */
 #include "base/checked.h"
+#include "run/linear.h"
 #include "run/session.h"
 
 /* A group of sequences on its way through the layers. */
@@ -72,52 +73,13 @@ static void count_nonfinite(group *g, size_t n) {
   if (n) atomic_fetch_add_explicit(&g->nonfinite, n, memory_order_relaxed);
 }
 
-/* The product of one linear operator: x its float input, q the codes of it (int8). */
-typedef struct product {
-  const qn_linear *linear;
-  uint32_t input; /* QN_INPUT_* */
-  const float *x;
-  qk_codes q;
-  const float *residual; /* laid out as out */
-  float *out;
-  size_t ldo;
-  uint32_t act;
-} product;
-
-static void run_product(const block *b, const product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+/* A block's product; an observer sees its input once, with the first columns. */
+static void run_product(const block *b, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
   const quern_session *s = b->g->s;
-  const qk_table *k = s->kernels;
-  const qn_linear *l = p->linear;
+  const uint32_t k = p->linear->k;
   if (s->observe && p0 == 0 && p->input < QN_INPUT_KINDS)
-    s->observe(s->observe_user, b->index, p->input, p->x + r0 * l->k, l->k, r1 - r0, l->k);
-  if (l->dtype == QRN_I8) {
-    const qk_gemm_q8 op = {.a = p->q,
-                           .w = l->weight,
-                           .w_scale = l->scale,
-                           .w_sums = l->sums,
-                           .bias = l->bias,
-                           .residual = p->residual,
-                           .out = p->out,
-                           .ldr = p->ldo,
-                           .ldo = p->ldo,
-                           .n = l->n,
-                           .k = l->k,
-                           .act = p->act};
-    k->gemm_q8(&op, r0, r1, p0, p1);
-  } else {
-    const qk_gemm_f32 op = {.a = p->x,
-                            .w = l->weight,
-                            .bias = l->bias,
-                            .residual = p->residual,
-                            .out = p->out,
-                            .lda = l->k,
-                            .ldr = p->ldo,
-                            .ldo = p->ldo,
-                            .n = l->n,
-                            .k = l->k,
-                            .act = p->act};
-    k->gemm_f32(&op, r0, r1, p0, p1);
-  }
+    s->observe(s->observe_user, b->index, p->input, p->x + r0 * k, k, r1 - r0, k);
+  qn_product_run(s->kernels, p, r0, r1, p0, p1);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -148,12 +110,12 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
 /* From the tables' width to that of the hidden states. */
 static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
-  const product p = {.linear = &b->g->s->model->project,
-                     .input = QN_INPUT_UNSEEN,
-                     .x = b->lane->hidden,
-                     .q = in_codes(b, qn_arch_table_width(a)),
-                     .out = hidden_rows(b),
-                     .ldo = a->width};
+  const qn_product p = {.linear = &b->g->s->model->project,
+                        .input = QN_INPUT_UNSEEN,
+                        .x = b->lane->hidden,
+                        .q = in_codes(b, qn_arch_table_width(a)),
+                        .out = hidden_rows(b),
+                        .ldo = a->width};
   run_product(b, &p, r0, r1, p0, p1);
 }
 
@@ -166,12 +128,12 @@ static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t
 
 static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const size_t ld = 3 * inner_of(b->g->arch);
-  const product p = {.linear = &b->layer->qkv,
-                     .input = QN_INPUT_QKV,
-                     .x = hidden_rows(b),
-                     .q = in_codes(b, b->g->arch->width),
-                     .out = b->g->s->qkv + (size_t)b->r0 * ld,
-                     .ldo = ld};
+  const qn_product p = {.linear = &b->layer->qkv,
+                        .input = QN_INPUT_QKV,
+                        .x = hidden_rows(b),
+                        .q = in_codes(b, b->g->arch->width),
+                        .out = b->g->s->qkv + (size_t)b->r0 * ld,
+                        .ldo = ld};
   run_product(b, &p, r0, r1, p0, p1);
 }
 
@@ -184,13 +146,13 @@ static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p
 }
 
 static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
-  const product p = {.linear = &b->layer->attn_out,
-                     .input = QN_INPUT_ATTN_OUT,
-                     .x = context_rows(b),
-                     .q = in_codes(b, inner_of(b->g->arch)),
-                     .residual = hidden_rows(b),
-                     .out = hidden_rows(b),
-                     .ldo = b->g->arch->width};
+  const qn_product p = {.linear = &b->layer->attn_out,
+                        .input = QN_INPUT_ATTN_OUT,
+                        .x = context_rows(b),
+                        .q = in_codes(b, inner_of(b->g->arch)),
+                        .residual = hidden_rows(b),
+                        .out = hidden_rows(b),
+                        .ldo = b->g->arch->width};
   run_product(b, &p, r0, r1, p0, p1);
 }
 
@@ -217,13 +179,13 @@ static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size
 
 static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
-  const product p = {.linear = &b->layer->ffn_up,
-                     .input = QN_INPUT_FFN_UP,
-                     .x = hidden_rows(b),
-                     .q = in_codes(b, a->width),
-                     .out = b->lane->hidden,
-                     .ldo = a->ffn,
-                     .act = qn_kernel_act(a->activation)};
+  const qn_product p = {.linear = &b->layer->ffn_up,
+                        .input = QN_INPUT_FFN_UP,
+                        .x = hidden_rows(b),
+                        .q = in_codes(b, a->width),
+                        .out = b->lane->hidden,
+                        .ldo = a->ffn,
+                        .act = qn_kernel_act(a->activation)};
   run_product(b, &p, r0, r1, p0, p1);
 }
 
@@ -235,13 +197,13 @@ static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0
 }
 
 static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
-  const product p = {.linear = &b->layer->ffn_down,
-                     .input = QN_INPUT_FFN_DOWN,
-                     .x = b->lane->hidden,
-                     .q = b->lane->mid,
-                     .residual = hidden_rows(b),
-                     .out = hidden_rows(b),
-                     .ldo = b->g->arch->width};
+  const qn_product p = {.linear = &b->layer->ffn_down,
+                        .input = QN_INPUT_FFN_DOWN,
+                        .x = b->lane->hidden,
+                        .q = b->lane->mid,
+                        .residual = hidden_rows(b),
+                        .out = hidden_rows(b),
+                        .ldo = b->g->arch->width};
   run_product(b, &p, r0, r1, p0, p1);
 }
 

@@ -1,6 +1,7 @@
 /* heads.c - what is made of hidden states: pooled embeddings, class logits. */
 #include <string.h>
 
+#include "run/linear.h"
 #include "run/session.h"
 
 typedef struct head_task {
@@ -35,25 +36,12 @@ static uint32_t pool_of(const quern_session *s) {
 
 /* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; returns how many rows have NaN or infinity. */
 static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
-  if (l->dtype == QRN_I8) {
-    const size_t bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &s->pooled_codes, 0, rows);
-    const qk_gemm_q8 op = {.a = s->pooled_codes,
-                           .w = l->weight,
-                           .w_scale = l->scale,
-                           .w_sums = l->sums,
-                           .bias = l->bias,
-                           .out = y,
-                           .ldo = l->n,
-                           .n = l->n,
-                           .k = l->k,
-                           .act = act};
-    s->kernels->gemm_q8(&op, 0, rows, 0, qk_panels(l->n));
-    return bad;
-  }
-  const qk_gemm_f32 op = {
-      .a = x, .w = l->weight, .bias = l->bias, .out = y, .lda = l->k, .ldo = l->n, .n = l->n, .k = l->k, .act = act};
-  s->kernels->gemm_f32(&op, 0, rows, 0, qk_panels(l->n));
-  return 0;
+  const qn_product p = {
+      .linear = l, .input = QN_INPUT_KINDS, .x = x, .q = s->pooled_codes, .out = y, .ldo = l->n, .act = act};
+  size_t bad = 0;
+  if (l->dtype == QRN_I8) bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &s->pooled_codes, 0, rows);
+  qn_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
+  return bad;
 }
 
 /* The linear operator after pooling, s->pooled to out: one task. */

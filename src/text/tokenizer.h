@@ -21,7 +21,7 @@ typedef struct qn_tokenizer {
 /* Checks sizes and offsets of the tables (not their contents). data: 64-byte aligned. */
 quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, size_t bytes);
 
-/* Receives ids as they come; returns nonzero to stop early (the caller has enough). */
+/* Where ids go as they come: the first cap of them are kept. */
 typedef struct qn_ids {
   int32_t *ids;
   int32_t *types;

@@ -1,0 +1,34 @@
+/* linear.c - linear operators to kernels (linear.h). Stateless; any thread. */
+#include "run/linear.h"
+
+void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+  const qn_linear *l = p->linear;
+  if (l->dtype == QRN_I8) {
+    const qk_gemm_q8 op = {.a = p->q,
+                           .w = l->weight,
+                           .w_scale = l->scale,
+                           .w_sums = l->sums,
+                           .bias = l->bias,
+                           .residual = p->residual,
+                           .out = p->out,
+                           .ldr = p->ldo,
+                           .ldo = p->ldo,
+                           .n = l->n,
+                           .k = l->k,
+                           .act = p->act};
+    k->gemm_q8(&op, r0, r1, p0, p1);
+  } else {
+    const qk_gemm_f32 op = {.a = p->x,
+                            .w = l->weight,
+                            .bias = l->bias,
+                            .residual = p->residual,
+                            .out = p->out,
+                            .lda = l->k,
+                            .ldr = p->ldo,
+                            .ldo = p->ldo,
+                            .n = l->n,
+                            .k = l->k,
+                            .act = p->act};
+    k->gemm_f32(&op, r0, r1, p0, p1);
+  }
+}
