@@ -93,7 +93,7 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .width = a->width,
                                  .heads = a->heads,
                                  .kv_heads = a->kv_heads,
-                                 .ffn_width = a->ffn,
+                                 .ffn_width = a->ffn - a->ffn_copies,
                                  .vocab = a->vocab,
                                  .max_tokens = a->positions,
                                  .sentence_tokens = a->sentence_tokens,

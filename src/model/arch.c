@@ -111,6 +111,9 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
   if (a->normalize && a->pool == QN_POOL_NONE) {
     return qn_fail(e, s, "architecture: embeddings are normalized but not pooled");
   }
+  if (a->ffn_copies >= a->ffn) {
+    return qn_fail(e, s, "architecture: %u of %u feed-forward channels are copies", a->ffn_copies, a->ffn);
+  }
   if (a->recipe == 0 && s != QUERN_E_SOURCE) return qn_fail(e, s, "architecture: the recipe is missing");
   if (a->head == QN_HEAD_NONE ? a->labels != 0 || a->head_pooler != 0
                               : (a->head == QN_HEAD_REGRESSION) != (a->labels == 1) || a->labels == 0) {

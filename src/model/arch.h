@@ -49,7 +49,8 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t embed_width;     /* width of the embedding tables where a linear operator leads from it to width; 0: width */
   uint32_t dense;           /* outputs of a linear operator between pooling and normalizing; 0: none */
   uint32_t dense_activation; /* QN_ACT_*; 0 without one */
-  uint32_t reserved[4];
+  uint32_t ffn_copies;       /* how many of ffn repeat others of the source's neurons (quant/split.h) */
+  uint32_t reserved[3];
 } qn_arch;
 
 /* Buckets of a relative bias in the source: 16 for keys up to the query, 16 for keys after it. */

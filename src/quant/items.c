@@ -41,10 +41,12 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
     case 4:
       set_item(it, prefix, "ffn.up", QN_ITEM_LINEAR, a->ffn, width);
       it->input = QN_INPUT_FFN_UP;
+      it->row_copies = a->ffn_copies;
       break;
     case 5:
       set_item(it, prefix, "ffn.down", QN_ITEM_LINEAR, width, a->ffn);
       it->input = QN_INPUT_FFN_DOWN;
+      it->column_copies = a->ffn_copies;
       break;
     case 6:
       set_item(it, prefix, "ffn.norm.gain", QN_ITEM_VECTOR, width, 1);
@@ -99,8 +101,8 @@ void qn_item_at(const qn_arch *a, uint32_t i, qn_item *it) {
 }
 
 uint32_t qn_item_source_shape(const qn_item *it, uint64_t dim[2]) {
-  dim[0] = it->kind == QN_ITEM_RELATIVE ? QN_RELATIVE_BUCKETS : it->n / it->parts;
-  dim[1] = it->kind == QN_ITEM_RELATIVE ? it->n : it->k;
+  dim[0] = it->kind == QN_ITEM_RELATIVE ? QN_RELATIVE_BUCKETS : it->n / it->parts - it->row_copies;
+  dim[1] = it->kind == QN_ITEM_RELATIVE ? it->n : it->k - it->column_copies;
   return it->kind == QN_ITEM_VECTOR ? 1 : 2;
 }
 

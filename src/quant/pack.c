@@ -7,12 +7,11 @@
 /* Below this a row is taken as zero: 127 / absmax stays far from overflow. */
 #define PACK_TINY 0x1p-100f
 
-/* To nearest, ties to even, exact for |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. What callers give
-   is at most 127 * (1 + 2^-22), which is 127 after rounding. */
-static int32_t nearest(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
+/* Adding 1.5 * 2^23 leaves no bits for the fraction. What is given for one code is at most 127 * (1 + 2^-22), which is 127
+   after rounding. */
+int32_t qn_pack_nearest(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
 
-/* Scale of one row and the factor that makes codes of it. */
-static float row_scale(const float *w, size_t d, float *factor) {
+float qn_pack_row_scale(const float *w, size_t d, float *factor) {
   float most = 0;
   for (size_t i = 0; i < d; i++) {
     float a = w[i] < 0 ? -w[i] : w[i];
@@ -30,9 +29,9 @@ void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, 
     uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
     float factor;
     int32_t sum = 0;
-    scale[row] = row_scale(x, k, &factor);
+    scale[row] = qn_pack_row_scale(x, k, &factor);
     for (size_t i = 0; i < k; i++) {
-      int32_t code = nearest(x[i] * factor);
+      int32_t code = qn_pack_nearest(x[i] * factor);
       sum += code;
       to[i / QK_KSTEP * (QK_PANEL * QK_KSTEP) + i % QK_KSTEP] = (uint8_t)(code ^ 0x80);
     }
@@ -51,7 +50,7 @@ void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels) {
 void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale) {
   for (size_t row = 0; row < rows; row++) {
     float factor;
-    scale[row] = row_scale(w + row * d, d, &factor);
-    for (size_t i = 0; i < d; i++) codes[row * d + i] = (int8_t)nearest(w[row * d + i] * factor);
+    scale[row] = qn_pack_row_scale(w + row * d, d, &factor);
+    for (size_t i = 0; i < d; i++) codes[row * d + i] = (int8_t)qn_pack_nearest(w[row * d + i] * factor);
   }
 }

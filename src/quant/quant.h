@@ -11,7 +11,9 @@ typedef struct qn_recipe {
   uint32_t activation_bits; /* 8 or 32 */
   uint32_t embedding_bits;  /* 8 or 32 */
   int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
+  uint32_t split;           /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
 } qn_recipe;
+#define QN_SPLIT_MOST 256u
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
    {"name": "...", "weights": {"bits": 8}, "activations": {"bits": 8}, "embeddings": {"bits": 8}}. Members that are
@@ -39,6 +41,10 @@ quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
    Symmetric per row: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
    even. */
+/* To nearest, ties to even; |x| <= 2^22. */
+int32_t qn_pack_nearest(float x);
+/* Scale of a row of d weights; *factor: what makes codes of them. */
+float qn_pack_row_scale(const float *w, size_t d, float *factor);
 /* w: [n, k] f32 -> panels [ceil(n/16)][kp/4][16][4] of code ^ 0x80, kp = k rounded up to 64; scale, sums: [n]. */
 void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums);
 /* w: [n, k] f32 -> panels [ceil(n/16)][k][16] f32, zero padded. */

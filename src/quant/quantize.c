@@ -13,6 +13,7 @@
 #include "quant/relative.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
+#include "quant/split.h"
 #include "text/tokenizer.h"
 
 #define PRODUCER "quern 0.1.0"
@@ -26,6 +27,8 @@ typedef struct quantizer {
   qn_arch arch;
   qn_report report;
   qn_maxima maxima; /* of the linear operators' inputs, where the recipe smooths */
+  uint32_t *split;  /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  size_t split_bytes;
   uint32_t report_cap;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */
@@ -257,6 +260,7 @@ static quern_status read_item(quantizer *q, qn_item *it) {
     qn_relative_expand(q->packed, it->n, q->arch.positions, q->floats);
     return QUERN_OK;
   }
+  const uint32_t *split = it->layer >= 0 ? q->split + (size_t)it->layer * q->arch.ffn_copies : NULL;
   for (uint32_t p = 0; p < it->parts; p++) {
     float *to = (float *)q->floats + (size_t)p * n * it->k;
     qn_item_part_name(it, p, it->kind == QN_ITEM_LINEAR ? ".weight" : "", name);
@@ -269,14 +273,50 @@ static quern_status read_item(quantizer *q, qn_item *it) {
     QN_TRY(qn_source_read(q->source, name, 1, dim, bias, &present));
     it->has_bias |= present;
   }
+  if (it->row_copies) {
+    qn_split_rows(q->floats, (uint32_t)dim[0], it->k, it->row_copies, split);
+    qn_split_rows(q->bias, (uint32_t)dim[0], 1, it->row_copies, split);
+  }
+  if (it->column_copies) qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
   return QUERN_OK;
+}
+
+/* Chooses the neurons to split in every layer, before anything is written. */
+static quern_status choose_splits(quantizer *q) {
+  const uint32_t copies = q->arch.ffn_copies, ffn = q->arch.ffn - copies;
+  const uint64_t dim[2] = {q->arch.width, ffn};
+  void *p;
+  if (!copies) return QUERN_OK;
+  QN_TRY(qn_alloc_array(q->env, &p, (size_t)q->arch.layers * copies, sizeof *q->split, "split neurons"));
+  q->split = p;
+  q->split_bytes = (size_t)q->arch.layers * copies * sizeof *q->split;
+  for (uint32_t layer = 0; layer < q->arch.layers; layer++) {
+    char name[QN_ITEM_NAME_BYTES];
+    qn_format(name, sizeof name, "layers.%u.ffn.down.weight", layer);
+    QN_TRY(qn_source_read(q->source, name, 2, dim, q->floats, NULL));
+    qn_split_choose(q->floats, q->arch.width, ffn, copies, q->split + (size_t)layer * copies, (uint32_t *)q->sums,
+                    q->scale);
+  }
+  return QUERN_OK;
+}
+
+/* The maxima of a linear operator's input; those of copies, in the working memory for scales, are their neurons'. */
+static const float *maxima_of(quantizer *q, const qn_item *it) {
+  const float *maxima = qn_maxima_of(&q->maxima, (uint32_t)it->layer, (uint32_t)it->input);
+  const uint32_t copies = it->column_copies;
+  if (!copies) return maxima;
+  memcpy(q->scale, maxima, (it->k - copies) * sizeof *maxima);
+  qn_split_rows(q->scale, it->k - copies, 1, copies, q->split + (size_t)it->layer * copies);
+  return q->scale;
 }
 
 static quern_status write_linear(quantizer *q, const qn_item *it) {
   size_t floats = it->n * sizeof(float);
-  if (is_smoothed(q, it))
-    qn_smooth(q->floats, it->n, it->k, qn_maxima_of(&q->maxima, (uint32_t)it->layer, (uint32_t)it->input), q->smooth);
+  if (is_smoothed(q, it)) qn_smooth(q->floats, it->n, it->k, (uint32_t)it->input, maxima_of(q, it), q->smooth);
   if (is_int8(q, it)) {
+    if (it->column_copies)
+      qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies,
+                     q->split + (size_t)it->layer * it->column_copies);
     qn_pack_linear_i8(q->floats, it->n, it->k, q->packed, q->scale, q->sums);
     QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_i8(it->n, it->k)));
     QN_TRY(write_part(q, it, ".scale", q->scale, floats));
@@ -347,6 +387,8 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
+  q->arch.ffn_copies = q->recipe.split;
+  q->arch.ffn += q->recipe.split;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
   if (job->calibration) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
@@ -357,6 +399,7 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   QN_TRY(put_sites(q));
   QN_TRY(declare_all(q));
   QN_TRY(reserve(q));
+  QN_TRY(choose_splits(q));
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
                      : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));
@@ -383,6 +426,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qrn_writer_free(q.writer);
   qn_source_close(q.source);
   qn_free(env, q.report.rows, q.report_cap * sizeof *q.report.rows);
+  qn_free(env, q.split, q.split_bytes);
   qn_free(env, q.floats, q.floats_bytes);
   qn_free(env, q.packed, q.packed_bytes);
   qn_free(env, q.scale, q.rows * sizeof *q.scale);

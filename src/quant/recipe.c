@@ -6,6 +6,7 @@
 #include "quant/quant.h"
 
 #define RECIPE_BYTES (1u << 20)
+#define INT8_SPLIT 16u /* as the preset says */
 
 static const struct {
   uint32_t id, bits;
@@ -13,10 +14,10 @@ static const struct {
 } presets[] = {
     {QN_RECIPE_FLOAT, 32, "float",
      "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
-     "\"smooth\":false}"},
+     "\"smooth\":false,\"split\":0}"},
     {QN_RECIPE_INT8, 8, "int8",
      "{\"name\":\"int8\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"smooth\":"
-     "true}"},
+     "true,\"split\":16}"},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
@@ -32,8 +33,8 @@ size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
   return qn_format(
       buf, cap,
       "{\"name\":\"%s\",\"weights\":{\"bits\":%u},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u},"
-      "\"smooth\":%s}",
-      r->name, r->weight_bits, r->activation_bits, r->embedding_bits, r->smooth ? "true" : "false");
+      "\"smooth\":%s,\"split\":%u}",
+      r->name, r->weight_bits, r->activation_bits, r->embedding_bits, r->smooth ? "true" : "false", r->split);
 }
 
 /* A name goes into metadata and reports unescaped. */
@@ -61,7 +62,7 @@ static quern_status read_bits(qn_env *env, const qn_json *j, const char *file, c
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth"};
+  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }
@@ -88,6 +89,14 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
     if (r->weight_bits == bits && r->activation_bits == bits && r->embedding_bits == bits) r->id = presets[i].id;
   }
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
+  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
+  if (split < 0 || split > QN_SPLIT_MOST) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
+  }
+  r->split = (uint32_t)split;
+  if (r->split && r->id == QN_RECIPE_FLOAT) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
+  }
   if (r->smooth && r->id == QN_RECIPE_FLOAT) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are float", file);
   }
@@ -127,6 +136,7 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
     r->id = presets[i].id;
     r->weight_bits = r->activation_bits = r->embedding_bits = presets[i].bits;
     r->smooth = r->id == QN_RECIPE_INT8;
+    r->split = r->smooth ? INT8_SPLIT : 0;
     return QUERN_OK;
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,

@@ -142,12 +142,21 @@ static float mean(const float *x, size_t n) {
   return (float)(sum / (double)n);
 }
 
-void qn_smooth(float *w, size_t n, size_t k, const float *maxima, float *smooth) {
+/* x^(k / 8), k < 8, by square roots: the same everywhere, as powf is not. */
+static float eighths(float x, uint32_t k) {
+  const float half = __builtin_sqrtf(x), quarter = __builtin_sqrtf(half);
+  return (k & 4 ? half : 1.0f) * (k & 2 ? quarter : 1.0f) * (k & 1 ? __builtin_sqrtf(quarter) : 1.0f);
+}
+
+void qn_smooth(float *w, size_t n, size_t k, uint32_t input, const float *maxima, float *smooth) {
+  static const uint32_t alphas[QN_INPUT_KINDS] = {
+      [QN_INPUT_QKV] = 6, [QN_INPUT_ATTN_OUT] = 4, [QN_INPUT_FFN_UP] = 3, [QN_INPUT_FFN_DOWN] = 2};
+  const uint32_t alpha = alphas[input];
   const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
   for (size_t j = 0; j < k; j++) {
     float most = 0;
     for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(w[i * k + j]));
-    smooth[j] = __builtin_sqrtf(most / fmaxf(maxima[j], least));
+    smooth[j] = eighths(most, 8 - alpha) / eighths(fmaxf(maxima[j], least), alpha);
   }
   const float middle = mean(smooth, k), by = middle > 0 ? middle : 1.0f;
   for (size_t j = 0; j < k; j++) smooth[j] = fminf(fmaxf(smooth[j], by / WITHIN), by * WITHIN);
