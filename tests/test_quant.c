@@ -7,6 +7,7 @@
 #include "format/qrn.h"
 #include "kernels/layout.h"
 #include "quant/quant.h"
+#include "quant/split.h"
 #include "tests/faulty_alloc.h"
 #include "tests/test.h"
 #include "tests/tiny_model.h"
@@ -164,6 +165,12 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"smooth\":true,\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},"
        "\"embeddings\":{\"bits\":32}}",
        QUERN_E_UNSUPPORTED, "smooth"},
+      {"{\"name\":\"x\",\"smooth\":false,\"split\":4,\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},"
+       "\"embeddings\":{\"bits\":32}}",
+       QUERN_E_UNSUPPORTED, "split"},
+      {"{\"name\":\"x\",\"split\":257,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_SOURCE, "split must be 0 to 256"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     CHECK(write_text(out, bad[i].text));
@@ -200,15 +207,29 @@ static const void *tensor(const opened *o, const char *name, uint32_t dtype, uin
   return data;
 }
 
+enum { SPLIT = 16, FFN = 64, SPLIT_K = FFN + SPLIT };
+
+/* Neurons that layer `layer` of the tiny model, of width 32, has split. */
+static void split_of(char layer, uint32_t source[SPLIT]) {
+  static float down[32 * FFN];
+  float most[32];
+  uint32_t shares[FFN];
+  char name[] = "encoder.layer.0.output.dense.weight";
+  name[14] = layer;
+  for (uint32_t i = 0; i < 32 * FFN; i++) down[i] = tiny_weight(1, name, i);
+  qn_split_choose(down, 32, FFN, SPLIT, source, shares, most);
+}
+
 /* A linear operator of the file against the generator's weights; int8 or float. sources: parts joined by rows. */
 static int linear_is(const opened *o, const char *name, const char *const *sources, uint32_t parts, uint32_t rows,
                      uint32_t k, int int8) {
   static float w[96 * 64], bias[96], panels_f32[96 * 64];
-  static uint8_t panels[96 * 64];
+  static uint8_t panels[96 * 128];
   float scale[96];
   int32_t sums[96];
   char full[128];
-  uint32_t n = parts * rows;
+  uint32_t n = parts * rows, source[SPLIT];
+  const int up = int8 && strstr(name, "ffn.up") != NULL, down = int8 && strstr(name, "ffn.down") != NULL;
   for (uint32_t i = 0; i < n * k; i++) {
     snprintf(full, sizeof full, "%s.weight", sources[i / (rows * k)]);
     w[i] = tiny_weight(1, full, i % (rows * k));
@@ -216,6 +237,16 @@ static int linear_is(const opened *o, const char *name, const char *const *sourc
   for (uint32_t i = 0; i < n; i++) {
     snprintf(full, sizeof full, "%s.bias", sources[i / rows]);
     bias[i] = tiny_weight(1, full, i % rows);
+  }
+  if (up || down) split_of(name[7], source);
+  if (up) {
+    qn_split_rows(w, FFN, k, SPLIT, source);
+    qn_split_rows(bias, FFN, 1, SPLIT, source);
+    n += SPLIT;
+  }
+  if (down) {
+    qn_split_columns(w, n, FFN, SPLIT, source);
+    k = SPLIT_K;
   }
   snprintf(full, sizeof full, "%s.bias", name);
   const void *got = tensor(o, full, QRN_F32, QRN_ROWS, n, 0);
@@ -233,6 +264,7 @@ static int linear_is(const opened *o, const char *name, const char *const *sourc
   for (uint32_t i = 0; smooth && i < n * k; i++) w[i] /= smooth[i % k];
   for (uint32_t i = 0; smooth && i < k; i++)
     if (!(smooth[i] > 0 && smooth[i] < 1e6f)) return 0;
+  if (down) qn_split_share(w, n, FFN, SPLIT, source);
   qn_pack_linear_i8(w, n, k, panels, scale, sums);
   if (smoothed != (smooth != NULL) || !got || memcmp(got, panels, qk_weight_bytes_i8(n, k))) return 0;
   snprintf(full, sizeof full, "%s.scale", name);
@@ -297,6 +329,7 @@ static void check_model(int int8) {
   CHECK(!qrn_meta_find(&o.file, "label.0", &m) && qrn_meta_find(&o.file, "general.producer", &m));
   size_t bytes;
   const qn_arch *a = (const qn_arch *)(const void *)qrn_section_data(&o.file, QRN_ARCH, &bytes);
+  CHECK(a && a->ffn == (int8 ? SPLIT_K : FFN) && a->ffn_copies == (int8 ? SPLIT : 0));
   CHECK(bytes == sizeof *a && qn_arch_check(a, &env, QUERN_E_FORMAT) == QUERN_OK);
   CHECK_EQ(a->recipe, int8 ? QN_RECIPE_INT8 : QN_RECIPE_FLOAT);
   CHECK(qrn_section_data(&o.file, QRN_TOKENIZER, &bytes) != NULL);
