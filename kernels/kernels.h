@@ -186,6 +186,7 @@ typedef struct qk_isa {
 #define QK_CPU_NEON 16u
 #define QK_CPU_DOTPROD 32u
 #define QK_CPU_I8MM 64u
+#define QK_CPU_AMX 128u /* tiles and their 8-bit products, granted to this process by the operating system */
 /* Features of this CPU that the operating system has enabled. */
 uint64_t qk_cpu_features(void);
 /* Set i that this build knows and `features` allow, ascending; NULL past the end. */

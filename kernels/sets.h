@@ -17,7 +17,7 @@ extern const qk_isa qk_isa_ref;
 #if QK_X86
 void qk_rows_avx2(qk_table *t);
 void qk_rows_avx512(qk_table *t);
-extern const qk_isa qk_isa_avx2, qk_isa_avxvnni, qk_isa_avx512, qk_isa_avx512vnni;
+extern const qk_isa qk_isa_avx2, qk_isa_avxvnni, qk_isa_avx512, qk_isa_avx512vnni, qk_isa_amx;
 
 void qk_gemm_q8_avx2(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
@@ -27,6 +27,7 @@ void qk_gemm_q8_avx512(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, si
 void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
+void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 #endif
 
 #if QK_ARM64

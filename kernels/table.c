@@ -11,6 +11,7 @@ static const qk_isa *const sets[] = {
     &qk_isa_avxvnni,
     &qk_isa_avx512,
     &qk_isa_avx512vnni,
+    &qk_isa_amx,
 #endif
 #if QK_ARM64
     &qk_isa_neon,

@@ -3,8 +3,10 @@
  *
  *   test_kernels [--isa NAME] [--test NAME] [--seed N] [--cases N] [--bench] [--golden] [--list]
  *
+ * Where the CPU ends, emulation goes on: the set "amx-emulated" is the source of "amx" over tiles in plain C.
  * --golden prints the hashes of `checks`: they change when a definition does, and on no other occasion.
  * A case is made of its seed alone; a failure prints the command that repeats it. */
+#include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
 #include "tests/kernels/check_meaning.h"
 
@@ -35,6 +37,7 @@ static const check checks[] = {
     {"embed", check_embed, 300, 0, 0x460e608a1778e301u},
     {"pack_q8", check_pack_q8, 150, 0, 0x55b8164bfa8a45efu},
     {"gemm_q8", check_gemm_q8, 300, 0, 0x24b1b99a0714b3a6u},
+    {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0x519ec10cc63af00eu},
     {"gemm_f32", check_gemm_f32, 200, 0, 0x478b4c269e7f7d0du},
     {"attention_q8", check_attention_q8, 100, 0, 0xc6b34927f158eec9u},
     {"attention_f32", check_attention_f32, 60, 0, 0xf6b0cf3cd9559b8fu},
@@ -55,7 +58,8 @@ static int run_check(const check *c, const char *program, const qk_table *ref, c
              " in %s of %s\n  again: %s --isa %s --test %s --seed %llu --cases 1\n0 passed, 1 failed\n", c->name,
              t->isa, program, t->isa, c->name, (unsigned long long)s);
     case_begin(s * 0x9e3779b97f4a7c15u);
-    int good = c->run(ref, t);
+    int good = c->run(ref, t) && !fail_text[0];
+    if (tiles_left()) good = failed("tiles are left configured");
     if (good && !margins_whole()) good = failed("wrote outside of a buffer");
     if (!good) {
       printf("FAIL %s of %s: %s\n  again: %s --isa %s --test %s --seed %llu --cases 1\n", c->name, t->isa, fail_text,
@@ -70,6 +74,15 @@ static int run_check(const check *c, const char *program, const qk_table *ref, c
            (unsigned long long)c->golden);
     return 0;
   }
+  return 1;
+}
+
+/* Set i that there is to check; 0 past the end. */
+static int set_at(uint32_t i, uint64_t features, qk_table *t) {
+  const qk_isa *isa = qk_isa_at(i, features);
+  if (isa) return qk_table_build(t, isa->name, features);
+  if (i && !qk_isa_at(i - 1, features)) return 0;
+  amx_emulated_table(t);
   return 1;
 }
 
@@ -93,7 +106,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[i], "--bench"))
       bench = 1;
     else if (!strcmp(argv[i], "--list")) {
-      for (uint32_t s = 0; qk_isa_at(s, features); s++) printf("isa %s\n", qk_isa_at(s, features)->name);
+      for (uint32_t s = 0; set_at(s, features, &t); s++) printf("isa %s\n", t.isa);
       for (size_t c = 0; c < CHECKS; c++) printf("test %s\n", checks[c].name);
       return 0;
     } else {
@@ -105,9 +118,8 @@ int main(int argc, char **argv) {
   if (!qk_table_build(&ref, "ref", features)) return printf("checker: no reference set\n"), 2;
   double cycle_ns = bench ? ns_per_cycle() : 0;
   if (bench) printf("%.3f GHz\n", 1 / cycle_ns);
-  for (uint32_t s = 0; qk_isa_at(s, features); s++) {
-    const char *name = qk_isa_at(s, features)->name;
-    if ((isa && strcmp(isa, name)) || !qk_table_build(&t, name, features)) continue;
+  for (uint32_t s = 0; set_at(s, features, &t); s++) {
+    if ((isa && strcmp(isa, t.isa)) || (bench && !strcmp(t.isa, AMX_EMULATED))) continue;
     found++;
     if (bench) {
       bench_set(&t, cycle_ns);

@@ -29,14 +29,14 @@ static inline int32_t qk_dot_start(int32_t start) { return start; }
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
-static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
-  t->gemm_q8 = gemm_q8;
+  t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
 }
 

@@ -111,7 +111,10 @@ QK_INLINE void qk_attend_codes(qk_attend *s, const size_t live) {
     const vf by = vf_set1(s->by[r]);
     vi sum = vi_zero();
     QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
-      if (j >= live) continue;
+      if (j >= live) {
+        vi_store8(s->p[r] + j, vi_zero());
+        continue;
+      }
       const vi p = vf_to_vi(vf_mul(vf_load(s->score[r] + j), by));
       sum = vi_add(sum, p);
       vi_store8(s->p[r] + j, p);

@@ -1,6 +1,6 @@
 /* tile.h - what the products ask of a tile: exact int32 sums of a few rows of activation codes times a few panels. A set
- * defines QK_TILE_ROWS and QK_TILE_PANELS, its largest tile, and includes tile_q8.h (over a dot product of one step) or
- * tile_packed.h (over copied activations); either gives qk_tile_run. */
+ * defines QK_TILE_ROWS and QK_TILE_PANELS, its largest tile, and includes tile_q8.h (over a dot product of one step),
+ * tile_packed.h (over copied activations) or attention_amx.h; each gives qk_tile_run. */
 #ifndef QK_PRODUCTS_TILE_H
 #define QK_PRODUCTS_TILE_H
 #include "kernels/layout.h"
@@ -13,7 +13,7 @@ typedef struct qk_tile_q8 {
   const uint8_t *w;                    /* first panel */
   const int32_t *w_sums;               /* [panels * 16] sums of the columns' codes, where QK_TILE_W_SUMS is defined */
   int32_t *out;                        /* [rows rounded up to 2, ldo] sums */
-  size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels; to a multiple of 4 steps, codes are 0 */
+  size_t lda, panel_bytes, steps, ldo; /* steps of 4 input channels; past them, codes are 0 as far as the panel goes */
 } qk_tile_q8;
 
 /* Rows of tile `i` of `tiles` that share `rows` rows as evenly as can be: 16 rows in tiles of 6 are 6, 5, 5. */

@@ -17,7 +17,8 @@ typedef struct qn_bench_loop {
 
 /* Loop i that this CPU can run, NULL past the end. */
 const qn_bench_loop *qn_bench_loop_at(uint32_t i);
-/* The most capable loop that a kernel set may use; for "ref" and unknown names the machine's best. NULL: none. */
+/* The most capable loop that a kernel set may use, the first of its level; for "ref" and unknown names the machine's best.
+   NULL: none. */
 const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float);
 /* Reads `bytes`, a multiple of 1024, from p, aligned to 64 bytes. */
 typedef void qn_bench_reader(const char *p, size_t bytes);

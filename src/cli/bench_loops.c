@@ -1,5 +1,5 @@
-/* bench_loops.c - instruction sequences at full throughput: twelve independent accumulators in registers, in assembly,
- * so that what is measured is the machine and not a compiler. Knows no time. */
+/* bench_loops.c - instruction sequences at full throughput: twelve independent accumulators in registers, or four tiles, in
+ * assembly, so that what is measured is the machine and not a compiler. Knows no time. */
 #include <string.h>
 #include "bench.h"
 
@@ -28,7 +28,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include "kernels/amx/tiles_amx.h"
 #include "kernels/kernels.h"
+#include "kernels/products/amx_config.h"
 
 #define MADDWD_XMM(i) "movdqa %[x], %[t]\n\tpmaddwd %[y], %[t]\n\tpaddd %[t], %" i "\n\t"
 #define MULADD_XMM(i) "movaps %[x], %[t]\n\tmulps %[y], %[t]\n\taddps %[t], %" i "\n\t"
@@ -49,12 +51,40 @@ LOOP(vnni_zmm, TARGET("avx512f,avx512bw"), 64, "v", VNNI_ZMM)
 LOOP(fma_ymm, TARGET("avx2,fma"), 32, "x", FMA)
 LOOP(fma_zmm, TARGET("avx512f"), 64, "v", FMA)
 
+/* Four sums of tiles, as the kernels have them. */
+#define AMX_DOTS()                                                                                                     \
+  AMX_DOT(0, 4, 6);                                                                                                    \
+  AMX_DOT(1, 4, 7);                                                                                                    \
+  AMX_DOT(2, 5, 6);                                                                                                    \
+  AMX_DOT(3, 5, 7)
+static void amx_registers(uint64_t n) {
+  const qk_amx_config c = qk_amx_whole();
+  AMX_CONFIGURE(&c); /* tiles are 0: the time of a product does not depend on its values */
+  for (; n; n--) { AMX_DOTS(); }
+  AMX_RELEASE();
+}
+/* Each product with a tile from the L1 cache. */
+static void amx_loads(uint64_t n) {
+  const qk_amx_config c = qk_amx_whole();
+  char memory[4][1024] __attribute__((aligned(64)));
+  memset(memory, 0x3f, sizeof memory);
+  AMX_CONFIGURE(&c);
+  for (; n; n--) {
+    AMX_LOAD(4, memory[0], 64);
+    AMX_LOAD(5, memory[1], 64);
+    AMX_LOAD(6, memory[2], 64);
+    AMX_LOAD(7, memory[3], 64);
+    AMX_DOTS();
+  }
+  AMX_RELEASE();
+}
+
 /* Levels of kernel sets, ascending. */
-enum { SSE2 = 1, AVX2, AVXVNNI, AVX512, AVX512VNNI };
+enum { SSE2 = 1, AVX2, AVXVNNI, AVX512, AVX512VNNI, AMX };
 static const struct {
   const char *isa;
   uint32_t level;
-} levels[] = {{"avx2", AVX2}, {"avxvnni", AVXVNNI}, {"avx512", AVX512}, {"avx512vnni", AVX512VNNI}};
+} levels[] = {{"avx2", AVX2}, {"avxvnni", AVXVNNI}, {"avx512", AVX512}, {"avx512vnni", AVX512VNNI}, {"amx", AMX}};
 
 static const qn_bench_loop loops[] = {
     {"pmaddwd + paddd xmm", SSE2, 0, 12 * 16, maddwd_xmm},
@@ -62,6 +92,8 @@ static const qn_bench_loop loops[] = {
     {"vpdpbusd ymm", AVXVNNI, 0, 12 * 64, vnni_ymm},
     {"vpmaddubsw + vpmaddwd + vpaddd zmm", AVX512, 0, 12 * 128, maddubs_zmm},
     {"vpdpbusd zmm", AVX512VNNI, 0, 12 * 128, vnni_zmm},
+    {"tdpbsud", AMX, 0, 4 * 32768, amx_registers},
+    {"tdpbsud + tileloadd from L1", AMX, 0, 4 * 32768, amx_loads},
     {"mulps + addps xmm", SSE2, 1, 12 * 8, muladd_xmm},
     {"vfmadd231ps ymm", AVX2, 1, 12 * 16, fma_ymm},
     {"vfmadd231ps zmm", AVX512, 1, 12 * 32, fma_zmm},
@@ -81,6 +113,8 @@ static int level_available(uint32_t level) {
       return (features & QK_CPU_AVX512) != 0;
     case AVX512VNNI:
       return (features & QK_CPU_AVX512VNNI) != 0;
+    case AMX:
+      return (features & QK_CPU_AMX) != 0;
     default:
       return 0;
   }

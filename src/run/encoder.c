@@ -39,7 +39,8 @@ typedef struct step {
 
 /* Below this many rows a lane, weights are read too often for the work done on them: columns are shared instead. */
 #define QN_NARROW_ROWS 24u
-#define QN_TILE_ROWS 6u /* of the widest kernels */
+#define QN_TILE_ROWS 6u   /* of the widest kernels in vectors */
+#define QN_STRIP_ROWS 32u /* of those in tiles of a matrix unit */
 
 #define MAX_STEPS 8u
 typedef struct steps {
@@ -305,10 +306,13 @@ static void run_wide(const row_task *t) {
   }
 }
 
-/* Rows of a block: at most QN_BLOCK_ROWS, such that all lanes get as many blocks; whole tiles. */
+/* Rows of a block: at most QN_BLOCK_ROWS, such that all lanes get as many blocks; whole tiles, of the largest where that
+   adds little. */
 static uint32_t share_rows(uint32_t rows, uint32_t lanes) {
   const uint32_t rounds = (rows + lanes * QN_BLOCK_ROWS - 1) / (lanes * QN_BLOCK_ROWS);
   const uint32_t share = (rows + lanes * rounds - 1) / (lanes * rounds);
+  const uint32_t strips = (share + QN_STRIP_ROWS - 1) / QN_STRIP_ROWS * QN_STRIP_ROWS;
+  if (strips - share <= share / 16 && strips <= QN_BLOCK_ROWS) return strips;
   return (uint32_t)qn_min_size((share + QN_TILE_ROWS - 1) / QN_TILE_ROWS * QN_TILE_ROWS, QN_BLOCK_ROWS);
 }
 

@@ -66,9 +66,8 @@ static void own_residual(pair y, size_t ld, size_t n) {
     if (i % ld < n) ((float *)y.ref)[i] = ((float *)y.got)[i] = uniform();
 }
 
-static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
-  size_t m = product_rows(), n = product_cols(), k = product_k(), ldo = n + below(2) * below(20);
-  size_t ldr = n + below(2) * below(20), residual = below(3);
+static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, size_t n, size_t k) {
+  size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
   pair y = outputs_rows(m, ldo, n);
   qk_gemm_q8 a = {.a = codes_of(m, k, below(6)),
                   .w = weights_of(n, k, below(6)),
@@ -88,6 +87,19 @@ static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
   ref->gemm_q8(&a, 0, m, 0, qk_panels(n));
   split(t, &b, 1, m, qk_panels(n));
   return same_rows("out", y, ldo, n);
+}
+
+static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
+  size_t m = product_rows(), n = product_cols(), k = product_k();
+  return compare_gemm_q8(ref, t, m, n, k);
+}
+
+/* Sizes at which rows come in strips, panels in blocks and K in parts (gemm_amx.h). */
+static int check_gemm_q8_large(const qk_table *ref, const qk_table *t) {
+  size_t m = below(2) ? 1 + below(70) : PICK(19, 20, 31, 32, 33, 35, 36, 47, 48, 49, 52, 63, 64, 65, 96, 99, 132);
+  size_t n = below(2) ? PICK(16, 32, 48, 64, 80, 128, 144, 160) : PICK(31, 100, 129, 200, 256, 272, 304, 390);
+  size_t k = below(2) ? PICK(64, 128, 384, 640, 768) : PICK(769, 832, 1024, 1500, 1536, 1600, 2304);
+  return compare_gemm_q8(ref, t, m, n, k);
 }
 
 static int check_gemm_f32(const qk_table *ref, const qk_table *t) {
