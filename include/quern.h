@@ -152,9 +152,9 @@ typedef struct quern_model_info {
   uint32_t embedding_width; /* floats of one embedding; 0: the model is no embedder */
   uint32_t regression;      /* 1: the head is a regression: one score, no classes */
   uint32_t tensors, sites;  /* counts for quern_model_get_tensor and quern_model_get_site */
-  uint32_t reserved;
-  uint64_t params; /* weights, as counted before quantization */
-  uint64_t bytes;  /* of the file */
+  uint32_t span;            /* 1: the head finds answers in a context: quern_answer */
+  uint64_t params;          /* weights, as counted before quantization */
+  uint64_t bytes;           /* of the file */
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 
@@ -190,6 +190,11 @@ QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, qu
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
+/* Bytes begin ... end - 1 of a text. */
+typedef struct quern_span {
+  uint64_t begin, end;
+} quern_span;
+
 #define QUERN_NO_SPECIAL 1u /* tokenize without the model's special tokens; detokenize with them left in the text */
 
 /* Text to token ids, with the model's special tokens, never cut. Malformed UTF-8 becomes one U+FFFD per maximal
@@ -197,6 +202,11 @@ QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, qu
    nothing allocated. */
 QUERN_API quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
                                       size_t cap, size_t *n);
+/* The same, and in spans[i] the bytes of the text that token i came from, as Hugging Face's tokenizers give them in
+   characters: from the first character that the token has something of to the last, accents that were taken off one
+   included; neighbours share a character that both have something of. Special tokens of the template: 0, 0. */
+QUERN_API quern_status quern_tokenize_spans(const quern_model *m, const char *utf8, size_t len, uint32_t flags,
+                                            int32_t *ids, quern_span *spans, size_t cap, size_t *n);
 /* A pair of texts by the model's pair template; types: [cap] token types, may be NULL. */
 QUERN_API quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b,
                                            size_t b_len, uint32_t flags, int32_t *ids, int32_t *types, size_t cap,

@@ -5,8 +5,10 @@ usage: compare_tokenizers.py QUERN MODEL.qrn HF_DIR FILE|DIR...
 
 Each line of a FILE is a text; of a DIR, all files below it. A file named *_hex.tsv holds a text's bytes in hexadecimal
 in its first column, and may open with a line that starts with '#'. Malformed UTF-8 is compared with what Python's
-decoder makes of it (errors='replace'). Texts are neither cut nor padded. Ends with 0 when there is no difference.
+decoder makes of it (errors='replace'). Texts are neither cut nor padded. Ids are compared, and the bytes of
+the text that each token came from. Ends with 0 when there is no difference.
 """
+import codecs
 import os
 import subprocess
 import sys
@@ -50,7 +52,25 @@ def run_quern(command, model, texts, as_hex, options):
     rows = done.stdout.decode("ascii").split("\n")[:-1]
     if len(rows) != len(texts):
         sys.exit("compare_tokenizers.py: %d lines in, %d lines out" % (len(texts), len(rows)))
-    return [[int(x) for x in row.split()] for row in rows]
+    return [[tuple(int(x) for x in token.split(":")) for token in row.split()] for row in rows]
+
+
+def decode(data):
+    """The text, and for each of its characters, and its end, the byte of data where it begins."""
+    malformed = {}  # position: bytes that became one U+FFFD
+
+    def replace(error):
+        malformed[error.start] = error.end - error.start
+        return "\ufffd", error.end
+
+    codecs.register_error("counted", replace)
+    text = data.decode("utf-8", "counted")
+    starts, at = [], 0
+    for character in text:
+        starts.append(at)
+        at += malformed.get(at) or len(character.encode("utf-8"))
+    assert at == len(data)
+    return text, starts + [at]
 
 
 def main():
@@ -63,11 +83,17 @@ def main():
     total_lines = total_tokens = total_bad = 0
     for path in collect(sys.argv[4:]):
         texts, as_hex = read_texts(path)
-        decoded = [t.decode("utf-8", "replace") for t in texts]
+        decoded = [decode(t) for t in texts]
         bad = 0
         for special in (True, False):
-            got = run_quern(command, model, texts, as_hex, [] if special else ["--no-special"])
-            want = [e.ids for e in reference.encode_batch(decoded, add_special_tokens=special)]
+            options = [] if special else ["--no-special"]
+            plain = run_quern(command, model, texts, as_hex, options)
+            got = run_quern(command, model, texts, as_hex, options + ["--spans"])
+            if plain != [[token[:1] for token in row] for row in got]:
+                sys.exit("compare_tokenizers.py: --spans changes the ids of " + path)
+            encoded = reference.encode_batch([text for text, _ in decoded], add_special_tokens=special)
+            want = [[(i, starts[a], starts[b]) for i, (a, b) in zip(e.ids, e.offsets)]
+                    for e, (_, starts) in zip(encoded, decoded)]
             for number, (text, g, w) in enumerate(zip(texts, got, want), 1):
                 total_tokens += len(w)
                 if g != w:

@@ -108,7 +108,7 @@ static quern_status make_vocab(made *m, const char *lines, const char *config) {
 static int gives(const made *m, text in, const char *want) {
   static char got[4096];
   int32_t ids[512], types[512];
-  qn_ids out = {ids, types, 512, 0};
+  qn_ids out = {.ids = ids, .types = types, .cap = 512};
   if (qn_tokenizer_encode(&m->t, in.p, in.n, 7, &out) != QUERN_OK || out.count > out.cap) return 0;
   size_t n = 0;
   got[0] = 0;
@@ -233,7 +233,7 @@ static void templates(void) {
     int32_t ids[16], types[16];
     made m;
     CHECK_EQ(make(&m, &(parts){.processor = cases[k].processor}), QUERN_OK);
-    qn_ids out = {ids, types, 16, 0};
+    qn_ids out = {.ids = ids, .types = types, .cap = 16};
     CHECK_EQ(qn_tokenizer_template(&m.t, a, 2, NULL, 0, 0, &out), QUERN_OK);
     CHECK_EQ(out.count, cases[k].ns);
     CHECK_EQ(qn_tokenizer_specials(&m.t, 0), cases[k].ns - 2);
@@ -410,14 +410,14 @@ static void exercise(const qn_tokenizer *t) {
   char buf[64];
   size_t len;
   for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
-    qn_ids out = {ids, NULL, 256, 0};
+    qn_ids out = {.ids = ids, .cap = 256};
     qn_tokenizer_encode(t, golden[i].in.p, golden[i].in.n, 0, &out);
     for (size_t k = 0; k < out.count && k < out.cap; k++) CHECK(ids[k] >= 0 && (uint32_t)ids[k] < t->vocab);
   }
   for (int32_t i = 0; i < 100; i++) ids[i] = i;
   qn_tokenizer_decode(t, ids, 100, 1, buf, sizeof buf, &len);
   int32_t all[256];
-  qn_ids out = {all, NULL, 256, 0};
+  qn_ids out = {.ids = all, .cap = 256};
   qn_tokenizer_template(t, ids, 3, ids, 3, 1, &out);
   qn_tokenizer_specials(t, 0);
 }

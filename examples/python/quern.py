@@ -55,7 +55,7 @@ class _ModelOptions(_Struct):
 class _ModelInfo(_Struct):
     _fields_ = [("size", _u32)] + [(name, _u32) for name in (
         "layers", "width", "heads", "kv_heads", "ffn_width", "vocab", "max_tokens", "sentence_tokens", "labels",
-        "embedding_width", "regression", "tensors", "sites", "reserved")] + [("params", _u64), ("bytes", _u64)]
+        "embedding_width", "regression", "tensors", "sites", "span")] + [("params", _u64), ("bytes", _u64)]
 
 
 class _SessionOptions(_Struct):

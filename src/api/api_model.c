@@ -97,11 +97,12 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .vocab = a->vocab,
                                  .max_tokens = a->positions,
                                  .sentence_tokens = a->sentence_tokens,
-                                 .labels = a->head == QN_HEAD_NONE ? 0 : a->labels,
+                                 .labels = qn_arch_classifies(a) ? a->labels : 0,
                                  .embedding_width = a->pool == QN_POOL_NONE ? 0 : qn_arch_embedding_width(a),
                                  .regression = a->head == QN_HEAD_REGRESSION,
                                  .tensors = m->file.tensor_count,
                                  .sites = m->file.site_count,
+                                 .span = a->head == QN_HEAD_SPAN,
                                  .params = m->params,
                                  .bytes = m->file.bytes};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;

@@ -17,11 +17,6 @@ static quern_status finish(const quern_model *m, size_t count, size_t cap, size_
                       : qn_fail(&m->env->error, QUERN_E_CAPACITY, "%zu tokens do not fit a buffer of %zu", count, cap);
 }
 
-quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
-                            size_t cap, size_t *n) {
-  return quern_tokenize_pair(m, utf8, len, NULL, 0, flags, ids, NULL, cap, n);
-}
-
 /* Puts the template around the na + nb ids at the start of ids, where there is room. */
 static quern_status apply_template(const quern_model *m, size_t na, size_t nb, int pair, qn_ids *out) {
   void *copy = NULL;
@@ -35,20 +30,46 @@ static quern_status apply_template(const quern_model *m, size_t na, size_t nb, i
   return status;
 }
 
-quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b, size_t b_len,
-                                 uint32_t flags, int32_t *ids, int32_t *types, size_t cap, size_t *n) {
+/* Puts the n spans of a single text where the template has put its ids among `total`; the others are empty. */
+static void move_spans(const qn_tokenizer *t, quern_span *spans, size_t n, size_t total) {
+  const size_t before = qn_tokenizer_before(t, 0, 0, 0);
+  memmove(spans + before, spans, n * sizeof *spans);
+  memset(spans, 0, before * sizeof *spans);
+  memset(spans + before + n, 0, (total - before - n) * sizeof *spans);
+}
+
+static quern_status tokenize(const quern_model *m, const char *a, size_t a_len, const char *b, size_t b_len,
+                             uint32_t flags, qn_ids out, size_t *n) {
   if (!m) return QUERN_E_ARGUMENT;
-  if ((!a && a_len) || (!b && b_len) || (!ids && cap))
+  if ((!a && a_len) || (!b && b_len) || (!out.ids && out.cap))
     return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "tokenize: a text or the buffer of ids is NULL");
   QN_TRY(check(m, flags));
   const int pair = b != NULL, special = !(flags & QUERN_NO_SPECIAL);
-  qn_ids out = {.ids = ids, .types = types, .cap = cap};
   QN_TRY(qn_tokenizer_encode(&m->tokenizer, a, a_len, 0, &out));
   const size_t na = out.count;
   if (pair) QN_TRY(qn_tokenizer_encode(&m->tokenizer, b, b_len, 1, &out));
   const size_t nb = out.count - na, total = out.count + (special ? qn_tokenizer_specials(&m->tokenizer, pair) : 0);
-  if (special && total <= cap) QN_TRY(apply_template(m, na, nb, pair, &out));
-  return finish(m, total, cap, n);
+  if (special && total <= out.cap) {
+    QN_TRY(apply_template(m, na, nb, pair, &out));
+    if (out.spans) move_spans(&m->tokenizer, out.spans, na, total);
+  }
+  return finish(m, total, out.cap, n);
+}
+
+quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
+                            size_t cap, size_t *n) {
+  return tokenize(m, utf8, len, NULL, 0, flags, (qn_ids){.ids = ids, .cap = cap}, n);
+}
+
+quern_status quern_tokenize_spans(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
+                                  quern_span *spans, size_t cap, size_t *n) {
+  if (m && !spans && cap) return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "tokenize: the buffer of spans is NULL");
+  return tokenize(m, utf8, len, NULL, 0, flags, (qn_ids){.ids = ids, .spans = spans, .cap = cap}, n);
+}
+
+quern_status quern_tokenize_pair(const quern_model *m, const char *a, size_t a_len, const char *b, size_t b_len,
+                                 uint32_t flags, int32_t *ids, int32_t *types, size_t cap, size_t *n) {
+  return tokenize(m, a, a_len, b, b_len, flags, (qn_ids){.ids = ids, .types = types, .cap = cap}, n);
 }
 
 quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf, size_t cap,

@@ -139,7 +139,13 @@ static int show(qn_cli_model *m) {
       qn_cli_out_format(o, "  %-16s %llu\n", numbers[i].key, (unsigned long long)numbers[i].value);
     }
   }
-  if (j) qn_cli_json_bool(j, "regression", info->regression != 0);
+  const char *head = info->regression ? "regression" : info->span ? "span" : info->labels ? "classification" : "none";
+  if (j) {
+    qn_cli_json_text(j, "head", head);
+    qn_cli_json_bool(j, "regression", info->regression != 0);
+  } else {
+    qn_cli_out_format(o, "  %-16s %s\n", "head", head);
+  }
   if (!code && j) code = json_metadata(m, j);
   const char *key;
   if (!code && !j) qn_cli_out_text(o, "metadata\n");

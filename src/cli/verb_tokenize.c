@@ -4,7 +4,7 @@
 #include "cli.h"
 
 typedef struct values {
-  int detokenize, no_special, keep_special, hex;
+  int detokenize, no_special, keep_special, hex, spans;
 } values;
 
 /* Buffers that grow with the longest line. */
@@ -14,7 +14,8 @@ typedef struct work {
   qn_cli_model m;
   qn_cli_lines lines;
   int32_t *ids;
-  size_t ids_cap;
+  quern_span *spans; /* with --spans: of each id */
+  size_t ids_cap, spans_cap;
   char *text;
   size_t text_cap;
 } work;
@@ -40,6 +41,13 @@ static int ids_room(work *w, size_t n) {
   return code;
 }
 
+static int spans_room(work *w, size_t n) {
+  if (n <= w->spans_cap) return CLI_DONE;
+  int code = qn_cli_grow(w->c, &w->spans, n + n / 2, sizeof *w->spans);
+  if (!code) w->spans_cap = n + n / 2;
+  return code;
+}
+
 /* The bytes that a line of hexadecimal digits stands for, into w->text. */
 static int decode_hex(work *w, const char *line, size_t n, size_t *bytes) {
   int code = text_room(w, n / 2 + 1);
@@ -57,22 +65,49 @@ static int decode_hex(work *w, const char *line, size_t n, size_t *bytes) {
   return CLI_DONE;
 }
 
-static int tokenize_line(work *w, const char *text, size_t n) {
+/* Ids, and with --spans where they came from, of as much as there is room for. */
+static quern_status tokenize_once(work *w, const char *text, size_t n, size_t *count) {
   uint32_t flags = w->v->no_special ? QUERN_NO_SPECIAL : 0;
+  size_t cap = w->v->spans && w->spans_cap < w->ids_cap ? w->spans_cap : w->ids_cap;
+  return w->v->spans ? quern_tokenize_spans(w->m.model, text, n, flags, w->ids, w->spans, cap, count)
+                     : quern_tokenize(w->m.model, text, n, flags, w->ids, cap, count);
+}
+
+static int tokens_room(work *w, size_t n) {
+  int code = ids_room(w, n);
+  return code || !w->v->spans ? code : spans_room(w, n);
+}
+
+static void print_token(work *w, size_t i, const char *between, const char *open, const char *close) {
+  qn_cli_out_text(w->c->out, open);
+  qn_cli_out_int(w->c->out, w->ids[i]);
+  qn_cli_out_text(w->c->out, between);
+  qn_cli_out_int(w->c->out, (int64_t)w->spans[i].begin);
+  qn_cli_out_text(w->c->out, between);
+  qn_cli_out_int(w->c->out, (int64_t)w->spans[i].end);
+  qn_cli_out_text(w->c->out, close);
+}
+
+static int tokenize_line(work *w, const char *text, size_t n) {
   size_t count = 0;
-  int code = ids_room(w, 64);
+  int code = tokens_room(w, 64);
   if (code) return code;
-  quern_status s = quern_tokenize(w->m.model, text, n, flags, w->ids, w->ids_cap, &count);
+  quern_status s = tokenize_once(w, text, n, &count);
   if (s == QUERN_E_CAPACITY) {
-    if ((code = ids_room(w, count)) != 0) return code;
-    s = quern_tokenize(w->m.model, text, n, flags, w->ids, w->ids_cap, &count);
+    if ((code = tokens_room(w, count)) != 0) return code;
+    s = tokenize_once(w, text, n, &count);
   }
   if (s != QUERN_OK) return qn_cli_fail_status(w->c, s, w->m.path, NULL);
   int json = w->c->common.json;
   if (json) qn_cli_out_bytes(w->c->out, "[", 1);
   for (size_t i = 0; i < count; i++) {
     if (i) qn_cli_out_bytes(w->c->out, json ? "," : " ", 1);
-    qn_cli_out_int(w->c->out, w->ids[i]);
+    if (!w->v->spans)
+      qn_cli_out_int(w->c->out, w->ids[i]);
+    else if (json)
+      print_token(w, i, ",", "[", "]");
+    else
+      print_token(w, i, ":", "", "");
   }
   if (json) qn_cli_out_bytes(w->c->out, "]", 1);
   qn_cli_out_bytes(w->c->out, "\n", 1);
@@ -148,8 +183,8 @@ static int work_through(work *w) {
 
 static int run(qn_cli_state *c) {
   work w = {.c = c, .v = c->values};
-  if (w.v->detokenize && (w.v->hex || w.v->no_special)) {
-    return qn_cli_fail(c, CLI_USAGE, "--hex and --no-special do not go with --detokenize");
+  if (w.v->detokenize && (w.v->hex || w.v->no_special || w.v->spans)) {
+    return qn_cli_fail(c, CLI_USAGE, "--hex, --spans and --no-special do not go with --detokenize");
   }
   if (w.v->keep_special && !w.v->detokenize) return qn_cli_fail(c, CLI_USAGE, "--keep-special goes with --detokenize");
   int code = qn_cli_lines_open(&w.lines, c, c->argument[1]);
@@ -160,6 +195,7 @@ static int run(qn_cli_state *c) {
   }
   qn_cli_lines_close(&w.lines);
   free(w.ids);
+  free(w.spans);
   free(w.text);
   return code;
 }
@@ -167,6 +203,8 @@ static int run(qn_cli_state *c) {
 static const qn_cli_option options[] = {
     {"no-special", 0, CLI_FLAG, NULL, "without the model's special tokens", offsetof(values, no_special), 0, 0},
     {"hex", 0, CLI_FLAG, NULL, "each line is a text in hexadecimal digits: any bytes", offsetof(values, hex), 0, 0},
+    {"spans", 0, CLI_FLAG, NULL, "each token as ID:BEGIN:END, the bytes of the line that it came from",
+     offsetof(values, spans), 0, 0},
     {"detokenize", 0, CLI_FLAG, NULL, "each line is ids; print the text", offsetof(values, detokenize), 0, 0},
     {"keep-special", 0, CLI_FLAG, NULL, "with --detokenize: special tokens stay in the text",
      offsetof(values, keep_special), 0, 0},
@@ -176,7 +214,8 @@ const qn_cli_verb qn_cli_verb_tokenize = {
     .name = "tokenize",
     .arguments = "MODEL [FILE]",
     .summary = "Prints the token ids of each line, or the text of ids.",
-    .details = "Texts are never cut. Malformed UTF-8 becomes one U+FFFD per maximal subpart. --json: an array a line.",
+    .details = "Texts are never cut. Malformed UTF-8 becomes one U+FFFD per maximal subpart. --json: an array a line,\n"
+               "with --spans of arrays [ID,BEGIN,END]. Special tokens come from bytes 0 to 0.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 1,

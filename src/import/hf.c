@@ -107,7 +107,7 @@ static int label_index(const char *key, uint32_t n, uint32_t *out) {
 static quern_status read_label_names(qn_source *s) {
   const qn_json *c = &s->config;
   uint32_t map = qn_json_get(c, 0, "id2label");
-  if (s->arch.head == QN_HEAD_NONE || !map || c->nodes[map].kind != QN_JSON_OBJECT) return QUERN_OK;
+  if (!qn_arch_classifies(&s->arch) || !map || c->nodes[map].kind != QN_JSON_OBJECT) return QUERN_OK;
   void *p;
   QN_TRY(qn_alloc_array(s->env, &p, s->arch.labels, sizeof *s->labels, "label names"));
   s->labels = p;

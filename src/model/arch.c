@@ -55,7 +55,7 @@ static const bound kinds[] = {
     {"norm placement", offsetof(qn_arch, place), QN_PLACE_POST, QN_PLACE_POST},
     {"feed-forward activation", offsetof(qn_arch, activation), QN_ACT_GELU, QN_ACT_RELU},
     {"pooling", offsetof(qn_arch, pool), QN_POOL_NONE, QN_POOL_LAST},
-    {"head", offsetof(qn_arch, head), QN_HEAD_NONE, QN_HEAD_REGRESSION},
+    {"head", offsetof(qn_arch, head), QN_HEAD_NONE, QN_HEAD_SPAN},
     {"recipe", offsetof(qn_arch, recipe), 0, QN_RECIPE_INT8},
 };
 
@@ -118,6 +118,10 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
   if (a->head == QN_HEAD_NONE ? a->labels != 0 || a->head_pooler != 0
                               : (a->head == QN_HEAD_REGRESSION) != (a->labels == 1) || a->labels == 0) {
     return qn_fail(e, s, "architecture: a head of kind %u with %u labels contradicts itself", a->head, a->labels);
+  }
+  if (a->head == QN_HEAD_SPAN && (a->labels != 2 || a->head_pooler)) {
+    return qn_fail(e, s, "architecture: a span head has 2 outputs and no pooler, not %u and %u", a->labels,
+                   a->head_pooler);
   }
   if (a->head_pooler ? a->head_activation < QN_ACT_GELU || a->head_activation > QN_ACT_NONE : a->head_activation != 0) {
     return qn_fail(e, s, "architecture: the head pooler's activation %u is not a known one", a->head_activation);

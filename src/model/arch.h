@@ -10,7 +10,7 @@ enum { QN_NORM_LAYER = 1 };
 enum { QN_PLACE_POST = 1 }; /* norm after the residual sum */
 enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5 };
 enum { QN_POOL_NONE = 0, QN_POOL_MEAN = 1, QN_POOL_CLS = 2, QN_POOL_LAST = 3 };
-enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2 };
+enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2, QN_HEAD_SPAN = 3 };
 enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2 };
 
 /* The most that a qn_arch may say. The inner dimension of an 8-bit product stays below 2^31 / (127 * 128) = 132,104, so
@@ -37,10 +37,10 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t types;           /* rows of the token-type table; 0: none */
   uint32_t norm, place, activation;
   float norm_eps;
-  uint32_t pool;      /* QN_POOL_*; NONE: no embedder */
-  uint32_t normalize; /* embeddings are scaled to length 1 */
-  uint32_t head;      /* QN_HEAD_* */
-  uint32_t labels;
+  uint32_t pool;            /* QN_POOL_*; NONE: no embedder */
+  uint32_t normalize;       /* embeddings are scaled to length 1 */
+  uint32_t head;            /* QN_HEAD_* */
+  uint32_t labels;          /* outputs of the head; of a span head 2: start and end */
   uint32_t head_pooler;     /* the head has a dense layer (pooler) with activation head_activation before the output */
   uint32_t head_activation; /* QN_ACT_*; 0 without a pooler */
   uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
@@ -59,6 +59,10 @@ typedef struct qn_arch { /* 128 bytes */
 /* Floats of a row of the embedding tables, and of an embedding. */
 static inline uint32_t qn_arch_table_width(const qn_arch *a) { return a->embed_width ? a->embed_width : a->width; }
 static inline uint32_t qn_arch_embedding_width(const qn_arch *a) { return a->dense ? a->dense : a->width; }
+/* A head on the first token, with classes or one score; a span head is on every token instead. */
+static inline int qn_arch_classifies(const qn_arch *a) {
+  return a->head == QN_HEAD_CLASSIFY || a->head == QN_HEAD_REGRESSION;
+}
 
 /* Every field in range and consistent; `s` is the status to fail with (QUERN_E_FORMAT from a file, QUERN_E_SOURCE from
    a config, where alone recipe may still be 0). A kind that this version does not know is QUERN_E_UNSUPPORTED. */

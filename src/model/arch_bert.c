@@ -27,7 +27,7 @@ static const qn_name head[] = {
 };
 static const qn_encoder_names names = {
     .prefix = "bert.",
-    .classifier = "BertForSequenceClassification",
+    .classes = "Bert",
     .width = "hidden_size",
     .layers = "num_hidden_layers",
     .heads = "num_attention_heads",

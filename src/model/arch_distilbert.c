@@ -20,7 +20,7 @@ static const qn_name head[] = {
 };
 static const qn_encoder_names names = {
     .prefix = "distilbert.",
-    .classifier = "DistilBertForSequenceClassification",
+    .classes = "DistilBert",
     .width = "dim",
     .layers = "n_layers",
     .heads = "n_heads",

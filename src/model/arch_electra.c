@@ -28,7 +28,7 @@ static const qn_name head[] = {
 };
 static const qn_encoder_names names = {
     .prefix = "electra.",
-    .classifier = "ElectraForSequenceClassification",
+    .classes = "Electra",
     .width = "hidden_size",
     .layers = "num_hidden_layers",
     .heads = "num_attention_heads",

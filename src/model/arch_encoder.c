@@ -3,6 +3,9 @@
 #include <string.h>
 #include "model/family.h"
 
+#define SPAN_OUTPUT "qa_outputs"
+static const qn_name span_head[] = {{"head.out", SPAN_OUTPUT}, {NULL, NULL}}; /* in every family, without a prefix */
+
 /* ---- names ---- */
 
 /* A model's own export has bare names, a model with a head puts them below the prefix. */
@@ -44,7 +47,7 @@ int qn_encoder_source_name(const qn_encoder_names *f, const qn_arch *a, const ch
     theirs = look_up(f->layer, rest + 1, (size_t)(name + stem - rest - 1));
     found = theirs && qn_format(buf, cap, "%s%s%.*s.%s%s", prefix, f->layer_stem, (int)(rest - number), number, theirs,
                                 tail) < cap;
-  } else if ((theirs = look_up(f->head, name, stem))) {
+  } else if ((theirs = look_up(a->head == QN_HEAD_SPAN ? span_head : f->head, name, stem))) {
     found = qn_format(buf, cap, "%s%s", theirs, tail) < cap;
   } else if ((theirs = look_up(f->outer, name, stem))) {
     found = qn_format(buf, cap, "%s%s%s", prefix, theirs, tail) < cap;
@@ -118,28 +121,32 @@ static quern_status read_labels(qn_env *env, const qn_json *c, uint32_t *out) {
   return QUERN_OK;
 }
 
-/* A dense layer with an activation, then the output. Other heads have tensors of the same names, so the class is asked
-   for where the config gives it. */
-static quern_status describe_head(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *c,
-                                  qn_has_fn *has_tensor, void *user) {
-  const qn_arch with_head = {.head = QN_HEAD_CLASSIFY};
-  char output[96], dense[96];
-  if (!qn_encoder_source_name(f, &with_head, "head.out.weight", has_tensor, user, output, sizeof output) ||
-      !qn_encoder_source_name(f, &with_head, "head.pooler.weight", has_tensor, user, dense, sizeof dense))
-    return QUERN_OK;
-  if (!has_tensor(user, output) && !has_tensor(user, "classifier.weight")) return QUERN_OK;
+/* The first of config.json's architectures, or NULL. */
+static const char *class_of(const qn_json *c) {
   uint32_t classes = qn_json_get(c, 0, "architectures");
-  if (classes && c->nodes[classes].kind == QN_JSON_ARRAY && c->nodes[classes].count > 0) {
-    const qn_json_node *first = &c->nodes[classes + 1];
-    if (first->kind == QN_JSON_STRING && strcmp(first->string, f->classifier) != 0) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "config.json: the head of %.*s is not supported (supported: %s)",
-                     64, first->string, f->classifier);
-    }
-  }
-  if (!has_tensor(user, output) || !has_tensor(user, dense)) {
+  if (!classes || c->nodes[classes].kind != QN_JSON_ARRAY || c->nodes[classes].count == 0) return NULL;
+  const qn_json_node *first = &c->nodes[classes + 1];
+  return first->kind == QN_JSON_STRING ? first->string : NULL;
+}
+
+/* QN_HEAD_CLASSIFY or QN_HEAD_SPAN by the name of a class; QN_HEAD_NONE: another one. */
+static uint32_t head_of_class(const qn_encoder_names *f, const char *class) {
+  static const struct {
+    const char *ending;
+    uint32_t head;
+  } known[] = {{"ForSequenceClassification", QN_HEAD_CLASSIFY}, {"ForQuestionAnswering", QN_HEAD_SPAN}};
+  const size_t stem = strlen(f->classes);
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (!strncmp(class, f->classes, stem) && !strcmp(class + stem, known[i].ending)) return known[i].head;
+  return QN_HEAD_NONE;
+}
+
+/* A dense layer with an activation, then the output. */
+static quern_status describe_classifier(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *c,
+                                        const char *missing) {
+  if (missing) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "the model has a classifier but no %s: a token classifier, which is not supported",
-                   has_tensor(user, output) ? dense : output);
+                   "the model has a classifier but no %s: a token classifier, which is not supported", missing);
   }
   QN_TRY(read_labels(env, c, &a->labels));
   const char *problem = qn_json_string(c, 0, "problem_type", NULL);
@@ -154,6 +161,43 @@ static quern_status describe_head(const qn_encoder_names *f, qn_arch *a, qn_env 
   a->head = a->labels == 1 ? QN_HEAD_REGRESSION : QN_HEAD_CLASSIFY;
   a->head_pooler = 1;
   a->head_activation = f->head_activation;
+  return QUERN_OK;
+}
+
+/* The head by its tensors. Other heads have tensors of the same names, so the class decides where the config gives it. */
+static quern_status describe_head(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *c,
+                                  qn_has_fn *has_tensor, void *user) {
+  const qn_arch with_head = {.head = QN_HEAD_CLASSIFY};
+  char output[96], dense[96];
+  if (!qn_encoder_source_name(f, &with_head, "head.out.weight", has_tensor, user, output, sizeof output) ||
+      !qn_encoder_source_name(f, &with_head, "head.pooler.weight", has_tensor, user, dense, sizeof dense))
+    return QUERN_OK;
+  const int classifier = has_tensor(user, output) || has_tensor(user, "classifier.weight"),
+            span = has_tensor(user, SPAN_OUTPUT ".weight");
+  const char *class = class_of(c);
+  uint32_t head = class ? head_of_class(f, class) : span ? QN_HEAD_SPAN : QN_HEAD_CLASSIFY;
+  if (!classifier && !span && head != QN_HEAD_SPAN) return QUERN_OK;
+  if (head == QN_HEAD_NONE) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "config.json: the head of %.*s is not supported (supported: %sForSequenceClassification, "
+                   "%sForQuestionAnswering)",
+                   64, class, f->classes, f->classes);
+  }
+  if (!class && classifier && span) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "the model has both a classifier and %s: config.json's architectures must say which is meant",
+                   SPAN_OUTPUT);
+  }
+  if (head == QN_HEAD_CLASSIFY && classifier) {
+    const char *missing = !has_tensor(user, output) ? output : !has_tensor(user, dense) ? dense : NULL;
+    return describe_classifier(f, a, env, c, missing);
+  }
+  if (head == QN_HEAD_CLASSIFY || !span) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "the model is a %.*s without %s", 64, class,
+                   head == QN_HEAD_CLASSIFY ? output : SPAN_OUTPUT ".weight");
+  }
+  a->head = QN_HEAD_SPAN;
+  a->labels = 2;
   return QUERN_OK;
 }
 

@@ -23,7 +23,7 @@ static const qn_name head[] = {
 };
 static const qn_encoder_names names = {
     .prefix = "mpnet.",
-    .classifier = "MPNetForSequenceClassification",
+    .classes = "MPNet",
     .width = "hidden_size",
     .layers = "num_hidden_layers",
     .heads = "num_attention_heads",

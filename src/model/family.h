@@ -14,18 +14,18 @@ typedef struct qn_name {
 } qn_name;
 
 typedef struct qn_encoder_names {
-  const char *prefix;     /* of all tensors but the head's in a model with a head: "bert." */
-  const char *classifier; /* class of config.json's architectures: the head supported */
+  const char *prefix;  /* of all tensors but the head's in a model with a head: "bert." */
+  const char *classes; /* how those of config.json's architectures begin: "Bert" */
   const char *width, *layers, *heads, *ffn, *hidden_act; /* members of config.json */
   uint32_t head_activation;                              /* of the dense layer before the head's output */
   int has_types;                                         /* there is a token-type table */
   const qn_name *outer;                                  /* below the prefix */
   const char *layer_stem; /* below the prefix, before a layer's number: "encoder.layer." */
   const qn_name *layer;   /* below layers.N. and layer_stem N. */
-  const qn_name *head;    /* without the prefix */
+  const qn_name *head;    /* of a classification, without the prefix */
 } qn_encoder_names;
 
-/* A post-norm encoder with a classification head or none, absolute positions from row 0. */
+/* A post-norm encoder with a classification or span head or none, absolute positions from row 0. */
 quern_status qn_encoder_describe(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *config,
                                  qn_has_fn *has_tensor, void *user);
 /* qn_family's source_name. */

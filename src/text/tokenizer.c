@@ -43,6 +43,21 @@ uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair) {
   return n;
 }
 
+size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t na) {
+  uint32_t table = pair ? QN_WP_PAIR : QN_WP_SINGLE;
+  const qn_wp_item *item = t->tables[table];
+  size_t before = 0;
+  for (uint64_t i = 0; i < t->sizes[table] / sizeof *item; i++) {
+    if (!(item[i].what & QN_WP_SEQUENCE))
+      before++;
+    else if ((int)(item[i].what & 1u) == second)
+      break;
+    else if (second)
+      before += na;
+  }
+  return before;
+}
+
 quern_status qn_tokenizer_template(const qn_tokenizer *t, const int32_t *a, size_t na, const int32_t *b, size_t nb,
                                    int pair, qn_ids *out) {
   uint32_t table = pair ? QN_WP_PAIR : QN_WP_SINGLE;

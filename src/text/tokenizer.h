@@ -21,19 +21,23 @@ typedef struct qn_tokenizer {
 /* Checks sizes and offsets of the tables (not their contents). data: 64-byte aligned. */
 quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, size_t bytes);
 
-/* Where ids go as they come: the first cap of them are kept. */
+/* Where ids go as they come. */
 typedef struct qn_ids {
   int32_t *ids;
   int32_t *types;
-  size_t cap, count;
-} qn_ids; /* count goes on past cap; types may be NULL */
+  size_t cap, count; /* count goes on past cap */
+  size_t skip;       /* so many are passed over before the cap that are kept; count counts them */
+  quern_span *spans; /* the bytes of the text that each came from; asking for them makes encoding slower */
+} qn_ids;            /* types and spans may be NULL */
 
 /* Ids of one text without special tokens; appended to out with type `type`. Input of any length and content; memory on
  * the stack only. */
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
 /* Length of the template's special tokens: single (pair 0) or pair (1). */
 uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair);
-/* Template applied to one or two already encoded texts (b NULL: single). */
+/* How many ids the template puts before those of the first text, or of the second when the first has na. */
+size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t na);
+/* Template applied to one or two already encoded texts (b NULL: single); out->spans and out->skip are not looked at. */
 quern_status qn_tokenizer_template(const qn_tokenizer *t, const int32_t *a, size_t na, const int32_t *b, size_t nb,
                                    int pair, qn_ids *out);
 /* is `id` one of the special tokens (left out by detokenize)? */

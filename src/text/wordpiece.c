@@ -12,11 +12,25 @@
 
 #define WINDOW 1024u /* of normalized characters that may begin an added token */
 
+/* Where characters came from, kept only when spans are asked for. Every character then goes the slow way, one by one. */
+typedef struct wp_trace {
+  const uint8_t *text;
+  quern_span raw;     /* of the raw character that is being normalized */
+  quern_span current; /* of the normalized character that is being taken */
+  quern_span token;   /* of the id that is emitted next */
+  size_t blank;       /* where the blanks before the current character began */
+  int in_blank;
+  quern_span last; /* of the word's last character, also past max_word_chars */
+  quern_span word[QN_WP_MAX_WORD_CHARS];
+  quern_span window[WINDOW];
+} wp_trace;
+
 typedef struct wp_encoder {
   const qn_tokenizer *t;
   const qn_wp_header *h;
   const uint8_t *classes; /* [256] */
   qn_ids *out;
+  wp_trace *trace; /* NULL: no spans */
   int32_t type;
   uint32_t bytes, chars; /* of the word so far; chars stops at max_word_chars + 1, bytes before that */
   uint32_t run_start;    /* where the word's last run of ordered marks begins */
@@ -30,10 +44,12 @@ typedef struct wp_encoder {
 
 static void emit(wp_encoder *e, uint32_t id) {
   qn_ids *out = e->out;
+  const size_t at = out->count - out->skip; /* one to skip wraps to a large number */
   if (id >= e->h->vocab) id = e->h->unk;
-  if (out->count < out->cap) {
-    out->ids[out->count] = (int32_t)id;
-    if (out->types) out->types[out->count] = e->type;
+  if (at < out->cap) {
+    out->ids[at] = (int32_t)id;
+    if (out->types) out->types[at] = e->type;
+    if (e->trace) out->spans[at] = e->trace->token;
   }
   out->count++;
 }
@@ -78,22 +94,37 @@ static uint32_t find_longest(const wp_encoder *e, uint32_t at, uint32_t *length)
   return QN_WP_EMPTY;
 }
 
+/* The span of the word's bytes up to `end`, the first of which are those of character *at; moves *at past them. Marks
+   may have changed places: as in Hugging Face's tokenizers, the n-th character keeps the place of the n-th. */
+static void trace_piece(wp_encoder *e, uint32_t from, uint32_t end, uint32_t *at) {
+  wp_trace *t = e->trace;
+  t->token.begin = t->word[*at].begin;
+  for (; from < end; from++) *at += (e->word[from] & 0xC0u) != 0x80u;
+  t->token.end = t->word[*at - 1].end;
+}
+
+/* The span of the whole word. */
+static void trace_word(wp_trace *t) { t->token = (quern_span){t->word[0].begin, t->last.end}; }
+
 static void split_word(wp_encoder *e) {
   size_t start = e->out->count;
-  uint32_t length = 0;
+  uint32_t length = 0, chars = 0;
   for (uint32_t at = 0; at < e->bytes; at += length) {
     uint32_t id = find_longest(e, at, &length);
     if (id == QN_WP_EMPTY) { /* one piece unknown: the whole word is */
       e->out->count = start;
+      if (e->trace) trace_word(e->trace);
       emit(e, e->h->unk);
       return;
     }
+    if (e->trace) trace_piece(e, at, at + length, &chars);
     emit(e, id);
   }
 }
 
 static void end_word(wp_encoder *e) {
   if (e->chars == 0) return;
+  if (e->trace) trace_word(e->trace);
   if (e->chars > e->h->max_word_chars) {
     emit(e, e->h->unk);
   } else {
@@ -108,6 +139,15 @@ static void end_word(wp_encoder *e) {
   e->bytes = e->chars = e->run_start = 0;
 }
 
+/* Before a character is taken: blanks behind an added token that takes them are its own. */
+static void trace_character(wp_encoder *e, int space) {
+  wp_trace *t = e->trace;
+  const size_t last = e->out->count - 1 - e->out->skip;
+  if (space && !t->in_blank) t->blank = (size_t)t->current.begin;
+  if (space && e->stripped && last < e->out->cap) e->out->spans[last].end = t->current.end;
+  t->in_blank = space;
+}
+
 /* A normalized character into words. */
 static void take(wp_encoder *e, uint32_t cp) {
   if (cp & QN_WP_BARRIER) {
@@ -117,6 +157,7 @@ static void take(wp_encoder *e, uint32_t cp) {
   }
   uint32_t props = qn_unicode_props(cp);
   e->before = cp;
+  if (e->trace) trace_character(e, (props & QN_UC_SPACE) != 0);
   if (props & QN_UC_SPACE) {
     end_word(e);
     return;
@@ -125,9 +166,11 @@ static void take(wp_encoder *e, uint32_t cp) {
   if (props & QN_UC_PUNCTUATION) end_word(e);
   if (e->chars <= e->h->max_word_chars) {
     int ordered = (e->h->flags & QN_WP_STRIP) && (props & QN_UC_ORDERED);
+    if (e->trace && e->chars < e->h->max_word_chars) e->trace->word[e->chars] = e->trace->current;
     e->chars++;
     if (e->chars <= e->h->max_word_chars) e->bytes = qn_wp_append(e->word, e->bytes, cp, ordered, &e->run_start);
   }
+  if (e->trace) e->trace->last = e->trace->current;
   if (props & QN_UC_PUNCTUATION) end_word(e);
 }
 
@@ -155,25 +198,39 @@ static int is_blank(const wp_encoder *e, uint32_t next) {
   return 1;
 }
 
+/* The window's next character into words. */
+static void take_window(wp_encoder *e) {
+  if (e->trace) e->trace->current = e->trace->window[e->window_at];
+  take(e, e->window[e->window_at++]);
+}
+
+/* The span of an added token that is the window up to `next`, with the blanks before it that it takes. */
+static void trace_added(wp_encoder *e, const qn_wp_added *a, uint32_t next) {
+  wp_trace *t = e->trace;
+  t->token = (quern_span){t->window[e->window_at].begin, t->window[next - 1].end};
+  if ((a->flags & QN_WP_LSTRIP) && t->in_blank && !e->stripped) t->token.begin = t->blank;
+  t->in_blank = 0;
+}
+
 /* Passes on the characters of the window about which all is known; with `last`, all of them. */
 static void drain(wp_encoder *e, int last) {
   while (e->window_at < e->window_end) {
     if (e->skip > 0) {
       e->skip--;
-      take(e, e->window[e->window_at++]);
+      take_window(e);
       continue;
     }
     qn_wp_match head;
     qn_wp_match_begin(&head, e->t, QN_WP_NORMAL);
     if (!qn_wp_match_next(&head, e->window[e->window_at] & ~QN_WP_BARRIER)) {
-      take(e, e->window[e->window_at++]);
+      take_window(e);
       continue;
     }
     if (!last && e->window_end - e->window_at <= e->h->pattern_chars) return;
     uint32_t length = 0;
     const qn_wp_added *a = window_match(e, &length);
     if (!a) {
-      take(e, e->window[e->window_at++]);
+      take_window(e);
       continue;
     }
     uint32_t next = e->window_at + length;
@@ -182,6 +239,7 @@ static void drain(wp_encoder *e, int last) {
       continue;
     }
     end_word(e);
+    if (e->trace) trace_added(e, a, next);
     if (!e->stripped || !(a->flags & QN_WP_LSTRIP) || !is_blank(e, next)) {
       emit(e, a->id);
       e->stripped = (a->flags & QN_WP_RSTRIP) != 0;
@@ -195,6 +253,7 @@ static void drain(wp_encoder *e, int last) {
 /* A normalized character, or a barrier alone, on its way to words. */
 static void pass(wp_encoder *e, uint32_t cp) {
   if (e->h->normalized == 0) {
+    if (e->trace) e->trace->current = e->trace->raw;
     take(e, cp);
     return;
   }
@@ -203,10 +262,13 @@ static void pass(wp_encoder *e, uint32_t cp) {
     return;
   }
   if (e->window_end == WINDOW) {
-    memmove(e->window, e->window + e->window_at, (e->window_end - e->window_at) * sizeof e->window[0]);
+    const uint32_t left = e->window_end - e->window_at;
+    memmove(e->window, e->window + e->window_at, left * sizeof e->window[0]);
+    if (e->trace) memmove(e->trace->window, e->trace->window + e->window_at, left * sizeof e->trace->window[0]);
     e->window_end -= e->window_at;
     e->window_at = 0;
   }
+  if (e->trace) e->trace->window[e->window_end] = e->trace->raw;
   e->window[e->window_end++] = cp | e->barrier;
   e->barrier = 0;
   drain(e, 0);
@@ -236,11 +298,16 @@ static const uint8_t *take_run(wp_encoder *e, const uint8_t *p, const uint8_t *e
   return p;
 }
 
+static void trace_raw(wp_trace *t, const uint8_t *p, const uint8_t *end) {
+  t->raw = (quern_span){(uint64_t)(p - t->text), (uint64_t)(end - t->text)};
+}
+
 static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) {
   e->before = ' ';
   e->stripped = 0;
+  if (e->trace) e->trace->in_blank = 0;
   while (p < end) {
-    uint32_t class = e->window_end ? QN_WP_SLOW : e->classes[*p] & QN_WP_CLASS;
+    uint32_t class = e->window_end || e->trace ? QN_WP_SLOW : e->classes[*p] & QN_WP_CLASS;
     switch (class) {
       case QN_WP_AS_IS:
       case QN_WP_UPPER:
@@ -265,6 +332,7 @@ static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) 
       default: {
         uint32_t used = 1, out[8];
         uint32_t cp = qn_utf8_decode(p, (size_t)(end - p), &used);
+        if (e->trace) trace_raw(e->trace, p, p + used);
         uint32_t n = qn_wp_normalize(e->h->flags, cp, out);
         for (uint32_t i = 0; i < n; i++) pass(e, out[i]);
         p += used;
@@ -320,12 +388,14 @@ static const uint8_t *skip_space(const uint8_t *p, const uint8_t *end) {
   return p;
 }
 
-quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out,
+                           wp_trace *trace) {
   wp_encoder e; /* the buffers are not cleared */
   e.t = t;
   e.h = (const void *)t->data;
   e.classes = t->tables[QN_WP_CLASSES];
   e.out = out;
+  e.trace = trace;
   e.type = type;
   e.bytes = e.chars = e.run_start = e.window_at = e.window_end = e.skip = e.barrier = 0;
   if (len == 0) return QUERN_OK;
@@ -360,9 +430,22 @@ quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t
       stop = space_end;
     }
     if (rest < start) encode_stretch(&e, rest, start);
+    if (e.trace) e.trace->token = (quern_span){(uint64_t)(start - text), (uint64_t)(stop - text)};
     if (start < stop) emit(&e, a->id); /* else blanks that the one before has taken */
     rest = stop;
   }
   if (rest < end) encode_stretch(&e, rest, end);
   return QUERN_OK;
+}
+
+/* A function of its own, for its 32 KiB of stack. */
+static quern_status __attribute__((noinline))
+encode_traced(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+  wp_trace trace;
+  trace.text = (const uint8_t *)utf8;
+  return encode(t, utf8, len, type, out, &trace);
+}
+
+quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+  return out->spans ? encode_traced(t, utf8, len, type, out) : encode(t, utf8, len, type, out, NULL);
 }

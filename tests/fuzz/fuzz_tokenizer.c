@@ -24,7 +24,7 @@ static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
   int32_t ids[512], types[512];
   char buf[256];
   size_t len = 0;
-  qn_ids out = {ids, types, 512, 0};
+  qn_ids out = {.ids = ids, .types = types, .cap = 512};
   if (qn_tokenizer_encode(t, (const char *)text, bytes, 1, &out) != QUERN_OK) abort();
   size_t n = out.count < out.cap ? out.count : out.cap;
   for (size_t i = 0; i < n; i++)
@@ -33,7 +33,7 @@ static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)i;
   qn_tokenizer_decode(t, ids, n, 0, buf, sizeof buf, &len);
   int32_t all[600];
-  qn_ids both = {all, NULL, 600, 0};
+  qn_ids both = {.ids = all, .cap = 600};
   qn_tokenizer_template(t, ids, n, ids, n / 2, 1, &both);
   qn_tokenizer_specials(t, 1);
 }

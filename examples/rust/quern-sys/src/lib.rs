@@ -46,7 +46,7 @@ pub struct quern_model_info {
     pub regression: u32,
     pub tensors: u32,
     pub sites: u32,
-    pub reserved: u32,
+    pub span: u32,
     pub params: u64,
     pub bytes: u64,
 }
