@@ -288,6 +288,45 @@ QUERN_API quern_status quern_embed(quern_session *s, const char *utf8, size_t le
    probabilities: the same shape (softmax), or NULL. A regression head has one label; its logit is the score. */
 QUERN_API quern_status quern_classify_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
                                             uint32_t flags, float *logits, float *probabilities, size_t cap);
+/* A window: a question and its context, or a piece of that, as the encoder read them. Valid during the callback. */
+typedef struct quern_window {
+  uint32_t size;
+  uint32_t tokens;         /* rows of ids, spans and logits */
+  uint64_t pair;           /* which question, from 0 */
+  uint32_t context;        /* first row of the context's tokens */
+  uint32_t context_tokens; /* how many there are */
+  const int32_t *ids;      /* [tokens] */
+  const quern_span *spans; /* [tokens] bytes of the context; 0, 0 for tokens that are not of it */
+  const float *logits;     /* [tokens, 2] of each token as the start and as the end of the answer */
+} quern_window;
+typedef int32_t quern_window_fn(void *user, const quern_window *w); /* nonzero cancels */
+
+typedef struct quern_answer_options {
+  uint32_t size;
+  uint32_t stride;        /* tokens that neighbouring windows share; 0: 128, or half of the room for the context where
+                              that is less */
+  uint32_t answer_tokens; /* most tokens of an answer; 0: 30 */
+  uint32_t reserved;      /* 0 */
+  quern_window_fn
+      *window; /* NULL; else gets every window, in order, so that logits can be had or other answers chosen */
+  void *window_user;
+} quern_answer_options;
+
+QUERN_API void quern_answer_options_init(quern_answer_options *o, uint32_t size);
+/* Answers questions from contexts: texts 2i and 2i + 1 (layout as above, n even) are question and context i. Needs a model with a
+   span head (quern_model_info). A context that does not fit the session's text_tokens with its question is cut into
+   windows that overlap; a question that leaves no room is QUERN_E_ARGUMENT.
+   answers: [n / 2]: the bytes of context i. scores: [n / 2, 2]: the answer's, that is the logit of its first token as start
+   plus that of its last as end, the highest over all windows; and that of there being no answer, the same of the first
+   token of the sequence, the lowest over the windows: models of the SQuAD 2 kind mean "no answer" when it is the higher.
+   Of equal scores the answer that begins first is taken, then the shorter. A context without tokens: 0, 0 and minus
+   infinity. o may be NULL. */
+QUERN_API quern_status quern_answer_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
+                                          const quern_answer_options *o, quern_span *answers, float *scores);
+/* One question; scores: [2]. */
+QUERN_API quern_status quern_answer(quern_session *s, const char *question, size_t question_len, const char *context,
+                                    size_t context_len, const quern_answer_options *o, quern_span *answer,
+                                    float *scores);
 /* Inner product of two vectors in the library's fixed order (so that rankings agree everywhere). */
 QUERN_API float quern_dot(const quern_context *c, const float *a, const float *b, size_t n);
 

@@ -19,6 +19,7 @@ find include kernels src tests bench examples -name '*.[ch]' 2>/dev/null | sort 
     may["api"] = "include base run quant import model format text"
     may["cli"] = "include"
     may["cli/bench"] = "include kernels"
+    may["cli/answers"] = "include src/base/utf8.h src/text/unicode.h"
     may["bench"] = "include kernels"
     may["examples"] = "include"
     may["tests"] = "*"
@@ -44,6 +45,7 @@ find include kernels src tests bench examples -name '*.[ch]' 2>/dev/null | sort 
     target = resolve(quoted[2], FILENAME)
     room = room_of(FILENAME)
     if (FILENAME ~ /^src\/cli\/[a-z_]*bench[a-z_]*\.[ch]$/) rule = may["cli/bench"]
+    else if (FILENAME == "src/cli/eval_answers.c") rule = may["cli/answers"]
     else if (room in may) rule = may[room]
     else {
       print FILENAME ": the room " room " is not in the table of tools/check_includes.sh"

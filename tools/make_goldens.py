@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Makes tests/goldens/*.json: what transformers computes for small models of each family that Quern knows.
 
-    make_goldens.py tests/goldens
+    make_goldens.py tests/goldens [NAME...]
 
 A file has config.json as a string, names and shapes of the tensors, token ids, hidden states after each layer for some of
-the tokens, and logits. The weights are not in it: element i of a tensor is a function of its name and i, the one of
+the tokens, and the logits of a classifier; FAMILY_span.json instead the start and end logits of every token. The weights are not in it: element i of a tensor is a function of its name and i, the one of
 tests/tiny_model.h (seed 1), with outliers of eight times the usual size. Needs torch and transformers (made with 1.13 and
-4.40); tests/test_goldens.c reads the files and needs neither.
+4.40, the span heads with 2.15 and 5.24); tests/test_goldens.c reads the files and needs neither.
 """
+import copy
 import json
 import os
 import sys
@@ -28,6 +29,8 @@ MODELS = {
                                                  max_position_embeddings=TOKENS, num_labels=LABELS)),
     "electra": (transformers.ElectraForSequenceClassification, transformers.ElectraConfig(**USUAL, embedding_size=14)),
 }
+SPANS = {name + "_span": (getattr(transformers, family.__name__.replace("SequenceClassification", "QuestionAnswering")), config)
+         for name, (family, config) in MODELS.items()}
 
 
 def splitmix(x):
@@ -51,25 +54,31 @@ def weight(name, shape):
 
 
 def make(name):
-    family, config = MODELS[name]
+    family, config = (MODELS | SPANS)[name]
+    config = copy.deepcopy(config)
+    span = name in SPANS
+    if span:
+        config.num_labels = 2
     config.architectures = [family.__name__]
     model = family(config).eval()
     tensors = {k: tuple(v.shape) for k, v in model.state_dict().items() if v.is_floating_point()}
     model.load_state_dict({k: weight(k, s) for k, s in tensors.items()}, strict=False)
     ids = [2 + (i * i * 7 + i * 3) % (VOCAB - 2) for i in range(TOKENS)]
     types = [int(i >= 60) for i in range(TOKENS)]
-    given = {"token_type_ids": torch.tensor([types])} if name in ("bert", "electra") else {}
+    given = {"token_type_ids": torch.tensor([types])} if config.model_type in ("bert", "electra") else {}
     with torch.no_grad():
         out = model(torch.tensor([ids]), attention_mask=torch.ones(1, TOKENS), output_hidden_states=True, **given)
     hidden = [[float("%.8g" % v) for v in h[0, ROWS].flatten()] for h in out.hidden_states[1:]]
-    return {"config": config.to_json_string(), "tensors": [[k, *s] for k, s in tensors.items()], "ids": ids, "types": types,
-            "rows": ROWS, "hidden": hidden, "logits": [float("%.8g" % v) for v in out.logits[0]]}
+    made = {"config": config.to_json_string(), "tensors": [[k, *s] for k, s in tensors.items()], "ids": ids, "types": types}
+    logits = torch.stack((out.start_logits, out.end_logits), -1).flatten() if span else out.logits[0]
+    made |= {} if span else {"rows": ROWS, "hidden": hidden}
+    return made | {"logits": [float("%.8g" % v) for v in logits]}
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    for name in MODELS:
+    for name in sys.argv[2:] or [*MODELS, *SPANS]:
         with open(os.path.join(sys.argv[1], name + ".json"), "w", encoding="utf-8") as f:
             items = (json.dumps(k) + ": " + json.dumps(v) for k, v in make(name).items())
             f.write("{" + ",\n".join(items) + "}\n")

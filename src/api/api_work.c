@@ -1,6 +1,7 @@
-/* api_work.c - quern_encode, quern_embed*, quern_classify*: checks arguments, brackets the call, runs passes. */
+/* api_work.c - quern_encode, quern_embed*, quern_classify*, quern_answer*: checks arguments, brackets the call, runs passes. */
 #include <string.h>
 
+#include "api/api_options.h"
 #include "base/checked.h"
 #include "run/session.h"
 
@@ -116,8 +117,68 @@ quern_status quern_classify_batch(quern_session *s, const char *utf8, const int6
   const int pairs = (flags & QUERN_PAIRS) != 0;
   if (flags & ~QUERN_PAIRS) return qn_fail(&s->error, QUERN_E_ARGUMENT, "unknown classify flags 0x%x", flags);
   if (pairs && n % 2) return qn_fail(&s->error, QUERN_E_ARGUMENT, "%zu texts are no whole number of pairs", n);
-  if (s->model->arch.head == QN_HEAD_NONE)
+  if (!qn_arch_classifies(&s->model->arch))
     return qn_fail(&s->error, QUERN_E_TASK, "the model has no classification head");
   results r = {s, logits, probabilities};
   return run(&r, utf8, offsets, n, pairs, s->model->arch.labels, cap, emit_logits);
+}
+
+void quern_answer_options_init(quern_answer_options *o, uint32_t size) {
+  if (!o) return;
+  memset(o, 0, qn_min_size(size, sizeof *o));
+  o->size = size;
+}
+
+static quern_status begin_answers(qn_answers *a, const quern_answer_options *given) {
+  quern_answer_options_init(&a->options, sizeof a->options);
+  if (given && !QN_OPTIONS_COPY(&a->options, given))
+    return qn_fail(&a->s->error, QUERN_E_ARGUMENT,
+                   "answer options of an unknown size or with unknown fields: use quern_answer_options_init");
+  if (a->options.reserved)
+    return qn_fail(&a->s->error, QUERN_E_ARGUMENT, "answer options: the reserved field is not 0");
+  return qn_answers_begin(a);
+}
+
+static quern_status run_answers(qn_answers *a, const char *utf8, const int64_t *offsets, size_t pairs) {
+  QN_TRY(begin(a->s));
+  for (size_t i = 0; i < pairs; i++) {
+    const int64_t *o = offsets + 2 * i;
+    QN_TRY(qn_answers_add(a, i, utf8 + o[0], (size_t)(o[1] - o[0]), utf8 + o[1], (size_t)(o[2] - o[1])));
+  }
+  return qn_answers_flush(a);
+}
+
+quern_status quern_answer_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
+                                const quern_answer_options *o, quern_span *answers, float *scores) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!offsets || ((!answers || !scores) && n))
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "answer: offsets, answers and scores must be given");
+  if (n % 2)
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "%zu texts are no whole number of questions with their contexts", n);
+  qn_answers a = {.s = s, .answers = answers, .scores = scores};
+  QN_TRY(begin_answers(&a, o));
+  QN_TRY(check_texts(s, utf8, offsets, n));
+  return n ? end(s, run_answers(&a, utf8 ? utf8 : "", offsets, n / 2)) : QUERN_OK;
+}
+
+static quern_status run_answer(qn_answers *a, const char *question, size_t question_len, const char *context,
+                               size_t context_len) {
+  QN_TRY(begin(a->s));
+  QN_TRY(qn_answers_add(a, 0, question, question_len, context, context_len));
+  return qn_answers_flush(a);
+}
+
+quern_status quern_answer(quern_session *s, const char *question, size_t question_len, const char *context,
+                          size_t context_len, const quern_answer_options *o, quern_span *answer, float *scores) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!answer || !scores || (!question && question_len) || (!context && context_len))
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "answer: question, context, answer and scores must be given");
+  quern_span found;
+  float found_scores[2];
+  qn_answers a = {.s = s, .answers = &found, .scores = found_scores};
+  QN_TRY(begin_answers(&a, o));
+  QN_TRY(end(s, run_answer(&a, question, question_len, context, context_len)));
+  *answer = found;
+  memcpy(scores, found_scores, sizeof found_scores);
+  return QUERN_OK;
 }

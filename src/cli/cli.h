@@ -174,6 +174,8 @@ typedef struct qn_cli_lines {
 int qn_cli_lines_open(qn_cli_lines *l, qn_cli_state *c, const char *path); /* NULL or "-": standard input */
 /* *line NULL at the end. The line is valid until the next call. */
 int qn_cli_lines_next(qn_cli_lines *l, const char **line, size_t *n);
+/* All that is left, as it is, valid until the next call. */
+int qn_cli_lines_rest(qn_cli_lines *l, const char **text, size_t *n);
 /* Would the next line come without waiting for more input? */
 int qn_cli_lines_ready(qn_cli_lines *l);
 void qn_cli_lines_close(qn_cli_lines *l);
@@ -207,6 +209,22 @@ typedef struct qn_cli_model {
   uint64_t texts, texts_cut; /* of sessions that were replaced by larger ones */
 } qn_cli_model;
 
+/* How answers are looked for, as options of a verb: the member `field` of its struct. */
+typedef struct qn_cli_answering {
+  uint32_t stride, answer_tokens;
+  int null;
+} qn_cli_answering;
+// clang-format off
+#define CLI_ANSWERING_OPTIONS(values, field, of)                                                                       \
+  {"stride", 0, CLI_COUNT, "N", of "tokens that windows of a long context share; default: 128",                        \
+   offsetof(values, field.stride), 1, UINT32_MAX},                                                                     \
+  {"answer-tokens", 0, CLI_COUNT, "N", of "most tokens of an answer; default: 30",                                     \
+   offsetof(values, field.answer_tokens), 1, UINT32_MAX},                                                              \
+  {"null", 0, CLI_FLAG, NULL, of "an empty answer where the score of none is the higher",                              \
+   offsetof(values, field.null), 0, 0}
+// clang-format on
+void qn_cli_answering_options(const qn_cli_answering *how, quern_answer_options *o);
+
 /* Creates c->context from the common options (once). */
 int qn_cli_context_open(qn_cli_state *c);
 int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32_t flags);
@@ -219,6 +237,9 @@ int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out);
 /* Texts first ... first + n - 1 of the batch; flags: QUERN_PAIRS or 0; results: [n or n / 2, labels]. */
 int qn_cli_model_classify(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags, float *logits,
                           float *probabilities);
+/* Questions and contexts in turn; answers: [texts / 2], scores: [texts / 2, 2]. */
+int qn_cli_model_answer(qn_cli_model *m, const qn_cli_batch *b, const quern_answer_options *o, quern_span *answers,
+                        float *scores);
 /* A line with a tab, cut there into the two texts of a pair, is added to b; else the one text. */
 int qn_cli_batch_add_pair(qn_cli_state *c, qn_cli_batch *b, const char *line, size_t n, int *pair);
 /* Remarks how many texts were cut. */

@@ -102,6 +102,17 @@ int qn_cli_lines_next(qn_cli_lines *l, const char **line, size_t *n) {
   return CLI_DONE;
 }
 
+int qn_cli_lines_rest(qn_cli_lines *l, const char **text, size_t *n) {
+  while (!l->end_of_file) {
+    int code = fill(l);
+    if (code) return code;
+  }
+  *text = l->buffer + l->start;
+  *n = l->end - l->start;
+  l->start = l->scanned = l->end;
+  return CLI_DONE;
+}
+
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
 void qn_cli_batch_clear(qn_cli_batch *b) { b->texts = b->bytes = 0; }

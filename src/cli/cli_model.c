@@ -113,8 +113,9 @@ int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences) {
   return qn_cli_fail_status(m->c, s, m->path, NULL);
 }
 
-/* A session for these n texts, or pairs of texts. */
-static int session_for_texts(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags) {
+/* A session for these n texts, or pairs of texts; whole: a long pair is not cut, but takes several sequences. */
+static int session_for_texts(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags,
+                             int whole) {
   uint32_t limit = m->options.text_tokens;
   uint64_t tokens = 0, most = limit > PASS_TOKENS ? limit : PASS_TOKENS,
            sequences = n < PASS_SEQUENCES ? n : PASS_SEQUENCES;
@@ -131,7 +132,7 @@ static int session_for_texts(qn_cli_model *m, const qn_cli_batch *b, size_t firs
         if (s != QUERN_OK && s != QUERN_E_CAPACITY) return qn_cli_fail_status(m->c, s, m->path, NULL);
         text_tokens += count;
       }
-      tokens += text_tokens < limit ? text_tokens : limit;
+      tokens += whole || text_tokens < limit ? text_tokens : limit;
     }
     if (tokens < limit) tokens = limit;
     if (tokens > most) tokens = most;
@@ -147,7 +148,7 @@ static int after_call(qn_cli_model *m, quern_status s) {
 }
 
 int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out) {
-  int code = session_for_texts(m, b, 0, b->texts, 0);
+  int code = session_for_texts(m, b, 0, b->texts, 0, 0);
   if (code) return code;
   qn_cli_signals_session(m->session);
   return after_call(
@@ -156,12 +157,26 @@ int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out) {
 
 int qn_cli_model_classify(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags, float *logits,
                           float *probabilities) {
-  int code = session_for_texts(m, b, first, n, flags);
+  int code = session_for_texts(m, b, first, n, flags, 0);
   if (code) return code;
   size_t results = flags & QUERN_PAIRS ? n / 2 : n;
   qn_cli_signals_session(m->session);
   return after_call(m, quern_classify_batch(m->session, b->utf8, b->offsets + first, n, flags, logits, probabilities,
                                             results * m->info.labels));
+}
+
+void qn_cli_answering_options(const qn_cli_answering *how, quern_answer_options *o) {
+  quern_answer_options_init(o, sizeof *o);
+  o->stride = how->stride;
+  o->answer_tokens = how->answer_tokens;
+}
+
+int qn_cli_model_answer(qn_cli_model *m, const qn_cli_batch *b, const quern_answer_options *o, quern_span *answers,
+                        float *scores) {
+  int code = session_for_texts(m, b, 0, b->texts, QUERN_PAIRS, 1);
+  if (code) return code;
+  qn_cli_signals_session(m->session);
+  return after_call(m, quern_answer_batch(m->session, b->utf8, b->offsets, b->texts, o, answers, scores));
 }
 
 void qn_cli_model_report_cut(qn_cli_model *m) {

@@ -53,6 +53,18 @@ double qn_metric_f1(const qn_confusion *m);
 /* Matthews' correlation; for more than two classes its R_K form. */
 double qn_metric_matthews(const qn_confusion *m);
 
+/* Squared error of values against a reference's, over the variance of the reference's. Zero-initialise. */
+typedef struct qn_eval_error {
+  double squared, mean, spread; /* spread: sum of squared differences from the mean */
+  uint64_t count;
+} qn_eval_error;
+void qn_eval_error_add(qn_eval_error *e, double x, double reference);
+double qn_eval_error_normalized(const qn_eval_error *e); /* 0 where the reference is constant */
+
+/* An answer against the right ones, separated by "|||", as SQuAD does: the best exact match (0 or 1) and the best F1 of
+   words. 0: no memory (eval_answers.c). */
+int qn_metric_answer(const char *answer, size_t n, const char *right, size_t right_n, double *exact, double *f1);
+
 /* ---- identifiers (eval_ids.c) ------------------------------------------------------------------------------------ */
 
 #define EVAL_NO_ID UINT32_MAX
@@ -86,9 +98,10 @@ typedef struct qn_eval_run {
   qn_cli_state *c;
   qn_cli_model model, reference;
   int has_reference;
-  const char *path;     /* --data: of the rows, or of a directory */
-  qn_tsv data;          /* the rows; not for retrieval, which has files of its own */
-  uint64_t rows, limit; /* limit 0: all */
+  const char *path;           /* --data: of the rows, or of a directory */
+  qn_tsv data;                /* the rows; not for retrieval, which has files of its own */
+  uint64_t rows, limit;       /* limit 0: all */
+  qn_cli_answering answering; /* of squad */
   qn_eval_metric metrics[EVAL_MAX_METRICS];
   uint32_t qn_metric_count;
   qn_eval_metric reference_metrics[EVAL_MAX_METRICS]; /* the same, of the reference */
@@ -117,6 +130,7 @@ int qn_eval_next_row(qn_eval_run *r, int *more);
 
 int qn_eval_sts(qn_eval_run *r);       /* eval_sts.c */
 int qn_eval_classify(qn_eval_run *r);  /* eval_classify.c */
+int qn_eval_squad(qn_eval_run *r);     /* eval_squad.c */
 int qn_eval_retrieval(qn_eval_run *r); /* eval_retrieval.c */
 
 #endif

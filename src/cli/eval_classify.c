@@ -21,8 +21,7 @@ typedef struct classification {
   float *logits, *expected, *probabilities;
   qn_confusion counts;
   qn_eval_series outputs, scores; /* regression */
-  qn_eval_series reference;       /* the reference's logits, all of them */
-  double squared_error;           /* against the reference */
+  qn_eval_error error;            /* of the logits against the reference's */
   uint64_t agreeing;
 } classification;
 
@@ -112,25 +111,11 @@ static int run_rows(classification *k, size_t rows) {
   }
   if (code || !r->has_reference) return code;
   code = qn_cli_model_classify(&r->reference, &k->batch, 0, k->batch.texts, flags, k->expected, k->probabilities);
-  for (size_t i = 0; i < rows * n && !code; i++) {
-    double difference = (double)k->logits[i] - (double)k->expected[i];
-    k->squared_error += difference * difference;
-    code = qn_eval_series_add(r->c, &k->reference, (double)k->expected[i]);
-  }
+  for (size_t i = 0; i < rows * n && !code; i++)
+    qn_eval_error_add(&k->error, (double)k->logits[i], (double)k->expected[i]);
   for (size_t i = 0; i < rows && !code; i++)
     k->agreeing += largest(k->logits + i * n, n) == largest(k->expected + i * n, n);
   return code;
-}
-
-/* Mean squared error of the logits over the variance of the reference's. */
-static double normalized_error(const classification *k) {
-  double mean = 0, variance = 0;
-  for (size_t i = 0; i < k->reference.count; i++) mean += k->reference.x[i];
-  mean /= (double)k->reference.count;
-  for (size_t i = 0; i < k->reference.count; i++) {
-    variance += (k->reference.x[i] - mean) * (k->reference.x[i] - mean);
-  }
-  return variance > 0 ? k->squared_error / variance : 0;
 }
 
 static int put_metrics(classification *k) {
@@ -146,8 +131,8 @@ static int put_metrics(classification *k) {
     qn_eval_put_metric(r, "f1", qn_metric_f1(&k->counts));
     qn_eval_put_metric(r, "matthews", qn_metric_matthews(&k->counts));
   }
-  if (r->has_reference && k->reference.count) {
-    qn_eval_put_compared(r, "nmse", normalized_error(k));
+  if (r->has_reference && k->error.count) {
+    qn_eval_put_compared(r, "nmse", qn_eval_error_normalized(&k->error));
     if (!r->model.info.regression) qn_eval_put_compared(r, "agreement", (double)k->agreeing / (double)r->rows);
   }
   return code;
@@ -185,6 +170,5 @@ int qn_eval_classify(qn_eval_run *r) {
   free(k.counts.counts);
   free(k.outputs.x);
   free(k.scores.x);
-  free(k.reference.x);
   return code;
 }

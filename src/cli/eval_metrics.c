@@ -124,3 +124,12 @@ double qn_metric_matthews(const qn_confusion *m) {
   double scale = sqrt(all * all - members) * sqrt(all * all - predicted);
   return scale > 0 ? (right * all - joint) / scale : 0;
 }
+
+void qn_eval_error_add(qn_eval_error *e, double x, double reference) {
+  const double before = reference - e->mean;
+  e->squared += (x - reference) * (x - reference);
+  e->mean += before / (double)++e->count;
+  e->spread += before * (reference - e->mean); /* Welford: no large sums are subtracted */
+}
+
+double qn_eval_error_normalized(const qn_eval_error *e) { return e->spread > 0 ? e->squared / e->spread : 0; }

@@ -3,14 +3,15 @@
 #include <string.h>
 #include "eval.h"
 
-enum { TASK_STS = 1, TASK_CLASSIFY = 2, TASK_RETRIEVAL = 3 };
+enum { TASK_STS = 1, TASK_CLASSIFY = 2, TASK_SQUAD = 3, TASK_RETRIEVAL = 4 };
 
 typedef struct values {
   uint32_t task, limit, max_tokens;
   const char *data, *reference;
+  qn_cli_answering answering;
 } values;
 
-static const char *const task_names[] = {"", "sts", "classify", "retrieval"};
+static const char *const task_names[] = {"", "sts", "classify", "squad", "retrieval"};
 
 int qn_eval_series_add(qn_cli_state *c, qn_eval_series *s, double x) {
   if (s->count == s->cap) {
@@ -110,7 +111,7 @@ static void print_table(qn_eval_run *r, const values *v) {
   }
 }
 
-static int (*const tasks[])(qn_eval_run *) = {NULL, qn_eval_sts, qn_eval_classify, qn_eval_retrieval};
+static int (*const tasks[])(qn_eval_run *) = {NULL, qn_eval_sts, qn_eval_classify, qn_eval_squad, qn_eval_retrieval};
 
 static int run_task(qn_eval_run *r, const values *v) {
   int code = v->task == TASK_RETRIEVAL ? CLI_DONE : qn_tsv_open(&r->data, r->c, v->data);
@@ -129,13 +130,14 @@ static int run_task(qn_eval_run *r, const values *v) {
 
 static int run(qn_cli_state *c) {
   const values *v = c->values;
-  if (!v->task) return qn_cli_fail(c, CLI_USAGE, "needs --task sts, classify or retrieval");
+  if (!v->task) return qn_cli_fail(c, CLI_USAGE, "needs --task sts, classify, squad or retrieval");
   if (!v->data) return qn_cli_fail(c, CLI_USAGE, "needs --data FILE, or DIR for retrieval");
   qn_eval_run *r = calloc(1, sizeof *r);
   if (!r) return qn_cli_fail(c, CLI_FAILED, "out of memory");
   r->c = c;
   r->limit = v->limit;
   r->path = v->data;
+  r->answering = v->answering;
   int code = run_task(r, v);
   if (!code && c->common.json) {
     print_json(r, v);
@@ -151,14 +153,15 @@ static int run(qn_cli_state *c) {
 }
 
 static const qn_cli_option options[] = {
-    {"task", 0, CLI_CHOICE, "sts|classify|retrieval", "what to measure", offsetof(values, task), 0, 0},
+    {"task", 0, CLI_CHOICE, "sts|classify|squad|retrieval", "what to measure", offsetof(values, task), 0, 0},
     {"data", 0, CLI_TEXT, "FILE|DIR", "rows separated by tabs; the first line names the columns",
      offsetof(values, data), 0, 0},
     {"reference", 0, CLI_TEXT, "MODEL", "compare the outputs with this model's", offsetof(values, reference), 0, 0},
     {"limit", 0, CLI_COUNT, "N", "the first N rows only; of retrieval: queries", offsetof(values, limit), 1,
      UINT32_MAX},
-    {"max-tokens", 0, CLI_COUNT, "N", "cut texts to N tokens; default: the model's", offsetof(values, max_tokens), 1,
-     UINT32_MAX},
+    {"max-tokens", 0, CLI_COUNT, "N", "cut texts to N tokens, or read in windows of N; default: the model's",
+     offsetof(values, max_tokens), 1, UINT32_MAX},
+    CLI_ANSWERING_OPTIONS(values, answering, "of squad: "),
 };
 
 const qn_cli_verb qn_cli_verb_eval = {
@@ -170,13 +173,15 @@ const qn_cli_verb qn_cli_verb_eval = {
         "classify: label (an index or a label's name) and sentence, or sentence1 and sentence2, premise and\n"
         "hypothesis, question and sentence, question1 and question2. Gives accuracy, F1 (of class 1 when there\n"
         "are two classes, else the mean), Matthews' correlation; with score and a regression head correlations.\n"
+        "squad: question, context and answers or answer, of which \"|||\" separates several. Gives the share of exact\n"
+        "matches and F1 of words, the best over the right answers, both as SQuAD normalizes them.\n"
         "retrieval: a directory with corpus.tsv (id, title if there is one, text), queries.tsv (qid, text) and\n"
         "qrels.tsv (qid, docid, rel). Gives nDCG and recall of the 10 best documents by dot product, the mean over\n"
         "the queries that have a relevant document; rows are these queries.\n"
         "--reference adds for sts and retrieval the cosine of both models' embeddings (mean, 1st percentile, "
         "minimum),\n"
-        "for retrieval the other model's metrics as well, for classify the normalized squared error of the logits\n"
-        "and how often both choose the same class.",
+        "for retrieval the other model's metrics as well, for classify and squad the normalized squared error of\n"
+        "the logits and how often both choose the same class or answer.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 1,

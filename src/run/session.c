@@ -87,11 +87,15 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   s->starts = qn_arena_take(a, sequences, sizeof(uint32_t));
   s->x = qn_arena_take(a, tokens * width, sizeof(float));
   s->pooled = qn_arena_take(a, sequences * width, sizeof(float));
-  if (arch->head != QN_HEAD_NONE) {
-    s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
-    s->logits = qn_arena_take(a, sequences * arch->labels, sizeof(float));
+  if (qn_arch_classifies(arch)) s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
+  if (arch->head == QN_HEAD_SPAN) {
+    s->logits = qn_arena_take(a, tokens * arch->labels, sizeof(float));
+    s->spans = qn_arena_take(a, tokens, sizeof(quern_span));
+    s->windows = qn_arena_take(a, sequences, sizeof(qn_window));
+    s->context_ids = qn_arena_take(a, tokens, sizeof(int32_t));
+    s->context_spans = qn_arena_take(a, tokens, sizeof(quern_span));
   }
-  if (arch->recipe != QN_RECIPE_FLOAT && (arch->head != QN_HEAD_NONE || arch->dense))
+  if (arch->recipe != QN_RECIPE_FLOAT && (qn_arch_classifies(arch) || arch->dense))
     s->pooled_codes = take_codes(a, sequences, width);
   s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
   s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));

@@ -27,6 +27,12 @@ typedef struct qn_lane {
   qk_head_q8 head; /* one head of one sequence (int8) */
 } qn_lane;
 
+/* A question and a piece of its context among the sequences of a pass. */
+typedef struct qn_window {
+  size_t pair;
+  uint32_t first, count; /* rows of the context's tokens */
+} qn_window;
+
 struct quern_session {
   quern_model *model;
   const qk_table *kernels;
@@ -48,9 +54,14 @@ struct quern_session {
   float *x;                         /* [max_tokens, width] hidden states */
   float *pooled;                    /* [max_sequences, width] pooled or first-token rows */
   float *pooler_out;                /* [max_sequences, width] */
-  float *logits;                    /* [max_sequences, labels] */
   qk_codes pooled_codes;            /* [max_sequences, width] */
   int32_t *text_ids;                /* [2, text_tokens] one text or pair before the template */
+  /* the same, with a span head */
+  float *logits;             /* [max_tokens, 2] start, end */
+  quern_span *spans;         /* [max_tokens] bytes of the context that each token came from */
+  qn_window *windows;        /* [max_sequences] */
+  int32_t *context_ids;      /* [max_tokens] tokens of one context, before windows */
+  quern_span *context_spans; /* [max_tokens] */
   /* one group of sequences */
   float *qkv;     /* [group_tokens, 3 * heads * head_dim] */
   float *context; /* [group_tokens, heads * head_dim] */
@@ -73,6 +84,23 @@ quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed);
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out);
 /* Logits [batch, labels], and probabilities or NULL. heads.c */
 quern_status qn_classify_pass(quern_session *s, uint32_t batch, float *logits, float *probabilities);
+
+/* Logits of a span head at the `rows` tokens of the pass just run, into s->logits. answers.c */
+quern_status qn_span_pass(quern_session *s, uint32_t rows);
+
+/* Questions being answered: fill in s, options, answers and scores, then begin, add every pair in order, flush. A pair's
+   answer is complete with the flush, written as its passes run. answers.c */
+typedef struct qn_answers {
+  quern_session *s;
+  quern_answer_options options;
+  quern_span *answers;  /* [pairs] */
+  float *scores;        /* [pairs, 2] */
+  uint32_t batch, rows; /* of the pass that is being filled */
+} qn_answers;
+quern_status qn_answers_begin(qn_answers *a);
+quern_status qn_answers_add(qn_answers *a, size_t pair, const char *question, size_t question_len, const char *context,
+                            size_t context_len);
+quern_status qn_answers_flush(qn_answers *a);
 
 /* Texts (Arrow layout) through as many passes as they need; pairs != 0: 2i and 2i + 1 together. `emit` gets each pass:
    results first ... first + batch - 1. texts.c */

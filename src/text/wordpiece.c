@@ -12,7 +12,9 @@
 
 #define WINDOW 1024u /* of normalized characters that may begin an added token */
 
-/* Where characters came from, kept only when spans are asked for. Every character then goes the slow way, one by one. */
+/* Where characters came from, kept only when spans are asked for. Every character then goes the slow way, one by one.
+   Marks that were dropped are not traced: where one stood among spacing marks that canonical order moves (musical symbols,
+   Hangul tone marks), Hugging Face's tokenizers may give the place of a neighbour. */
 typedef struct wp_trace {
   const uint8_t *text;
   quern_span raw;     /* of the raw character that is being normalized */

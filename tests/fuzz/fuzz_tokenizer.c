@@ -29,6 +29,12 @@ static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
   size_t n = out.count < out.cap ? out.count : out.cap;
   for (size_t i = 0; i < n; i++)
     if (ids[i] < 0 || (uint32_t)ids[i] >= t->vocab || types[i] != 1) abort();
+  int32_t again[512];
+  quern_span spans[512];
+  qn_ids traced = {.ids = again, .cap = 512, .spans = spans};
+  if (qn_tokenizer_encode(t, (const char *)text, bytes, 1, &traced) != QUERN_OK || traced.count != out.count) abort();
+  for (size_t i = 0; i < n; i++)
+    if (ids[i] != again[i] || spans[i].begin > spans[i].end || spans[i].end > bytes) abort();
   qn_tokenizer_decode(t, ids, n, 1, buf, sizeof buf, &len);
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)i;
   qn_tokenizer_decode(t, ids, n, 0, buf, sizeof buf, &len);
