@@ -1,46 +1,6 @@
 /* test_cli_heads.c - the command on models with a head, made here: quantize from source, classify, eval classify, and
  * the metrics against values worked out by hand. */
-#include <sys/wait.h>
-#include "test.h"
-#include "tiny_model.h"
-
-static char dir[256], out[1 << 16];
-static const char *build;
-
-/* Runs `quern ARGS` with @ replaced by the temporary directory. What it prints on both streams is in `out`; returns the
-   exit code. */
-static int quern(const char *args) {
-  char command[4096], expanded[3000];
-  size_t n = 0;
-  for (const char *p = args; *p && n + 300 < sizeof expanded; p++) {
-    if (p[0] == '@') {
-      n += (size_t)snprintf(expanded + n, sizeof expanded - n, "%s", dir);
-    } else {
-      expanded[n++] = *p;
-    }
-  }
-  expanded[n] = 0;
-  snprintf(command, sizeof command, "%s/quern %s 2>&1", build, expanded);
-  FILE *f = popen(command, "r");
-  if (!f) return -1;
-  n = fread(out, 1, sizeof out - 1, f);
-  out[n] = 0;
-  int status = pclose(f);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static int has(const char *text) {
-  if (strstr(out, text)) return 1;
-  printf("  not in the output: %s\n  output: %.600s\n", text, out);
-  return 0;
-}
-
-/* Number of times that text occurs in the output. */
-static int count(const char *text) {
-  int n = 0;
-  for (const char *p = out; (p = strstr(p, text)) != NULL; p++) n++;
-  return n;
-}
+#include "cli_run.h"
 
 static void make_source(const char *name, uint32_t labels) {
   char path[400];
@@ -166,9 +126,7 @@ static void test_eval_regression(void) {
 }
 
 int main(void) {
-  build = getenv("BUILD");
-  if (!build || !*build) build = "build";
-  if (!tiny_dir_make(dir, sizeof dir)) return 1;
+  if (!cli_run_begin()) return 1;
   RUN(test_quantize);
   RUN(test_classify);
   RUN(test_classify_mixed);

@@ -3,16 +3,7 @@
 #include <math.h>
 
 #include "reference_bert.h"
-#include "quern.h"
-#include "test.h"
-
-typedef struct opened {
-  quern_context *c;
-  quern_model *m;
-  quern_session *s;
-} opened;
-
-static char dir[256];
+#include "tiny_session.h"
 
 /* One model of each family. */
 static const char *const families[] = {"bert", "mpnet", "distilbert", "electra", NULL};
@@ -22,55 +13,6 @@ static tiny_options options_of(const char *family) {
   if (!strcmp(family, "electra")) o.embed_width = 24;
   return o;
 }
-
-static void path_of(char *buf, size_t cap, const char *recipe) { snprintf(buf, cap, "%s/%s.qrn", dir, recipe); }
-
-static opened open_model(const char *recipe, const char *isa, uint32_t threads, uint32_t max_tokens,
-                         uint32_t max_sequences) {
-  opened o = {0};
-  char path[300];
-  quern_context_options co;
-  quern_session_options so;
-  quern_context_options_init(&co, sizeof co);
-  quern_session_options_init(&so, sizeof so);
-  co.isa = isa;
-  co.threads = threads;
-  so.max_tokens = max_tokens;
-  so.max_sequences = max_sequences;
-  path_of(path, sizeof path, recipe);
-  CHECK_EQ(quern_context_create(&o.c, &co), QUERN_OK);
-  CHECK_EQ(quern_model_open(&o.m, o.c, path, NULL), QUERN_OK);
-  if (o.m) CHECK_EQ(quern_session_create(&o.s, o.m, &so), QUERN_OK);
-  return o;
-}
-
-static void close_model(opened *o) {
-  quern_session_free(o->s);
-  quern_model_free(o->m);
-  quern_context_free(o->c);
-}
-
-static int make(const tiny_options *o, const char *const *recipes) {
-  quern_context *c = NULL;
-  int ok = tiny_model_write(dir, o) && quern_context_create(&c, NULL) == QUERN_OK;
-  for (; ok && *recipes; recipes++) {
-    char path[300];
-    quern_quantize_options q;
-    quern_quantize_options_init(&q, sizeof q);
-    q.recipe = *recipes;
-    path_of(path, sizeof path, *recipes);
-    ok = quern_quantize_file(c, dir, path, &q, NULL) == QUERN_OK;
-    if (!ok) {
-      char message[512];
-      quern_context_error(c, message, sizeof message);
-      printf("  %s\n", message);
-    }
-  }
-  quern_context_free(c);
-  return ok;
-}
-
-static const char *const both[] = {"float", "int8", NULL};
 
 /* A ragged batch: lengths around tiles and blocks. ids, types: [sum]. */
 #define BATCH 9u

@@ -1,5 +1,6 @@
 /* test_goldens.c - every family against transformers: hidden states after each layer and logits of the small models whose
- * results tools/make_goldens.py wrote to tests/goldens. Models of fewer layers give the states in between. */
+ * results tools/make_goldens.py wrote to tests/goldens. Models of fewer layers give the states in between. Span heads are
+ * held in int8 too. */
 #include <math.h>
 
 #include "base/json.h"
@@ -10,7 +11,7 @@
 
 #define MAX_TENSORS 64u
 #define MAX_TOKENS 256u
-#define MAX_LABELS 8u
+#define MAX_LOGITS 512u
 #define TOLERANCE 1e-4
 
 typedef struct golden {
@@ -69,44 +70,83 @@ static int write_config(const golden *g, uint32_t layers) {
   return 0;
 }
 
-/* The hidden states of `layers` layers; with the last one the logits too. */
-static void compare(golden *g, uint32_t layers, uint32_t hidden, int with_logits) {
-  int32_t ids[MAX_TOKENS], types[MAX_TOKENS], rows[MAX_TOKENS];
-  static double want[65536];
-  double want_logits[MAX_LABELS], worst = 0;
-  const uint32_t n = whole_numbers(g, "ids", ids, MAX_TOKENS), row_count = whole_numbers(g, "rows", rows, MAX_TOKENS);
-  quern_context *c = NULL;
-  quern_model *m = NULL;
-  quern_session *s = NULL;
-  quern_tensor_view out = {0};
+/* A model of `layers` layers by a recipe, with a session in which its tokens were run. */
+typedef struct opened {
+  quern_context *c;
+  quern_model *m;
+  quern_session *s;
+  quern_tensor_view out; /* data NULL: something failed */
+} opened;
+
+static opened run_model(golden *g, uint32_t layers, const char *recipe) {
+  int32_t ids[MAX_TOKENS], types[MAX_TOKENS];
+  const uint32_t n = whole_numbers(g, "ids", ids, MAX_TOKENS);
+  opened o = {0};
   quern_quantize_options q;
   CHECK_EQ(whole_numbers(g, "types", types, MAX_TOKENS), n);
   quern_quantize_options_init(&q, sizeof q);
-  q.recipe = "float";
+  q.recipe = recipe;
   CHECK(write_config(g, layers));
-  CHECK_EQ(quern_context_create(&c, NULL), QUERN_OK);
-  CHECK_EQ(quern_quantize_file(c, g->dir, g->path, &q, NULL), QUERN_OK);
-  CHECK_EQ(quern_model_open(&m, c, g->path, NULL), QUERN_OK);
-  if (m) CHECK_EQ(quern_session_create(&s, m, NULL), QUERN_OK);
-  if (s) CHECK_EQ(quern_encode(s, ids, types, &n, 1, &out), QUERN_OK);
-  if (out.data) {
-    CHECK_EQ(numbers(g, hidden, want, 65536), row_count * out.cols);
+  CHECK_EQ(quern_context_create(&o.c, NULL), QUERN_OK);
+  CHECK_EQ(quern_quantize_file(o.c, g->dir, g->path, &q, NULL), QUERN_OK);
+  CHECK_EQ(quern_model_open(&o.m, o.c, g->path, NULL), QUERN_OK);
+  if (o.m) CHECK_EQ(quern_session_create(&o.s, o.m, NULL), QUERN_OK);
+  if (o.s) CHECK_EQ(quern_encode(o.s, ids, types, &n, 1, &o.out), QUERN_OK);
+  return o;
+}
+
+static void close_model(opened *o) {
+  quern_session_free(o->s);
+  quern_model_free(o->m);
+  quern_context_free(o->c);
+}
+
+/* The hidden states of `layers` layers; with the last one the logits too. */
+static void compare(golden *g, uint32_t layers, uint32_t hidden, int with_logits) {
+  static double want[65536];
+  int32_t rows[MAX_TOKENS];
+  double want_logits[MAX_LOGITS], worst = 0;
+  const uint32_t row_count = whole_numbers(g, "rows", rows, MAX_TOKENS);
+  opened o = run_model(g, layers, "float");
+  if (o.out.data) {
+    const uint32_t cols = (uint32_t)o.out.cols;
+    CHECK_EQ(numbers(g, hidden, want, 65536), row_count * cols);
     for (uint32_t r = 0; r < row_count; r++)
-      for (uint32_t i = 0; i < out.cols; i++)
-        worst = fmax(worst, fabs((double)out.data[(uint32_t)rows[r] * out.cols + i] - want[r * out.cols + i]));
+      for (uint32_t i = 0; i < cols; i++)
+        worst = fmax(worst, fabs((double)o.out.data[(uint32_t)rows[r] * cols + i] - want[r * cols + i]));
     CHECK(worst < TOLERANCE);
     printf("  %u layers: largest difference %.1e\n", layers, worst);
   }
-  if (out.data && with_logits) {
-    float logits[MAX_LABELS];
-    const uint32_t labels = numbers(g, need(g, "logits"), want_logits, MAX_LABELS);
-    CHECK_EQ(labels, m->arch.labels);
-    CHECK_EQ(qn_classify_pass(s, 1, logits, NULL), QUERN_OK);
+  if (o.out.data && with_logits) {
+    float logits[8];
+    const uint32_t labels = numbers(g, need(g, "logits"), want_logits, MAX_LOGITS);
+    CHECK(labels <= 8 && labels == o.m->arch.labels);
+    CHECK_EQ(qn_classify_pass(o.s, 1, logits, NULL), QUERN_OK);
     for (uint32_t i = 0; i < labels; i++) CHECK(fabs((double)logits[i] - want_logits[i]) < TOLERANCE);
   }
-  quern_session_free(s);
-  quern_model_free(m);
-  quern_context_free(c);
+  close_model(&o);
+}
+
+/* Start and end of every token: equal in float, close in int8 (mean squared error over the variance). */
+static void compare_span(golden *g, const char *recipe, double most) {
+  double want[MAX_LOGITS], worst = 0, mean = 0, variance = 0, error = 0;
+  const uint32_t n = numbers(g, need(g, "logits"), want, MAX_LOGITS);
+  opened o = run_model(g, 2, recipe);
+  if (o.out.data) {
+    CHECK(o.m->arch.head == QN_HEAD_SPAN && n == 2 * o.out.rows);
+    CHECK_EQ(qn_span_pass(o.s, (uint32_t)o.out.rows), QUERN_OK);
+    for (uint32_t i = 0; i < n; i++) mean += want[i] / n;
+    for (uint32_t i = 0; i < n; i++) {
+      const double d = (double)o.s->logits[i] - want[i];
+      worst = fmax(worst, fabs(d));
+      error += d * d;
+      variance += (want[i] - mean) * (want[i] - mean);
+    }
+    printf("  %s: largest difference %.1e, normalized error %.1e\n", recipe, worst, error / variance);
+    CHECK(error / variance < most);
+    CHECK(!strcmp(recipe, "int8") || worst < TOLERANCE);
+  }
+  close_model(&o);
 }
 
 static void check_family(const char *family) {
@@ -121,9 +161,10 @@ static void check_family(const char *family) {
   snprintf(g.path, sizeof g.path, "%s/m.qrn", g.dir);
   CHECK_EQ(qn_json_parse(&g.json, &g.env, path, text, bytes), QUERN_OK);
   CHECK(write_weights(&g));
-  const uint32_t hidden = need(&g, "hidden"), layers = g.json.nodes[hidden].count;
-  CHECK_EQ(layers, 2);
+  const uint32_t hidden = qn_json_get(&g.json, 0, "hidden"), layers = hidden ? g.json.nodes[hidden].count : 0;
+  CHECK_EQ(layers, hidden ? 2 : 0);
   for (uint32_t i = 1, k = hidden + 1; i <= layers; i++, k = g.json.nodes[k].next) compare(&g, i, k, i == layers);
+  if (!hidden) compare_span(&g, "float", 1e-8), compare_span(&g, "int8", 1e-3);
   qn_json_free(&g.env, &g.json);
   free(text);
   tiny_dir_remove(g.dir);
@@ -133,11 +174,18 @@ static void test_bert(void) { check_family("bert"); }
 static void test_mpnet(void) { check_family("mpnet"); }
 static void test_distilbert(void) { check_family("distilbert"); }
 static void test_electra(void) { check_family("electra"); }
+static void test_spans(void) {
+  check_family("bert_span");
+  check_family("mpnet_span");
+  check_family("distilbert_span");
+  check_family("electra_span");
+}
 
 int main(void) {
   RUN(test_bert);
   RUN(test_mpnet);
   RUN(test_distilbert);
   RUN(test_electra);
+  RUN(test_spans);
   return TEST_END();
 }

@@ -30,6 +30,7 @@ typedef struct tiny_options {
   uint32_t embed_width;   /* of electra's tables; 0: width */
   uint32_t dense;         /* outputs of 2_Dense of a sentence encoder, with tanh; 0: none */
   uint32_t labels;        /* of a ...ForSequenceClassification, names with a prefix; 1: regression; 0: without a head */
+  int span;               /* a ...ForQuestionAnswering; not with labels */
   uint32_t max_seq;       /* sentence_bert_config.json's max_seq_length; 0: no such file */
   uint32_t shards;        /* 0, 1: model.safetensors; 2 ... 9: that many files and an index */
   int sentence;           /* modules.json and 1_Pooling/config.json */
@@ -229,7 +230,7 @@ static inline void tiny_rename(const tiny_options *o, tiny_tensor *t) {
     snprintf(next, sizeof next, "%.*s%s%s", (int)(at - name), name, f->rename[i][1], at + strlen(from));
     snprintf(name, sizeof name, "%s", next);
   }
-  const int bare = !o->labels || strstr(name, "classifier");
+  const int bare = (!o->labels && !o->span) || strstr(name, "classifier") || strstr(name, "qa_outputs");
   snprintf(t->name, sizeof t->name, "%s%s%s", bare ? "" : f->type, bare ? "" : ".", name);
 }
 
@@ -271,13 +272,17 @@ static inline uint32_t tiny_tensors(const tiny_options *o, tiny_tensor *t, uint3
     TINY_ADD(0, w, "encoder.layer.%u.output.LayerNorm.weight", l);
     TINY_ADD(0, w, "encoder.layer.%u.output.LayerNorm.bias", l);
   }
-  if (o->labels || tiny_is(o, "bert")) {
+  if (o->labels || (tiny_is(o, "bert") && !o->span)) {
     TINY_ADD(w, w, "pooler.dense.weight");
     TINY_ADD(0, w, "pooler.dense.bias");
   }
   if (o->labels) {
     TINY_ADD(o->labels, w, "classifier.weight");
     TINY_ADD(0, o->labels, "classifier.bias");
+  }
+  if (o->span) {
+    TINY_ADD(2, w, "qa_outputs.weight");
+    TINY_ADD(0, 2, "qa_outputs.bias");
   }
 #undef TINY_ADD
   return n;
@@ -367,8 +372,11 @@ static inline int tiny_write_config(const char *dir, const tiny_options *o) {
       " \"%s\": %u, \"vocab_size\": %u, \"max_position_embeddings\": %u,\n"
       " \"type_vocab_size\": %u, \"embedding_size\": %u, \"%s\": \"%s\", \"layer_norm_eps\": 1e-12,\n"
       " \"position_embedding_type\": \"absolute\", \"pad_token_id\": 0",
-      o->more_config, tiny_family_of(o)->classes, o->labels ? "ForSequenceClassification" : "Model", o->model_type,
-      key[0], o->width, key[1], o->layers, key[2], o->heads, key[3], o->ffn, TINY_VOCAB,
+      o->more_config, tiny_family_of(o)->classes,
+      o->labels ? "ForSequenceClassification"
+      : o->span ? "ForQuestionAnswering"
+                : "Model",
+      o->model_type, key[0], o->width, key[1], o->layers, key[2], o->heads, key[3], o->ffn, TINY_VOCAB,
       o->positions + tiny_position_offset(o), o->types, tiny_table_width(o), key[4], o->activation);
   if (o->labels) {
     n += (size_t)snprintf(text + n, sizeof text - n, ",\n \"id2label\": {");
@@ -424,7 +432,7 @@ static inline int tiny_model_write(const char *dir, const tiny_options *o) {
   uint32_t n = tiny_tensors(o, t, cap);
   int ok = tiny_write_config(dir, o);
   if (o->tokenizer) ok &= tiny_write_vocab(dir);
-  if (o->sentence && !o->labels) ok &= tiny_write_sentence(dir, o);
+  if (o->sentence && !o->labels && !o->span) ok &= tiny_write_sentence(dir, o);
   if (o->max_seq) {
     char text[128];
     snprintf(text, sizeof text, "{\"max_seq_length\": %u, \"do_lower_case\": false}\n", o->max_seq);
