@@ -17,7 +17,10 @@ static tiny_options smallest(void) {
   tiny_options o = tiny_defaults();
   o.model_type = family;
   o.embed_width = strcmp(family, "electra") ? 0 : 5;
-  o.dense = 7;
+  if (strcmp(family, "electra"))
+    o.span = 1;
+  else
+    o.dense = 7;
   o.width = 8, o.heads = 1, o.ffn = 8, o.layers = 1, o.positions = 8, o.max_seq = 8;
   return o;
 }
@@ -63,7 +66,9 @@ static void use(const uint8_t *data, size_t n) {
   for (uint32_t i = 0; i < info.sites; i++) quern_model_get_site(m, i, &site);
   for (uint32_t i = 0; quern_model_meta_key(m, i); i++)
     quern_model_get_meta(m, quern_model_meta_key(m, i), text, sizeof text, &len);
+  quern_span spans[64];
   quern_tokenize(m, "the Cat's m\xc3\xa4t [MASK] \xff", 20, 0, ids, 64, &len);
+  quern_tokenize_spans(m, "the Cat's m\xc3\xa4t [MASK] \xff", 20, 0, ids, spans, 64, &len);
   for (int32_t i = 0; i < 64; i++) ids[i] = i * 3 - 4;
   quern_detokenize(m, ids, 64, QUERN_NO_SPECIAL, text, sizeof text, &len);
   quern_session_options_init(&so, sizeof so);
@@ -73,7 +78,10 @@ static void use(const uint8_t *data, size_t n) {
   if (quern_session_bytes(m, &so, &need) == QUERN_OK && need < (64u << 20) && info.width < 4096 &&
       quern_session_create(&s, m, &so) == QUERN_OK) {
     float *out = malloc(info.width * sizeof *out);
+    quern_span answer;
+    float scores[2];
     quern_embed(s, "the cat sat on a mat", 20, out, info.width, NULL);
+    quern_answer(s, "a?", 2, "the cat sat on a mat", 20, NULL, &answer, scores);
     quern_session_free(s);
     free(out);
   }
@@ -160,7 +168,11 @@ static quern_status whole_life(counting *k, uint32_t threads) {
   if (status == QUERN_OK) status = quern_model_open(&m, x, out_path, NULL);
   if (status == QUERN_OK) status = quern_tokenize(m, "the cat", 7, 0, ids, 64, &n);
   if (status == QUERN_OK) status = quern_session_create(&s, m, NULL);
-  if (status == QUERN_OK) status = quern_embed(s, "the cat", 7, out, 8, NULL);
+  if (status == QUERN_OK) {
+    quern_span answer;
+    status = smallest().span ? quern_answer(s, "a?", 2, "the cat", 7, NULL, &answer, out)
+                             : quern_embed(s, "the cat", 7, out, 8, NULL);
+  }
   quern_session_free(s);
   quern_model_free(m);
   quern_context_free(x);

@@ -83,11 +83,71 @@ static void reads_a_dense_module(void) {
   CHECK(refused(QUERN_E_UNSUPPORTED, "order"));
 }
 
+static void reads_span_heads(void) {
+  static const char *const families[] = {"bert", "mpnet", "distilbert", "electra"};
+  for (int f = 0; f < 4; f++) {
+    tiny_options o = tiny_defaults();
+    o.model_type = families[f], o.span = 1;
+    o.more_config = "\"id2label\": {\"0\": \"x\", \"1\": \"y\", \"2\": \"z\"},"; /* means nothing here */
+    qn_source *s = open_model(&o);
+    if (!s) return;
+    const qn_arch *a = qn_source_arch(s);
+    CHECK(a->head == QN_HEAD_SPAN && a->labels == 2 && a->head_pooler == 0 && a->pool == QN_POOL_NONE);
+    CHECK_EQ(a->sentence_tokens, 64);
+    CHECK(same_weights(s, &o, "head.out.weight", "qa_outputs.weight", 2, 2, 32));
+    CHECK(same_weights(s, &o, "head.out.bias", "qa_outputs.bias", 1, 1, 2));
+    CHECK(same_weights(s, &o, "layers.1.attn.out.weight", "encoder.layer.1.attention.output.dense.weight", 2, 32, 32));
+    CHECK(qn_source_label(s, 0) == NULL);
+    qn_source_close(s);
+    CHECK(edit("config.json", "\"architectures\"", "\"architecture_\"")); /* the tensors tell as well */
+    CHECK_EQ(qn_source_open(&s, &env, dir, 0), QUERN_OK);
+    CHECK(s && qn_source_arch(s)->head == QN_HEAD_SPAN);
+    qn_source_close(s);
+  }
+}
+
+static void refuses_span_heads(void) {
+  tiny_options o = tiny_defaults();
+  o.model_type = "mpnet", o.span = 1;
+  fresh(&o);
+  CHECK(edit("config.json", "ForQuestionAnswering", "ForMultipleChoice"));
+  CHECK(refused(QUERN_E_UNSUPPORTED, "MPNetForMultipleChoice"));
+  fresh(&o);
+  CHECK(edit("config.json", "MPNetForQuestionAnswering", "BertForQuestionAnswering"));
+  CHECK(refused(QUERN_E_UNSUPPORTED, "supported: MPNetForSequenceClassification, MPNetForQuestionAnswering"));
+  fresh(&o);
+  CHECK(edit("config.json", "ForQuestionAnswering", "ForSequenceClassification"));
+  CHECK(refused(QUERN_E_SOURCE, "MPNetForSequenceClassification without classifier.out_proj.weight"));
+  o.skip = "qa_outputs.weight";
+  fresh(&o);
+  CHECK(refused(QUERN_E_SOURCE, "MPNetForQuestionAnswering without qa_outputs.weight"));
+  o.skip = NULL, o.span = 0, o.labels = 2;
+  fresh(&o);
+  CHECK(edit("config.json", "ForSequenceClassification", "ForQuestionAnswering"));
+  CHECK(refused(QUERN_E_SOURCE, "without qa_outputs.weight"));
+  o.labels = 0, o.span = 1;
+  fresh(&o); /* three outputs instead of two, in a header of the same length */
+  CHECK(edit("model.safetensors", "\"shape\":[2,32],\"data_", "\"shape\":[4,16],\"data_"));
+  qn_source *s = NULL;
+  CHECK_EQ(qn_source_open(&s, &env, dir, 0), QUERN_OK);
+  if (!s) return;
+  char message[QN_ERROR_BYTES];
+  float weights[64];
+  const uint64_t dim[2] = {2, 32};
+  int present = 0;
+  CHECK_EQ(qn_source_read(s, "head.out.weight", 2, dim, weights, &present), QUERN_E_SOURCE);
+  qn_error_copy(&env.error, message, sizeof message);
+  CHECK(strstr(message, "qa_outputs.weight") != NULL);
+  qn_source_close(s);
+}
+
 int main(void) {
   qn_env_init(&env, NULL, NULL, NULL, 0);
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   RUN(reads_families);
   RUN(reads_a_dense_module);
+  RUN(reads_span_heads);
+  RUN(refuses_span_heads);
   tiny_dir_remove(dir);
   return TEST_END();
 }

@@ -447,6 +447,18 @@ static void checks_descriptions(void) {
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
   a.head_activation = QN_ACT_TANH;
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_OK);
+  a = good, a.head = QN_HEAD_SPAN, a.labels = 2;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_OK);
+  a.head_pooler = 1, a.head_activation = QN_ACT_TANH;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
+  a = good, a.head = QN_HEAD_SPAN, a.labels = 3;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
+  a.labels = 1;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
+  a.labels = 0;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
+  a.head = QN_HEAD_SPAN + 1, a.labels = 2;
+  CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_UNSUPPORTED);
   CHECK(qn_family_find("bert") == qn_family_at(0) && qn_family_find("t5") == NULL && qn_family_at(4) == NULL);
 }
 

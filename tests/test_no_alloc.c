@@ -57,9 +57,10 @@ static void host_free(void *user, void *p, size_t size) {
 
 static char dir[256], path[300];
 
-static void check_quiet(const char *recipe, uint32_t labels, uint32_t threads) {
+static void check_quiet(const char *recipe, uint32_t labels, int span, uint32_t threads) {
   tiny_options o = tiny_defaults();
   o.labels = labels;
+  o.span = span;
   quern_allocator alloc = {.size = sizeof alloc, .alloc = host_alloc, .free = host_free};
   quern_context_options co;
   quern_quantize_options qo;
@@ -84,9 +85,14 @@ static void check_quiet(const char *recipe, uint32_t labels, uint32_t threads) {
   const uint32_t len = 4;
   float out[3 * 32];
   quern_tensor_view view;
+  quern_span answers[1];
+  quern_answer_options ao;
+  quern_answer_options_init(&ao, sizeof ao);
   const int before = calls, host_before = host_allocations;
   for (int i = 0; i < 3; i++) {
-    if (labels)
+    if (span)
+      CHECK_EQ(quern_answer_batch(s, text, offsets, 2, &ao, answers, out), QUERN_OK);
+    else if (labels)
       CHECK_EQ(quern_classify_batch(s, text, offsets, 3, 0, out, NULL, 96), QUERN_OK);
     else
       CHECK_EQ(quern_embed_batch(s, text, offsets, 3, out, 96, NULL), QUERN_OK);
@@ -101,9 +107,10 @@ static void check_quiet(const char *recipe, uint32_t labels, uint32_t threads) {
   quern_context_free(c);
 }
 
-static void test_embed(void) { check_quiet("int8", 0, 1), check_quiet("float", 0, 1); }
-static void test_embed_threads(void) { check_quiet("int8", 0, 3); }
-static void test_classify(void) { check_quiet("int8", 3, 2), check_quiet("float", 1, 1); }
+static void test_embed(void) { check_quiet("int8", 0, 0, 1), check_quiet("float", 0, 0, 1); }
+static void test_embed_threads(void) { check_quiet("int8", 0, 0, 3); }
+static void test_classify(void) { check_quiet("int8", 3, 0, 2), check_quiet("float", 1, 0, 1); }
+static void test_answer(void) { check_quiet("int8", 0, 1, 2), check_quiet("float", 0, 1, 1); }
 
 /* The counters themselves count. */
 static void test_counts(void) {
@@ -122,6 +129,7 @@ int main(void) {
   RUN(test_embed);
   RUN(test_embed_threads);
   RUN(test_classify);
+  RUN(test_answer);
   tiny_dir_remove(dir);
   return TEST_END();
 }

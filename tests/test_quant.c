@@ -357,6 +357,26 @@ static void makes_heads(void) {
   }
 }
 
+static void makes_span_heads(void) {
+  static const char *const outputs[] = {"qa_outputs"};
+  for (int int8 = 0; int8 < 2; int8++) {
+    tiny_options t = tiny_defaults();
+    opened o;
+    qrn_meta label;
+    t.span = 1;
+    fresh(&t);
+    CHECK_EQ(quantize(out, int8 ? "int8" : "float"), QUERN_OK);
+    CHECK(open_file(&o, out));
+    if (!o.map.data) return;
+    CHECK(linear_is(&o, "head.out", outputs, 1, 2, 32, int8));
+    CHECK(qrn_find_tensor(&o.file, "head.pooler.weight") == NULL);
+    CHECK_EQ(o.file.site_count, 17);
+    CHECK(!strcmp(o.file.site_names + o.file.sites[16].name, "head.out.in"));
+    CHECK(o.file.sites[16].bits == (int8 ? 8 : 32) && !qrn_meta_find(&o.file, "label.0", &label));
+    qn_map_close(&o.map);
+  }
+}
+
 static void same_bytes_again(void) {
   tiny_options t = tiny_defaults();
   fresh(&t);
@@ -550,6 +570,7 @@ int main(void) {
   RUN(makes_int8);
   RUN(makes_float);
   RUN(makes_heads);
+  RUN(makes_span_heads);
   RUN(same_bytes_again);
   RUN(works_without_tokenizer);
   RUN(reports_and_cancels);
