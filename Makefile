@@ -56,8 +56,10 @@ $(BUILD)/libquern.so: $(LIB_O) packaging/quern.map
 $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
+# The command's own code, where a test holds a piece of it.
+$(BUILD)/tests/test_squad: $(BUILD)/src/cli/eval_answers.o
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
-	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(BUILD)/libquern.a $(LDFLAGS) $(LDLIBS)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
 DESTDIR ?=

@@ -315,12 +315,12 @@ typedef struct quern_answer_options {
 QUERN_API void quern_answer_options_init(quern_answer_options *o, uint32_t size);
 /* Answers questions from contexts: texts 2i and 2i + 1 (layout as above, n even) are question and context i. Needs a model with a
    span head (quern_model_info). A context that does not fit the session's text_tokens with its question is cut into
-   windows that overlap; a question that leaves no room is QUERN_E_ARGUMENT.
+   windows that overlap; a question that leaves no room is QUERN_E_CAPACITY.
    answers: [n / 2]: the bytes of context i. scores: [n / 2, 2]: the answer's, that is the logit of its first token as start
    plus that of its last as end, the highest over all windows; and that of there being no answer, the same of the first
    token of the sequence, the lowest over the windows: models of the SQuAD 2 kind mean "no answer" when it is the higher.
    Of equal scores the answer that begins first is taken, then the shorter. A context without tokens: 0, 0 and minus
-   infinity. o may be NULL. */
+   infinity. o may be NULL. After a failure both hold anything. */
 QUERN_API quern_status quern_answer_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,
                                           const quern_answer_options *o, quern_span *answers, float *scores);
 /* One question; scores: [2]. */

@@ -307,7 +307,7 @@ static void test_refused(void) {
   CHECK_EQ(quern_model_get_info(m.m, &info), QUERN_OK);
   CHECK(info.span == 1 && info.labels == 0 && info.regression == 0 && info.embedding_width == 0);
   quern_answer_options a = options_of(&seen, 0, 0);
-  CHECK_EQ(ask(m.s, long_question, "cat", &a, answers, scores), QUERN_E_ARGUMENT);
+  CHECK_EQ(ask(m.s, long_question, "cat", &a, answers, scores), QUERN_E_CAPACITY);
   CHECK(says(m.s, "61 tokens") && says(m.s, "windows of 64"));
   CHECK_EQ(ask(m.s, long_question + 4, "cat", &a, answers, scores), QUERN_OK); /* room for one token */
   CHECK(seen.count == 1 && answers[0].end == 3);

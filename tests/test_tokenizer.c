@@ -147,6 +147,32 @@ static void ids_are_golden(void) {
   }
 }
 
+static void spans_are_golden(void) {
+  for (int k = 0; k < 4; k++) {
+    char normalizer[256], got[4096];
+    made m;
+    snprintf(normalizer, sizeof normalizer, "{\"type\":\"BertNormalizer\",%s}", normalizers[k]);
+    CHECK_EQ(make(&m, &(parts){.normalizer = normalizer, .added = ADDED_OF_SPANS}), QUERN_OK);
+    for (size_t i = 0; i < sizeof golden_spans / sizeof golden_spans[0]; i++) {
+      const text in = golden_spans[i].in;
+      int32_t ids[512];
+      quern_span spans[512];
+      qn_ids out = {.ids = ids, .cap = 512, .spans = spans};
+      size_t n = 0;
+      CHECK_EQ(qn_tokenizer_encode(&m.t, in.p, in.n, 0, &out), QUERN_OK);
+      got[0] = 0;
+      for (size_t j = 0; j < out.count; j++)
+        n += (size_t)snprintf(got + n, sizeof got - n, "%s%d:%d:%d", j ? " " : "", (int)ids[j], (int)spans[j].begin,
+                              (int)spans[j].end);
+      if (strcmp(got, golden_spans[i].tokens[k]) != 0) {
+        printf("  \"%s\" gave %s, not %s\n", in.p, got, golden_spans[i].tokens[k]);
+        CHECK(0);
+      }
+    }
+    unmake(&m);
+  }
+}
+
 /* A word of 100 characters is cut into pieces, one of 101 is unknown; marks that are stripped do not count. */
 static void long_words(void) {
   char in[4096] = "", want[2048] = "23";
@@ -260,6 +286,9 @@ static void templates(void) {
     CHECK_EQ(qn_tokenizer_specials(&m.t, 1), cases[k].np - 3);
     CHECK(memcmp(ids, cases[k].pair, cases[k].np * sizeof *ids) == 0);
     CHECK(memcmp(types, cases[k].types, cases[k].np * sizeof *ids) == 0);
+    CHECK_EQ(cases[k].single[qn_tokenizer_before(&m.t, 0, 0, 0)], a[0]);
+    CHECK_EQ(cases[k].pair[qn_tokenizer_before(&m.t, 1, 0, 1)], a[0]);
+    CHECK_EQ(cases[k].pair[qn_tokenizer_before(&m.t, 1, 1, 2)], b[0]);
     out = (qn_ids){.ids = ids, .cap = 3}; /* too small: what fits is written, all is counted */
     ids[3] = -5;
     CHECK_EQ(qn_tokenizer_template(&m.t, a, 2, b, 1, 1, &out), QUERN_OK);
@@ -497,6 +526,7 @@ static void failing_allocations(void) {
 
 int main(void) {
   RUN(ids_are_golden);
+  RUN(spans_are_golden);
   RUN(long_words);
   RUN(marks_are_ordered);
   RUN(every_code_point);

@@ -166,11 +166,10 @@ quern_status qn_answers_add(qn_answers *a, size_t pair, const char *question, si
   qn_ids q = {.ids = s->text_ids, .cap = limit};
   QN_TRY(qn_tokenizer_encode(&s->model->tokenizer, question, question_len, 0, &q));
   if (q.count >= limit || specials >= limit - q.count)
-    return qn_fail(
-        &s->error, QUERN_E_ARGUMENT,
-        "question %zu has %zu tokens: with %zu special ones it leaves no room for a context in windows of %zu; "
-        "shorten it or raise text_tokens",
-        pair, q.count, specials, limit);
+    return qn_fail(&s->error, QUERN_E_CAPACITY,
+                   "question %zu, \"%.*s\", has %zu tokens: with %zu special ones it leaves no room for a context in "
+                   "windows of %zu; shorten it or raise text_tokens",
+                   pair, (int)qn_min_size(question_len, 60), question, q.count, specials, limit);
   const size_t room = limit - specials - q.count;
   const size_t stride = a->options.stride ? a->options.stride : qn_min_size(DEFAULT_STRIDE, room / 2);
   size_t total = 0, chunk = 0;

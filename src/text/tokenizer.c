@@ -43,7 +43,7 @@ uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair) {
   return n;
 }
 
-size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t na) {
+size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t other) {
   uint32_t table = pair ? QN_WP_PAIR : QN_WP_SINGLE;
   const qn_wp_item *item = t->tables[table];
   size_t before = 0;
@@ -52,8 +52,8 @@ size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t n
       before++;
     else if ((int)(item[i].what & 1u) == second)
       break;
-    else if (second)
-      before += na;
+    else
+      before += other;
   }
   return before;
 }
