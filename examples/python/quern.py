@@ -23,7 +23,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequenc
 
 import numpy as np
 
-__all__ = ["Model", "QuernError", "Hit", "Label", "quantize", "version", "isa_names"]
+__all__ = ["Model", "QuernError", "Hit", "Label", "Answer", "quantize", "version", "isa_names"]
 
 Text = Union[str, bytes]
 Pair = Tuple[Text, Text]
@@ -72,6 +72,11 @@ class _View(ct.Structure):
     _fields_ = [("data", ct.POINTER(ct.c_float)), ("rows", _u64), ("cols", _u64)]
 
 
+class _AnswerOptions(_Struct):
+    _fields_ = [("size", _u32), ("stride", _u32), ("answer_tokens", _u32), ("reserved", _u32), ("window", _p),
+                ("window_user", _p)]
+
+
 class _QuantizeOptions(_Struct):
     _fields_ = [("size", _u32), ("flags", _u32), ("seed", _u32), ("reserved", _u32), ("recipe", ct.c_char_p),
                 ("calibration_path", ct.c_char_p), ("report_path", ct.c_char_p), ("max_bytes", _u64),
@@ -102,6 +107,7 @@ _SIGNATURES = {  # name: (result, arguments)
     "quern_model_get_meta": (_i32, [_p, ct.c_char_p, _p, _size, _p]),
     "quern_model_meta_key": (ct.c_char_p, [_p, _u32]),
     "quern_tokenize": (_i32, [_p, ct.c_char_p, _size, _u32, _p, _size, _p]),
+    "quern_tokenize_spans": (_i32, [_p, ct.c_char_p, _size, _u32, _p, _p, _size, _p]),
     "quern_detokenize": (_i32, [_p, _p, _size, _u32, _p, _size, _p]),
     "quern_session_create": (_i32, [_p, _p, _p]),
     "quern_session_free": (None, [_p]),
@@ -111,6 +117,7 @@ _SIGNATURES = {  # name: (result, arguments)
     "quern_encode": (_i32, [_p, _p, _p, _p, _u32, _p]),
     "quern_embed_batch": (_i32, [_p, _p, _p, _size, _p, _size, _p]),
     "quern_classify_batch": (_i32, [_p, _p, _p, _size, _u32, _p, _p, _size]),
+    "quern_answer_batch": (_i32, [_p, _p, _p, _size, _p, _p, _p]),
     "quern_quantize_file": (_i32, [_p, ct.c_char_p, ct.c_char_p, _p, _p]),
 }
 
@@ -251,6 +258,16 @@ class Label(NamedTuple):
     logits: np.ndarray
 
 
+class Answer(NamedTuple):
+    """An answer found in a context: its text, the bytes begin to end of the context (UTF-8) that it is, its score, and
+    that of there being none, null_score, which models of the SQuAD 2 kind give the higher where they mean it."""
+    text: str
+    begin: int
+    end: int
+    score: float
+    null_score: float
+
+
 # ---- the model -----------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +400,21 @@ class Model:
             self._context.check(status)
             return ids[:n.value].copy()
 
+    def spans(self, text: Text, special: bool = True) -> Tuple[np.ndarray, np.ndarray]:
+        """Token ids, and uint64 [n, 2]: the bytes of the text (UTF-8) that each came from, 0 and 0 of special tokens."""
+        self._open()
+        data = _utf8(text)
+        flags, n = 0 if special else _NO_SPECIAL, _size()
+        cap = 64  # a byte may become several tokens
+        while True:
+            ids, spans = np.empty(cap, np.int32), np.empty((cap, 2), np.uint64)
+            status = _lib.quern_tokenize_spans(self._model, data, len(data), flags, ids.ctypes.data, spans.ctypes.data,
+                                               cap, ct.byref(n))
+            if status != _E_CAPACITY or n.value <= cap:
+                self._context.check(status)
+                return ids[:n.value].copy(), spans[:n.value].copy()
+            cap = n.value
+
     def detokenize(self, ids: Iterable[int], special: bool = False) -> str:
         """Text of token ids, the special ones left out unless special is True."""
         self._open()
@@ -454,6 +486,27 @@ class Model:
             self._run(_lib.quern_classify_batch, data.ctypes.data, offsets.ctypes.data, n, _PAIRS if pairs else 0,
                       logits.ctypes.data, probabilities.ctypes.data, logits.size)
         return logits, probabilities
+
+    def answer(self, pairs: Union[Pair, Sequence[Pair]], *, stride: int = 0,
+               answer_tokens: int = 0) -> Union[Answer, List[Answer]]:
+        """One (question, context) tuple: one Answer. A list of them: a list. Needs a model with a span head.
+        stride: tokens that windows of a long context share (0: 128, or half of a window where that is less).
+        answer_tokens: most tokens of an answer (0: 30)."""
+        if isinstance(pairs, tuple):
+            return self.answer([pairs], stride=stride, answer_tokens=answer_tokens)[0]
+        self._open()
+        data, offsets = _arrow([text for question, context in pairs for text in (question, context)])
+        n = len(offsets) // 2
+        found, scores = np.empty((n, 2), np.uint64), np.empty((n, 2), np.float32)
+        if n:
+            options = _AnswerOptions(stride=stride, answer_tokens=answer_tokens)
+            self._run(_lib.quern_answer_batch, data, offsets.ctypes.data, 2 * n, ct.byref(options), found.ctypes.data,
+                      scores.ctypes.data)
+        answers: List[Answer] = []
+        for start, (begin, end), (score, null_score) in zip(offsets[1::2].tolist(), found.tolist(), scores.tolist()):
+            text = data[start + begin:start + end].decode("utf-8", "replace")
+            answers.append(Answer(text, begin, end, score, null_score))
+        return answers
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> List[np.ndarray]:
         """Hidden states of the last layer, [tokens, width] float32 for each sequence of token ids."""

@@ -1,4 +1,5 @@
 """Tests of quern.py against the shipped model; needs numpy alone.  test_quern.py [MODEL.qrn]"""
+import json
 import os
 import sys
 import tempfile
@@ -15,6 +16,35 @@ import quern  # noqa: E402
 
 MODEL = sys.argv[1] if len(sys.argv) > 1 else str(ROOT / "models" / "all-MiniLM-L6-v2.int8.qrn")
 PASSAGES = (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").splitlines()
+
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat dog sat on mat is in ? . , cafe who where ##s a".split()
+
+
+def span_model(folder):
+    """A tiny BertForQuestionAnswering with random weights, as a Hugging Face directory."""
+    width, layer = 32, "bert.encoder.layer.0."
+    shapes = {"qa_outputs": (2, width), layer + "intermediate.dense": (48, width), layer + "output.dense": (width, 48)}
+    shapes.update({layer + "attention." + name: (width, width)
+                   for name in ("self.query", "self.key", "self.value", "output.dense")})
+    tensors = {f"bert.embeddings.{name}_embeddings.weight": (rows, width)
+               for name, rows in (("word", len(WORDS)), ("position", 40), ("token_type", 2))}
+    for name, shape in shapes.items():
+        tensors.update({name + ".weight": shape, name + ".bias": shape[:1]})
+    for name in ("bert.embeddings.", layer + "attention.output.", layer + "output."):
+        tensors.update({name + "LayerNorm.weight": (width,), name + "LayerNorm.bias": (width,)})
+    random, header, data = np.random.default_rng(3), {}, b""
+    for name, shape in tensors.items():
+        values = random.normal(0, 0.3, shape).astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    Path(folder, "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    Path(folder, "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    Path(folder, "config.json").write_text(json.dumps({
+        "model_type": "bert", "architectures": ["BertForQuestionAnswering"], "hidden_size": width,
+        "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48, "vocab_size": len(WORDS),
+        "max_position_embeddings": 40}), encoding="utf-8")
 
 
 def raises(kind, call, *arguments, **named):
@@ -46,6 +76,39 @@ def test_tokens_there_and_back(m):
     assert m.tokenize("").tolist() == [101, 102] and m.detokenize([]) == ""
     assert m.detokenize(ids) == "hello, world!"
     assert len(m.tokenize("word " * 5000)) == 5002
+
+
+def test_where_tokens_come_from(m):
+    text = "Caf\u00e9s \u6771\u4eac cafe\u0301!"
+    ids, spans = m.spans(text)
+    assert ids.tolist() == m.tokenize(text).tolist() and spans.shape == (len(ids), 2)
+    assert spans[0].tolist() == spans[-1].tolist() == [0, 0]
+    parts = [text.encode()[a:b].decode() for a, b in spans[1:-1].tolist()]
+    assert parts == ["Caf\u00e9s", "\u6771", "\u4eac", "cafe", "!"], parts
+    ids, spans = m.spans("word " * 5000, special=False)
+    assert len(ids) == 5000 and spans[4999].tolist() == [24995, 24999]
+
+
+def test_answers(m):
+    question, context = "Where is the cat?", "The caf\u00e9. " + "A dog sat on the mat, the cat is in the caf\u00e9. " * 4
+    with tempfile.TemporaryDirectory() as folder:
+        span_model(folder)
+        path = os.path.join(folder, "span.qrn")
+        quern.quantize(folder, path)
+        with quern.Model(path, threads=2) as model:
+            assert model.info["span"] == 1 and model.labels == [] and model.width == 0
+            one = model.answer((question, context))
+            assert one.text and context.encode()[one.begin:one.end].decode() == one.text
+            assert np.isfinite([one.score, one.null_score]).all()
+            short = model.answer((question, context), stride=8, answer_tokens=1)
+            assert " " not in short.text
+            batch = model.answer([(question, context), ("Who?", ""), (question, "mat"), ("Who?", "a caf\u00e9")])
+            assert batch[0] == one and batch[1][:4] == ("", 0, 0, -np.inf) and batch[2].text == "mat"
+            assert batch[3] == model.answer(("Who?", "a caf\u00e9")) and model.answer([]) == []
+            assert raises(quern.QuernError, model.answer, ("the " * 40, "cat")).status == 10
+            assert raises(quern.QuernError, model.answer, (question, context), stride=39).status == 1
+            assert raises(quern.QuernError, model.classify, "a").status == 15
+    assert raises(quern.QuernError, m.answer, (question, context)).status == 15
 
 
 def test_a_batch_equals_its_texts_alone(m):
