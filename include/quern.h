@@ -303,22 +303,22 @@ typedef int32_t quern_window_fn(void *user, const quern_window *w); /* nonzero c
 
 typedef struct quern_answer_options {
   uint32_t size;
-  uint32_t stride;        /* tokens that neighbouring windows share; 0: 128, or half of the room for the context where
+  uint32_t stride;         /* tokens that neighbouring windows share; 0: 128, or half of the room for the context where
                               that is less */
-  uint32_t answer_tokens; /* most tokens of an answer; 0: 30 */
-  uint32_t reserved;      /* 0 */
-  quern_window_fn
-      *window; /* NULL; else gets every window, in order, so that logits can be had or other answers chosen */
+  uint32_t answer_tokens;  /* most tokens of an answer; 0: 30 */
+  uint32_t reserved;       /* 0 */
+  quern_window_fn *window; /* NULL; else gets every window in order, for its logits or to choose other answers */
   void *window_user;
 } quern_answer_options;
 
 QUERN_API void quern_answer_options_init(quern_answer_options *o, uint32_t size);
-/* Answers questions from contexts: texts 2i and 2i + 1 (layout as above, n even) are question and context i. Needs a model with a
-   span head (quern_model_info). A context that does not fit the session's text_tokens with its question is cut into
-   windows that overlap; a question that leaves no room is QUERN_E_CAPACITY.
-   answers: [n / 2]: the bytes of context i. scores: [n / 2, 2]: the answer's, that is the logit of its first token as start
-   plus that of its last as end, the highest over all windows; and that of there being no answer, the same of the first
-   token of the sequence, the lowest over the windows: models of the SQuAD 2 kind mean "no answer" when it is the higher.
+/* Answers questions from contexts: texts 2i and 2i + 1 (layout as above, n even) are question and context i. Needs a
+   model with a span head (quern_model_info). A context that does not fit the session's text_tokens beside its question is
+   cut into windows that overlap; a question that leaves no room is QUERN_E_CAPACITY.
+   answers: [n / 2]: the bytes of context i. scores: [n / 2, 2]: the answer's, that is the logit of its first token as
+   start plus that of its last as end, the highest over all windows; and that of there being no answer, the same of the
+   first token of the sequence, the lowest over the windows: models of the SQuAD 2 kind mean "no answer" when it is the
+   higher.
    Of equal scores the answer that begins first is taken, then the shorter. A context without tokens: 0, 0 and minus
    infinity. o may be NULL. After a failure both hold anything. */
 QUERN_API quern_status quern_answer_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n,

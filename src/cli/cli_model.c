@@ -136,6 +136,7 @@ static int session_for_texts(qn_cli_model *m, const qn_cli_batch *b, size_t firs
     }
     if (tokens < limit) tokens = limit;
     if (tokens > most) tokens = most;
+    if (whole) sequences += 2 * tokens / limit; /* windows, of which half is new by default or more */
   }
   return qn_cli_model_session(m, tokens, sequences);
 }

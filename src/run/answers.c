@@ -71,7 +71,7 @@ static void select_answer(qn_answers *a, const qn_window *w, uint32_t start) {
   const uint32_t end = w->first + w->count;
   uint32_t from = 0, to = 0;
   for (uint32_t i = w->first; i < end; i++) {
-    const uint32_t stop = (uint32_t)qn_min_size(end, (size_t)i + a->options.answer_tokens);
+    const uint32_t stop = end - i < a->options.answer_tokens ? end : i + a->options.answer_tokens;
     for (uint32_t j = i; j < stop; j++) {
       const float sum = logits[2 * (size_t)i] + logits[2 * (size_t)j + 1];
       if (sum > best) best = sum, from = i, to = j;
