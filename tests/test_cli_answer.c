@@ -46,8 +46,8 @@ static void test_answer(void) {
   CHECK_EQ(quern("answer @/m.qrn @/pairs"), 0);
   CHECK(count("{\"answer\":\"") == 3 && count(",\"null_score\":") == 3);
   const int begin = atoi(member(0, "\"begin\":")), end = atoi(member(0, "\"end\":"));
-  CHECK(begin < end && end <= (int)strlen(CONTEXT));
-  snprintf(expected, sizeof expected, "{\"answer\":\"%.*s\",\"begin\":%d,", end - begin, CONTEXT + begin, begin);
+  CHECK(begin < end && end <= (int)sizeof CONTEXT - 1);
+  snprintf(expected, sizeof expected, "{\"answer\":\"%.*s\",\"begin\":%d,", end - begin, &CONTEXT[begin], begin);
   CHECK(has(expected));
   CHECK(has("{\"answer\":\"\",\"begin\":0,\"end\":0,\"score\":null,\"null_score\":"));
   strcpy(whole, out);
