@@ -13,6 +13,9 @@
 #define MAX_TOKENS 256u
 #define MAX_LOGITS 512u
 #define TOLERANCE 1e-4
+/* Of the head in int8, squared: an outlier of 2 makes steps of 2 / 127, which are off by 0.0045 (rms) where the usual
+   weight, up to 0.25, is 0.144 (rms): 3 %. */
+#define HEAD_ERROR 1e-3
 
 typedef struct golden {
   qn_env env;
@@ -127,13 +130,21 @@ static void compare(golden *g, uint32_t layers, uint32_t hidden, int with_logits
   close_model(&o);
 }
 
-/* Start and end of every token: equal in float, close in int8 (mean squared error over the variance). */
-static void compare_span(golden *g, const char *recipe, double most) {
+/* Start and end of every token: in float against the golden ones; in int8 against the head alone in double, on the hidden
+   states that the int8 layers gave, by mean squared error over the variance. */
+static void compare_span(golden *g, int int8) {
   double want[MAX_LOGITS], worst = 0, mean = 0, variance = 0, error = 0;
   const uint32_t n = numbers(g, need(g, "logits"), want, MAX_LOGITS);
-  opened o = run_model(g, 2, recipe);
+  opened o = run_model(g, 2, int8 ? "int8" : "float");
   if (o.out.data) {
+    const uint32_t width = (uint32_t)o.out.cols;
     CHECK(o.m->arch.head == QN_HEAD_SPAN && n == 2 * o.out.rows);
+    for (uint32_t i = 0; int8 && i < n; i++) {
+      want[i] = (double)tiny_weight(1, "qa_outputs.bias", i % 2);
+      for (uint32_t c = 0; c < width; c++)
+        want[i] += (double)tiny_weight(1, "qa_outputs.weight", i % 2 * width + c) *
+                   (double)o.out.data[i / 2 * width + c];
+    }
     CHECK_EQ(qn_span_pass(o.s, (uint32_t)o.out.rows), QUERN_OK);
     for (uint32_t i = 0; i < n; i++) mean += want[i] / n;
     for (uint32_t i = 0; i < n; i++) {
@@ -142,9 +153,8 @@ static void compare_span(golden *g, const char *recipe, double most) {
       error += d * d;
       variance += (want[i] - mean) * (want[i] - mean);
     }
-    printf("  %s: largest difference %.1e, normalized error %.1e\n", recipe, worst, error / variance);
-    CHECK(error / variance < most);
-    CHECK(!strcmp(recipe, "int8") || worst < TOLERANCE);
+    printf("  %s: largest difference %.1e, normalized error %.1e\n", int8 ? "int8" : "float", worst, error / variance);
+    CHECK(int8 ? error / variance < HEAD_ERROR : worst < TOLERANCE);
   }
   close_model(&o);
 }
@@ -164,7 +174,7 @@ static void check_family(const char *family) {
   const uint32_t hidden = qn_json_get(&g.json, 0, "hidden"), layers = hidden ? g.json.nodes[hidden].count : 0;
   CHECK_EQ(layers, hidden ? 2 : 0);
   for (uint32_t i = 1, k = hidden + 1; i <= layers; i++, k = g.json.nodes[k].next) compare(&g, i, k, i == layers);
-  if (!hidden) compare_span(&g, "float", 1e-8), compare_span(&g, "int8", 1e-3);
+  if (!hidden) compare_span(&g, 0), compare_span(&g, 1);
   qn_json_free(&g.env, &g.json);
   free(text);
   tiny_dir_remove(g.dir);
