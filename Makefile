@@ -25,7 +25,9 @@ CLI_C := $(sort $(wildcard src/cli/*.c))
 LIB_O := $(LIB_C:%.c=$(BUILD)/%.o)
 CLI_O := $(CLI_C:%.c=$(BUILD)/%.o)
 TEST_C := $(sort $(wildcard tests/test_*.c))
-TEST_BIN := $(TEST_C:tests/%.c=$(BUILD)/tests/%)
+FUZZ_C := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_BIN := $(FUZZ_C:tests/fuzz/%.c=$(BUILD)/tests/%)
+TEST_BIN := $(TEST_C:tests/%.c=$(BUILD)/tests/%) $(FUZZ_BIN)
 TEST_SH := $(sort $(wildcard tests/test_*.sh))
 MODEL := models/all-MiniLM-L6-v2.int8.qrn
 
@@ -60,6 +62,10 @@ $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 $(BUILD)/tests/test_squad: $(BUILD)/src/cli/eval_answers.o
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(BUILD)/libquern.a $(LDFLAGS) $(LDLIBS)
+
+# Fuzz targets over their corpora; `make fuzz` builds them with libFuzzer instead.
+$(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libquern.a
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
 DESTDIR ?=
@@ -161,11 +167,13 @@ bench: $(BUILD)/quern ## limits, kernels and the shipped model on this machine
 	$(BUILD)/quern bench $(MODEL) --batch 32 --seq 128 --threads 1
 
 FUZZ_CC ?= clang
+FUZZ_SAN := address,undefined -fno-sanitize-recover=all
 SECONDS ?= 60
 fuzz: ## make fuzz T=qrn SECONDS=60: one of tests/fuzz/fuzz_*.c with clang's libFuzzer
 	@test -f tests/fuzz/fuzz_$(T).c || { echo "targets:" tests/fuzz/fuzz_*.c; exit 2; }
 	@mkdir -p $(BUILD)-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
-	$(FUZZ_CC) $(CFLAGS_ALL) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -o $(BUILD)-fuzz/$(T) tests/fuzz/fuzz_$(T).c $(LIB_C) $(LDLIBS)
+	@$(MAKE) --no-print-directory CC=$(FUZZ_CC) BUILD=$(BUILD)-fuzz OPT="-O1 -g" SAN="-fsanitize=fuzzer-no-link,$(FUZZ_SAN)" $(BUILD)-fuzz/libquern.a $(BUILD)-fuzz/tests/fuzz/fuzz_$(T).o
+	$(FUZZ_CC) -pthread -fsanitize=fuzzer,$(FUZZ_SAN) -o $(BUILD)-fuzz/$(T) $(BUILD)-fuzz/tests/fuzz/fuzz_$(T).o $(BUILD)-fuzz/libquern.a $(LDLIBS)
 	$(BUILD)-fuzz/$(T) -max_total_time=$(SECONDS) -rss_limit_mb=1024 $(BUILD)-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
 
 C_FILES := $(sort $(wildcard include/*.h kernels/*.[ch] kernels/*/*.[ch] src/*/*.[ch] tests/*.[ch] tests/*/*.[ch] examples/c/*.c))
@@ -179,4 +187,4 @@ format: ## clang-format on every C file
 clean: ## removes what was built
 	rm -rf $(BUILD) build-*
 
--include $(LIB_O:.o=.d) $(CLI_O:.o=.d) $(TEST_BIN:=.d)
+-include $(LIB_O:.o=.d) $(CLI_O:.o=.d) $(TEST_BIN:=.d) $(FUZZ_C:%.c=$(BUILD)/%.d) $(BUILD)/tests/fuzz/replay.d

@@ -1,8 +1,8 @@
 /* test_format.c - .qrn files: what is written is read back; every truncation and every bit flip is refused by verify and
  * survived by open; malformed files with right checksums are refused; allocation and output failures leave nothing. */
 #include "format/qrn.h"
-#include "base/hash.h"
 #include "faulty_alloc.h"
+#include "qrn_seal.h"
 #include "test.h"
 #include <dirent.h>
 #include <signal.h>
@@ -167,39 +167,18 @@ static void every_bit_flip_is_refused(void) {
 
 /* ---- malformed, with right checksums ----------------------------------------------------------------------------- */
 
-static void seal(uint8_t *p, size_t bytes) {
-  qrn_header *h = (qrn_header *)(void *)p;
-  qrn_section *s = (qrn_section *)(void *)(p + sizeof *h);
-  uint32_t count = h->section_count < 7 ? h->section_count : 6;
-  for (uint32_t i = 0; i < count; i++)
-    if (s[i].offset <= bytes && s[i].bytes <= bytes - s[i].offset) {
-      uint64_t end = (s[i].offset + s[i].bytes + 63) / 64 * 64;
-      if (end <= bytes) s[i].checksum = qn_xxh64(p + s[i].offset, (size_t)(end - s[i].offset), 0);
-    }
-  uint8_t joined[56 + 6 * sizeof *s];
-  memcpy(joined, p, 56);
-  memcpy(joined + 56, s, count * sizeof *s);
-  h->checksum = qn_xxh64(joined, 56 + count * sizeof *s, 0);
-}
-
-static uint8_t *section_at(uint8_t *p, uint32_t kind) {
-  qrn_section *s = (qrn_section *)(void *)(p + sizeof(qrn_header));
-  while (s->kind != kind) s++;
-  return p + s->offset;
-}
-
 /* Every byte of header, table, META, TENSORS and SITES set to several values, resealed: open decides without a fault,
    and what it lets pass can be walked. */
 static void resealed_changes_never_fault(void) {
   size_t bytes;
   uint8_t *p = load(&bytes);
-  size_t end = (size_t)(section_at(p, QRN_TOKENIZER) - p), refused = 0;
+  size_t end = (size_t)(qrn_section_at(p, QRN_TOKENIZER) - p), refused = 0;
   static const uint8_t values[] = {0, 1, 0x40, 0x7F, 0x80, 0xFF};
   for (size_t i = 8; i < end; i++)
     for (size_t v = 0; v < sizeof values; v++) {
       uint8_t *q = copy_aligned(p, bytes);
       q[i] = values[v];
-      seal(q, bytes);
+      qrn_seal(q, bytes);
       qrn_reader r;
       if (qrn_open(&r, &env, q, bytes) == QUERN_OK) {
         qrn_meta m;
@@ -223,12 +202,12 @@ static void resealed_changes_never_fault(void) {
     uint8_t *q = copy_aligned(p, bytes);                                                                               \
     qrn_header *h = (qrn_header *)(void *)q;                                                                           \
     qrn_section *s = (qrn_section *)(void *)(q + sizeof *h);                                                           \
-    qrn_tensor *t = (qrn_tensor *)(void *)(section_at(q, QRN_TENSORS) + 16);                                           \
-    qrn_site *site = (qrn_site *)(void *)(section_at(q, QRN_SITES) + 16);                                              \
-    uint32_t *meta = (uint32_t *)(void *)section_at(q, QRN_META);                                                      \
+    qrn_tensor *t = (qrn_tensor *)(void *)(qrn_section_at(q, QRN_TENSORS) + 16);                                       \
+    qrn_site *site = (qrn_site *)(void *)(qrn_section_at(q, QRN_SITES) + 16);                                          \
+    uint32_t *meta = (uint32_t *)(void *)qrn_section_at(q, QRN_META);                                                  \
     (void)h, (void)s, (void)t, (void)site, (void)meta;                                                                 \
     expr;                                                                                                              \
-    seal(q, bytes);                                                                                                    \
+    qrn_seal(q, bytes);                                                                                                \
     CHECK_EQ(open_and_verify(q, bytes), expected);                                                                     \
     free(q);                                                                                                           \
   } while (0)
@@ -295,7 +274,7 @@ static void malformed_fields_are_refused(void) {
   CHANGED(site[0].symmetric = 2, QUERN_E_FORMAT);
   CHANGED(site[0].reserved[1] = 2, QUERN_E_FORMAT);
   CHANGED(site[1].name = 0, QUERN_E_FORMAT);
-  CHANGED(section_at(q, QRN_TOKENIZER)[10] = 1, QUERN_E_FORMAT); /* padding */
+  CHANGED(qrn_section_at(q, QRN_TOKENIZER)[10] = 1, QUERN_E_FORMAT); /* padding */
   uint8_t *odd = copy_aligned(p, bytes);
   qrn_reader r;
   CHECK_EQ(qrn_open(&r, &env, odd + 8, bytes - 8), QUERN_E_ARGUMENT);

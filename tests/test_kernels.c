@@ -114,7 +114,8 @@ int main(int argc, char **argv) {
       return 2;
     }
   }
-  if (!guard_start()) return printf("checker: no memory for guarded buffers\n"), 2;
+  if (!guard_map()) return printf("checker: no memory for guarded buffers\n"), 2;
+  guard_signals();
   if (!qk_table_build(&ref, "ref", features)) return printf("checker: no reference set\n"), 2;
   double cycle_ns = bench ? ns_per_cycle() : 0;
   if (bench) printf("%.3f GHz\n", 1 / cycle_ns);

@@ -25,7 +25,7 @@ static quern_status apply_template(const quern_model *m, size_t na, size_t nb, i
   if (bytes) memcpy(copy, out->ids, bytes);
   const int32_t *a = copy;
   out->count = 0;
-  quern_status status = qn_tokenizer_template(&m->tokenizer, a, na, pair ? a + na : NULL, nb, pair, out);
+  quern_status status = qn_tokenizer_template(&m->tokenizer, a, na, a && pair ? a + na : NULL, nb, pair, out);
   qn_free(m->env, copy, bytes);
   return status;
 }

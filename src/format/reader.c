@@ -122,6 +122,33 @@ static size_t reader_meta_entry(const uint8_t *p, size_t left, qrn_meta *out) {
   return READER_META_HEAD + key_room + value_room;
 }
 
+#define READER_META_PROBES 4096u /* more: keys that were made to collide */
+
+/* No key twice. The entries' places in META (none is at 0) go into a hash table, at most half full, of some 32 bytes an
+   entry: an entry takes as many. */
+static quern_status reader_check_unique(const qrn_reader *r, uint32_t count) {
+  size_t left, slots = 2;
+  const uint8_t *const start = qrn_section_data(r, QRN_META, &left), *p = start + 8;
+  quern_status status = QUERN_OK;
+  void *memory;
+  while (slots < 2 * ((size_t)count + 1)) slots *= 2;
+  QN_TRY(qn_alloc_array(r->env, &memory, slots, sizeof(uint64_t), "the keys of META"));
+  uint64_t *place = memory;
+  for (uint32_t i = 0; i < count && status == QUERN_OK; i++) {
+    qrn_meta m, other;
+    p += reader_meta_entry(p, SIZE_MAX, &m); /* checked before */
+    size_t at = (size_t)qn_xxh64(m.key, m.key_bytes, 0) & (slots - 1);
+    for (uint32_t probes = 0; place[at] && status == QUERN_OK; at = (at + 1) & (slots - 1)) {
+      reader_meta_entry(start + place[at], SIZE_MAX, &other);
+      if (++probes > READER_META_PROBES || (other.key_bytes == m.key_bytes && !memcmp(other.key, m.key, m.key_bytes)))
+        status = reader_fail(r, "META has a key twice, or keys made to collide");
+    }
+    place[at] = (uint64_t)((const uint8_t *)m.key - READER_META_HEAD - start);
+  }
+  qn_free(r->env, memory, slots * sizeof(uint64_t));
+  return status;
+}
+
 static quern_status reader_check_meta(qrn_reader *r) {
   size_t left;
   const uint8_t *p = qrn_section_data(r, QRN_META, &left);
@@ -141,6 +168,7 @@ static quern_status reader_check_meta(qrn_reader *r) {
     p += n, left -= n;
   }
   if (left) return reader_fail(r, "META goes on behind its last entry");
+  QN_TRY(reader_check_unique(r, count));
   r->meta_count = count;
   return QUERN_OK;
 }

@@ -15,6 +15,7 @@ typedef struct resolver {
 } resolver;
 
 #define NAME_BYTES 64
+#define LAYER_TENSORS 8u /* that a layer has at least: four weights, two norms of a gain and a bias */
 
 static quern_status need_vector(const resolver *r, const char *base, const char *suffix, uint32_t dtype, uint64_t n,
                                 const void **out) {
@@ -147,6 +148,11 @@ quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env 
 
   QN_TRY_CLEANUP(qrn_open(&file, env, map.data, map.bytes));
   QN_TRY_CLEANUP(read_arch(&file, env, &arch));
+  if (arch.layers > file.tensor_count / LAYER_TENSORS) { /* before memory is taken for them */
+    status = qn_fail(&env->error, QUERN_E_FORMAT, "malformed .qrn file: %u layers in %u tensors", arch.layers,
+                     file.tensor_count);
+    goto cleanup;
+  }
   bytes = qn_round_up(sizeof(quern_model), 64) +
           (size_t)arch.layers * sizeof(qn_layer); /* layers <= 4096: no overflow */
   if (limit && bytes > limit) {

@@ -26,10 +26,10 @@ typedef struct quantizer {
   qn_recipe recipe;
   qn_arch arch;
   qn_report report;
-  qn_maxima maxima; /* of the linear operators' inputs, where the recipe smooths */
-  uint32_t *split;  /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
+  qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
+  uint32_t *split;      /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
-  uint32_t report_cap;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */
   void *floats, *packed;
@@ -58,6 +58,12 @@ static quern_status put_tokenizer(quantizer *q) {
   QN_TRY_CLEANUP(qn_source_tokenizer(q->source, &section));
   if (section.bytes > 0) {
     QN_TRY_CLEANUP(qn_tokenizer_open(&tokenizer, q->env, section.data, section.bytes));
+    if (qn_tokenizer_specials(&tokenizer, 0) >= q->arch.positions) {
+      status = qn_fail(&q->env->error, QUERN_E_SOURCE,
+                       "tokenizer: %u special tokens leave no room for a text in %u positions",
+                       qn_tokenizer_specials(&tokenizer, 0), q->arch.positions);
+      goto cleanup;
+    }
     QN_TRY_CLEANUP(put_text(q, "tokenizer.kind", tokenizer.kind == QN_TOKENIZER_WORDPIECE ? "wordpiece" : "unknown"));
     QN_TRY_CLEANUP(qrn_put_section(q->writer, QRN_TOKENIZER, section.data, section.bytes));
   }
@@ -177,11 +183,7 @@ static void size_item(quantizer *q, const qn_item *it) {
 }
 
 static quern_status declare_all(quantizer *q) {
-  void *p;
-  uint32_t count = qn_item_count(&q->arch);
-  QN_TRY(qn_alloc_array(q->env, &p, count, sizeof(qn_report_row), "the report"));
-  q->report.rows = p;
-  q->report_cap = count;
+  const uint32_t count = qn_item_count(&q->arch);
   for (uint32_t i = 0; i < count; i++) {
     qn_item it;
     uint64_t source_bytes, before = q->report.tensor_bytes;
@@ -190,14 +192,16 @@ static quern_status declare_all(quantizer *q) {
     QN_TRY(declare_item(q, &it, &source_bytes));
     size_item(q, &it);
     if (it.kind == QN_ITEM_VECTOR || it.kind == QN_ITEM_RELATIVE) continue;
-    qn_report_row *row = &q->report.rows[q->report.count++];
-    *row = (qn_report_row){.linear = it.kind == QN_ITEM_LINEAR,
-                           .n = it.n,
-                           .k = it.k,
-                           .before = source_bytes,
-                           .after = q->report.tensor_bytes - before};
-    memcpy(row->name, it.name, sizeof row->name);
+    qn_report_row row = {.linear = it.kind == QN_ITEM_LINEAR,
+                         .n = it.n,
+                         .k = it.k,
+                         .before = source_bytes,
+                         .after = q->report.tensor_bytes - before};
+    memcpy(row.name, it.name, sizeof row.name);
+    QN_TRY(qn_buffer_append(q->env, &q->rows_found, &row, sizeof row));
+    q->report.count++;
   }
+  q->report.rows = (qn_report_row *)(void *)q->rows_found.data;
   return QUERN_OK;
 }
 
@@ -395,9 +399,9 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   }
   if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
+  QN_TRY(declare_all(q)); /* first: from here on the config's sizes are those of tensors that are there */
   QN_TRY(put_meta(q));
   QN_TRY(put_sites(q));
-  QN_TRY(declare_all(q));
   QN_TRY(reserve(q));
   QN_TRY(choose_splits(q));
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
@@ -425,7 +429,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_fpenv_leave(guard);
   qrn_writer_free(q.writer);
   qn_source_close(q.source);
-  qn_free(env, q.report.rows, q.report_cap * sizeof *q.report.rows);
+  qn_buffer_free(env, &q.rows_found);
   qn_free(env, q.split, q.split_bytes);
   qn_free(env, q.floats, q.floats_bytes);
   qn_free(env, q.packed, q.packed_bytes);

@@ -31,19 +31,22 @@ void qn_wp_spec_free(wp_spec *s) {
   s->tokens = NULL, s->index = NULL, s->added = NULL;
 }
 
-/* Where in the index the text is or would be. */
-static uint32_t place(const wp_spec *s, const char *text, size_t bytes) {
+/* Where in the index the text is or would be; *probes: slots looked at. */
+static uint32_t place(const wp_spec *s, const char *text, size_t bytes, uint32_t *probes) {
   uint64_t h = QN_WP_HASH_START;
   for (size_t i = 0; i < bytes; i++) h = qn_wp_hash_byte(h, (uint8_t)text[i]);
   uint32_t at = (uint32_t)(qn_wp_hash_end(h) >> 32) & (s->index_size - 1);
-  for (; s->index[at] != QN_WP_EMPTY; at = (at + 1) & (s->index_size - 1)) {
+  for (*probes = 1; s->index[at] != QN_WP_EMPTY; at = (at + 1) & (s->index_size - 1), ++*probes) {
     const wp_token *k = &s->tokens[s->index[at]];
     if (k->bytes == bytes && memcmp(k->text, text, bytes) == 0) break;
   }
   return at;
 }
 
-uint32_t qn_wp_spec_find(const wp_spec *s, const char *text, size_t bytes) { return s->index[place(s, text, bytes)]; }
+uint32_t qn_wp_spec_find(const wp_spec *s, const char *text, size_t bytes) {
+  uint32_t probes;
+  return s->index[place(s, text, bytes, &probes)];
+}
 
 quern_status qn_wp_spec_token(wp_spec *s, const char *text, size_t bytes, int64_t id, int in_model) {
   qn_error *e = &s->env->error;
@@ -58,10 +61,12 @@ quern_status qn_wp_spec_token(wp_spec *s, const char *text, size_t bytes, int64_
   if (k->flags & QN_WP_TOKEN_PRESENT)
     return qn_fail(e, QUERN_E_SOURCE, "tokenizer: tokens \"%.*s\" and \"%.*s\" have the same id %lld", (int)k->bytes,
                    k->text, width, text, (long long)id);
-  uint32_t at = place(s, text, bytes);
+  uint32_t probes, at = place(s, text, bytes, &probes);
   if (s->index[at] != QN_WP_EMPTY)
     return qn_fail(e, QUERN_E_SOURCE, "tokenizer: token \"%.*s\" is there twice, with ids %u and %lld", width, text,
                    s->index[at], (long long)id);
+  if (probes > QN_WP_MAX_PROBE) /* texts made to collide: each would take longer than the one before */
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "tokenizer: the vocabulary's texts defeat the hash table");
   s->index[at] = (uint32_t)id;
   *k = (wp_token){.text = text, .bytes = (uint32_t)bytes, .flags = QN_WP_TOKEN_PRESENT, .in_model = (uint8_t)in_model};
   if (id >= s->vocab) s->vocab = (uint32_t)id + 1;

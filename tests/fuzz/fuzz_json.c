@@ -1,9 +1,6 @@
 /* fuzz_json.c - any bytes as JSON: no fault, and what is accepted is a well-formed tree that can be walked. */
 #include "base/json.h"
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   qn_env env;

@@ -1,34 +1,7 @@
 /* fuzz_qrn.c - any bytes as a .qrn file. Checksums are put right first, or nothing would get past the header; then
  * opening, verifying and walking everything must not fault. */
-#include "base/hash.h"
-#include "format/qrn.h"
-#include <stdlib.h>
-#include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-static void repair_checksums(uint8_t *p, size_t bytes) {
-  qrn_header h;
-  qrn_section s;
-  if (bytes < sizeof h) return;
-  memcpy(&h, p, sizeof h);
-  size_t table_bytes = h.section_count * sizeof s;
-  if (h.section_count >= QRN_SECTION_KINDS || table_bytes > bytes - sizeof h) return;
-  for (uint32_t i = 0; i < h.section_count; i++) {
-    memcpy(&s, p + sizeof h + i * sizeof s, sizeof s);
-    if (s.offset > bytes || s.bytes > bytes - s.offset) continue;
-    uint64_t end = (s.offset + s.bytes + QRN_ALIGN - 1) / QRN_ALIGN * QRN_ALIGN;
-    if (end > bytes) continue;
-    s.checksum = qn_xxh64(p + s.offset, (size_t)(end - s.offset), 0);
-    memcpy(p + sizeof h + i * sizeof s, &s, sizeof s);
-  }
-  qn_xxh64_state state;
-  qn_xxh64_begin(&state, 0);
-  qn_xxh64_update(&state, p, offsetof(qrn_header, checksum));
-  qn_xxh64_update(&state, p + sizeof h, table_bytes);
-  h.checksum = qn_xxh64_end(&state);
-  memcpy(p, &h, sizeof h);
-}
+#include "tests/fuzz/fuzz.h"
+#include "tests/qrn_seal.h"
 
 static void walk(const qrn_reader *r) {
   qrn_meta m;
@@ -62,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   qn_env_init(&env, NULL, NULL, NULL, 0);
   if (posix_memalign(&copy, QRN_ALIGN, bytes ? bytes : 1)) return 0;
   memcpy(copy, data, bytes);
-  repair_checksums(copy, bytes);
+  qrn_seal(copy, bytes);
   if (qrn_open(&r, &env, copy, bytes) == QUERN_OK) {
     qrn_verify(&r, NULL, NULL);
     walk(&r);

@@ -1,8 +1,6 @@
 /* fuzz_safetensors.c - any bytes as a safetensors file: open, find every tensor, convert those that are floats. */
-#include <stdlib.h>
 #include "import/safetensors.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   qn_env env;

@@ -1,11 +1,8 @@
 /* fuzz_tokenizer.c - any text through any TOKENIZER section, and any bytes as a tokenizer.json or a vocab.txt: no fault,
  * ids below vocab. The first byte chooses; in the first case the next bytes change a good section at given places, the
  * rest is the text. */
-#include <stdlib.h>
-#include <string.h>
 #include "text/tokenizer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include "tests/fuzz/fuzz.h"
 
 static const char good[] =
     "{\"added_tokens\":[{\"id\":1,\"content\":\"[CLS]\",\"special\":true},{\"id\":2,\"content\":\"[SEP]\",\"special\":"

@@ -1,5 +1,6 @@
-/* guard.h - what the kernel checker stands on: random numbers that depend on a case's seed alone, buffers between
- * inaccessible pages, nasty values, and comparisons. Single-threaded; everything is reset by case_begin. */
+/* guard.h - what the kernel checker stands on: random numbers that depend on a case's seed alone (or on bytes given before
+ * it), buffers between inaccessible pages, nasty values, and comparisons. Single-threaded; everything is reset by
+ * case_begin. */
 #ifndef GUARD_H
 #define GUARD_H
 #include <float.h>
@@ -16,7 +17,17 @@
 
 /* ---- random numbers ---- */
 static uint64_t rng_state;
+/* Draws that are decided, eight bytes each: a fuzzer's; the generator goes on behind them. */
+static const uint8_t *rng_given;
+static size_t rng_left;
 static uint64_t rng(void) { /* splitmix64 */
+  if (rng_left) {
+    uint64_t x = 0;
+    const size_t n = rng_left < sizeof x ? rng_left : sizeof x;
+    memcpy(&x, rng_given, n);
+    rng_given += n, rng_left -= n;
+    return x;
+  }
   uint64_t z = (rng_state += 0x9e3779b97f4a7c15u);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
@@ -53,17 +64,21 @@ static void on_fault(int sig) {
     _exit(2);
   _exit(1);
 }
-static int guard_start(void) {
+/* The slots' memory; faults end the process as the system likes. */
+static int guard_map(void) {
   size_t page = (size_t)sysconf(_SC_PAGESIZE);
   for (size_t i = 0; i < SLOTS; i++) {
     uint8_t *m = mmap(NULL, SLOT_BYTES + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (m == MAP_FAILED || mprotect(m + page, SLOT_BYTES, PROT_READ | PROT_WRITE)) return 0;
     slots[i].map = m + page;
   }
+  return 1;
+}
+/* Makes faults print fault_text. */
+static inline void guard_signals(void) {
   signal(SIGSEGV, on_fault);
   signal(SIGBUS, on_fault);
   signal(SIGILL, on_fault);
-  return 1;
 }
 
 static void margins(const slot *s, uint8_t **lo, size_t *lo_n, uint8_t **hi, size_t *hi_n) {
@@ -128,7 +143,7 @@ static pair outputs_f32(size_t n) {
 }
 
 /* Mixes what the reference put out in this case into h; all NaN count as one. */
-static uint64_t hash_outputs(uint64_t h) {
+static inline uint64_t hash_outputs(uint64_t h) {
   for (size_t i = 0; i < pairs_used; i++)
     for (size_t at = 0; at < pairs[i].bytes; at += 4) {
       uint32_t u = 0;
@@ -154,6 +169,7 @@ __attribute__((format(printf, 1, 2))) static int failed(const char *fmt, ...) {
 }
 static void case_begin(uint64_t seed) {
   rng_state = seed;
+  rng_left = 0;
   slots_used = 0;
   pairs_used = 0;
   fail_text[0] = 0;
