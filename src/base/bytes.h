@@ -21,4 +21,11 @@ static inline uint64_t qn_load_u64(const void *p) {
   memcpy(&v, p, sizeof v);
   return v;
 }
+
+/* Neither NaN nor infinity among them. */
+static inline int qn_all_finite(const float *x, size_t n) {
+  uint32_t bad = 0;
+  for (size_t i = 0; i < n; i++) bad |= (qn_load_u32(x + i) & 0x7f800000u) == 0x7f800000u;
+  return !bad;
+}
 #endif

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 
 /* What resolving one model needs to know. */
@@ -102,6 +103,11 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
   const uint64_t shape[2] = {a->heads, 2 * (uint64_t)a->positions - 1};
   const void *p = NULL;
   QN_TRY(qrn_need_tensor(r->file, "attn.relative_bias", QRN_F32, QRN_ROWS, 2, shape, &p));
+  /* It goes into scores, where no kernel counts NaN or infinity and a softmax may hide them. Some 50 KB. */
+  if (!qn_all_finite(p, (size_t)(shape[0] * shape[1])))
+    return qn_fail(&r->env->error, QUERN_E_NONFINITE,
+                   "NaN or infinity in attn.relative_bias: the file is damaged (quern verify) or its source had such "
+                   "weights");
   *out = p;
   r->params += QN_RELATIVE_BUCKETS * (uint64_t)a->heads; /* of which the rows are made */
   return QUERN_OK;

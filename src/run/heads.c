@@ -1,6 +1,7 @@
 /* heads.c - what is made of hidden states: pooled embeddings, class logits. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "run/linear.h"
 #include "run/session.h"
 
@@ -55,17 +56,6 @@ static void dense_task(void *task, uint32_t index) {
     s->kernels->normalize(t->out + (size_t)i * a->dense, a->dense);
 }
 
-/* Scales and biases of the last operator show nowhere but in its outputs. */
-static int all_finite(const float *x, size_t n) {
-  uint32_t bad = 0;
-  for (size_t i = 0; i < n; i++) {
-    uint32_t bits;
-    memcpy(&bits, x + i, sizeof bits);
-    bad |= (bits & 0x7f800000u) == 0x7f800000u;
-  }
-  return !bad;
-}
-
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
   const int dense = s->model->arch.dense != 0;
   const int normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE);
@@ -77,7 +67,8 @@ quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
     t.normalize = normalize;
     qn_pool_run(s->pool, dense_task, &t, 1);
   }
-  if (t.nonfinite || !all_finite(out, (size_t)batch * qn_arch_embedding_width(&s->model->arch)))
+  /* Scales and biases of the last operator show nowhere but in its outputs. */
+  if (t.nonfinite || !qn_all_finite(out, (size_t)batch * qn_arch_embedding_width(&s->model->arch)))
     return qn_fail(&s->error, QUERN_E_NONFINITE, "NaN or infinity in %s: check the file with quern verify",
                    dense ? "the dense layer after pooling" : "an embedding");
   return QUERN_OK;
@@ -104,7 +95,7 @@ static void classify_task(void *task, uint32_t index) {
 quern_status qn_classify_pass(quern_session *s, uint32_t batch, float *logits, float *probabilities) {
   head_task t = {.s = s, .batch = batch, .out = logits, .probabilities = probabilities};
   qn_pool_run(s->pool, classify_task, &t, 1);
-  if (t.nonfinite || !all_finite(logits, (size_t)batch * s->model->arch.labels))
+  if (t.nonfinite || !qn_all_finite(logits, (size_t)batch * s->model->arch.labels))
     return qn_fail(&s->error, QUERN_E_NONFINITE,
                    "NaN or infinity in the classification head: check the file with quern verify");
   return QUERN_OK;

@@ -17,6 +17,14 @@ static void cut_pair(size_t *na, size_t *nb, size_t room) {
   }
 }
 
+/* The tokenizer's message is the context's; a session's call leaves it with the session, too. */
+static quern_status tokenizer_said(quern_session *s, quern_status status) {
+  char message[QN_ERROR_BYTES];
+  if (status == QUERN_OK) return status;
+  qn_error_copy(&s->model->env->error, message, sizeof message);
+  return qn_fail(&s->error, status, "%s", message);
+}
+
 /* One text or pair as token ids at the end of the pass's ids; *len: how many. */
 static quern_status encode_text(quern_session *s, const char *a, size_t a_len, const char *b, size_t b_len, int pair,
                                 uint32_t row, uint32_t *len) {
@@ -35,7 +43,7 @@ static quern_status encode_text(quern_session *s, const char *a, size_t a_len, c
     na = qn_min_size(na, limit - specials);
   if (na < ia.count || nb < ib.count) s->stats.texts_cut++;
   qn_ids out = {.ids = s->ids + row, .types = s->types + row, .cap = s->max_tokens - row};
-  QN_TRY(qn_tokenizer_template(t, ia.ids, na, pair ? ib.ids : NULL, nb, pair, &out));
+  QN_TRY(tokenizer_said(s, qn_tokenizer_template(t, ia.ids, na, pair ? ib.ids : NULL, nb, pair, &out)));
   if (!out.count)
     return qn_fail(&s->error, QUERN_E_ARGUMENT,
                    "an empty text has no tokens: this model has no special tokens to stand for it");
