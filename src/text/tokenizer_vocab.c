@@ -1,6 +1,7 @@
 /* tokenizer_vocab.c - reads a vocab.txt, one token a line, with the settings of tokenizer_config.json, as BERT's own
  * tokenizer does. One thread. */
 #include <string.h>
+#include "base/utf8.h"
 #include "text/wordpiece_build.h"
 
 typedef struct vocab_role {
@@ -20,6 +21,16 @@ static int is_true(const qn_json *config, const char *key, int otherwise) {
   return config ? qn_json_bool(config, 0, key, otherwise) : otherwise;
 }
 
+static int is_utf8(const char *text, size_t bytes) {
+  const uint8_t *p = (const uint8_t *)text;
+  uint32_t used = 0;
+  for (size_t at = 0; at < bytes; at += used) {
+    const uint32_t cp = qn_utf8_decode(p + at, bytes - at, &used);
+    if (cp == QN_REPLACEMENT && !(used == 3 && p[at] == 0xEF)) return 0; /* not U+FFFD itself */
+  }
+  return 1;
+}
+
 /* Lines end at a line feed; blanks at their ends are not part of the token. */
 static quern_status read_lines(wp_spec *s, const char *text, size_t bytes) {
   int64_t id = 0;
@@ -28,6 +39,8 @@ static quern_status read_lines(wp_spec *s, const char *text, size_t bytes) {
     size_t n = feed ? (size_t)(feed - line) : bytes - at;
     at += n + 1;
     while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) n--;
+    if (!is_utf8(line, n))
+      return qn_fail(&s->env->error, QUERN_E_SOURCE, "vocab.txt: line %lld is not UTF-8", (long long)id + 1);
     if (n > 0) QN_TRY(qn_wp_spec_token(s, line, n, id, 1));
   }
   if (s->vocab == 0) return qn_fail(&s->env->error, QUERN_E_SOURCE, "vocab.txt: it has no tokens");
