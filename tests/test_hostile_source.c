@@ -5,9 +5,11 @@
 #include "text/tokenizer.h"
 #include <sys/stat.h>
 
-/* The memory that refusing a source may take: a JSON tree is at most 23 times its text (base/json.h), a vocabulary takes
-   some 40 bytes a row of the embedding, and both kinds of file lie in the directory; buffers that do not grow with it. */
-static size_t refusal_plan(size_t source_bytes) { return 32 * source_bytes + ((size_t)1 << 20); }
+/* The memory that refusing a source may take: twice what lies in the directory, a JSON tree of at most 23 times the text of
+   the file that was changed (base/json.h), 8 bytes for each of 65,536 labels and some buffers. */
+static size_t refusal_plan(size_t source_bytes, size_t file_bytes) {
+  return 2 * source_bytes + 23 * file_bytes + 600000;
+}
 
 static char out[400];
 
@@ -390,9 +392,12 @@ static void every_row_is_refused(void) {
       else
         CHECK(tiny_text(dir, w->file, w->to));
     }
+    struct stat st = {0};
     const int files = tiny_dir_count(dir);
+    const size_t file_bytes = !stat(path, &st) && S_ISREG(st.st_mode) ? (size_t)st.st_size : 0;
     quantize(&r, i % 2 ? "int8" : "float");
-    CHECK(hostile_as_said(w->name, &r, AT_QUANTIZE, w->status, w->words, refusal_plan(bytes_below(dir, 1))));
+    CHECK(
+        hostile_as_said(w->name, &r, AT_QUANTIZE, w->status, w->words, refusal_plan(bytes_below(dir, 1), file_bytes)));
     CHECK(strstr(r.message, "root:") == NULL); /* of a file elsewhere nothing is told */
     CHECK_EQ(tiny_dir_count(dir), files);
     rmdir(path);
