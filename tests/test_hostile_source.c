@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 
 /* The memory that refusing a source may take: twice what lies in the directory, a JSON tree of at most 23 times the text of
-   the file that was changed (base/json.h), 8 bytes for each of 65,536 labels and some buffers. */
+   the file that was changed (base/json.h), 8 bytes for each of 65,536 labels, twice where the source is opened twice (int8), and some buffers. */
 static size_t refusal_plan(size_t source_bytes, size_t file_bytes) {
-  return 2 * source_bytes + 23 * file_bytes + 600000;
+  return 2 * source_bytes + 23 * file_bytes + 1200000;
 }
 
 static char out[400];
