@@ -61,11 +61,18 @@ $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 # The command's own code, where a test holds a piece of it.
 $(BUILD)/tests/test_squad: $(BUILD)/src/cli/eval_answers.o
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
-	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(BUILD)/libquern.a $(LDFLAGS) $(LDLIBS)
+	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 
 # Fuzz targets over their corpora; `make fuzz` builds them with libFuzzer instead.
 $(FUZZ_BIN): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $^ $(LDFLAGS) $(LDLIBS)
+
+# Tests that stand between the library and the system (tests/wrapped.h), and between the command and its memory.
+comma := ,
+WRAP_SYSTEM := open read fstat stat mmap munmap pwrite write fsync close rename mkdir pthread_create
+$(BUILD)/tests/test_faults: LDFLAGS += $(WRAP_SYSTEM:%=-Wl$(comma)--wrap=%)
+$(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WRAP_SYSTEM) main malloc calloc realloc aligned_alloc strdup)
+$(BUILD)/tests/test_cli_faults: $(CLI_O)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
 DESTDIR ?=

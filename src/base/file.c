@@ -66,14 +66,17 @@ void qn_map_close(qn_map *m) {
 
 /* ---- paths ------------------------------------------------------------------------------------------------------- */
 
+/* What the system will not tell may be there. */
+static int path_unknown(void) { return errno != ENOENT && errno != ENOTDIR; }
+
 int qn_path_is_directory(const char *path) {
   struct stat st;
-  return !stat(path, &st) && S_ISDIR(st.st_mode);
+  return stat(path, &st) ? path_unknown() : S_ISDIR(st.st_mode);
 }
 
 int qn_path_exists(const char *path) {
   struct stat st;
-  return !stat(path, &st);
+  return !stat(path, &st) || path_unknown();
 }
 
 quern_status qn_path_join(qn_env *env, char *buf, size_t cap, const char *dir, const char *name) {

@@ -14,6 +14,8 @@ quern_status qn_map_open(qn_map *out, qn_env *env, const char *path, uint64_t li
 quern_status qn_map_open_fd(qn_map *out, qn_env *env, int fd, uint64_t limit);
 void qn_map_close(qn_map *m);
 
+/* 1 also where the system will not tell (permissions, a failing disk): opening it says why, and no optional file is taken
+   for a missing one. */
 int qn_path_is_directory(const char *path);
 int qn_path_exists(const char *path);
 /* "dir/name" into buf; QUERN_E_ARGUMENT when it does not fit. */
