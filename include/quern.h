@@ -1,9 +1,12 @@
 /* quern.h - the public interface of Quern, an inference runtime for integer-quantized transformers.
  *
  * Objects:  context (threads, CPU kernels, allocator) > model (a mapped .qrn file, read-only) > session (memory).
- * Lifetime: free sessions before their model, models before their context. Every `*_free` takes NULL.
+ * Lifetime: free sessions and models before their context. A session holds a reference to its model, so that either may
+ *           be freed first; memory that a model was opened from outlives both. Every `*_free` takes NULL.
  * Threads:  a context and a model may be used from any number of threads at once. A session serves one call at a time;
  *           quern_session_cancel alone may be called on it from another thread meanwhile.
+ * Forks:    a child may use and free what it inherited, but for sessions that had a call in progress: its calls run on the
+ *           calling thread, as the workers stay with the parent. What a child creates has threads of its own.
  * Errors:   every fallible function returns a quern_status; outputs are written only on QUERN_OK. The message that says
  *           what to do is kept by the object: quern_context_error, quern_session_error.
  * Options:  structs start with `size`, the sizeof that the caller was compiled with; fill them with their `_init`.

@@ -64,6 +64,19 @@ static void test_arguments(void) {
   quern_session_free(s);
 }
 
+/* Texts of nothing have no ids to put the template around. */
+static void test_empty_texts(void) {
+  int32_t ids[8], types[8];
+  size_t n = 0;
+  CHECK_EQ(quern_tokenize_pair(m, "", 0, "", 0, 0, ids, types, 8, &n), QUERN_OK);
+  CHECK_EQ(n, 3); /* [CLS] [SEP] [SEP] */
+  CHECK(types[1] == 0 && types[2] == 1);
+  CHECK_EQ(quern_tokenize(m, NULL, 0, 0, ids, 8, &n), QUERN_OK);
+  CHECK_EQ(n, 2);
+  CHECK_EQ(quern_tokenize_pair(m, NULL, 0, " ", 1, QUERN_NO_SPECIAL, ids, types, 8, &n), QUERN_OK);
+  CHECK_EQ(n, 0);
+}
+
 static void test_options_of_other_versions(void) {
   struct {
     quern_session_options o;
@@ -384,6 +397,7 @@ int main(void) {
   RUN(setup);
   if (m) {
     RUN(test_arguments);
+    RUN(test_empty_texts);
     RUN(test_options_of_other_versions);
     RUN(test_open_ways);
     RUN(test_open_failures);
