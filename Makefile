@@ -13,7 +13,7 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-protot
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # What is not in the way of a running model is small rather than fast.
-SMALL := kernels/ref/rows_ref.c kernels/ref/attention_ref.c $(wildcard src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)
+SMALL := $(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)
 $(SMALL:%.c=$(BUILD)/%.o): OPT := $(OPT:-O2=-Oz)
 # V=1 shows whole commands.
 ifeq ($(V),)

@@ -391,8 +391,8 @@ static quern_status run_job(quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
-  q->arch.ffn_copies = q->recipe.split;
-  q->arch.ffn += q->recipe.split;
+  q->arch.ffn_copies = (uint32_t)qn_min_size(q->recipe.split, QN_MAX_FFN - q->arch.ffn);
+  q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
   if (job->calibration) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
