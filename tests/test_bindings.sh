@@ -53,6 +53,23 @@ fi
 
 cc=${CC:-gcc}
 have "${cc%% *}" || cc=cc
+if have go && [ "$(go env CGO_ENABLED 2>/dev/null)" = 1 ]; then
+  # Nothing is fetched, and nothing is kept outside of the build folder. -count=1: the library is no input that go knows.
+  golang() {
+    (cd examples/go && GOCACHE=$build/go/cache GOPATH=$build/go/path GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local CC=$cc \
+      CGO_LDFLAGS=-L$build QUERN_MODEL=$model go "$@")
+  }
+  golang vet ./... >"$work/out" 2>&1
+  report go_vet $? "$work/out"
+  golang test -count=1 ./... >"$work/out" 2>&1
+  report go_tests $? "$work/out"
+  golang build -o "$work/go_search" ./search >"$work/out" 2>&1
+  report go_example_builds $? "$work/out"
+  answers go_example "$work/go_search"
+else
+  echo "skip go: no go with cgo"
+fi
+
 # Where node keeps its headers: beside it, or where its package says.
 headers=${NODE_HEADERS:-$(node -p 'require("path").resolve(process.execPath, "../../include/node")' 2>/dev/null)}
 if have node && [ -f "$headers/node_api.h" ]; then

@@ -37,6 +37,7 @@ if [ -n "${RUN:-}" ] || $NM -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __
   finish
 fi
 case $MODEL in /*) model=$MODEL ;; *) model=$PWD/$MODEL ;; esac
+case $BUILD in /*) build=$BUILD ;; *) build=$PWD/$BUILD ;; esac
 cc=${CC:-gcc}
 have "${cc%% *}" || cc=cc
 
@@ -143,6 +144,17 @@ if have pkg-config; then
     $(pc --static --libs-only-l quern | sed 's/-lquern//') -pthread) >"$work/out" 2>&1
   report pkg_config_builds_static $? "$work/out"
   answers pkg_config_runs_static "$work/by_pkg_static"
+  if have go && [ "$(go env CGO_ENABLED 2>/dev/null)" = 1 ]; then
+    printf '#!/bin/sh\nexec pkg-config --define-variable=prefix="%s" "$@"\n' "$root" >"$work/pkg-config"
+    chmod +x "$work/pkg-config"
+    (cd examples/go && clean GOCACHE="$build/go/cache" GOPATH="$build/go/path" GOFLAGS=-mod=mod GOPROXY=off CC="$cc" \
+      PKG_CONFIG="$work/pkg-config" PKG_CONFIG_PATH="$root/lib/pkgconfig" go build -tags quern_pkgconfig -o "$work/by_go" ./search) \
+      >"$work/out" 2>&1
+    report go_builds $? "$work/out"
+    answers go_runs env LD_LIBRARY_PATH="$root/lib" "$work/by_go"
+  else
+    skip "go: none with cgo"
+  fi
 else
   skip "pkg-config: none here"
 fi
