@@ -161,7 +161,7 @@ typedef struct quern_model_info {
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 
-/* Metadata as text, numbers in decimal: "general.architecture", "general.recipe", "general.producer", "general.source",
+/* Metadata as text, numbers in decimal, reals with the fewest digits that read back: "general.architecture", "general.recipe", "general.producer", "general.source",
    "tokenizer.kind", "label.0", ... *len: bytes without the NUL. QUERN_E_ARGUMENT: no such key; QUERN_E_CAPACITY: cap
    too small, *len is set. buf may be NULL with cap 0 to ask for the length (QUERN_OK then). */
 QUERN_API quern_status quern_model_get_meta(const quern_model *m, const char *key, char *buf, size_t cap, size_t *len);

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "format/qrn.h"
 #include "quern.h"
 #include "test.h"
 #include "tiny_model.h"
@@ -175,6 +176,36 @@ static void test_verify_on_open(void) {
   o.progress_user = &calls;
   CHECK_EQ(quern_model_open(&a, c, path, &o), QUERN_E_CANCELLED);
   CHECK(a == NULL && calls == 1);
+}
+
+/* A real in the place of a text of 9 bytes, which takes the same room; META's checksum is not read by an open. */
+static void test_metadata_of_reals(void) {
+  static const char key[] = "tokenizer.kind";
+  const uint32_t type = QRN_F64;
+  const uint64_t bytes = 8;
+  const double values[] = {0.1, -2.5, 1e300, 7};
+  const char *const texts[] = {"0.1", "-2.5", "1e300", "7"};
+  size_t file_bytes = 0;
+  uint8_t *file = tiny_read(path, &file_bytes), *memory = NULL;
+  CHECK(file && posix_memalign((void **)&memory, 64, file_bytes) == 0);
+  memcpy(memory, file, file_bytes);
+  uint8_t *at = memory;
+  while (memcmp(at + 16, key, sizeof key)) at++;
+  memcpy(at + 4, &type, sizeof type);
+  memcpy(at + 8, &bytes, sizeof bytes);
+  memset(at + 32, 0, 16);
+  for (int i = 0; i < 4; i++) {
+    quern_model *b = NULL;
+    char buf[32];
+    size_t len = 0;
+    memcpy(at + 32, &values[i], sizeof values[i]);
+    CHECK_EQ(quern_model_open_memory(&b, c, memory, file_bytes, NULL), QUERN_OK);
+    CHECK_EQ(quern_model_get_meta(b, key, buf, sizeof buf, &len), QUERN_OK);
+    CHECK(!strcmp(buf, texts[i]) && len == strlen(texts[i]));
+    quern_model_free(b);
+  }
+  free(file);
+  free(memory);
 }
 
 static void test_metadata(void) {
@@ -403,6 +434,7 @@ int main(void) {
     RUN(test_open_failures);
     RUN(test_verify_on_open);
     RUN(test_metadata);
+    RUN(test_metadata_of_reals);
     RUN(test_workspace);
     RUN(test_texts_are_cut);
     RUN(test_host_pool);

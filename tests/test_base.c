@@ -270,6 +270,74 @@ static void numbers_are_rounded_correctly(void) {
   check_number("0.000000000000000000000000000001e30", 1, 35);
 }
 
+static void check_text(double v, const char *want) {
+  char text[32];
+  CHECK_EQ(qn_format_number(text, sizeof text, v), strlen(want));
+  if (strcmp(text, want)) {
+    printf("  %a: %s, not %s\n", v, text, want);
+    CHECK(0);
+  }
+}
+
+/* Any bits: as many digits as the C library needs, the same digits, and the same value back. */
+static void check_any(uint64_t bits) {
+  double v, back, theirs;
+  char text[32], c_text[40];
+  memcpy(&v, &bits, sizeof v);
+  if (v != v || v - v != 0) return;
+  int n = 1;
+  do snprintf(c_text, sizeof c_text, "%.*e", n - 1, v);
+  while (strtod(c_text, NULL) != v && ++n);
+  const size_t used = qn_format_number(text, sizeof text, v);
+  int digits = 0, zeros = 0;
+  for (const char *p = text + (text[0] == '-'); *p && *p != 'e'; p++) {
+    if (*p == '.' || (*p == '0' && !digits)) continue;
+    zeros = *p == '0' ? zeros + 1 : 0;
+    digits++;
+  }
+  CHECK(qn_parse_number(text, used, &back) == used && qn_parse_number(c_text, strlen(c_text), &theirs));
+  if (memcmp(&back, &v, sizeof v) || memcmp(&theirs, &v, sizeof v) || (v != 0 && digits - zeros != n)) {
+    printf("  %a: %s, wanted %s\n", v, text, c_text);
+    CHECK(0);
+  }
+}
+
+static void numbers_as_text(void) {
+  check_text(0.0, "0");
+  check_text(-0.0, "-0");
+  check_text(1, "1");
+  check_text(-3, "-3");
+  check_text(100, "100");
+  check_text(0.1, "0.1");
+  check_text(0.1 + 0.2, "0.30000000000000004");
+  check_text(1.0 / 3, "0.3333333333333333");
+  check_text(123.456, "123.456");
+  check_text(0.00001, "0.00001");
+  check_text(0.000001, "1e-6");
+  check_text(0.00000125, "1.25e-6");
+  check_text(9007199254740993.0, "9007199254740992");
+  check_text(99999999999999999.0, "1e17");
+  check_text(12345678901234568.0, "12345678901234568");
+  check_text(1e22, "1e22");
+  check_text(1.7976931348623157e308, "1.7976931348623157e308");
+  check_text(-2.2250738585072014e-308, "-2.2250738585072014e-308");
+  check_text(4.9406564584124654e-324, "5e-324");
+  check_text((double)INFINITY, "inf");
+  check_text(-(double)INFINITY, "-inf");
+  check_text((double)NAN, "nan");
+  uint64_t x = 1;
+  for (int i = 0; i < 5000; i++) check_any(x = x * 6364136223846793005u + 1442695040888963407u);
+  for (int i = 0; i < 5000; i++) { /* few digits, few bits */
+    x = x * 6364136223846793005u + 1442695040888963407u;
+    double v = (double)(x >> 50) / (double)(1 + (x & 1023)) * 1e-3;
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    check_any(bits);
+    check_any((x >> 62) << 51 | (uint64_t)(i % 2047) << 52);
+    check_any(x >> (12 + i % 52)); /* subnormals */
+  }
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static const char *in_dir(const char *name) {
@@ -430,6 +498,7 @@ int main(void) {
   RUN(utf8_round_trip);
   RUN(utf8_maximal_subparts);
   RUN(numbers_are_rounded_correctly);
+  RUN(numbers_as_text);
   RUN(outputs_appear_whole);
   RUN(failing_outputs_leave_nothing);
   RUN(maps_refuse_what_is_no_file);

@@ -3,6 +3,7 @@
 
 #include "api/api_options.h"
 #include "base/checked.h"
+#include "base/json.h"
 #include "model/model.h"
 #include "run/context.h"
 
@@ -108,13 +109,17 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 
-/* Text of a value: strings as they are, numbers in decimal (integers, and reals that are integers; else 6 significant
-   digits are what recipes and configs hold, and the file keeps the exact value). */
+/* Text of a value: strings as they are, numbers in decimal. */
 static size_t meta_text(const qrn_meta *v, char *number, size_t cap, const char **text) {
   *text = number;
   if (v->type == QRN_STRING) {
     *text = v->value;
     return v->value_bytes;
+  }
+  if (v->type == QRN_F64) {
+    double d;
+    memcpy(&d, v->value, sizeof d);
+    return qn_format_number(number, cap, d);
   }
   uint64_t u;
   memcpy(&u, v->value, sizeof u);

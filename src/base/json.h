@@ -48,7 +48,9 @@ double qn_json_number(const qn_json *j, uint32_t i, const char *key, double othe
 int qn_json_bool(const qn_json *j, uint32_t i, const char *key, int otherwise);
 const char *qn_json_string(const qn_json *j, uint32_t i, const char *key, const char *otherwise);
 
-/* Decimal text to double, correctly rounded for up to 19 digits and |exponent| <= 22, within 2 ulp beyond. Returns
- * bytes used, 0: no number. */
+/* Decimal text to double, correctly rounded for up to 19 digits. Returns bytes used, 0: no number. */
 size_t qn_parse_number(const char *p, size_t bytes, double *out);
+/* The other way: v rounded to the fewest digits that read back to it: "0.1", "-3", "1.5e300"; "nan", "inf", "-inf". As
+ * qn_format: terminated, the length returned; 32 bytes suffice. */
+size_t qn_format_number(char *buf, size_t cap, double v);
 #endif

@@ -1,7 +1,8 @@
-/* number.c - decimal text to double without the locale. Not a validator: JSON's stricter grammar is json.c's.
+/* number.c - decimal text to double and back without the locale. Not a validator: JSON's stricter grammar is json.c's.
  * Up to 19 significant digits are converted exactly (correctly rounded, any exponent, subnormals too); digits past them
  * only mark the value as a little larger. Pure functions. */
 #include "base/json.h"
+#include "base/status.h"
 #include <math.h>
 #include <string.h>
 
@@ -35,8 +36,8 @@ static uint32_t number_divide(number_big *b, uint32_t by) {
   return (uint32_t)rest;
 }
 
-/* b = w * 10^e as b * 2^(result), cut to an integer; *sticky is set when something was cut. w > 0, -343 <= e <= 308.
- * Up: w * 5^308 has 64 + 716 bits, 25 limbs. Down: (w << 864) / 5^343 keeps 864 - 797 = 67 bits even for w = 1, more
+/* b = w * 10^e as b * 2^(result), cut to an integer; *sticky is set when something was cut. w > 0, -343 <= e <= 340.
+ * Up: w * 5^340 has 64 + 790 bits, 27 limbs. Down: (w << 864) / 5^343 keeps 864 - 797 = 67 bits even for w = 1, more
  * than the 64 that are looked at, and (w << 864) has 29 limbs. Dividing by parts of 5^k is exact, because
  * floor(floor(a / b) / c) = floor(a / (b * c)), and nothing was cut if no part left a remainder. */
 static int number_scale(number_big *b, uint64_t w, int e, int *sticky) {
@@ -148,4 +149,55 @@ size_t qn_parse_number(const char *p, size_t bytes, double *out) {
   double d = number_convert(w, e, sticky);
   *out = negative ? -d : d;
   return i;
+}
+
+/* ---- to text ----------------------------------------------------------------------------------------------------- */
+
+/* v * 10^k to nearest even, where that is below 2^63; v > 0, -308 <= k <= 340. */
+static uint64_t number_scaled(double v, int k) {
+  uint64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  const int field = (int)(bits >> 52);
+  const uint64_t fraction = bits & ((1ull << 52) - 1), m = field ? fraction | 1ull << 52 : fraction;
+  number_big b;
+  int sticky = 0;
+  const int exp2 = number_scale(&b, m, k, &sticky) + (field ? field : 1) - 1075;
+  const int down = 64 - (32 * b.count - __builtin_clz(b.limb[b.count - 1])) - exp2; /* bits of `top` below the point */
+  const uint64_t top = number_top(&b, &sticky);
+  if (down > 64) return 0;
+  const uint64_t whole = down == 64 ? 0 : top >> down, half = 1ull << (down - 1), rest = top & (half + (half - 1));
+  return whole + (rest > half || (rest == half && (sticky || (whole & 1))));
+}
+
+/* digits: d[0].d[1]d[2]... * 10^e */
+static size_t number_layout(char *buf, size_t cap, const char *sign, const char *digits, int e) {
+  static const char zeros[] = "0000000000000000";
+  const int n = (int)strlen(digits);
+  if (e < -5 || e > 16) return qn_format(buf, cap, "%s%c%s%se%d", sign, digits[0], n > 1 ? "." : "", digits + 1, e);
+  if (e < 0) return qn_format(buf, cap, "%s0.%.*s%s", sign, -e - 1, zeros, digits);
+  if (e >= n - 1) return qn_format(buf, cap, "%s%s%.*s", sign, digits, e - n + 1, zeros);
+  return qn_format(buf, cap, "%s%.*s.%s", sign, e + 1, digits, digits + e + 1);
+}
+
+size_t qn_format_number(char *buf, size_t cap, double v) {
+  const char *sign = __builtin_signbit(v) ? "-" : "";
+  if (v != v) return qn_format(buf, cap, "nan");
+  if (v < 0) v = -v;
+  if (v == 0) return qn_format(buf, cap, "%s0", sign);
+  if (v == (double)INFINITY) return qn_format(buf, cap, "%sinf", sign);
+  /* 10^e <= v < 10^(e + 1): from the exponent of two, log10(2) = 1233 / 4096 to 5e-6, so e comes out right or one off. */
+  uint64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  const int field = (int)(bits >> 52), exp2 = field ? field - 1023 : -1011 - __builtin_clzll(bits);
+  int e = (exp2 * 1233) >> 12;
+  if (number_convert(1, e + 1, 0) <= v) e++;
+  if (number_convert(1, e, 0) > v) e--;
+  /* The fewest digits that read back: v is d * 10^-k. 17 digits always do. */
+  int k = -e;
+  uint64_t d = number_scaled(v, k);
+  for (; k < 16 - e && number_convert(d, -k, 0) != v; d = number_scaled(v, k)) k++;
+  for (; d % 10 == 0; k--) d /= 10; /* rounded up to a power of ten */
+  char digits[24];
+  const int n = (int)qn_format(digits, sizeof digits, "%llu", (unsigned long long)d);
+  return number_layout(buf, cap, sign, digits, n - 1 - k);
 }
