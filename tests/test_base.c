@@ -56,6 +56,15 @@ static void errors_are_kept_and_cut(void) {
   CHECK_EQ(qn_fail(NULL, QUERN_E_FORMAT, "nobody listens"), QUERN_E_FORMAT);
   CHECK(!strcmp(qn_errno_text(ENOENT), "no such file or directory"));
   CHECK(!strcmp(qn_errno_text(123456), "system error"));
+#ifdef __GLIBC__
+  int told = 0;
+  for (int err = 1; err < 134; err++) { /* the command has the same words from the C library */
+    if (!strcmp(qn_errno_text(err), "system error")) continue;
+    CHECK(!strcmp(qn_errno_text(err) + 1, strerror(err) + 1) && qn_errno_text(err)[0] == (strerror(err)[0] | 0x20));
+    told++;
+  }
+  CHECK(told > 30);
+#endif
 }
 
 static int log_calls;

@@ -85,14 +85,15 @@ expect 2 extra_argument 'too many' verify "$MODEL" x
 expect 2 npy_without_file 'needs -o' embed "$MODEL" --format npy
 expect 2 above_positions 'at most 512' embed "$MODEL" --max-tokens 513
 expect 2 eval_without_task 'needs --task' eval "$MODEL"
-expect 1 unknown_isa 'ref' embed "$MODEL" --isa nonesuch
+expect 2 unknown_isa "no kernel set 'nonesuch' here: .* has ref" embed "$MODEL" --isa nonesuch
+expect 2 unknown_isa_bench "has ref" bench --kernels nothing --isa nonesuch
 expect 1 byte_limit 'limit-bytes|limit' embed "$MODEL" --limit-bytes 1K
 
 # ---- models that are none -------------------------------------------------------------------------------------------
 size=$(wc -c <"$MODEL")
 expect 0 verify_ok '^ok' verify "$MODEL"
 run 0 verify_json verify "$MODEL" --json && is_json verify_json
-expect 1 missing_model 'no/such.*[Nn]o such file' inspect no/such.qrn
+expect 1 missing_model 'no/such.qrn: no such file' inspect no/such.qrn
 expect 1 directory_model 'directory' inspect "$work"
 printf 'This is no model at all, but it is long enough to be looked at as if it were one. %200s' x >"$work/text.qrn"
 expect 3 text_as_model 'not a .qrn' verify "$work/text.qrn"
@@ -294,7 +295,7 @@ expect 1 retrieval_no_documents 'corpus.tsv has no documents' eval "$MODEL" --ta
 printf 'id\ttitle\nd0\tBread\n' >"$retrieval/corpus.tsv"
 expect 1 retrieval_missing_column 'corpus.tsv lacks the column text' eval "$MODEL" --task retrieval --data "$retrieval"
 rm "$retrieval/corpus.tsv"
-expect 1 retrieval_missing_file 'retrieval/corpus.tsv: No such file' eval "$MODEL" --task retrieval --data "$retrieval"
+expect 1 retrieval_missing_file 'retrieval/corpus.tsv: no such file' eval "$MODEL" --task retrieval --data "$retrieval"
 awk 'BEGIN { print "id\ttext"; for (i = 0; i < 300000; i++) print i "\ta text that takes its time, number " i }' >"$retrieval/corpus.tsv"
 timeout --foreground --preserve-status -s INT 0.5 "$quern" eval "$MODEL" --task retrieval --data "$retrieval" >"$work/out" 2>"$work/err"
 same retrieval_interrupted "$? $(wc -c <"$work/out" | tr -d ' ')" '130 0'

@@ -187,11 +187,11 @@ const char *qn_errno_text(int err) {
     case ENOENT:
       return "no such file or directory";
     case EINTR:
-      return "interrupted";
+      return "interrupted system call";
     case EIO:
       return "input/output error";
     case ENXIO:
-      return "no such device";
+      return "no such device or address";
     case E2BIG:
       return "argument list too long";
     case EBADF:
@@ -199,7 +199,7 @@ const char *qn_errno_text(int err) {
     case EAGAIN:
       return "resource temporarily unavailable";
     case ENOMEM:
-      return "out of memory";
+      return "cannot allocate memory";
     case EACCES:
       return "permission denied";
     case EFAULT:
@@ -209,27 +209,27 @@ const char *qn_errno_text(int err) {
     case EEXIST:
       return "file exists";
     case EXDEV:
-      return "not on the same file system";
+      return "invalid cross-device link";
     case ENODEV:
-      return "operation not supported by the device";
+      return "no such device";
     case ENOTDIR:
-      return "a part of the path is not a directory";
+      return "not a directory";
     case EISDIR:
       return "is a directory";
     case EINVAL:
       return "invalid argument";
     case ENFILE:
-      return "too many open files in the system";
+      return "too many open files in system";
     case EMFILE:
       return "too many open files";
     case ETXTBSY:
-      return "file is being executed";
+      return "text file busy";
     case EFBIG:
       return "file too large";
     case ENOSPC:
       return "no space left on device";
     case ESPIPE:
-      return "not seekable";
+      return "illegal seek";
     case EROFS:
       return "read-only file system";
     case EMLINK:
@@ -239,17 +239,17 @@ const char *qn_errno_text(int err) {
     case ENAMETOOLONG:
       return "file name too long";
     case ENOSYS:
-      return "not implemented by the system";
+      return "function not implemented";
     case ELOOP:
-      return "too many symbolic links";
+      return "too many levels of symbolic links";
     case EOVERFLOW:
-      return "value too large";
+      return "value too large for defined data type";
     case ENOTSUP:
-      return "not supported";
+      return "operation not supported";
     case ETIMEDOUT:
-      return "timed out";
+      return "connection timed out";
     case ESTALE:
-      return "stale network file handle";
+      return "stale file handle";
     case EDQUOT:
       return "disk quota exceeded";
     default:

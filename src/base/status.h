@@ -22,7 +22,8 @@ void qn_error_init(qn_error *e);
  * ...)`. */
 quern_status qn_fail(qn_error *e, quern_status s, const char *fmt, ...) QN_PRINTF(3, 4);
 void qn_error_copy(const qn_error *e, char *buf, size_t cap);
-/* Text of an errno value, constant, thread-safe, without the locale: "no such file or directory". */
+/* Text of an errno value, constant, thread-safe, without the locale: the system's words, begun small, since they follow a
+   name: "no such file or directory". */
 const char *qn_errno_text(int err);
 
 /* A locale-free subset of snprintf: %s %.*s %c %d %u %x %zu %lld %llu %% (and %g-like %e is not there: no floats).

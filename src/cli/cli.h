@@ -83,7 +83,8 @@ const char *qn_cli_options_suggest(const char *word, const char *(*next)(const v
 /* A buffered writer to a descriptor. An error is remembered and stops further writing; qn_cli_out_close reports it. */
 struct qn_cli_out {
   int fd;
-  int error; /* errno of the first failed write, 0: none */
+  int terminal; /* somebody looks: see qn_cli_out_shown */
+  int error;    /* errno of the first failed write, 0: none */
   size_t used;
   char *path, *temporary; /* NULL for standard output; temporary is renamed to path when closed */
   char buffer[1 << 15];
@@ -91,7 +92,10 @@ struct qn_cli_out {
 
 void qn_cli_out_bytes(qn_cli_out *o, const void *p, size_t n);
 void qn_cli_out_text(qn_cli_out *o, const char *s);
-void qn_cli_out_format(qn_cli_out *o, const char *format, ...) CLI_PRINTF(2, 3); /* at most 1023 bytes */
+/* Text of somebody else's: to a terminal control characters, but for tabs and newlines, and malformed UTF-8 go as \xHH,
+   since what they do there is not the author's to say; elsewhere all bytes go as they are. */
+void qn_cli_out_shown(qn_cli_out *o, const char *p, size_t n);
+void qn_cli_out_format(qn_cli_out *o, const char *format, ...) CLI_PRINTF(2, 3); /* shown; at most 1023 bytes */
 void qn_cli_out_int(qn_cli_out *o, int64_t v);
 void qn_cli_out_float(qn_cli_out *o, float v);   /* shortest form that reads back to v; "null" for NaN and infinity */
 void qn_cli_out_double(qn_cli_out *o, double v); /* the same for double */
@@ -138,13 +142,16 @@ struct qn_cli_state {
   uint32_t arguments;
   quern_context *context; /* made by qn_cli_context_open */
   char context_message[512];
-  qn_cli_out *out; /* standard output */
+  char reason[128]; /* of qn_cli_reason */
+  qn_cli_out *out;  /* standard output */
 };
 
 /* "quern VERB: ..." on standard error; returns code. With CLI_USAGE a line that points to --help follows. */
 int qn_cli_fail(qn_cli_state *c, int code, const char *format, ...) CLI_PRINTF(3, 4);
 /* Exit code of a status, and the message of the object it came from. `what`: a path, or NULL. */
 int qn_cli_fail_status(qn_cli_state *c, quern_status s, const char *what, const quern_session *session);
+/* The text of an errno value, in the library's style: "no such file or directory"; valid until the next call. */
+const char *qn_cli_reason(qn_cli_state *c, int error);
 /* A remark on standard error, not with --quiet. */
 void qn_cli_note(qn_cli_state *c, const char *format, ...) CLI_PRINTF(2, 3);
 /* 0, or CLI_INTERRUPTED (128 + signal) once a signal has asked to stop. */

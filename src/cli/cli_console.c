@@ -72,19 +72,37 @@ static int in_color(void) {
   return on_terminal() && !(no && no[0]);
 }
 
+/* Messages hold names and words that come from elsewhere. */
+static void put_message(const char *format, va_list args) {
+  static qn_cli_out out = {.fd = 2};
+  char text[8192];
+  int n = vsnprintf(text, sizeof text, format, args);
+  out.terminal = isatty(2);
+  out.error = 0;
+  if (n > 0) qn_cli_out_shown(&out, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  qn_cli_out_bytes(&out, "\n", 1);
+  qn_cli_out_flush(&out);
+}
+
 int qn_cli_fail(qn_cli_state *c, int code, const char *format, ...) {
   va_list args;
   const char *color = in_color() ? "\033[1;31m" : "", *plain = in_color() ? "\033[0m" : "";
   qn_cli_progress_clear();
   fprintf(stderr, "%squern%s%s:%s ", color, c->verb ? " " : "", c->verb ? c->verb->name : "", plain);
   va_start(args, format);
-  vfprintf(stderr, format, args);
+  put_message(format, args);
   va_end(args);
-  fputc('\n', stderr);
   if (code == CLI_USAGE) {
     fprintf(stderr, "Try 'quern %s%s--help'.\n", c->verb ? c->verb->name : "", c->verb ? " " : "");
   }
   return code;
+}
+
+const char *qn_cli_reason(qn_cli_state *c, int error) {
+  snprintf(c->reason, sizeof c->reason, "%s", strerror(error));
+  if (c->reason[0] >= 'A' && c->reason[0] <= 'Z' && c->reason[1] >= 'a' && c->reason[1] <= 'z')
+    c->reason[0] += 'a' - 'A';
+  return c->reason;
 }
 
 static int exit_code_of(quern_status s) {
@@ -126,9 +144,8 @@ void qn_cli_note(qn_cli_state *c, const char *format, ...) {
   if (c->common.quiet) return;
   qn_cli_progress_clear();
   va_start(args, format);
-  vfprintf(stderr, format, args);
+  put_message(format, args);
   va_end(args);
-  fputc('\n', stderr);
 }
 
 /* ---- progress ---------------------------------------------------------------------------------------------------- */

@@ -27,7 +27,7 @@ int qn_cli_lines_open(qn_cli_lines *l, qn_cli_state *c, const char *path) {
   l->c = c;
   l->path = path && strcmp(path, "-") != 0 ? path : "standard input";
   l->fd = l->path == path ? open(path, O_RDONLY | O_CLOEXEC) : 0;
-  if (l->fd < 0) return qn_cli_fail(c, CLI_FAILED, "cannot open %s: %s", path, strerror(errno));
+  if (l->fd < 0) return qn_cli_fail(c, CLI_FAILED, "cannot open %s: %s", path, qn_cli_reason(c, errno));
   if (fstat(l->fd, &st) == 0 && S_ISREG(st.st_mode)) {
     l->regular = 1;
     l->total = (uint64_t)st.st_size;
@@ -65,7 +65,7 @@ static int fill(qn_cli_lines *l) {
     ssize_t n = read(l->fd, l->buffer + l->end, CHUNK);
     if (qn_cli_interrupted()) return qn_cli_interrupted();
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return qn_cli_fail(l->c, CLI_FAILED, "cannot read %s: %s", l->path, strerror(errno));
+    if (n < 0) return qn_cli_fail(l->c, CLI_FAILED, "cannot read %s: %s", l->path, qn_cli_reason(l->c, errno));
     if (n == 0) l->end_of_file = 1;
     l->end += (size_t)n;
     l->done += (uint64_t)n;

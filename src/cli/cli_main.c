@@ -99,6 +99,7 @@ static void fill_standard_descriptors(void) {
 
 int main(int argc, char **argv) {
   static qn_cli_out standard_output = {.fd = 1};
+  standard_output.terminal = isatty(1);
   qn_cli_state c = {.out = &standard_output};
   const char *name = argc > 1 ? argv[1] : "";
   int code = CLI_DONE;

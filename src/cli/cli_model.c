@@ -32,7 +32,9 @@ int qn_cli_context_open(qn_cli_state *c) {
   qn_cli_signals_block(0);
   if (s == QUERN_OK) return CLI_DONE;
   c->context = NULL;
-  return qn_cli_fail(c, CLI_FAILED, "%s", c->context_message[0] ? c->context_message : quern_status_name(s));
+  /* A kernel set is asked for by an option alone. */
+  return qn_cli_fail(c, s == QUERN_E_ISA ? CLI_USAGE : CLI_FAILED, "%s",
+                     c->context_message[0] ? c->context_message : quern_status_name(s));
 }
 
 int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32_t flags) {

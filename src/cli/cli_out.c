@@ -48,13 +48,53 @@ void qn_cli_out_bytes(qn_cli_out *o, const void *p, size_t n) {
 
 void qn_cli_out_text(qn_cli_out *o, const char *s) { qn_cli_out_bytes(o, s, strlen(s)); }
 
+/* Length of the well-formed UTF-8 sequence at p, or 0; *bad: length of the maximal malformed subpart then. */
+static size_t utf8_sequence(const unsigned char *p, size_t n, size_t *bad) {
+  unsigned lead = p[0], low = 0x80, high = 0xbf;
+  size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  *bad = 1;
+  if (length < 2) return length;
+  if (lead == 0xe0) low = 0xa0;
+  if (lead == 0xed) high = 0x9f;
+  if (lead == 0xf0) low = 0x90;
+  if (lead == 0xf4) high = 0x8f;
+  for (size_t i = 1; i < length; i++) {
+    if (i >= n || p[i] < low || p[i] > high) return 0;
+    low = 0x80;
+    high = 0xbf;
+    *bad = i + 1;
+  }
+  return length;
+}
+
+/* Does the well-formed sequence at p control a terminal: C0, DEL, C1? */
+static int is_control(const unsigned char *p) { return p[0] < 0x20 || p[0] == 0x7f || (p[0] == 0xc2 && p[1] < 0xa0); }
+
+void qn_cli_out_shown(qn_cli_out *o, const char *text, size_t n) {
+  static const char digits[] = "0123456789abcdef";
+  const unsigned char *p = (const unsigned char *)text;
+  if (!o->terminal) {
+    qn_cli_out_bytes(o, text, n);
+    return;
+  }
+  for (size_t i = 0; i < n;) {
+    size_t bad, length = utf8_sequence(p + i, n - i, &bad);
+    const int as_it_is = length && (!is_control(p + i) || p[i] == '\t' || p[i] == '\n');
+    if (!length) length = bad;
+    if (as_it_is) qn_cli_out_bytes(o, p + i, length);
+    for (size_t k = i; k < i + length && !as_it_is; k++)
+      qn_cli_out_bytes(o, (const char[]){'\\', 'x', digits[p[k] >> 4], digits[p[k] & 15]}, 4);
+    i += length;
+  }
+}
+
 void qn_cli_out_format(qn_cli_out *o, const char *format, ...) {
   char text[1024];
   va_list args;
   va_start(args, format);
   int n = vsnprintf(text, sizeof text, format, args);
   va_end(args);
-  if (n > 0) qn_cli_out_bytes(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+  if (n > 0) qn_cli_out_shown(o, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 void qn_cli_out_int(qn_cli_out *o, int64_t v) {
@@ -102,7 +142,7 @@ int qn_cli_out_open(qn_cli_state *c, qn_cli_out **out, const char *path) {
     o->fd = open(o->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   }
   if (o->fd < 0) {
-    int code = qn_cli_fail(c, CLI_FAILED, "cannot write %s: %s", path, strerror(errno));
+    int code = qn_cli_fail(c, CLI_FAILED, "cannot write %s: %s", path, qn_cli_reason(c, errno));
     free(o->temporary);
     free(o->path);
     free(o);
@@ -138,11 +178,12 @@ int qn_cli_out_close(qn_cli_state *c, qn_cli_out *o, int code) {
     code = qn_cli_interrupted();
     /* A reader that has seen enough is no failure to speak of: end as quietly as SIGPIPE would. */
     if (!code)
-      code = o->error == EPIPE ? 128 + 13 : qn_cli_fail(c, CLI_FAILED, "cannot write %s: %s", name, strerror(o->error));
+      code = o->error == EPIPE ? 128 + 13
+                               : qn_cli_fail(c, CLI_FAILED, "cannot write %s: %s", name, qn_cli_reason(c, o->error));
   }
   if (o->temporary) {
     if (!code && rename(o->temporary, o->path) != 0) {
-      code = qn_cli_fail(c, CLI_FAILED, "cannot rename %s to %s: %s", o->temporary, o->path, strerror(errno));
+      code = qn_cli_fail(c, CLI_FAILED, "cannot rename %s to %s: %s", o->temporary, o->path, qn_cli_reason(c, errno));
     }
     if (code) unlink(o->temporary);
     temporary_in_being = NULL;
@@ -157,25 +198,6 @@ int qn_cli_out_close(qn_cli_state *c, qn_cli_out *o, int code) {
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-/* Length of the well-formed UTF-8 sequence at p, or 0; *bad: length of the maximal malformed subpart then. */
-static size_t utf8_sequence(const unsigned char *p, size_t n, size_t *bad) {
-  unsigned lead = p[0], low = 0x80, high = 0xbf;
-  size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
-  *bad = 1;
-  if (length < 2) return length;
-  if (lead == 0xe0) low = 0xa0;
-  if (lead == 0xed) high = 0x9f;
-  if (lead == 0xf0) low = 0x90;
-  if (lead == 0xf4) high = 0x8f;
-  for (size_t i = 1; i < length; i++) {
-    if (i >= n || p[i] < low || p[i] > high) return 0;
-    low = 0x80;
-    high = 0xbf;
-    *bad = i + 1;
-  }
-  return length;
-}
-
 static void quoted(qn_cli_out *o, const char *text, size_t n) {
   const unsigned char *p = (const unsigned char *)text;
   qn_cli_out_bytes(o, "\"", 1);
@@ -186,8 +208,8 @@ static void quoted(qn_cli_out *o, const char *text, size_t n) {
       length = bad;
     } else if (p[i] == '"' || p[i] == '\\') {
       qn_cli_out_format(o, "\\%c", p[i]);
-    } else if (p[i] < 0x20 || p[i] == 0x7f) {
-      qn_cli_out_format(o, "\\u%04x", p[i]);
+    } else if (is_control(p + i)) {
+      qn_cli_out_format(o, "\\u%04x", p[i + length - 1]);
     } else {
       qn_cli_out_bytes(o, p + i, length);
     }

@@ -152,7 +152,11 @@ static int show(qn_cli_model *m) {
   for (uint32_t i = 0; !code && !j && (key = quern_model_meta_key(m->model, i)) != NULL; i++) {
     char *text;
     code = qn_cli_model_meta(m, key, &text);
-    if (!code && text) qn_cli_out_format(o, "  %-28s %s\n", key, text);
+    if (!code && text) {
+      qn_cli_out_format(o, "  %-28s ", key);
+      qn_cli_out_shown(o, text, strlen(text));
+      qn_cli_out_text(o, "\n");
+    }
     free(text);
   }
   if (!code && v->tensors) {

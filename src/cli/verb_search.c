@@ -84,7 +84,7 @@ static void print_hits(qn_cli_state *c, const ranking *r) {
       qn_cli_json_close(&j, '}');
     } else {
       qn_cli_out_format(c->out, "%.4f\t%llu\t", (double)h->score, (unsigned long long)h->line);
-      qn_cli_out_bytes(c->out, h->text, h->bytes);
+      qn_cli_out_shown(c->out, h->text, h->bytes);
       qn_cli_out_bytes(c->out, "\n", 1);
     }
   }
@@ -136,7 +136,8 @@ const qn_cli_verb qn_cli_verb_search = {
     .name = "search",
     .arguments = "MODEL FILE QUERY",
     .summary = "Prints the lines of FILE nearest in meaning to QUERY.",
-    .details = "Each as score, line number and text, separated by tabs; equal scores by line number. --json: an array.",
+    .details = "Each as score, line number and text, separated by tabs; equal scores by line number. --json: an array.\n"
+               "A terminal is shown control characters of the text as \\xHH.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 3,

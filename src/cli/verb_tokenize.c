@@ -154,7 +154,7 @@ static int detokenize_line(work *w, const char *line, size_t n) {
     qn_cli_json j = {.out = w->c->out};
     qn_cli_json_bytes(&j, NULL, w->text, bytes);
   } else {
-    qn_cli_out_bytes(w->c->out, w->text, bytes);
+    qn_cli_out_shown(w->c->out, w->text, bytes);
   }
   qn_cli_out_bytes(w->c->out, "\n", 1);
   return CLI_DONE;
