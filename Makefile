@@ -36,7 +36,7 @@ SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 # Where the linker is no GNU one: SO_LDFLAGS= on the command line; hidden visibility does the same.
 SO_LDFLAGS := -Wl,-soname,libquern.so.$(SOVERSION) -Wl,--version-script=packaging/quern.map -Wl,-Bsymbolic-functions -Wl,--gc-sections
 
-.PHONY: all demo test check check-san bench fuzz lint format clean help install uninstall amalgamation check-amalgamation
+.PHONY: all objects demo test check check-san bench fuzz lint format clean help install uninstall amalgamation check-amalgamation
 .SECONDARY:
 
 all: $(BUILD)/quern $(BUILD)/libquern.a $(BUILD)/libquern.so ## the library and the command
@@ -51,6 +51,8 @@ $(BUILD)/%.o: %.c
 $(BUILD)/libquern.a: $(LIB_O)
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
+
+objects: $(BUILD)/libquern.a $(CLI_O) ## the archive and the command's objects: all that needs no linker
 
 $(BUILD)/libquern.so: $(LIB_O) packaging/quern.map
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -shared $(SO_LDFLAGS) -o $@ $(LIB_O) $(LDFLAGS) $(LDLIBS)
@@ -140,9 +142,12 @@ test: all $(TEST_BIN) ## every test that needs only a compiler; ends with "N pas
 
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 check: ## everything in under two minutes: tests and the one file with gcc and clang, formatting
-	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync=target check-cc check-clang lint
+	@$(MAKE) --no-print-directory -j$(JOBS) --output-sync=target check-cc check-clang check-targets lint
 
-.PHONY: check-cc check-clang
+check-targets: ## compiles for Android, macOS and iOS as far as a clang without their headers can
+	@BUILD=$(BUILD) MAKE="$(MAKE)" sh tests/check_targets.sh
+
+.PHONY: check-cc check-clang check-targets
 check-cc:
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory check-amalgamation

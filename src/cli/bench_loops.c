@@ -142,7 +142,8 @@ qn_bench_reader *qn_bench_read_loop(void) {
 }
 
 #elif defined(__aarch64__)
-#include <sys/auxv.h>
+#include "kernels/kernels.h"
+#include "kernels/target.h"
 
 #define FMLA(i) "fmla %" i ".4s, %[x].4s, %[y].4s\n\t"
 #define SMLAL(i) "smull %[t].8h, %[x].8b, %[y].8b\n\tsadalp %" i ".4s, %[t].8h\n\t"
@@ -150,8 +151,12 @@ qn_bench_reader *qn_bench_read_loop(void) {
 #define SMMLA(i) "smmla %" i ".4s, %[x].16b, %[y].16b\n\t"
 LOOP(fmla, , 16, "w", FMLA)
 LOOP(smlal, , 16, "w", SMLAL)
-LOOP(sdot, TARGET("arch=armv8.2-a+dotprod"), 16, "w", SDOT)
-LOOP(smmla, TARGET("arch=armv8.2-a+i8mm"), 16, "w", SMMLA)
+QK_TARGET_BEGIN_DOTPROD
+LOOP(sdot, , 16, "w", SDOT)
+QK_TARGET_END
+QK_TARGET_BEGIN_I8MM
+LOOP(smmla, , 16, "w", SMMLA)
+QK_TARGET_END
 
 enum { NEON = 1, DOTPROD, I8MM };
 static const struct {
@@ -171,9 +176,9 @@ static int level_available(uint32_t level) {
     case NEON:
       return 1;
     case DOTPROD:
-      return (getauxval(AT_HWCAP) >> 20 & 1) != 0; /* HWCAP_ASIMDDP */
+      return (qk_cpu_features() & QK_CPU_DOTPROD) != 0;
     case I8MM:
-      return (getauxval(AT_HWCAP2) >> 13 & 1) != 0; /* HWCAP2_I8MM */
+      return (qk_cpu_features() & QK_CPU_I8MM) != 0;
     default:
       return 0;
   }
