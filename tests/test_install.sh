@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `make install` puts into a staging folder is whole and can be built against: with pkg-config and with CMake, shared
-# and static, with nothing of this environment but PATH; the folder may be moved; `make uninstall` leaves no file. The
+# What `make install` puts into a staging folder, or straight in its place, is whole and can be built against: with pkg-config
+# and with CMake, shared and static, with nothing of this environment but PATH, whatever the umask; a staged folder may be
+# moved; `make uninstall` leaves no file. The
 # pages that the command makes of itself are well formed. Run from the project's root. BUILD, MODEL, CC: as in the
 # Makefile.
 BUILD=${BUILD:-build}
@@ -145,13 +146,16 @@ if have pkg-config; then
   report pkg_config_builds_static $? "$work/out"
   answers pkg_config_runs_static "$work/by_pkg_static"
   if have go && [ "$(go env CGO_ENABLED 2>/dev/null)" = 1 ]; then
-    printf '#!/bin/sh\nexec pkg-config --define-variable=prefix="%s" "$@"\n' "$root" >"$work/pkg-config"
+    # Always the same place: go keeps what pkg-config said, and would not ask again.
+    go_root=$build/go/installed
+    rm -rf "$go_root" && mkdir -p "$build/go" && cp -R "$root" "$go_root"
+    printf '#!/bin/sh\nexec pkg-config --define-variable=prefix="%s" "$@"\n' "$go_root" >"$work/pkg-config"
     chmod +x "$work/pkg-config"
     (cd examples/go && clean GOCACHE="$build/go/cache" GOPATH="$build/go/path" GOFLAGS=-mod=mod GOPROXY=off CC="$cc" \
-      PKG_CONFIG="$work/pkg-config" PKG_CONFIG_PATH="$root/lib/pkgconfig" go build -tags quern_pkgconfig -o "$work/by_go" ./search) \
-      >"$work/out" 2>&1
+      PKG_CONFIG="$work/pkg-config" PKG_CONFIG_PATH="$go_root/lib/pkgconfig" \
+      go build -tags quern_pkgconfig -o "$work/by_go" ./search) >"$work/out" 2>&1
     report go_builds $? "$work/out"
-    answers go_runs env LD_LIBRARY_PATH="$root/lib" "$work/by_go"
+    answers go_runs env LD_LIBRARY_PATH="$go_root/lib" "$work/by_go"
   else
     skip "go: none with cgo"
   fi
@@ -182,6 +186,33 @@ END
 else
   skip "cmake: none here"
 fi
+
+# ---- straight into its place, by somebody whose files nobody else may read: what is installed everybody may ----
+place=$work/place
+(umask 077 && installer install PREFIX="$place") >"$work/out" 2>&1
+report install_in_place $? "$work/out"
+find "$place" \( -type d ! -perm -755 \) -o \( -type f ! -perm -644 \) -o \( -type f \( -path '*/bin/*' -o -name '*.so.*' \) ! -perm -755 \) \
+  >"$work/out" 2>&1
+[ ! -s "$work/out" ] && [ -f "$place/lib/pkgconfig/quern.pc" ]
+report everybody_may_read_it $? "$work/out"
+if have pkg-config; then
+  pc() { clean PKG_CONFIG_PATH="$place/lib/pkgconfig" pkg-config "$@"; }
+  # shellcheck disable=SC2046
+  (cd "$work" && clean $cc -O1 -o in_place search.c $(pc --cflags --libs quern)) >"$work/out" 2>&1
+  report in_place_pkg_config_builds $? "$work/out"
+  answers in_place_pkg_config_runs env LD_LIBRARY_PATH="$place/lib" "$work/in_place"
+fi
+if have cmake; then
+  mkdir "$work/cmake_in_place"
+  cp "$work/cmake/CMakeLists.txt" "$work/cmake_in_place"
+  (cd "$work/cmake_in_place" && clean CC="${cc%% *}" cmake -DCMAKE_PREFIX_PATH="$place" . && clean cmake --build .) >"$work/out" 2>&1
+  report in_place_cmake_builds $? "$work/out"
+  answers in_place_cmake_runs "$work/cmake_in_place/shared"
+fi
+installer uninstall PREFIX="$place" >"$work/out" 2>&1
+find "$place" ! -type d >"$work/out"
+[ ! -s "$work/out" ]
+report in_place_uninstall_leaves_nothing $? "$work/out"
 
 installer uninstall DESTDIR="$work/staged" >"$work/out" 2>&1
 report uninstall $? "$work/out"
