@@ -61,7 +61,7 @@ if have go && [ "$(go env CGO_ENABLED 2>/dev/null)" = 1 ]; then
   }
   golang vet ./... >"$work/out" 2>&1
   report go_vet $? "$work/out"
-  golang test -count=1 ./... >"$work/out" 2>&1
+  golang test -count=1 -timeout 180s ./... >"$work/out" 2>&1
   report go_tests $? "$work/out"
   golang build -o "$work/go_search" ./search >"$work/out" 2>&1
   report go_example_builds $? "$work/out"

@@ -276,8 +276,11 @@ func TestClosingInAnyOrder(t *testing.T) {
 	if _, err := s.Embed(background, "closed"); err != ErrClosed {
 		t.Error(err)
 	}
-	if got := [3]string{<-freed, <-freed, <-freed}; got != [3]string{"session", "model", "context"} {
-		t.Error(got)
+	close(freed) // closing is at once
+	for _, want := range []string{"session", "model", "context"} {
+		if got := <-freed; got != want {
+			t.Errorf("%q was freed, not %s", got, want)
+		}
 	}
 }
 
