@@ -72,10 +72,18 @@ fi
 cc=${CC:-gcc}
 command -v "${cc%% *}" >/dev/null 2>&1 || cc=cc
 for f in search batch; do
-  $cc -std=c99 -Wall -Wextra -Werror -Iinclude -o "$work/$f" "examples/c/$f.c" "$BUILD/libquern.a" -lm -pthread \
+  $cc -std=c99 -pedantic -Wall -Wextra -Werror -Iinclude -o "$work/$f" "examples/c/$f.c" "$BUILD/libquern.a" -lm -pthread \
     >"$work/out" 2>&1
   report "compile_$f" $? "$work/out"
 done
+# As the pages say: README's command, and the examples' own Makefile.
+$cc -Iinclude -o "$work/plain" examples/c/search.c "$BUILD/libquern.a" -lm -pthread >"$work/out" 2>&1 && [ ! -s "$work/out" ]
+report compile_as_documented $? "$work/out"
+case $BUILD in /*) build=$BUILD ;; *) build=$PWD/$BUILD ;; esac
+mkdir "$work/build" && ln -s "$build/libquern.a" "$work/build/libquern.a"
+"${MAKE:-make}" --no-print-directory -C examples/c CC="$cc" BUILD="$work/build" >"$work/out" 2>&1 &&
+  [ -x "$work/build/examples/search" ] && [ -x "$work/build/examples/batch" ]
+report examples_makefile $? "$work/out"
 "$work/search" "$MODEL" "My faucet won't stop leaking" <examples/passages.txt >"$work/out" 2>&1 &&
   grep -q 'tap drips' "$work/out"
 report c_search $? "$work/out"

@@ -136,8 +136,9 @@ const qn_cli_verb qn_cli_verb_search = {
     .name = "search",
     .arguments = "MODEL FILE QUERY",
     .summary = "Prints the lines of FILE nearest in meaning to QUERY.",
-    .details = "Each as score, line number and text, separated by tabs; equal scores by line number. --json: an array.\n"
-               "A terminal is shown control characters of the text as \\xHH.",
+    .details =
+        "Each as score, line number and text, separated by tabs; equal scores by line number. --json: an array.\n"
+        "A terminal is shown control characters of the text as \\xHH.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 3,
