@@ -131,7 +131,7 @@ static void interrupted_calls_go_on(void) {
 static void asking_for_sizes_fails(void) { each_call(WRAPPED_FSTAT, EIO, QUERN_E_IO, 0, "", 1); }
 /* A file whose stat fails is not taken for one that is not there: a model without its tokenizer would be the result. */
 static void asking_what_is_there_fails(void) { each_call(WRAPPED_STAT, EIO, QUERN_E_IO, 1, "", 1); }
-static void mapping_fails(void) { each_call(WRAPPED_MMAP, ENOMEM, QUERN_E_IO, 0, "map: out of memory", 0); }
+static void mapping_fails(void) { each_call(WRAPPED_MMAP, ENOMEM, QUERN_E_IO, 0, "map: cannot allocate memory", 0); }
 static void writing_fails(void) {
   each_call(WRAPPED_PWRITE, ENOSPC, QUERN_E_IO, 0, "no space left", 1);
   each_call(WRAPPED_PWRITE, EIO, QUERN_E_IO, 0, "write", 0);
