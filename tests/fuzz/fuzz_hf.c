@@ -59,7 +59,8 @@ static void put_files(fuzz_input *in) {
     snprintf(path, sizeof path, "%s/%s", dir, files[i]);
     unlink(path);
     if (!n) continue;
-    if (!strcmp(files[i] + strlen(files[i]) - 11, "safetensors"))
+    const char *end_of_name = strrchr(files[i], '.');
+    if (!strcmp(end_of_name, ".safetensors"))
       put_weights(files[i], part, n);
     else
       FUZZ_NEED(tiny_file(dir, files[i], part, n));
