@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include "tests/fuzz/fuzz.h"
 
-#define CUTS 8
-#define CHANGES 24
+#define CUTS 4
+#define CHANGES 8
 
 static int fed;
 
