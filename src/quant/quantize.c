@@ -51,6 +51,19 @@ static quern_status put_text(quantizer *q, const char *key, const char *value) {
   return qrn_put_string(q->writer, key, value, strlen(value));
 }
 
+/* What no text could be run with is refused now. */
+static quern_status check_template(const quantizer *q, const qn_tokenizer *t) {
+  const uint32_t specials = qn_tokenizer_specials(t, 0), types = qn_tokenizer_types(t, 0);
+  if (specials >= q->arch.positions)
+    return qn_fail(&q->env->error, QUERN_E_SOURCE,
+                   "tokenizer: %u special tokens leave no room for a text in %u positions", specials,
+                   q->arch.positions);
+  if (q->arch.types && types > q->arch.types)
+    return qn_fail(&q->env->error, QUERN_E_SOURCE, "tokenizer: the template gives token type %u, config.json has %u",
+                   types - 1, q->arch.types);
+  return QUERN_OK;
+}
+
 static quern_status put_tokenizer(quantizer *q) {
   qn_buffer section = {0};
   qn_tokenizer tokenizer;
@@ -58,12 +71,7 @@ static quern_status put_tokenizer(quantizer *q) {
   QN_TRY_CLEANUP(qn_source_tokenizer(q->source, &section));
   if (section.bytes > 0) {
     QN_TRY_CLEANUP(qn_tokenizer_open(&tokenizer, q->env, section.data, section.bytes));
-    if (qn_tokenizer_specials(&tokenizer, 0) >= q->arch.positions) {
-      status = qn_fail(&q->env->error, QUERN_E_SOURCE,
-                       "tokenizer: %u special tokens leave no room for a text in %u positions",
-                       qn_tokenizer_specials(&tokenizer, 0), q->arch.positions);
-      goto cleanup;
-    }
+    QN_TRY_CLEANUP(check_template(q, &tokenizer));
     QN_TRY_CLEANUP(put_text(q, "tokenizer.kind", tokenizer.kind == QN_TOKENIZER_WORDPIECE ? "wordpiece" : "unknown"));
     QN_TRY_CLEANUP(qrn_put_section(q->writer, QRN_TOKENIZER, section.data, section.bytes));
   }

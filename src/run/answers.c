@@ -2,6 +2,7 @@
  * the best span over all windows of a question. Not here: the encoder, the tokenizer. One call at a time on a session. */
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "run/linear.h"
 #include "run/session.h"
@@ -37,17 +38,11 @@ static void span_lane(void *task, uint32_t lane) {
   }
 }
 
-static int all_finite(const float *x, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (!__builtin_isfinite(x[i])) return 0;
-  return 1;
-}
-
 quern_status qn_span_pass(quern_session *s, uint32_t rows) {
   const size_t blocks = ((size_t)rows + QN_BLOCK_ROWS - 1) / QN_BLOCK_ROWS;
   span_task t = {.s = s, .rows = rows, .lanes = (uint32_t)qn_min_size(s->lanes, blocks)};
   qn_pool_run(s->pool, span_lane, &t, t.lanes);
-  if (atomic_load(&t.nonfinite) || !all_finite(s->logits, (size_t)rows * 2))
+  if (atomic_load(&t.nonfinite) || !qn_all_finite(s->logits, (size_t)rows * 2))
     return qn_fail(&s->error, QUERN_E_NONFINITE, "NaN or infinity in the span head: check the file with quern verify");
   return QUERN_OK;
 }

@@ -43,6 +43,16 @@ uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair) {
   return n;
 }
 
+uint32_t qn_tokenizer_types(const qn_tokenizer *t, int pair) {
+  uint32_t table = pair ? QN_WP_PAIR : QN_WP_SINGLE, most = 0;
+  const qn_wp_item *item = t->tables[table];
+  for (uint64_t i = 0; i < t->sizes[table] / sizeof *item; i++) {
+    uint32_t type = item[i].type & 0x7FFFFFFFu;
+    if (type > most) most = type;
+  }
+  return most + 1;
+}
+
 size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t other) {
   uint32_t table = pair ? QN_WP_PAIR : QN_WP_SINGLE;
   const qn_wp_item *item = t->tables[table];

@@ -35,6 +35,8 @@ typedef struct qn_ids {
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
 /* Length of the template's special tokens: single (pair 0) or pair (1). */
 uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair);
+/* One more than the highest token type that the template gives. */
+uint32_t qn_tokenizer_types(const qn_tokenizer *t, int pair);
 /* How many ids the template puts before those of the first text, or of the second; the other one has `other`. */
 size_t qn_tokenizer_before(const qn_tokenizer *t, int pair, int second, size_t other);
 /* Template applied to one or two already encoded texts (b NULL: single); out->spans and out->skip are not looked at. */
