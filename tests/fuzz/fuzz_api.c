@@ -227,6 +227,13 @@ static void use_tokens(world *w, slot_model *m) {
     FUZZ_NEED(s != QUERN_E_CAPACITY || len >= cap);
   }
   free(ids), free(types), free(text);
+  quern_span *spans = malloc(cap * sizeof *spans + 1);
+  int32_t *again = malloc(cap * sizeof *again + 1);
+  FUZZ_NEED(spans && again);
+  s = quern_tokenize_spans(m->m, a, a_len, flags, again, spans, cap, &n);
+  context_said(w->context[m->context].c, s);
+  for (size_t i = 0; s == QUERN_OK && i < n; i++) FUZZ_NEED(spans[i].begin <= spans[i].end && spans[i].end <= a_len);
+  free(spans), free(again);
 }
 
 /* ---- sessions ---- */
@@ -330,13 +337,44 @@ static void work_on_texts(world *w, slot_session *x) {
   must_fail |= classify ? bad == 4 || (pairs && n % 2) : bad == 5 && n;
   FUZZ_NEED(!must_fail || s != QUERN_OK);
   FUZZ_NEED(!cancel || !n || (pairs && n == 1) || s != QUERN_OK);
-  if (s == QUERN_OK && m && m->whole && n && !pairs && classify == (uint32_t)fuzz_models[m->source].labels)
+  if (s == QUERN_OK && m && m->whole && n && !pairs && !fuzz_models[m->source].span &&
+      classify == (uint32_t)fuzz_models[m->source].labels)
     compare(x, m->source, text, offsets, n, out, cap);
   if (cancel && s != QUERN_E_CANCELLED) { /* used up by the next call that gets so far, or never */
     float one[8];
     quern_embed(x->s, "a", 1, one, 8, NULL);
   }
   free(text), free(out), free(probabilities);
+}
+
+static int32_t see_window(void *user, const quern_window *v) {
+  FUZZ_NEED(v->tokens && v->context + v->context_tokens <= v->tokens && v->ids && v->spans && v->logits);
+  return (*(int *)user)-- == 0;
+}
+
+/* A question and a context, in windows that overlap as the input says: the answer lies in the context, and is the same by
+   the reference. */
+static void work_on_answers(world *w, slot_session *x) {
+  fuzz_input *in = &w->in;
+  size_t q_len, c_len;
+  quern_answer_options o;
+  quern_span answer = {7, 7}, again = {7, 7};
+  float scores[2] = {0}, scores_again[2] = {0};
+  if (!x->s) return;
+  quern_answer_options_init(&o, sizeof o);
+  o.stride = fuzz_below(in, 4) ? 0 : fuzz_u8(in);
+  o.answer_tokens = fuzz_below(in, 4) ? 0 : fuzz_u8(in);
+  int windows = fuzz_below(in, 4) ? -1 : (int)fuzz_below(in, 4);
+  if (windows >= 0) o.window = see_window, o.window_user = &windows;
+  const char *question = (const char *)fuzz_take(in, fuzz_below(in, 40), &q_len);
+  const char *context = (const char *)fuzz_take(in, fuzz_below(in, 200), &c_len);
+  const quern_status s = quern_answer(x->s, question, q_len, context, c_len, &o, &answer, scores);
+  session_said(x->s, s);
+  if (s != QUERN_OK) return;
+  FUZZ_NEED(answer.begin <= answer.end && answer.end <= c_len);
+  o.window = NULL;
+  FUZZ_NEED(quern_answer(x->s, question, q_len, context, c_len, &o, &again, scores_again) == QUERN_OK);
+  FUZZ_NEED(again.begin == answer.begin && again.end == answer.end && !memcmp(scores, scores_again, sizeof scores));
 }
 
 static void work_on_ids(world *w, slot_session *x) {
@@ -399,8 +437,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     const uint32_t op = fuzz_u8(&w.in), at = op / 16 % SLOTS;
     switch (op % 16) {
       case 0:
-      case 1:
         open_context(&w, &w.context[at]);
+        break;
+      case 1:
+        work_on_answers(&w, &w.session[at]);
         break;
       case 2:
       case 3:

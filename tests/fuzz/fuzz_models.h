@@ -8,11 +8,11 @@
 typedef struct fuzz_model {
   uint8_t *data; /* aligned to 64 */
   size_t bytes;
-  uint32_t outputs; /* floats of an embedding, or labels */
-  int labels;
+  uint32_t outputs; /* floats of an embedding, or labels, or the 2 of an answer */
+  int labels, span;
 } fuzz_model;
 
-#define FUZZ_MODELS 4u
+#define FUZZ_MODELS 5u
 static fuzz_model fuzz_models[FUZZ_MODELS];
 
 static inline void fuzz_make_model(fuzz_model *m, const tiny_options *o, const char *recipe) {
@@ -33,11 +33,11 @@ static inline void fuzz_make_model(fuzz_model *m, const tiny_options *o, const c
   FUZZ_NEED(file && posix_memalign((void **)&m->data, 64, m->bytes) == 0);
   memcpy(m->data, file, m->bytes);
   free(file);
-  m->labels = o->labels != 0;
-  m->outputs = o->labels ? o->labels : o->dense ? o->dense : o->width;
+  m->labels = o->labels != 0, m->span = o->span;
+  m->outputs = o->labels ? o->labels : o->span ? 2 : o->dense ? o->dense : o->width;
 }
 
-/* An int8 and a float embedder, a classifier, a regression, of different families. */
+/* An int8 and a float embedder, a classifier, a regression, a finder of answers, of different families. */
 static inline void fuzz_make_models(void) {
   tiny_options o = tiny_defaults();
   o.width = 8, o.heads = 2, o.ffn = 16, o.layers = 1, o.positions = 16, o.max_seq = 12;
@@ -48,5 +48,7 @@ static inline void fuzz_make_models(void) {
   fuzz_make_model(&fuzz_models[2], &o, "int8");
   o.model_type = "distilbert", o.embed_width = 0, o.labels = 1;
   fuzz_make_model(&fuzz_models[3], &o, "int8");
+  o.model_type = "bert", o.labels = 0, o.span = 1, o.positions = 24, o.max_seq = 0;
+  fuzz_make_model(&fuzz_models[4], &o, "int8");
 }
 #endif
