@@ -36,7 +36,7 @@ cmp "$work/example.py" examples/python/example.py >"$work/out" 2>&1
 report readme_python_program $? "$work/out"
 
 # [text](target) in every page: the file must be there; #anchors and URLs are not followed.
-for page in README.md CONTRIBUTING.md docs/*.md; do
+for page in README.md CONTRIBUTING.md docs/*.md bench/*.md; do
   [ -f "$page" ] || continue
   grep -oE '\]\([^) ]+\)' "$page" | sed 's/^](//; s/)$//; s/#.*//' | sort -u | while read -r target; do
     case $target in '' | http:* | https:*) continue ;; esac

@@ -151,7 +151,8 @@ def peak(found, is_float):
 
 def start(name, variant, args, task, logs):
     """A row of the result, and the child that serves it or None. Loads as often as --loads says; the best times count."""
-    row = {"engine": name, "variant": variant, "settings": engine.create(name, task).variants[variant], "cases": []}
+    row = {"engine": name, "variant": variant, "settings": engine.create(name, task).variants[variant],
+           "is_float": variant in engine.FULL, "cases": []}
     say(f"{name} {variant}: preparing")
     log = os.path.join(logs, f"{name}-{variant}.log")
     maker = Child("prepare", name, variant, task, log)
@@ -201,7 +202,7 @@ def time_rounds(serving, args, task, found):
 
 
 def finish_cases(row, sizes, found):
-    most = peak(found, row["variant"] in ("float", "bf16"))
+    most = peak(found, row["is_float"])
     for case in row["cases"]:
         ms = case.pop("ms")
         case.update(runs=len(ms), best_ms=min(ms), median_ms=float(np.median(ms)))
@@ -262,7 +263,7 @@ def compare(args, cpus):
             result["reference"] = compare_texts(serving, files["texts"], folder)
         for _, child in serving:
             child.close()
-    result["machine"]["load_after"] = os.getloadavg()[0]
+    machine.add_load_after(result["machine"], args.threads)
     result["limits"] = [{"name": name, **row} for name, row in found.items()]
     return result
 
@@ -293,6 +294,9 @@ def parse():
     args = p.parse_args()
     if not args.model and not args.qrn:
         p.error("give --model DIR, --qrn FILE, or both")
+    for path in (args.model, args.qrn, args.text, args.calibrate):
+        if path and not os.path.exists(path):
+            p.error(f"{path} is not there")
     args.engines = args.engines.split(",")
     for name in args.engines:
         if name not in engine.NAMES:
@@ -311,7 +315,9 @@ def main():
     args = parse()
     if args.model:
         check_pooling(args.model)
-    os.environ.setdefault("QUERN_LIBRARY", os.path.join(os.path.dirname(os.path.abspath(args.quern)), "libquern.so"))
+    library = os.path.join(os.path.dirname(os.path.abspath(args.quern)), "libquern.so")
+    if os.path.exists(library):  # the command's own: both are of one build
+        os.environ["QUERN_LIBRARY"] = library
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(args.threads)
     try:

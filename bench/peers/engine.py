@@ -15,6 +15,7 @@ from typing import Callable, Dict, List, Optional
 import numpy as np
 
 NAMES = ("quern", "onnxruntime", "openvino", "ctranslate2")
+FULL = ("float", "bf16")  # variants whose products are of floats
 
 # ids [batch, seq] int64, every sequence of full length -> normalized sentence embeddings [batch, width] float32
 Embed = Callable[[np.ndarray], np.ndarray]
@@ -59,7 +60,7 @@ class EngineBase:
     module = ""  # what `load` needs
     remedy = "pip install -r bench/peers/requirements.txt"  # where it is missing
     packages: List[str] = []  # whose versions the result states
-    variants: Dict[str, str] = {}  # name: the settings in words; names of full precision are "float"
+    variants: Dict[str, str] = {}  # name: the settings in words
 
     def __init__(self, task: Task):
         self.task = task

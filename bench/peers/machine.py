@@ -47,6 +47,12 @@ def pin(threads):
     return chosen
 
 
+def add_load_after(described, threads):
+    """And whether other work ran: the load average counts the comparison's own threads too."""
+    described["load_after"] = os.getloadavg()[0]
+    described["busy"] = described["load_before"] > 1 or described["load_after"] > threads + 1
+
+
 def describe(cpus):
     name, flags = cpu_info()
     return {"cpu": name, "features": [f for f in FEATURES if f in flags], "cpus": cpus,

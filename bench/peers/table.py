@@ -9,9 +9,8 @@ def machine_line(result):
 
 
 def busy_line(result):
-    """A warning where other work ran: the load average counts the comparison's own threads too."""
-    m, own = result["machine"], result["threads"]
-    if m["load_before"] > 1 or m["load_after"] > own + 1:
+    m = result["machine"]
+    if m["busy"]:
         return (f"**The machine was busy** (load average {m['load_before']:.1f} before, {m['load_after']:.1f} after): "
                 "these figures show that the comparison runs, and nothing else.")
     return f"Load average {m['load_before']:.1f} before, {m['load_after']:.1f} after."
@@ -48,6 +47,20 @@ def case_cells(row, names):
     return cells
 
 
+def against_the_fastest(rows, names):
+    """Quern's int8 in each case, against the fastest variant of any other engine."""
+    text = ""
+    for name in names:
+        found = {f"{r['engine']} {r['variant']}": c["tokens_per_second"] for r in rows for c in r["cases"]
+                 if case_name(c) == name}
+        own = found.get("quern int8")
+        others = {k: v for k, v in found.items() if not k.startswith("quern ")}
+        if own and others:
+            best = max(others, key=others.get)
+            text += f"- {name}: Quern's int8 does {own / others[best]:.2f} times the tokens/s of {best}, the fastest other.\n"
+    return text
+
+
 def markdown(result):
     rows = [r for r in result["rows"] if "unavailable" not in r]
     names = list(dict.fromkeys(case_name(c) for r in rows for c in r["cases"]))
@@ -58,6 +71,8 @@ def markdown(result):
     text += line(["engine", "settings"] + heads) + line(["---"] * (2 + len(heads)))
     for r in rows:
         text += line([f"{r['engine']} {r['variant']}", r["settings"]] + case_cells(r, names))
+    if not result["machine"]["busy"]:
+        text += "\n" + against_the_fastest(rows, names)
     text += "\n" + line(["engine", "cosine mean", "1st percentile", "minimum", "load ms", "first ms",
                          "memory after one text, MiB", "peak memory, MiB", "files, MiB"]) + line(["---"] * 9)
     for r in rows:
