@@ -73,21 +73,24 @@ if ! "$PYTHON" -c 'import numpy' 2>/dev/null; then
   finish
 fi
 
-# An onnxruntime that cannot be imported stands for one that is not installed, wherever this runs.
+# An onnxruntime that cannot be imported stands for one that is not installed, wherever this runs; a ctranslate2 that ends
+# its process, for one that crashes.
 mkdir "$work/absent"
+echo 'import os; os.write(2, b"gone astray"); os._exit(7)' >"$work/absent/ctranslate2.py"
 echo 'raise ImportError("not installed")' >"$work/absent/onnxruntime.py"
 peers() {
   PYTHONPATH=$work/absent "$PYTHON" bench/peers --quern "$BUILD/quern" --work "$work/models" --rounds 2 \
     --seconds 0 --loads 1 --pause 0 "$@" >"$work/out" 2>&1
 }
 head -n 5 examples/passages.txt >"$work/texts"
-peers --qrn "$MODEL" --engines quern,onnxruntime --variants int8 --cases 2x16,1x8 --text "$work/texts" --out "$work/result"
+peers --qrn "$MODEL" --engines quern,onnxruntime,ctranslate2 --variants int8 --cases 2x16,1x8 --text "$work/texts" \
+  --out "$work/result"
 report comparison $? "$work/out"
 "$PYTHON" - "$work/result.json" >"$work/out" 2>&1 <<'END'
 import json
 import sys
 result = json.load(open(sys.argv[1]))
-quern, absent = result["rows"]
+quern, absent, crashed = result["rows"]
 assert result["sizes"] == {"layers": 6, "width": 384, "ffn_width": 1536, "vocab": 30522}, result["sizes"]
 assert result["machine"]["cpu"] and len(result["machine"]["cpus"]) == 1 and result["limits"]
 assert (quern["engine"], quern["variant"]) == ("quern", "int8") and "unavailable" not in quern, quern
@@ -102,6 +105,7 @@ assert abs(c["gops"] * c["best_ms"] * 1e6 / ops - 1) < 1e-9, c
 assert 20e6 < quern["file_bytes"] < 30e6 and quern["load_ms"] > 0
 assert quern["python_rss_bytes"] < quern["first_rss_bytes"] <= quern["peak_rss_bytes"] < 500e6, quern
 assert "not installed" in absent["unavailable"] and not absent["cases"], absent
+assert crashed["unavailable"] == "ended with code 7: gone astray" and not crashed["cases"], crashed
 assert result["texts"] == 5 and result["reference"] is None
 END
 report comparison_json $? "$work/out"
@@ -109,7 +113,7 @@ grep -q '^| quern int8 |' "$work/result.md" && grep -q '^| onnxruntime int8 | .*
   grep -q 'No cosines' "$work/result.md"
 report comparison_table $?
 "$PYTHON" bench/report --peers "$work/result.json" -o "$work/result.html" >"$work/out" 2>&1 &&
-  page "$work/result.html" svg=2 rect=2 table=1 li=1 >>"$work/out" 2>&1
+  page "$work/result.html" svg=2 rect=2 table=1 li=2 >>"$work/out" 2>&1
 report report_of_the_comparison $? "$work/out"
 
 # The engine's embeddings are the library's: pooled in numpy, so equal but for rounding.
@@ -132,6 +136,8 @@ report comparison_embeds_as_the_library $? "$work/out"
 
 ! peers --qrn "$work/none.qrn" --engines quern --out "$work/none" && grep -q 'none.qrn is not there' "$work/out" && [ ! -e "$work/none.md" ]
 report comparison_names_a_missing_model $? "$work/out"
+! peers --qrn "$MODEL" --engines quern --threads 100000 --out "$work/none" && grep -q 'may use [0-9]* CPUs' "$work/out"
+report comparison_refuses_more_threads_than_cpus $? "$work/out"
 ! peers --qrn "$MODEL" --engines nobody --out "$work/none" && grep -q 'no engine nobody' "$work/out"
 report comparison_names_an_unknown_engine $? "$work/out"
 finish

@@ -74,7 +74,7 @@ def check_pooling(directory):
 
 
 def tokenizer(args):
-    """Function from a text to its token ids, cut to the model's positions: of the directory's tokenizer.json, else Quern's."""
+    """From a text to its token ids, cut to --max-tokens: by the directory's tokenizer.json, else by Quern."""
     if args.model:
         tokenizers = engine.require("tokenizers")
         made = tokenizers.Tokenizer.from_file(os.path.join(args.model, "tokenizer.json"))
@@ -150,7 +150,7 @@ def peak(found, is_float):
 
 
 def start(name, variant, args, task, logs):
-    """A row of the result, and the child that serves it or None. Loads as often as --loads says; the best times count."""
+    """A row of the result, and the child that serves it or None. Loads --loads times; the best times count."""
     row = {"engine": name, "variant": variant, "settings": engine.create(name, task).variants[variant],
            "is_float": variant in engine.FULL, "cases": []}
     say(f"{name} {variant}: preparing")
@@ -269,9 +269,11 @@ def compare(args, cpus):
 
 
 def parse():
-    p = argparse.ArgumentParser(prog="bench/peers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog="bench/peers", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--model", metavar="DIR", help="Hugging Face directory of a BERT or MPNet sentence encoder")
-    p.add_argument("--qrn", metavar="FILE", help="Quern's int8 file, instead of quantizing DIR; without DIR only quern runs")
+    p.add_argument("--qrn", metavar="FILE",
+                   help="Quern's int8 file, instead of quantizing DIR; without DIR only quern runs")
     p.add_argument("--text", metavar="FILE", help="one text a line, for accuracy")
     p.add_argument("--out", required=True, metavar="PREFIX", help="writes PREFIX.json and PREFIX.md")
     p.add_argument("--calibrate", metavar="FILE", default=os.path.join(ROOT, "examples", "passages.txt"),

@@ -1,8 +1,9 @@
 """engine.py - what the comparison asks of an engine, and what engines share.
 
-An engine is one file, engine_NAME.py, with a class `Engine` of the interface below; the driver knows no more of it. Its
-variants are the settings worth trying ("float", "int8", ...). Files that a variant needs are made once by `prepare`, in a
-process of their own, so that neither their making nor the packages it takes count in what `load` is measured by.
+An engine is one file, engine_NAME.py, with a class `Engine` of the interface below; the driver knows no more of it.
+Its variants are the settings worth trying ("float", "int8", ...). Files that a variant needs are made once by
+`prepare`, in a process of their own, so that neither their making nor the packages it takes count in what `load` is
+measured by.
 """
 import importlib
 import importlib.metadata

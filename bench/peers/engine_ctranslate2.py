@@ -1,5 +1,5 @@
-"""engine_ctranslate2.py - CTranslate2's encoder, converted from the safetensors by its own specification classes, without
-transformers. It has no relative position bias, so BERT only. Pooling and normalization in numpy, as for Quern.
+"""engine_ctranslate2.py - CTranslate2's encoder, converted from the safetensors by its own specification classes,
+without transformers. It has no relative position bias, so BERT only. Pooling and normalization in numpy, as for Quern.
 """
 import os
 

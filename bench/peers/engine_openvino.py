@@ -44,7 +44,8 @@ class Engine(engine.EngineBase):
     def load(self, variant, folder):
         ov = self.runtime()
         settings = {"INFERENCE_NUM_THREADS": self.task.threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-                    "ENABLE_CPU_PINNING": False, "INFERENCE_PRECISION_HINT": "bf16" if variant.endswith("bf16") else "f32"}
+                    "ENABLE_CPU_PINNING": False,
+                    "INFERENCE_PRECISION_HINT": "bf16" if variant.endswith("bf16") else "f32"}
         if variant.startswith("int8-dynamic"):
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = self.task.config()["hidden_size"]
         request = ov.Core().compile_model(os.path.join(folder, "model.xml"), "CPU", settings).create_infer_request()

@@ -68,7 +68,8 @@ class Encoder:
         self.names = {"bert": BERT, "mpnet": MPNET}[config["model_type"]]
 
     def linear(self, x, name):
-        y = self.g.op("MatMul", x, self.g.constant(name + ".weight.T", np.ascontiguousarray(self.w[name + ".weight"].T)))
+        turned = np.ascontiguousarray(self.w[name + ".weight"].T)
+        y = self.g.op("MatMul", x, self.g.constant(name + ".weight.T", turned))
         return self.g.op("Add", self.g.constant(name + ".bias", self.w[name + ".bias"]), y)
 
     def norm(self, x, name):

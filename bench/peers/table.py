@@ -57,7 +57,8 @@ def against_the_fastest(rows, names):
         others = {k: v for k, v in found.items() if not k.startswith("quern ")}
         if own and others:
             best = max(others, key=others.get)
-            text += f"- {name}: Quern's int8 does {own / others[best]:.2f} times the tokens/s of {best}, the fastest other.\n"
+            ratio = own / others[best]
+            text += f"- {name}: Quern's int8 does {ratio:.2f} times the tokens/s of {best}, the fastest other.\n"
     return text
 
 
@@ -66,8 +67,8 @@ def markdown(result):
     names = list(dict.fromkeys(case_name(c) for r in rows for c in r["cases"]))
     heads = [f"{n} tokens/s" if not n.startswith("1×") else f"{n} ms" for n in names]
     text = f"# {result['model']}\n\n{machine_line(result)}.\n\n{busy_line(result)}\n\n"
-    text += (f"Best of {result['rounds']} rounds, engines in turns. In brackets the fraction of this machine's peak of the "
-             "same run, integer or float as the engine's weights are.\n\n")
+    text += (f"Best of {result['rounds']} rounds, engines in turns. In brackets the fraction of this machine's peak of "
+             "the same run, integer or float as the engine's weights are.\n\n")
     text += line(["engine", "settings"] + heads) + line(["---"] * (2 + len(heads)))
     for r in rows:
         text += line([f"{r['engine']} {r['variant']}", r["settings"]] + case_cells(r, names))

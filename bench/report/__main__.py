@@ -1,4 +1,4 @@
-"""Draws measurements as one HTML file that needs nothing else: a roofline of the kernels, and the comparison of engines.
+"""Draws measurements as one HTML file that needs nothing else: a roofline of the kernels, the comparison of engines.
 
     build/quern bench --limits --threads 1 --json > limits.json
     build/quern bench --kernels --json > kernels.json
@@ -35,11 +35,12 @@ rect.quern { fill: var(--integer); } rect.peer { fill: var(--peer); } rect.full 
 
 def kernel_section(kernels, limits):
     if limits["threads"] != 1:
-        raise ValueError(f"the limits are of {limits['threads']} threads, the kernels of one: run bench --limits --threads 1")
+        raise ValueError(f"the limits are of {limits['threads']} threads, the kernels of one: "
+                         "run bench --limits --threads 1")
     yield f"<h2>Kernels under the machine's limits ({escape(kernels['isa'])}, one thread)</h2>"
     yield f"<figure>{roofline.draw(kernels, limits)}</figure>"
-    yield ("<p>Blue: integer kernels; orange: float; open circles: attention. A point's name shows when the pointer rests "
-           "on it. Operands that stay in a cache may lie above the slopes of those behind it.</p>")
+    yield ("<p>Blue: integer kernels; orange: float; open circles: attention. A point's name shows when the pointer "
+           "rests on it. Operands that stay in a cache may lie above the slopes of those behind it.</p>")
     yield "<table><thead><tr>" + "".join(f"<th>{h}</th>" for h in ("kernel", "shape", "µs", "speed", "of peak"))
     yield "</tr></thead><tbody>" + "".join(roofline.rows(kernels)) + "</tbody></table>"
 
@@ -54,7 +55,8 @@ def page(args):
             raise ValueError(f"{path} is no result of bench/peers")
         parts += bars.section(result)
     return ('<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>Quern: measured</title>'
-            f"<style>{STYLE}</style></head><body>\n<h1>Quern: measured</h1>\n" + "\n".join(parts) + "\n</body></html>\n")
+            f"<style>{STYLE}</style></head><body>\n<h1>Quern: measured</h1>\n" + "\n".join(parts)
+            + "\n</body></html>\n")
 
 
 def read(path):
@@ -63,7 +65,8 @@ def read(path):
 
 
 def main():
-    p = argparse.ArgumentParser(prog="bench/report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog="bench/report", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--limits", metavar="FILE", help="of quern bench --limits --threads 1 --json")
     p.add_argument("--kernels", metavar="FILE", help="of quern bench --kernels --json; needs --limits")
     p.add_argument("--peers", metavar="FILE", nargs="+", default=[], help="of bench/peers, one for each model")

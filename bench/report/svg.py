@@ -15,11 +15,13 @@ class Drawing:
                           f'class="{kind}"><title>{escape(tip)}</title></rect>')
 
     def dot(self, x, y, kind, tip):
-        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{kind}"><title>{escape(tip)}</title></circle>')
+        self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" class="{kind}"><title>{escape(tip)}</title>'
+                          "</circle>")
 
     def text(self, x, y, words, anchor="start", kind="label", turn=0):
         about = f' transform="rotate({turn:.1f} {x:.1f} {y:.1f})"' if turn else ""
-        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}"{about}>{escape(words)}</text>')
+        self.parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="{kind}"{about}>{escape(words)}'
+                          "</text>")
 
     def __str__(self):
         return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img">'
