@@ -2,7 +2,8 @@
 
 int8 is its dynamic quantization with weights per channel. Without VNNI its kernels add two products of unsigned and
 signed bytes in 16 bits, which saturate, so weights get 7 bits there (`reduce_range`), as its documentation advises;
-"int8-u8" is the other way out, unsigned weights. "int8-fused" is quantized after onnxruntime.transformers fused what it finds: in BERT attention too, in MPNet the rest.
+"int8-u8" is the other way out, unsigned weights. "int8-fused" is quantized after onnxruntime.transformers fused what it
+finds: in BERT attention too, in MPNet the rest.
 """
 import os
 
@@ -19,7 +20,7 @@ class Engine(engine.EngineBase):
         "float": "float32",
         "int8": "dynamic, weights int8 per channel (reduce_range without VNNI)",
         "int8-u8": "dynamic, weights uint8 per channel",
-        "int8-fused": "fused by onnxruntime.transformers, then dynamic, weights int8 per channel (reduce_range without VNNI)",
+        "int8-fused": "fused by onnxruntime.transformers, then as int8",
     }
 
     def prepare(self, variant, folder):
