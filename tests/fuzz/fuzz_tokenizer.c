@@ -17,7 +17,8 @@ static const char good[] =
     "\"vocab\":{\"[UNK]\":0,\"[CLS]\":1,\"[SEP]\":2,\"a\":3,\"##a\":4,\"ab\":5,\"##b\":6,\".\":7,\"\\u0431\":8,\"e\":9,"
     "\"##e\":10}}}";
 
-static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
+/* whole: the section is as it was written; then tracing where tokens came from changes none of them. */
+static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes, int whole) {
   int32_t ids[512], types[512];
   char buf[256];
   size_t len = 0;
@@ -29,9 +30,10 @@ static void run(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
   int32_t again[512];
   quern_span spans[512];
   qn_ids traced = {.ids = again, .cap = 512, .spans = spans};
-  if (qn_tokenizer_encode(t, (const char *)text, bytes, 1, &traced) != QUERN_OK || traced.count != out.count) abort();
-  for (size_t i = 0; i < n; i++)
-    if (ids[i] != again[i] || spans[i].begin > spans[i].end || spans[i].end > bytes) abort();
+  if (qn_tokenizer_encode(t, (const char *)text, bytes, 1, &traced) != QUERN_OK) abort();
+  if (whole && traced.count != out.count) abort();
+  for (size_t i = 0; i < traced.count && i < traced.cap; i++)
+    if ((whole && ids[i] != again[i]) || spans[i].begin > spans[i].end || spans[i].end > bytes) abort();
   qn_tokenizer_decode(t, ids, n, 1, buf, sizeof buf, &len);
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)i;
   qn_tokenizer_decode(t, ids, n, 0, buf, sizeof buf, &len);
@@ -62,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   if (!status) {
     for (uint32_t i = 0; i < changes; i++, data += 4, bytes -= 4) /* mostly the header and the small tables */
       section.data[(size_t)(data[0] | data[1] << 8) % section.bytes] = data[2];
-    if (qn_tokenizer_open(&t, &env, section.data, section.bytes) == QUERN_OK) run(&t, data, bytes);
+    if (qn_tokenizer_open(&t, &env, section.data, section.bytes) == QUERN_OK) run(&t, data, bytes, changes == 0);
   } else if (!env.error.text[0] || section.bytes) {
     abort();
   }
