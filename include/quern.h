@@ -175,8 +175,10 @@ typedef struct quern_tensor_info {
   uint64_t bytes;     /* in the file */
   uint64_t offset;    /* from the start of the file */
   const char *name;   /* valid as long as the model */
-  const char *dtype;  /* "f32", "i8", "i32", ... */
+  const char *dtype;  /* "f32", "i8", "i32", "u4", "u2", ... */
   const char *layout; /* "rows" or "panels" (docs/FORMAT.md) */
+  uint32_t group;     /* of small codes: elements of a row that share a scale; else 0 */
+  uint32_t reserved;
 } quern_tensor_info;
 QUERN_API quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tensor_info *info);
 

@@ -27,11 +27,14 @@ typedef struct qk_codes {
   size_t ld;
   float *scale;
   int32_t *start;
-  float *zero; /* [rows] */
+  float *zero;          /* [rows] */
+  int32_t *group_start; /* NULL, or [rows, ceil(d / group)]: -8 * sum of the codes of each group of inputs */
+  uint32_t group;       /* a multiple of 32 */
 } qk_codes;
 
 /* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum of weight * code:
      y = fma(fma(-a_zero[m], (float)w_sums[n], (float)acc) * w_scale[n], a_scale[m], bias[n])   (8 bit; bias NULL: + 0)
+     y = fma(fma(-a_zero[m], w_sums[n], acc), a_scale[m], bias[n])                              (4 bit; alike)
      y = acc + bias[n]                                                                          (f32)
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
@@ -49,6 +52,24 @@ typedef struct qk_gemm_q8 {
   size_t ldr, ldo;
   uint32_t n, k, act;
 } qk_gemm_q8;
+
+/* 4-bit weights with a scale for each group of inputs. Sums of a group are exact; groups are taken ascending, acc = 0:
+     without minimum: acc = fma((float)sum over the group of (q - 8) * a, scale[g][n], acc)
+     with:            acc = fma((float)sum over the group of q * a, scale[g][n], acc)
+                      acc = fma((float)sum over the group of a, min[g][n], acc)
+   group: 32, 64, 128, or k rounded up to 64: one scale for each output channel. */
+typedef struct qk_gemm_q4 {
+  qk_codes a;            /* [m, k] with group_start of this group */
+  const uint8_t *w;      /* [64] 4-bit panels of W [n, k] */
+  const float *scale;    /* [64] [n/16][groups][16]: f32 panels of [n, groups], groups = ceil(k / group) */
+  const float *min;      /* [64] alike, or NULL */
+  const float *w_sums;   /* [n] sum over k of W's values */
+  const float *bias;     /* [n] or NULL */
+  const float *residual; /* [m, ldr] or NULL; may be out itself */
+  float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
+  size_t ldr, ldo;
+  uint32_t n, k, group, act;
+} qk_gemm_q4;
 
 typedef struct qk_gemm_f32 {
   const float *a; /* [m, lda] */
@@ -74,12 +95,19 @@ typedef struct qk_norm {
   float eps;
 } qk_norm;
 
-/* Embedding sum, then the norm: x = (token + position) + type, each row f32 or code * scale. Tables: rows of width d.
- */
+/* Embedding sum, then the norm: x = (token + position) + type. Tables have rows of width d:
+     32 bits: floats
+      8 bits: code * scale[row]
+      4, 2:   codes 0 ... 15, 0 ... 3 with a scale and a minimum for each group of channels:
+              fma((float)code, (float)step[row][g][0] * scale[row][0], (float)step[row][g][1] * scale[row][1])
+   A row of codes of 4 and 2 bits takes qk_table_row(d, bits) bytes: 16 bytes are 32 codes (byte i: that of channel i low,
+   of channel 16 + i high), or 64 (byte i, from the lowest bits up: of channels i, 16 + i, 32 + i, 48 + i). */
 typedef struct qk_table_ref {
-  const void *data;
-  const float *scale;
-} qk_table_ref; /* scale NULL: f32 rows; else int8 codes. data NULL: absent */
+  const void *data;     /* NULL: absent */
+  const float *scale;   /* [rows], or [rows, 2] of 4 and 2 bits */
+  const int8_t *step;   /* [rows, ceil(d / group), 2] of 4 and 2 bits */
+  uint32_t bits, group; /* group: 16 or 32 */
+} qk_table_ref;
 typedef struct qk_embed {
   const int32_t *ids;       /* [rows], checked by the caller */
   const int32_t *positions; /* [rows] */
@@ -150,6 +178,7 @@ typedef struct qk_table {
   const char *isa;
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
   void (*gemm_q8)(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+  void (*gemm_q4)(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
   void (*gemm_f32)(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
   /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). smooth: [d] or NULL. */
   size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,

@@ -14,6 +14,8 @@ static tiny_options options_of(const char *family) {
   return o;
 }
 
+static const char *const every[] = {"float", "int8", "int4", "int4-g128", "small", NULL};
+
 /* A ragged batch: lengths around tiles and blocks. ids, types: [sum]. */
 #define BATCH 9u
 static const uint32_t ragged[BATCH] = {1, 2, 5, 6, 7, 63, 64, 65, 100};
@@ -32,16 +34,18 @@ static double cosine(const float *a, const double *b, size_t n) {
 }
 
 static void match_reference(const char *family) {
+  /* Of `every`, the worst token: four bits of random weights with outliers are coarse. */
+  static const double most[] = {1e-10, 5e-3, 0.25, 0.25, 0.25};
   tiny_options o = options_of(family);
   o.width = 48, o.heads = 3, o.ffn = 100, o.positions = 128;
   int32_t ids[RAGGED_TOKENS], types[RAGGED_TOKENS];
   fill_tokens(ids, types);
-  CHECK(make(&o, both));
+  CHECK(make(&o, every));
   double *want = malloc(RAGGED_TOKENS * o.width * sizeof *want);
   for (uint32_t i = 0, row = 0; i < BATCH; row += ragged[i++])
     reference_bert(&o, ids + row, types + row, ragged[i], want + row * o.width);
-  for (int r = 0; both[r]; r++) {
-    opened m = open_model(both[r], NULL, 1, 512, 16);
+  for (int r = 0; every[r]; r++) {
+    opened m = open_model(every[r], NULL, 1, 512, 16);
     quern_tensor_view out = {0};
     CHECK_EQ(quern_encode(m.s, ids, types, ragged, BATCH, &out), QUERN_OK);
     CHECK_EQ(out.rows, RAGGED_TOKENS);
@@ -52,10 +56,10 @@ static void match_reference(const char *family) {
       for (uint32_t c = 0; c < o.width; c++)
         error = fmax(error, fabs((double)out.data[i * o.width + c] - want[i * o.width + c]));
     }
-    CHECK(worst < (r ? 5e-3 : 1e-10));
+    CHECK(worst < most[r]);
     if (!r) CHECK(error < 2e-5);
     if (worst > 1e-10)
-      printf("  %s %s: worst 1 - cosine %.2e, largest difference %.2e\n", family, both[r], worst, error);
+      printf("  %s %s: worst 1 - cosine %.2e, largest difference %.2e\n", family, every[r], worst, error);
     close_model(&m);
   }
   free(want);
@@ -78,20 +82,20 @@ static void run_ragged(const opened *m, uint32_t step, uint32_t width, float *ou
   }
 }
 
-static void same_bytes(const char *family) {
+static void same_bytes(const char *family, const char *const *recipes) {
   tiny_options o = options_of(family);
   o.width = 64, o.heads = 2, o.ffn = 150, o.positions = 128, o.layers = 3;
   static const uint32_t threads[] = {1, 2, 3, 8};
-  CHECK(make(&o, both));
+  CHECK(make(&o, recipes));
   const size_t floats = RAGGED_TOKENS * o.width;
   float *want = malloc(floats * sizeof *want), *got = malloc(floats * sizeof *got);
-  for (int r = 0; both[r]; r++) {
-    opened base = open_model(both[r], "ref", 1, 512, 16);
+  for (int r = 0; recipes[r]; r++) {
+    opened base = open_model(recipes[r], "ref", 1, 512, 16);
     run_ragged(&base, BATCH, o.width, want);
     close_model(&base);
     for (uint32_t isa = 0; quern_isa_name(isa); isa++) {
       for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
-        opened m = open_model(both[r], quern_isa_name(isa), threads[t], 512, 16);
+        opened m = open_model(recipes[r], quern_isa_name(isa), threads[t], 512, 16);
         for (uint32_t step = 1; step <= BATCH; step += 4) {
           memset(got, 0xff, floats * sizeof *got);
           run_ragged(&m, step, o.width, got);
@@ -106,7 +110,8 @@ static void same_bytes(const char *family) {
 }
 
 static void test_same_bytes(void) {
-  for (int f = 0; families[f]; f++) same_bytes(families[f]);
+  static const char *const some[] = {"float", "int8", "small", NULL};
+  for (int f = 0; families[f]; f++) same_bytes(families[f], f ? some : every);
 }
 
 static void test_texts_same_bytes(void) {
@@ -116,14 +121,14 @@ static void test_texts_same_bytes(void) {
   tiny_options o = tiny_defaults();
   char buffer[256] = "";
   int64_t offsets[TEXTS + 1] = {0};
-  CHECK(make(&o, both));
+  CHECK(make(&o, every));
   for (int i = 0; i < TEXTS; i++) {
     strcat(buffer, texts[i]);
     offsets[i + 1] = (int64_t)strlen(buffer);
   }
-  for (int r = 0; both[r]; r++) {
+  for (int r = 0; every[r]; r++) {
     float batch[TEXTS][32], one[32];
-    opened big = open_model(both[r], NULL, 2, 0, 0), small = open_model(both[r], NULL, 1, 48, 2);
+    opened big = open_model(every[r], NULL, 2, 0, 0), small = open_model(every[r], NULL, 1, 48, 2);
     CHECK_EQ(quern_embed_batch(big.s, buffer, offsets, TEXTS, batch[0], TEXTS * 32, NULL), QUERN_OK);
     for (int i = 0; i < TEXTS; i++) {
       CHECK_EQ(quern_embed(small.s, texts[i], strlen(texts[i]), one, 32, NULL), QUERN_OK);
@@ -146,9 +151,9 @@ static void test_classify(void) {
   static const char text[] = "the catthe dog satthe mat";
   static const int64_t offsets[] = {0, 7, 18, 25, 25};
   float logits[4][3], probabilities[4][3], pair[2][3];
-  CHECK(make(&o, both));
-  for (int r = 0; both[r]; r++) {
-    opened m = open_model(both[r], NULL, 1, 0, 0);
+  CHECK(make(&o, every));
+  for (int r = 0; every[r]; r++) {
+    opened m = open_model(every[r], NULL, 1, 0, 0);
     CHECK_EQ(quern_classify_batch(m.s, text, offsets, 4, 0, logits[0], probabilities[0], 12), QUERN_OK);
     for (int i = 0; i < 4; i++)
       CHECK(fabsf(probabilities[i][0] + probabilities[i][1] + probabilities[i][2] - 1) < 1e-6f);
@@ -159,7 +164,7 @@ static void test_classify(void) {
     close_model(&m);
   }
   o.labels = 0;
-  CHECK(make(&o, both));
+  CHECK(make(&o, every));
   opened m = open_model("int8", NULL, 1, 0, 0);
   CHECK_EQ(quern_classify_batch(m.s, text, offsets, 4, 0, logits[0], NULL, 12), QUERN_E_TASK);
   close_model(&m);
@@ -175,7 +180,7 @@ static void head_matches_reference(const char *family, double (*activation)(doub
   int32_t ids[64];
   size_t n = 0;
   float got[2];
-  CHECK(make(&o, both));
+  CHECK(make(&o, every));
   opened m = open_model("float", NULL, 1, 0, 0);
   static const char text[] = "the dog sat.";
   const int64_t offsets[2] = {0, sizeof text - 1};
@@ -207,7 +212,7 @@ static void test_dense(void) {
   float plain[32], got[DENSE];
   double x[32], want[DENSE], length = 0;
   o.normalize = 0;
-  CHECK(make(&o, both));
+  CHECK(make(&o, every));
   opened m = open_model("float", NULL, 1, 0, 0);
   CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, plain, 32, NULL), QUERN_OK);
   close_model(&m);
@@ -216,16 +221,16 @@ static void test_dense(void) {
   reference_linear(&r, x, want, DENSE, 32, "linear");
   for (int i = 0; i < DENSE; i++) want[i] = tanh(want[i]), length += want[i] * want[i];
   o.normalize = 1, o.dense = DENSE;
-  CHECK(make(&o, both));
-  for (int recipe = 0; both[recipe]; recipe++) {
+  CHECK(make(&o, every));
+  for (int recipe = 0; every[recipe]; recipe++) {
     uint32_t width = 0;
     double error = 0;
-    m = open_model(both[recipe], NULL, 2, 0, 0);
+    m = open_model(every[recipe], NULL, 2, 0, 0);
     CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, got, DENSE - 1, NULL), QUERN_E_CAPACITY);
     CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, got, DENSE, &width), QUERN_OK);
     CHECK_EQ(width, DENSE);
     for (int i = 0; i < DENSE; i++) error = fmax(error, fabs((double)got[i] - want[i] / sqrt(length)));
-    CHECK(error < (recipe ? 3e-2 : 1e-6));
+    CHECK(error < (recipe > 1 ? 1 : recipe ? 3e-2 : 1e-6));
     close_model(&m);
   }
 }

@@ -249,7 +249,9 @@ static void malformed_fields_are_refused(void) {
   CHANGED(((char *)(t + 4))[0] = 'z', QUERN_E_FORMAT); /* not sorted */
   CHANGED(((char *)(t + 4))[2] = 0, QUERN_E_FORMAT);
   CHANGED(t[0].dtype = 0, QUERN_E_FORMAT);
-  CHANGED(t[0].dtype = 4, QUERN_E_FORMAT);
+  CHANGED(t[0].dtype = 6, QUERN_E_FORMAT);
+  CHANGED(t[0].dtype = QRN_U4, QUERN_E_FORMAT);
+  CHANGED(t[0].group = 32, QUERN_E_FORMAT);
   CHANGED(t[0].layout = 3, QUERN_E_FORMAT);
   CHANGED(t[0].rank = 0, QUERN_E_FORMAT);
   CHANGED(t[0].rank = 5, QUERN_E_FORMAT);
@@ -293,6 +295,57 @@ static void tensor_bytes_are_exact(void) {
   CHECK_EQ(qrn_tensor_bytes(QRN_I8, QRN_PANELS, 3, one), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_F32, QRN_ROWS, 2, wide), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_I8, QRN_PANELS, 2, wide), 0);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_PANELS, 2, k65), 16 * 128 / 2);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, k65), 16 * 128 / 2);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_ROWS, 2, k65), 16 * 128 / 4);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_PANELS, 2, k65), 0);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 1, k65), 0);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, wide), 0);
+}
+
+/* Codes of less than a byte: their groups are told and checked, when a file is made and when it is opened. */
+static void groups_are_checked(void) {
+  static const uint64_t shape[2] = {16, 65};
+  static const struct {
+    uint32_t dtype, layout, group;
+    int good;
+  } cases[] = {{QRN_U4, QRN_PANELS, 32, 1},  {QRN_U4, QRN_PANELS, 64, 1}, {QRN_U4, QRN_PANELS, 128, 1},
+               {QRN_U4, QRN_PANELS, 0, 0},   {QRN_U4, QRN_PANELS, 16, 0}, {QRN_U4, QRN_PANELS, 96, 0},
+               {QRN_U4, QRN_PANELS, 256, 0}, {QRN_U4, QRN_ROWS, 16, 1},   {QRN_U2, QRN_ROWS, 32, 1},
+               {QRN_U2, QRN_ROWS, 64, 0},    {QRN_U2, QRN_PANELS, 32, 0}, {QRN_I8, QRN_PANELS, 32, 0},
+               {QRN_I8, QRN_PANELS, 0, 1}};
+  static const uint8_t codes[1024];
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    const int known = qrn_tensor_bytes(cases[i].dtype, cases[i].layout, 2, shape) != 0;
+    CHECK_EQ(known && qrn_group_valid(cases[i].dtype, cases[i].layout, shape[1], cases[i].group), cases[i].good);
+    qrn_writer *w = NULL;
+    CHECK_EQ(qrn_writer_create(&w, &env), QUERN_OK);
+    CHECK_EQ(qrn_declare_codes(w, "w", cases[i].dtype, cases[i].layout, shape, cases[i].group),
+             cases[i].good ? QUERN_OK : QUERN_E_ARGUMENT);
+    qrn_writer_free(w);
+  }
+  CHECK(qrn_group_valid(QRN_U4, QRN_PANELS, 1000, 1024) && !qrn_group_valid(QRN_U4, QRN_PANELS, 1000, 1000));
+  qrn_writer *w = NULL;
+  qn_buffer sink = {0};
+  uint64_t bytes = 0;
+  CHECK_EQ(qrn_writer_create(&w, &env), QUERN_OK);
+  CHECK_EQ(qrn_put_section(w, QRN_ARCH, codes, 36), QUERN_OK);
+  CHECK_EQ(qrn_declare_codes(w, "w", QRN_U4, QRN_PANELS, shape, 64), QUERN_OK);
+  CHECK_EQ(qrn_writer_start_memory(w, &sink), QUERN_OK);
+  CHECK_EQ(qrn_write_tensor(w, "w", codes, sizeof codes), QUERN_OK);
+  CHECK_EQ(qrn_writer_finish(w, &bytes), QUERN_OK);
+  qrn_writer_free(w);
+  for (uint32_t group = 0; group <= 192; group += 32) {
+    uint8_t *q = copy_aligned(sink.data, sink.bytes);
+    qrn_tensor *t = (qrn_tensor *)(void *)(qrn_section_at(q, QRN_TENSORS) + 16);
+    CHECK_EQ(t->group, 64);
+    t->group = group;
+    qrn_seal(q, sink.bytes);
+    const int good = group == 32 || group == 64 || group == 128;
+    CHECK_EQ(open_and_verify(q, sink.bytes), good ? QUERN_OK : QUERN_E_FORMAT);
+    free(q);
+  }
+  qn_buffer_free(&env, &sink);
 }
 
 static int32_t cancel_at_once(void *user, uint64_t done, uint64_t total, const char *what) {
@@ -403,6 +456,7 @@ int main(void) {
   RUN(resealed_changes_never_fault);
   RUN(malformed_fields_are_refused);
   RUN(tensor_bytes_are_exact);
+  RUN(groups_are_checked);
   RUN(verify_can_be_cancelled);
   RUN(calls_out_of_turn_are_refused);
   RUN(every_allocation_may_fail);

@@ -107,7 +107,9 @@ static void check_quiet(const char *recipe, uint32_t labels, int span, uint32_t 
   quern_context_free(c);
 }
 
-static void test_embed(void) { check_quiet("int8", 0, 0, 1), check_quiet("float", 0, 0, 1); }
+static void test_embed(void) {
+  check_quiet("int8", 0, 0, 1), check_quiet("int4", 0, 0, 1), check_quiet("float", 0, 0, 1);
+}
 static void test_embed_threads(void) { check_quiet("int8", 0, 0, 3); }
 static void test_classify(void) { check_quiet("int8", 3, 0, 2), check_quiet("float", 1, 0, 1); }
 static void test_answer(void) { check_quiet("int8", 0, 1, 2), check_quiet("float", 0, 1, 1); }

@@ -41,14 +41,24 @@ static inline void close_model(opened *o) {
   quern_context_free(o->c);
 }
 
+/* Everything that no preset has: minima, groups that end within the inputs, tables of 2 bits. */
+static const char small_json[] = "{\"name\":\"small\",\"weights\":{\"bits\":4,\"group\":64,\"minimum\":true},"
+                                 "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":2,\"group\":16}}";
+
+/* Recipes are presets, or "small". */
 static inline int make(const tiny_options *o, const char *const *recipes) {
   quern_context *c = NULL;
   int ok = tiny_model_write(dir, o) && quern_context_create(&c, NULL) == QUERN_OK;
   for (; ok && *recipes; recipes++) {
-    char path[300];
+    char path[300], recipe[300];
     quern_quantize_options q;
     quern_quantize_options_init(&q, sizeof q);
     q.recipe = *recipes;
+    if (!strcmp(*recipes, "small")) {
+      snprintf(recipe, sizeof recipe, "%s/small.json", dir);
+      if (!tiny_text(dir, "small.json", small_json)) break;
+      q.recipe = recipe;
+    }
     path_of(path, sizeof path, *recipes);
     ok = quern_quantize_file(c, dir, path, &q, NULL) == QUERN_OK;
     if (!ok) {

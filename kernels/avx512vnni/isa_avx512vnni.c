@@ -36,6 +36,7 @@ static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_a
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
+  t->gemm_q4 = qk_gemm_q4_avx512vnni;
   t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
 }

@@ -114,6 +114,7 @@ QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
 QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
 QK_LANE_OP2(vi_maxu, vi, _mm256_max_epu32)
 #define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
+#define vi_shr(a, imm) ((vi){_mm256_srli_epi32((a).lo, (imm)), _mm256_srli_epi32((a).hi, (imm))})
 static inline vf vf_scale2(vf a, vf n) { return vf_from_bits(vi_add(vi_bits(a), vi_shl(vf_to_vi(n), 23))); }
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(a.lo, a.hi);

@@ -67,6 +67,7 @@ static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
+#define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
   __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

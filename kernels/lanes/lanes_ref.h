@@ -231,6 +231,11 @@ QK_LANE vi vi_shl_(vi a, int imm) {
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
   return a;
 }
+#define vi_shr(a, imm) vi_shr_((a), (imm))
+QK_LANE vi vi_shr_(vi a, int imm) { /* zeros come in */
+  QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] >> imm);
+  return a;
+}
 QK_LANE int32_t vi_sum(vi a) { /* wrapping */
   uint32_t s = 0;
   QK_EACH s += (uint32_t)a.l[i];

@@ -53,6 +53,7 @@ static void attention_f32(const qk_attention_f32 *op, size_t r0, size_t r1) { qk
 static void overlay(qk_table *t) {
   qk_rows_neon(t);
   t->gemm_q8 = gemm_q8;
+  t->gemm_q4 = qk_gemm_q4_neon;
   t->gemm_f32 = gemm_f32;
   t->attention_q8 = attention_q8;
   t->attention_f32 = attention_f32;

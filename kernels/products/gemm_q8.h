@@ -1,41 +1,8 @@
 /* gemm_q8.h - the 8-bit product (kernels.h: qk_gemm_q8) over the tiles of tile.h: sums into L1, then the epilogue. */
 #ifndef QK_PRODUCTS_GEMM_Q8_H
 #define QK_PRODUCTS_GEMM_Q8_H
+#include "kernels/products/finish.h"
 #include "kernels/products/tile.h"
-#include "kernels/rows/epilogue.h"
-
-/* Where a panel's epilogue reads and writes: each at the first row and the panel's first column. */
-typedef struct qk_panel_out {
-  const int32_t *sums; /* rows of QK_TILE_WIDTH */
-  const float *a_scale, *a_zero, *residual;
-  float *out;
-  size_t ldr, ldo, rows, n; /* n: columns left in the row */
-} qk_panel_out;
-
-/* act, and whether there is a residual and a whole panel, are constants: a row is then a handful of instructions. */
-QK_INLINE void qk_finish_rows(const qk_panel_out *o, const qk_columns *c, const uint32_t act, const int add,
-                              const int whole) {
-  const int32_t *sums = o->sums;
-  const float *a_scale = o->a_scale, *a_zero = o->a_zero, *residual = o->residual;
-  float *out = o->out;
-  const size_t ldr = o->ldr, ldo = o->ldo, n = whole ? 16 : o->n;
-  for (size_t r = o->rows; r > 0; r--) {
-    qk_finish(qk_dequant(vi_load(sums), c, *a_scale, *a_zero), act, add ? residual : NULL, out, n);
-    sums += QK_TILE_WIDTH;
-    a_scale++;
-    a_zero++;
-    out += ldo;
-    if (add) residual += ldr;
-  }
-}
-QK_INLINE void qk_finish_panel(const qk_panel_out *o, const qk_columns *c, const uint32_t act) {
-  if (o->n < 16)
-    qk_finish_rows(o, c, act, o->residual != NULL, 0);
-  else if (o->residual)
-    qk_finish_rows(o, c, act, 1, 1);
-  else
-    qk_finish_rows(o, c, act, 0, 1);
-}
 
 /* Epilogue of `rows` rows from m on, `panels` panels from p on. */
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
@@ -43,6 +10,7 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
   for (size_t j = 0; j < panels; j++) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
     const qk_panel_out o = {.sums = sums + j * 16,
+                            .ldsums = QK_TILE_WIDTH,
                             .a_scale = op->a.scale + m,
                             .a_zero = op->a.zero + m,
                             .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
@@ -52,12 +20,7 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
                             .rows = rows,
                             .n = n};
     const qk_columns c = qk_columns_of(op, n0);
-    if (op->act == QK_ACT_NONE)
-      qk_finish_panel(&o, &c, QK_ACT_NONE);
-    else if (op->act == QK_ACT_GELU)
-      qk_finish_panel(&o, &c, QK_ACT_GELU);
-    else
-      qk_finish_panel(&o, &c, op->act);
+    qk_finish_act(&o, &c, op->act, 0);
   }
 }
 

@@ -5,6 +5,10 @@
 #define QK_PRODUCTS_TILE_H
 #include "kernels/layout.h"
 
+/* For QK_TILE_CASES: tiles of up to 4, of up to 6 rows. */
+#define QK_ROWS_4(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels)
+#define QK_ROWS_6(X, panels) QK_ROWS_4(X, panels) X(5, panels) X(6, panels)
+
 #define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
 
 typedef struct qk_tile_q8 {

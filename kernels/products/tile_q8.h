@@ -13,9 +13,6 @@
 #define QK_PRODUCTS_TILE_Q8_H
 #include "kernels/products/tile.h"
 
-#define QK_ROWS_4(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels)
-#define QK_ROWS_6(X, panels) QK_ROWS_4(X, panels) X(5, panels) X(6, panels)
-
 QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
   vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)

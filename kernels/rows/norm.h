@@ -65,13 +65,31 @@ static size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
   return bad;
 }
 
-/* n <= 16 values of a table's row from channel i on. */
+/* Codes of 4 or 2 bits of a row, channels i ... i + 15; i is a multiple of 16. */
+static inline vi qk_table_codes(const int8_t *row, uint32_t bits, size_t i) {
+  if (bits == 4) {
+    const vi x = vi_load8(row + i / 32 * 16);
+    return vi_and(i % 32 ? vi_shr(x, 4) : x, vi_set1(15));
+  }
+  vi x = vi_load8(row + i / 64 * 16);
+  if (i & 16) x = vi_shr(x, 2);
+  if (i & 32) x = vi_shr(x, 4);
+  return vi_and(x, vi_set1(3));
+}
+
+/* n <= 16 values of a table's row from channel i on; of small codes all 16, the rest being any. */
 static inline vf qk_table_values(const qk_table_ref *t, size_t row, uint32_t d, size_t i, size_t n) {
-  size_t at = row * d + i;
-  if (!t->scale) return qk_load_n((const float *)t->data + at, n);
-  const int8_t *codes = (const int8_t *)t->data + at;
-  vi c = n >= 16 ? vi_load8(codes) : vi_load8_part(codes, n);
-  return vf_mul(vi_to_vf(c), vf_set1(t->scale[row]));
+  const size_t at = row * d + i;
+  if (t->bits == 32) return qk_load_n((const float *)t->data + at, n);
+  const int8_t *codes = (const int8_t *)t->data;
+  if (t->bits == 8) {
+    const vi c = n >= 16 ? vi_load8(codes + at) : vi_load8_part(codes + at, n);
+    return vf_mul(vi_to_vf(c), vf_set1(t->scale[row]));
+  }
+  const vi c = qk_table_codes(codes + row * qk_table_row(d, t->bits), t->bits, i);
+  const int8_t *step = t->step + (row * qk_groups(d, t->group) + i / t->group) * 2;
+  return vf_fma(vi_to_vf(c), vf_set1((float)step[0] * t->scale[2 * row]),
+                vf_set1((float)step[1] * t->scale[2 * row + 1]));
 }
 
 static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {

@@ -83,6 +83,28 @@ QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero
   return vi_sum(vi_add(sum, sum1));
 }
 
+/* starts[g] = -8 * sum of the codes of group g: sixteen blocks of 32 inputs are reduced at once. */
+static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, int32_t *starts) {
+  const size_t blocks = (d + QK_GROUP - 1) / QK_GROUP, each = group / QK_GROUP;
+  size_t taken = 0;
+  int32_t sum = 0, part[16];
+  for (size_t b = 0; b < blocks; b += 16) {
+    const size_t n = blocks - b < 16 ? blocks - b : 16;
+    vi rows[16];
+    for (size_t i = 0; i < 16; i++) {
+      const int8_t *c = codes + (b + i) * QK_GROUP;
+      rows[i] = i < n ? vi_add(vi_load8(c), vi_load8(c + 16)) : vi_zero();
+    }
+    vi_store(part, vi_mul(vi_sum_rows(rows), vi_set1(-8)));
+    for (size_t i = 0; i < n; i++) {
+      sum += part[i];
+      if (++taken < each && b + i + 1 < blocks) continue;
+      *starts++ = sum;
+      taken = 0, sum = 0;
+    }
+  }
+}
+
 /* Codes, scale, zero and start of rows row ... row + rows - 1, whose smoothed values have the bounds b[]. Returns how
    many of them have NaN or infinity. x: the first of them; q NULL: only counts. */
 static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_bounds *b,
@@ -123,6 +145,7 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 0);
     for (size_t i = done; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
     q->start[at] = (int32_t)(-128u * (uint32_t)sum);
+    if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + at * qk_groups(d, q->group));
   }
   return bad;
 }

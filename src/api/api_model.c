@@ -150,7 +150,8 @@ const char *quern_model_meta_key(const quern_model *m, uint32_t i) {
 }
 
 quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tensor_info *info) {
-  static const char *const dtype[] = {[QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32"};
+  static const char *const dtype[] = {
+      [QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32", [QRN_U4] = "u4", [QRN_U2] = "u2"};
   static const char *const layout[] = {[QRN_ROWS] = "rows", [QRN_PANELS] = "panels"};
   if (!m || !info || i >= m->file.tensor_count) return QUERN_E_ARGUMENT;
   const qrn_tensor *t = &m->file.tensors[i];
@@ -159,7 +160,8 @@ quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tens
                             .offset = m->file.section[QRN_DATA]->offset + t->offset,
                             .name = qrn_tensor_name(&m->file, t),
                             .dtype = dtype[t->dtype],
-                            .layout = layout[t->layout]};
+                            .layout = layout[t->layout],
+                            .group = t->group};
   memcpy(full.dim, t->dim, sizeof full.dim);
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }

@@ -5,13 +5,17 @@
 
 /* ---- loops (bench_loops.c) --------------------------------------------------------------------------------------- */
 
+/* What a loop multiplies. Where 4-bit weights have no sequence of their own, it is that of 8-bit ones,
+   but for TILES, which take 8 bits alone. */
+enum { QN_BENCH_INT8, QN_BENCH_FLOAT, QN_BENCH_INT4, QN_BENCH_TILES };
+
 /* A register-resident loop of one instruction sequence: the most operations per second that a kernel built of it could
    reach. An operation is a multiplication or an addition. */
 typedef struct qn_bench_loop {
   const char *name; /* of the instructions */
   uint32_t level;   /* of the kernel set that uses them, by qn_bench_level */
-  int is_float;
-  uint32_t ops; /* of one iteration */
+  uint32_t kind;    /* QN_BENCH_* */
+  uint32_t ops;     /* of one iteration */
   void (*run)(uint64_t iterations);
 } qn_bench_loop;
 
@@ -19,7 +23,7 @@ typedef struct qn_bench_loop {
 const qn_bench_loop *qn_bench_loop_at(uint32_t i);
 /* The most capable loop that a kernel set may use, the first of its level; for "ref" and unknown names the machine's best.
    NULL: none. */
-const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float);
+const qn_bench_loop *qn_bench_loop_for(const char *isa, uint32_t kind);
 /* Reads `bytes`, a multiple of 1024, from p, aligned to 64 bytes. */
 typedef void qn_bench_reader(const char *p, size_t bytes);
 /* The reader with the widest loads that this CPU has. */

@@ -14,6 +14,7 @@
 /* Sizes of one row; what they mean is the kernel's. */
 typedef struct shape {
   uint32_t m, n, k, act;
+  uint32_t group; /* of inputs, of 4-bit weights; 0: one scale a channel */
 } shape;
 
 /* Everything a kernel may need, made for one row. */
@@ -21,8 +22,9 @@ typedef struct qn_bench_row {
   const qk_table *table;
   shape s;
   double ops, bytes; /* of one call; ops 0: bytes are what counts */
-  int is_float;
+  uint32_t loop;     /* QN_BENCH_*, what bounds it */
   qk_gemm_q8 q8;
+  qk_gemm_q4 q4;
   qk_gemm_f32 f32;
   qk_norm norm;
   qk_pack_q8 pack;
@@ -75,9 +77,11 @@ static uint8_t *take_bytes(qn_bench_row *r, size_t n) {
 }
 
 static qk_codes take_codes(qn_bench_row *r, size_t rows, size_t d) {
-  qk_codes q = {take(r, rows * qk_k8(d)), qk_k8(d), take(r, rows * sizeof(float)), take(r, rows * sizeof(int32_t)),
-                take(r, rows * sizeof(float))};
-  return q;
+  return (qk_codes){.codes = take(r, rows * qk_k8(d)),
+                    .ld = qk_k8(d),
+                    .scale = take(r, rows * sizeof(float)),
+                    .start = take(r, rows * sizeof(int32_t)),
+                    .zero = take(r, rows * sizeof(float))};
 }
 
 /* ---- the kernels ------------------------------------------------------------------------------------------------- */
@@ -100,6 +104,30 @@ static void prepare_gemm_q8(qn_bench_row *r) {
 }
 static void run_gemm_q8(qn_bench_row *r) { r->table->gemm_q8(&r->q8, 0, r->s.m, 0, qk_panels(r->s.n)); }
 
+static void prepare_gemm_q4(qn_bench_row *r) {
+  const shape s = r->s;
+  const uint32_t group = s.group ? s.group : (uint32_t)qk_k8(s.k);
+  const size_t groups = qk_groups(s.k, group);
+  float *x = take_floats(r, (size_t)s.m * s.k);
+  r->q4 = (qk_gemm_q4){.a = take_codes(r, s.m, s.k),
+                       .w = take_bytes(r, qk_weight_bytes_u4(s.n, s.k)),
+                       .scale = take_floats(r, qk_weight_bytes_f32(s.n, groups) / sizeof(float)),
+                       .w_sums = take_floats(r, s.n),
+                       .bias = take_floats(r, s.n),
+                       .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                       .ldo = s.n,
+                       .n = s.n,
+                       .k = s.k,
+                       .group = group,
+                       .act = s.act};
+  r->q4.a.group = group;
+  r->q4.a.group_start = take(r, s.m * groups * sizeof(int32_t));
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q4.a, 0, s.m);
+  r->ops = 2.0 * s.m * s.n * s.k;
+  r->loop = QN_BENCH_INT4;
+}
+static void run_gemm_q4(qn_bench_row *r) { r->table->gemm_q4(&r->q4, 0, r->s.m, 0, qk_panels(r->s.n)); }
+
 static void prepare_gemm_f32(qn_bench_row *r) {
   const shape s = r->s;
   r->f32 = (qk_gemm_f32){.a = take_floats(r, (size_t)s.m * s.k),
@@ -112,7 +140,7 @@ static void prepare_gemm_f32(qn_bench_row *r) {
                          .k = s.k,
                          .act = s.act};
   r->ops = 2.0 * s.m * s.n * s.k;
-  r->is_float = 1;
+  r->loop = QN_BENCH_FLOAT;
 }
 static void run_gemm_f32(qn_bench_row *r) { r->table->gemm_f32(&r->f32, 0, r->s.m, 0, qk_panels(r->s.n)); }
 
@@ -180,7 +208,7 @@ static void prepare_attention_f32(qn_bench_row *r) {
                                           .n = r->s.m,
                                           .h = r->s.n};
   r->ops = 4.0 * r->s.m * r->s.m * r->s.n;
-  r->is_float = 1;
+  r->loop = QN_BENCH_FLOAT;
 }
 static void run_attention_f32(qn_bench_row *r) { r->table->attention_f32(&r->attention_float, 0, r->s.m); }
 
@@ -196,42 +224,64 @@ static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.
 static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
 
 static const shape gemm_shapes[] = {
-    {1, 384, 384, 0},
-    {1, 1536, 384, 0},
-    {1, 384, 1536, 0},
-    {4, 384, 384, 0},
-    {4, 1536, 384, 0},
-    {4, 384, 1536, 0},
-    {16, 1152, 384, 0},
-    {16, 1536, 384, 0},
-    {16, 384, 1536, 0},
-    {128, 384, 384, 0},
-    {128, 1152, 384, 0},
-    {128, 1536, 384, 0},
-    {128, 384, 1536, 0},
-    {512, 1152, 384, 0},
-    {512, 1536, 384, 0},
-    {512, 384, 1536, 0},
-    {128, 3072, 768, 0},
-    {128, 768, 3072, 0},
-    {2048, 384, 384, 0},
-    {16, 1536, 384, QK_ACT_GELU},
-    {128, 1536, 384, QK_ACT_GELU},
-    {128, 3072, 768, QK_ACT_GELU},
+    {1, 384, 384, 0, 0},
+    {1, 1536, 384, 0, 0},
+    {1, 384, 1536, 0, 0},
+    {4, 384, 384, 0, 0},
+    {4, 1536, 384, 0, 0},
+    {4, 384, 1536, 0, 0},
+    {16, 1152, 384, 0, 0},
+    {16, 1536, 384, 0, 0},
+    {16, 384, 1536, 0, 0},
+    {128, 384, 384, 0, 0},
+    {128, 1152, 384, 0, 0},
+    {128, 1536, 384, 0, 0},
+    {128, 384, 1536, 0, 0},
+    {512, 1152, 384, 0, 0},
+    {512, 1536, 384, 0, 0},
+    {512, 384, 1536, 0, 0},
+    {128, 3072, 768, 0, 0},
+    {128, 768, 3072, 0, 0},
+    {2048, 384, 384, 0, 0},
+    {16, 1536, 384, QK_ACT_GELU, 0},
+    {128, 1536, 384, QK_ACT_GELU, 0},
+    {128, 3072, 768, QK_ACT_GELU, 0},
 };
-static const shape gemm_f32_shapes[] = {
-    {1, 1536, 384, 0}, {16, 1536, 384, 0}, {128, 1152, 384, 0}, {128, 1536, 384, 0}, {128, 384, 1536, 0}};
-static const shape row_shapes[] = {{128, 384, 0, 0}, {128, 768, 0, 0}, {128, 1536, 0, 0}};
-static const shape head_shapes[] = {{16, 32, 0, 0}, {128, 32, 0, 0}, {512, 32, 0, 0}, {128, 64, 0, 0}, {512, 64, 0, 0}};
+#define EACH_GROUP(m, n, k, act)                                                                                       \
+  {m, n, k, act, 0}, {m, n, k, act, 128}, {m, n, k, act, 64}, { m, n, k, act, 32 }
+static const shape gemm_q4_shapes[] = {
+    EACH_GROUP(1, 384, 384, 0),
+    EACH_GROUP(1, 1536, 384, 0),
+    EACH_GROUP(1, 384, 1536, 0),
+    EACH_GROUP(4, 1536, 384, 0),
+    EACH_GROUP(16, 1536, 384, 0),
+    EACH_GROUP(16, 384, 1536, 0),
+    EACH_GROUP(128, 384, 384, 0),
+    EACH_GROUP(128, 1152, 384, 0),
+    EACH_GROUP(128, 1536, 384, 0),
+    EACH_GROUP(128, 384, 1536, 0),
+    EACH_GROUP(512, 1536, 384, 0),
+    EACH_GROUP(128, 3072, 768, 0),
+    EACH_GROUP(128, 1536, 384, QK_ACT_GELU),
+};
+static const shape gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
+                                        {16, 1536, 384, 0, 0},
+                                        {128, 1152, 384, 0, 0},
+                                        {128, 1536, 384, 0, 0},
+                                        {128, 384, 1536, 0, 0}};
+static const shape row_shapes[] = {{128, 384, 0, 0, 0}, {128, 768, 0, 0, 0}, {128, 1536, 0, 0, 0}};
+static const shape head_shapes[] = {
+    {16, 32, 0, 0, 0}, {128, 32, 0, 0, 0}, {512, 32, 0, 0, 0}, {128, 64, 0, 0, 0}, {512, 64, 0, 0, 0}};
 static const shape activate_shapes[] = {
-    {128, 1536, 0, QK_ACT_GELU}, {128, 1536, 0, QK_ACT_GELU_TANH}, {128, 1536, 0, QK_ACT_TANH}};
-static const shape vector_shapes[] = {{1, 384, 0, 0}, {1, 768, 0, 0}};
+    {128, 1536, 0, QK_ACT_GELU, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0}, {128, 1536, 0, QK_ACT_TANH, 0}};
+static const shape vector_shapes[] = {{1, 384, 0, 0, 0}, {1, 768, 0, 0, 0}};
 
 static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh"};
 
 #define SHAPES(x) x, sizeof x / sizeof x[0]
 static const kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
+    {"gemm_q4", prepare_gemm_q4, run_gemm_q4, SHAPES(gemm_q4_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
@@ -305,7 +355,7 @@ static int qn_bench_shape_of(qn_cli_state *c, qn_cli_json *j, const qk_table *ta
   if (r.failed) {
     code = qn_cli_fail(c, CLI_FAILED, "out of memory for %s %s", k->name, shape_text);
   } else {
-    double peak, ns = time_row(k, &r, r.ops > 0 ? qn_bench_loop_for(table->isa, r.is_float) : NULL, &peak);
+    double peak, ns = time_row(k, &r, r.ops > 0 ? qn_bench_loop_for(table->isa, r.loop) : NULL, &peak);
     put_row(c, j, k, &r, shape_text, ns, peak);
     code = qn_cli_interrupted();
   }
@@ -340,7 +390,11 @@ int qn_bench_kernels(qn_cli_state *c, const char *filter) {
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
       used = snprintf(text, room, kernels[i].format, sizes->m, sizes->n, sizes->k);
 #pragma GCC diagnostic pop
-      snprintf(text + used, room - (size_t)used, "%s", act_names[sizes->act]);
+      used += snprintf(text + used, room - (size_t)used, "%s", act_names[sizes->act]);
+      if (kernels[i].prepare == prepare_gemm_q4 && sizes->group)
+        snprintf(text + used, room - (size_t)used, " g%u", sizes->group);
+      else if (kernels[i].prepare == prepare_gemm_q4)
+        snprintf(text + used, room - (size_t)used, " channel");
       if (filter && !strstr(name, filter)) continue;
       matched++;
       code = qn_bench_shape_of(c, j, &table, &kernels[i], sizes, text);

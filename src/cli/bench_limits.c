@@ -143,7 +143,7 @@ static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
   const qn_bench_loop *loop;
   uint32_t n = 0;
   for (; n < MAX_ROWS - 4 && (loop = qn_bench_loop_at(n)) != NULL; n++) {
-    rows[n] = (row){loop->name, loop->is_float ? "GFLOPS" : "GOPS", loop, 0, 0, 0, 0};
+    rows[n] = (row){loop->name, loop->kind == QN_BENCH_FLOAT ? "GFLOPS" : "GOPS", loop, 0, 0, 0, 0};
   }
   rows[n++] = (row){"read L1", "GB/s", NULL, 0, l1 / 2, 0, 0};
   rows[n++] = (row){"read L2", "GB/s", NULL, 0, l2 / 2, 0, 0};

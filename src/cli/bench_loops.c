@@ -37,6 +37,11 @@
 #define SIGN_YMM(i)                                                                                                    \
   "vpsignb %[y], %[x], %[t]\n\tvpmaddubsw %[t], %[y], %[t]\n\tvpmaddwd %[one], %[t], %[t]\n\tvpaddd %[t], %" i ", %" i \
   "\n\t"
+/* A block of 32 inputs of 4-bit weights: eight products summed in 16 bits, then widened. */
+#define NIBBLES(i)                                                                                                     \
+  "vpmaddubsw %[x], %[y], %" i "\n\t" NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i)                      \
+      NIBBLE(i) "vpmaddwd %[one], %" i ", %[t]\n\tvpaddd %[t], %" i ", %" i "\n\t"
+#define NIBBLE(i) "vpmaddubsw %[x], %[y], %[t]\n\tvpaddw %[t], %" i ", %" i "\n\t"
 #define VNNI_YMM(i) "%{vex%} vpdpbusd %[y], %[x], %" i "\n\t"
 #define MADDUBS_ZMM(i) "vpmaddubsw %[x], %[y], %[t]\n\tvpmaddwd %[one], %[t], %[t]\n\tvpaddd %[t], %" i ", %" i "\n\t"
 #define VNNI_ZMM(i) "vpdpbusd %[y], %[x], %" i "\n\t"
@@ -45,6 +50,8 @@
 LOOP(maddwd_xmm, , 16, "x", MADDWD_XMM)
 LOOP(muladd_xmm, , 16, "x", MULADD_XMM)
 LOOP(sign_ymm, TARGET("avx2"), 32, "x", SIGN_YMM)
+LOOP(nibbles_ymm, TARGET("avx2"), 32, "x", NIBBLES)
+LOOP(nibbles_zmm, TARGET("avx512f,avx512bw"), 64, "v", NIBBLES)
 LOOP(vnni_ymm, TARGET("avx2"), 32, "x", VNNI_YMM)
 LOOP(maddubs_zmm, TARGET("avx512f,avx512bw"), 64, "v", MADDUBS_ZMM)
 LOOP(vnni_zmm, TARGET("avx512f,avx512bw"), 64, "v", VNNI_ZMM)
@@ -87,16 +94,18 @@ static const struct {
 } levels[] = {{"avx2", AVX2}, {"avxvnni", AVXVNNI}, {"avx512", AVX512}, {"avx512vnni", AVX512VNNI}, {"amx", AMX}};
 
 static const qn_bench_loop loops[] = {
-    {"pmaddwd + paddd xmm", SSE2, 0, 12 * 16, maddwd_xmm},
-    {"vpsignb + vpmaddubsw + vpmaddwd + vpaddd ymm", AVX2, 0, 12 * 64, sign_ymm},
-    {"vpdpbusd ymm", AVXVNNI, 0, 12 * 64, vnni_ymm},
-    {"vpmaddubsw + vpmaddwd + vpaddd zmm", AVX512, 0, 12 * 128, maddubs_zmm},
-    {"vpdpbusd zmm", AVX512VNNI, 0, 12 * 128, vnni_zmm},
-    {"tdpbsud", AMX, 0, 4 * 32768, amx_registers},
-    {"tdpbsud + tileloadd from L1", AMX, 0, 4 * 32768, amx_loads},
-    {"mulps + addps xmm", SSE2, 1, 12 * 8, muladd_xmm},
-    {"vfmadd231ps ymm", AVX2, 1, 12 * 16, fma_ymm},
-    {"vfmadd231ps zmm", AVX512, 1, 12 * 32, fma_zmm},
+    {"pmaddwd + paddd xmm", SSE2, QN_BENCH_INT8, 12 * 16, maddwd_xmm},
+    {"vpsignb + vpmaddubsw + vpmaddwd + vpaddd ymm", AVX2, QN_BENCH_INT8, 12 * 64, sign_ymm},
+    {"vpdpbusd ymm", AVXVNNI, QN_BENCH_INT8, 12 * 64, vnni_ymm},
+    {"vpmaddubsw + vpmaddwd + vpaddd zmm", AVX512, QN_BENCH_INT8, 12 * 128, maddubs_zmm},
+    {"vpdpbusd zmm", AVX512VNNI, QN_BENCH_INT8, 12 * 128, vnni_zmm},
+    {"tdpbsud", AMX, QN_BENCH_TILES, 4 * 32768, amx_registers},
+    {"tdpbsud + tileloadd from L1", AMX, QN_BENCH_TILES, 4 * 32768, amx_loads},
+    {"8 vpmaddubsw + 7 vpaddw + vpmaddwd + vpaddd ymm", AVX2, QN_BENCH_INT4, 12 * 8 * 64, nibbles_ymm},
+    {"8 vpmaddubsw + 7 vpaddw + vpmaddwd + vpaddd zmm", AVX512, QN_BENCH_INT4, 12 * 8 * 128, nibbles_zmm},
+    {"mulps + addps xmm", SSE2, QN_BENCH_FLOAT, 12 * 8, muladd_xmm},
+    {"vfmadd231ps ymm", AVX2, QN_BENCH_FLOAT, 12 * 16, fma_ymm},
+    {"vfmadd231ps zmm", AVX512, QN_BENCH_FLOAT, 12 * 32, fma_zmm},
 };
 
 static int level_available(uint32_t level) {
@@ -165,10 +174,10 @@ static const struct {
 } levels[] = {{"neon", NEON}, {"dotprod", DOTPROD}, {"i8mm", I8MM}};
 
 static const qn_bench_loop loops[] = {
-    {"smull + sadalp", NEON, 0, 12 * 16, smlal},
-    {"sdot", DOTPROD, 0, 12 * 32, sdot},
-    {"smmla", I8MM, 0, 12 * 64, smmla},
-    {"fmla", NEON, 1, 12 * 8, fmla},
+    {"smull + sadalp", NEON, QN_BENCH_INT8, 12 * 16, smlal},
+    {"sdot", DOTPROD, QN_BENCH_INT8, 12 * 32, sdot},
+    {"smmla", I8MM, QN_BENCH_INT8, 12 * 64, smmla},
+    {"fmla", NEON, QN_BENCH_FLOAT, 12 * 8, fmla},
 };
 
 static int level_available(uint32_t level) {
@@ -208,7 +217,7 @@ static void plain_muladd(uint64_t n) {
   (void)sink;
 }
 
-static const qn_bench_loop loops[] = {{"a * b + c", 0, 1, 32, plain_muladd}};
+static const qn_bench_loop loops[] = {{"a * b + c", 0, QN_BENCH_FLOAT, 32, plain_muladd}};
 static int level_available(uint32_t level) { return level == 0; }
 
 static void read_words(const char *p, size_t bytes) {
@@ -229,14 +238,18 @@ const qn_bench_loop *qn_bench_loop_at(uint32_t i) {
   return NULL;
 }
 
-const qn_bench_loop *qn_bench_loop_for(const char *isa, int is_float) {
+const qn_bench_loop *qn_bench_loop_for(const char *isa, uint32_t kind) {
   const qn_bench_loop *best = NULL, *loop;
   uint32_t most = UINT32_MAX;
   for (size_t j = 0; j < sizeof levels / sizeof levels[0]; j++) {
     if (strcmp(levels[j].isa, isa) == 0) most = levels[j].level;
   }
   for (uint32_t i = 0; (loop = qn_bench_loop_at(i)) != NULL; i++) {
-    if (!loop->is_float == !is_float && loop->level <= most && (!best || loop->level > best->level)) best = loop;
+    const int fits = loop->kind == kind || (kind == QN_BENCH_INT4 && loop->kind == QN_BENCH_INT8) ||
+                     (kind == QN_BENCH_INT8 && loop->kind == QN_BENCH_TILES);
+    if (!fits || loop->level > most) continue;
+    if (!best || loop->level > best->level || (loop->level == best->level && best->kind != kind && loop->kind == kind))
+      best = loop;
   }
   return best;
 }

@@ -45,7 +45,7 @@ static int is_float_model(qn_cli_model *m) {
 
 static int run_batches(qn_cli_model *m, const qn_bench_shape *shape, const int32_t *ids, const uint32_t *lens,
                        result *r) {
-  const qn_bench_loop *loop = qn_bench_loop_for(r->isa, is_float_model(m));
+  const qn_bench_loop *loop = qn_bench_loop_for(r->isa, is_float_model(m) ? QN_BENCH_FLOAT : QN_BENCH_INT8);
   const uint32_t rounds = (PEAK_ROUNDS + shape->repeat - 1) / shape->repeat;
   for (uint32_t i = 0; i < shape->repeat + WARM_UP; i++) {
     quern_tensor_view view;

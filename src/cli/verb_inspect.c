@@ -36,6 +36,7 @@ static void json_tensor(qn_cli_json *j, const quern_tensor_info *t) {
   qn_cli_json_open(j, "shape", '[');
   for (uint32_t d = 0; d < t->rank && d < 4; d++) qn_cli_json_int(j, NULL, t->dim[d]);
   qn_cli_json_close(j, ']');
+  if (t->group) qn_cli_json_int(j, "group", t->group);
   qn_cli_json_int(j, "bytes", t->bytes);
   qn_cli_json_int(j, "offset", t->offset);
   qn_cli_json_close(j, '}');
@@ -47,8 +48,10 @@ static void text_tensor(qn_cli_out *o, const quern_tensor_info *t) {
     size_t used = strlen(shape);
     snprintf(shape + used, sizeof shape - used, "%s%llu", d ? " x " : "", (unsigned long long)t->dim[d]);
   }
-  qn_cli_out_format(o, "  %-36s %-5s %-7s %-16s %12llu bytes\n", t->name, t->dtype, t->layout, shape,
+  qn_cli_out_format(o, "  %-36s %-5s %-7s %-16s %12llu bytes", t->name, t->dtype, t->layout, shape,
                     (unsigned long long)t->bytes);
+  if (t->group) qn_cli_out_format(o, "  groups of %u", (unsigned)t->group);
+  qn_cli_out_text(o, "\n");
 }
 
 static int put_tensors(qn_cli_model *m, qn_cli_json *j) {

@@ -47,11 +47,12 @@ enum { QRN_STRING = 1, QRN_U64 = 2, QRN_F64 = 3 };
 
 /* TENSORS: u32 count, u32 names_bytes, u64 0, then `count` qrn_tensor sorted by name (bytewise, unique), then the
  * names, each NUL-terminated, in the same order without gaps. */
-enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3 };
+enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3, QRN_U4 = 4, QRN_U2 = 5 };
 enum {
   QRN_ROWS = 1,
   QRN_PANELS = 2
-}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K][16] (f32), padded: kernels/layout.h */
+}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K/8][16][4] (u4), [N/16][K][16] (f32), padded:
+      kernels/layout.h */
 typedef struct qrn_tensor { /* 80 bytes */
   uint32_t name;            /* offset in the names */
   uint32_t name_bytes;      /* without NUL */
@@ -61,7 +62,8 @@ typedef struct qrn_tensor { /* 80 bytes */
   uint64_t dim[4];   /* logical shape; 1 past the rank */
   uint64_t offset;   /* in DATA, a multiple of 64 */
   uint64_t bytes;    /* exactly what dtype, layout and shape need */
-  uint64_t reserved; /* 0 */
+  uint32_t group;    /* of u4 and u2: elements of a row that share a scale; else 0 */
+  uint32_t reserved; /* 0 */
 } qrn_tensor;
 
 /* SITES: u32 count, u32 names_bytes, u64 0, `count` qrn_site in execution order, then the names like those of TENSORS. */
@@ -106,6 +108,8 @@ quern_status qrn_need_tensor(const qrn_reader *r, const char *name, uint32_t dty
                              const uint64_t *dim, const void **data);
 /* Bytes that a tensor of this dtype, layout and shape takes; 0 on overflow or nonsense. */
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim);
+/* Whether codes of a dtype and layout, in rows of `columns`, may have groups of this size. */
+int qrn_group_valid(uint32_t dtype, uint32_t layout, uint64_t columns, uint32_t group);
 /* Meta entry i; returns 0 past the end. Key and value point into the file and are NUL-terminated. */
 typedef struct qrn_meta {
   const char *key;
@@ -134,6 +138,9 @@ quern_status qrn_put_section(qrn_writer *w, uint32_t kind, const void *data,
 quern_status qrn_put_site(qrn_writer *w, const char *name, const qrn_site *site); /* name fields are filled in */
 quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
                                 const uint64_t *dim);
+/* A matrix of u4 or u2 codes. */
+quern_status qrn_declare_codes(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, const uint64_t dim[2],
+                               uint32_t group);
 /* Lays the file out, opens the output and writes all but DATA. path NULL with discard: only counts. */
 quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard);
 /* The same into memory: appended to *sink, which is empty and stays the caller's. */

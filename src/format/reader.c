@@ -231,13 +231,16 @@ static int reader_check_name(const char *names, uint32_t names_bytes, uint32_t n
 }
 
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim) {
-  uint64_t bytes = dtype == QRN_I8 ? 1 : 4;
-  if (dtype < QRN_F32 || dtype > QRN_I32 || rank < 1 || rank > 4) return 0;
-  if (layout == QRN_PANELS) {
+  const int small = dtype == QRN_U4 || dtype == QRN_U2;
+  uint64_t bytes = dtype == QRN_I8 || small ? 1 : 4;
+  if (dtype < QRN_F32 || dtype > QRN_U2 || rank < 1 || rank > 4) return 0;
+  if (layout == QRN_PANELS || (layout == QRN_ROWS && small)) {
     const uint64_t most = UINT32_MAX; /* a sane side; rounding it up cannot wrap */
-    if (rank != 2 || dtype == QRN_I32 || !dim[0] || !dim[1] || dim[0] > most || dim[1] > most) return 0;
-    uint64_t n = qk_panels((size_t)dim[0]) * (uint64_t)QK_PANEL;
-    uint64_t k = dtype == QRN_I8 ? qk_k8((size_t)dim[1]) : dim[1];
+    if (rank != 2 || !dim[0] || !dim[1] || dim[0] > most || dim[1] > most) return 0;
+    if (layout == QRN_PANELS && (dtype == QRN_I32 || dtype == QRN_U2)) return 0;
+    uint64_t n = layout == QRN_PANELS ? qk_panels((size_t)dim[0]) * (uint64_t)QK_PANEL : dim[0];
+    uint64_t k = dtype == QRN_F32 ? dim[1] : qk_k8((size_t)dim[1]);
+    if (small) k = k / (dtype == QRN_U4 ? 2 : 4);
     if (!qn_mul_u64(bytes, n, &bytes) || !qn_mul_u64(bytes, k, &bytes)) return 0;
   } else if (layout == QRN_ROWS) {
     for (uint32_t i = 0; i < rank; i++)
@@ -248,12 +251,19 @@ uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const 
   return bytes <= (uint64_t)PTRDIFF_MAX ? bytes : 0;
 }
 
+int qrn_group_valid(uint32_t dtype, uint32_t layout, uint64_t columns, uint32_t group) {
+  if (dtype != QRN_U4 && dtype != QRN_U2) return group == 0;
+  if (layout == QRN_ROWS) return group == 16 || group == 32;
+  return group == 32 || group == 64 || group == 128 || group == qk_k8((size_t)columns);
+}
+
 static int reader_check_tensor(const qrn_tensor *t, uint64_t data_bytes) {
   if (t->flags || t->reserved || t->rank < 1 || t->rank > 4) return 0;
   for (uint32_t i = t->rank; i < 4; i++)
     if (t->dim[i] != 1) return 0;
   uint64_t need = qrn_tensor_bytes(t->dtype, t->layout, t->rank, t->dim);
-  return need && t->bytes == need && t->offset % QRN_ALIGN == 0 && qn_in_range(t->offset, t->bytes, data_bytes);
+  if (!need || !qrn_group_valid(t->dtype, t->layout, t->dim[1], t->group)) return 0;
+  return t->bytes == need && t->offset % QRN_ALIGN == 0 && qn_in_range(t->offset, t->bytes, data_bytes);
 }
 
 static quern_status reader_check_tensors(qrn_reader *r) {

@@ -159,13 +159,14 @@ static uint32_t writer_place(const qrn_writer *w, const char *name, int *there) 
   return low;
 }
 
-quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
-                                const uint64_t *dim) {
+static quern_status writer_declare(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
+                                   const uint64_t *dim, uint32_t group) {
   int there;
   QN_TRY(writer_need_phase(w, WRITER_GATHERING, name));
-  qrn_tensor t = {.dtype = dtype, .layout = layout, .rank = rank, .dim = {1, 1, 1, 1}};
+  qrn_tensor t = {.dtype = dtype, .layout = layout, .rank = rank, .dim = {1, 1, 1, 1}, .group = group};
   t.bytes = qrn_tensor_bytes(dtype, layout, rank, dim);
-  if (!t.bytes) return writer_refuse(w, "a tensor's type, layout or shape", name);
+  if (!t.bytes || !qrn_group_valid(dtype, layout, rank > 1 ? dim[1] : 1, group))
+    return writer_refuse(w, "a tensor's type, layout or shape", name);
   memcpy(t.dim, dim, rank * sizeof *dim);
   uint32_t place = writer_place(w, name, &there);
   if (there) return writer_refuse(w, "a tensor declared twice", name);
@@ -189,6 +190,16 @@ cleanup:
   w->order.bytes = order_bytes;
   w->tensor_names.bytes = t.name;
   return status;
+}
+
+quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
+                                const uint64_t *dim) {
+  return writer_declare(w, name, dtype, layout, rank, dim, 0);
+}
+
+quern_status qrn_declare_codes(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, const uint64_t dim[2],
+                               uint32_t group) {
+  return writer_declare(w, name, dtype, layout, 2, dim, group);
 }
 
 /* ---- laying out -------------------------------------------------------------------------------------------------- */

@@ -6,12 +6,14 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "kernels/layout.h"
 
 /* What resolving one model needs to know. */
 typedef struct resolver {
   const qrn_reader *file;
   qn_env *env;
-  uint32_t weight_dtype; /* of linear operators and embedding tables: QRN_I8 or QRN_F32 */
+  int is_float; /* linear operators and tables are f32; else what the file says */
+  int grouped;  /* some are u4 */
   uint64_t params;
 } resolver;
 
@@ -40,18 +42,53 @@ static int has_tensor(const resolver *r, const char *base, const char *suffix) {
   return qrn_find_tensor(r->file, name) != NULL;
 }
 
+/* The dtype of base + suffix; an absent tensor is reported where it is needed. */
+static uint32_t dtype_of(const resolver *r, const char *base, const char *suffix) {
+  char name[NAME_BYTES];
+  qn_format(name, sizeof name, "%s%s", base, suffix);
+  const qrn_tensor *t = qrn_find_tensor(r->file, name);
+  return t ? t->dtype : QRN_I8;
+}
+
+static quern_status need_group_panels(const resolver *r, const char *base, const char *suffix, const qn_linear *l,
+                                      const float **out) {
+  char name[NAME_BYTES];
+  const uint64_t shape[2] = {l->n, qk_groups(l->k, l->group)};
+  const void *p = NULL;
+  qn_format(name, sizeof name, "%s%s", base, suffix);
+  QN_TRY(qrn_need_tensor(r->file, name, QRN_F32, QRN_PANELS, 2, shape, &p));
+  *out = p;
+  return QUERN_OK;
+}
+
+/* What weights with groups of inputs have beside their codes. */
+static quern_status resolve_groups(resolver *r, const char *base, const char *weight, qn_linear *out) {
+  const void *p = NULL;
+  out->group = qrn_find_tensor(r->file, weight)->group;
+  r->grouped = 1;
+  QN_TRY(need_group_panels(r, base, ".scale", out, &out->scale));
+  if (has_tensor(r, base, ".min")) QN_TRY(need_group_panels(r, base, ".min", out, &out->min));
+  QN_TRY(need_vector(r, base, ".sums", QRN_F32, out->n, &p));
+  out->value_sums = p;
+  return QUERN_OK;
+}
+
 static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {
   char name[NAME_BYTES];
   const uint64_t shape[2] = {n, k};
   const void *p = NULL;
-  *out = (qn_linear){.n = n, .k = k, .dtype = r->weight_dtype};
+  const uint32_t dtype = r->is_float ? QRN_F32 : dtype_of(r, base, ".weight") == QRN_U4 ? QRN_U4 : QRN_I8;
+  *out = (qn_linear){.n = n, .k = k, .dtype = dtype};
   qn_format(name, sizeof name, "%s.weight", base);
-  QN_TRY(qrn_need_tensor(r->file, name, r->weight_dtype, QRN_PANELS, 2, shape, &out->weight));
-  if (r->weight_dtype == QRN_I8) {
+  QN_TRY(qrn_need_tensor(r->file, name, dtype, QRN_PANELS, 2, shape, &out->weight));
+  if (dtype == QRN_U4) QN_TRY(resolve_groups(r, base, name, out));
+  if (dtype == QRN_I8) {
     QN_TRY(need_vector(r, base, ".scale", QRN_F32, n, &p));
     out->scale = p;
     QN_TRY(need_vector(r, base, ".sums", QRN_I32, n, &p));
     out->sums = p;
+  }
+  if (!r->is_float) {
     if (has_tensor(r, base, ".smooth")) {
       QN_TRY(need_vector(r, base, ".smooth", QRN_F32, k, &p));
       out->smooth = p;
@@ -67,16 +104,29 @@ static quern_status resolve_norm(resolver *r, const char *base, uint32_t width, 
   return need_floats(r, base, ".bias", width, &out->bias);
 }
 
-/* Rows of codes with scales, or, in any recipe, of floats: small tables are not worth the error. */
+/* Rows of codes as the file has them, or, in any recipe, of floats: small tables are not worth the error. */
 static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, uint32_t width, qn_table *out) {
   const uint64_t shape[2] = {rows, width};
   const void *p = NULL;
-  const int int8 = r->weight_dtype == QRN_I8 && has_tensor(r, name, ".scale");
-  *out = (qn_table){.rows = rows, .dtype = int8 ? QRN_I8 : QRN_F32};
-  QN_TRY(qrn_need_tensor(r->file, name, out->dtype, QRN_ROWS, 2, shape, &out->data));
-  if (int8) {
+  static const uint32_t bits[] = {[QRN_F32] = 32, [QRN_I8] = 8, [QRN_I32] = 0, [QRN_U4] = 4, [QRN_U2] = 2};
+  const uint32_t found = dtype_of(r, name, "");
+  const uint32_t dtype = r->is_float || !bits[found] ? QRN_F32 : found;
+  *out = (qn_table){.rows = rows, .bits = bits[dtype]};
+  QN_TRY(qrn_need_tensor(r->file, name, dtype, QRN_ROWS, 2, shape, &out->data));
+  if (dtype == QRN_I8) {
     QN_TRY(need_vector(r, name, ".scale", QRN_F32, rows, &p));
     out->scale = p;
+  }
+  if (out->bits < 8) {
+    out->group = qrn_find_tensor(r->file, name)->group;
+    const uint64_t pair[2] = {rows, 2}, steps[3] = {rows, qk_groups(width, out->group), 2};
+    char part[NAME_BYTES];
+    qn_format(part, sizeof part, "%s.scale", name);
+    QN_TRY(qrn_need_tensor(r->file, part, QRN_F32, QRN_ROWS, 2, pair, &p));
+    out->scale = p;
+    qn_format(part, sizeof part, "%s.step", name);
+    QN_TRY(qrn_need_tensor(r->file, part, QRN_I8, QRN_ROWS, 3, steps, &p));
+    out->step = p;
   }
   r->params += (uint64_t)rows * width;
   return QUERN_OK;
@@ -115,7 +165,7 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
 
 static quern_status resolve(quern_model *m) {
   const qn_arch *a = &m->arch;
-  resolver r = {&m->file, m->env, a->recipe == QN_RECIPE_FLOAT ? QRN_F32 : QRN_I8, 0};
+  resolver r = {.file = &m->file, .env = m->env, .is_float = a->recipe == QN_RECIPE_FLOAT};
   const uint32_t tables = qn_arch_table_width(a);
   QN_TRY(resolve_table(&r, "embed.tokens", a->vocab, tables, &m->tokens));
   QN_TRY(resolve_table(&r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
@@ -130,6 +180,7 @@ static quern_status resolve(quern_model *m) {
   }
   if (a->dense) QN_TRY(resolve_linear(&r, "pool.dense", a->dense, a->width, &m->dense));
   m->params = r.params;
+  m->grouped = r.grouped;
   return QUERN_OK;
 }
 

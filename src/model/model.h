@@ -9,23 +9,28 @@
 /* y = x W^T + b, W: [n, k]. */
 typedef struct qn_linear {
   uint32_t n, k;
-  uint32_t dtype; /* QRN_I8 or QRN_F32, both in panels */
+  uint32_t dtype; /* QRN_I8, QRN_U4 or QRN_F32, all in panels */
+  uint32_t group; /* of inputs (u4) */
   const void *weight;
-  const float *scale;  /* [n] (i8) */
-  const int32_t *sums; /* [n] column sums of the codes (i8) */
-  const float *smooth; /* [k] (i8): the input times it is quantized, W is stored divided; NULL: 1 */
-  const float *bias;   /* [n]; NULL: none */
+  const float *scale;      /* [n] (i8), panels of [n, groups] (u4) */
+  const float *min;        /* panels of [n, groups] (u4); NULL: codes are symmetric around 8 */
+  const int32_t *sums;     /* [n] sums of each output channel's codes (i8) */
+  const float *value_sums; /* [n] sums of its weights (u4) */
+  const float *smooth;     /* [k] (i8, u4): the input times it is quantized, W is stored divided; NULL: 1 */
+  const float *bias;       /* [n]; NULL: none */
 } qn_linear;
 
 typedef struct qn_norm {
   const float *gain, *bias;
 } qn_norm; /* [width] */
 
-/* An embedding table: rows of `width`, f32, or i8 codes with a scale a row. */
+/* An embedding table: rows of `width`, f32, or i8 codes with a scale a row, or u4 or u2 codes with a scale and a minimum
+   for each group of channels (kernels/kernels.h: qk_table_ref). */
 typedef struct qn_table {
-  uint32_t rows, dtype;
+  uint32_t rows, bits, group;
   const void *data;
   const float *scale;
+  const int8_t *step;
 } qn_table;
 
 typedef struct qn_layer {
@@ -53,6 +58,7 @@ typedef struct quern_model {
   qn_layer *layers;              /* [arch.layers] */
   qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
+  int grouped;  /* some linear operator has groups of inputs: activations need their sums */
   size_t bytes; /* of the allocation that holds this struct and the layers */
 } quern_model;
 

@@ -7,16 +7,20 @@
 typedef struct qn_recipe {
   char name[64];
   uint32_t id;              /* QN_RECIPE_* */
-  uint32_t weight_bits;     /* 8 or 32 */
+  uint32_t weight_bits;     /* 4, 8 or 32; of 4, those of operators outside of the layers have 8 */
+  uint32_t weight_group;    /* of inputs, of 4 bits: 32, 64 or 128; 0: none, one scale for each output channel */
+  int weight_min;           /* of 4 bits: a minimum beside each scale */
   uint32_t activation_bits; /* 8 or 32 */
-  uint32_t embedding_bits;  /* 8 or 32 */
+  uint32_t embedding_bits;  /* 2, 4, 8 or 32 */
+  uint32_t embedding_group; /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
   int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;           /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
-   {"name": "...", "weights": {"bits": 8}, "activations": {"bits": 8}, "embeddings": {"bits": 8}}. Members that are
+   {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false}, "activations": {"bits": 8},
+    "embeddings": {"bits": 2, "group": 32}, "smooth": true}. Groups belong to 4 and 2 bits only. Members that are
    unknown, and combinations that this version cannot run, are refused by name. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
@@ -51,4 +55,19 @@ void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, 
 void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels);
 /* w: [rows, d] f32 -> codes [rows, d], scale [rows]. */
 void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale);
+
+/* pack_small.c: codes of 4 and 2 bits. Scales are searched for; every group depends on itself alone. */
+/* w: [n, k] f32 -> 4-bit panels (kernels/layout.h), panels of scales and, unless min is NULL, minima [n, groups], and the
+   sums of the values that each channel's codes stand for. group: qk_k8(k) for one scale a channel. */
+void qn_pack_linear_u4(const float *w, uint32_t n, uint32_t k, uint32_t group, uint8_t *panels, float *scale,
+                       float *min, float *sums);
+/* w: [rows, d] f32 -> codes, scale [rows, 2], step [rows, groups, 2] of a table of 4 or 2 bits (kernels.h).
+   work: [2 * groups]. */
+void qn_pack_rows_small(const float *w, uint32_t rows, uint32_t d, uint32_t bits, uint32_t group, uint8_t *codes,
+                        float *scale, int8_t *step, float *work);
+/* What element i of a row stands for, of either; for reports. */
+float qn_value_u4(const uint8_t *panels, const float *scale, const float *min, uint32_t k, uint32_t group, size_t row,
+                  size_t i);
+float qn_value_small(const uint8_t *codes, const float *scale, const int8_t *step, uint32_t d, uint32_t bits,
+                     uint32_t group, size_t row, size_t i);
 #endif

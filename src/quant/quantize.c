@@ -33,15 +33,24 @@ typedef struct quantizer {
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */
   void *floats, *packed;
-  float *scale, *bias, *smooth;
-  int32_t *sums;
-  size_t floats_bytes, packed_bytes, rows;
+  float *scale, *min, *bias, *smooth;
+  void *sums; /* int32 or float */
+  int8_t *step;
+  size_t floats_bytes, packed_bytes, rows, scales, steps;
 } quantizer;
 
-static int is_int8(const quantizer *q, const qn_item *it) {
-  uint32_t bits = it->kind == QN_ITEM_TABLE ? q->recipe.embedding_bits : q->recipe.weight_bits;
-  return (it->kind == QN_ITEM_TABLE || it->kind == QN_ITEM_LINEAR) && !it->small && bits == 8;
+/* Bits of an item's codes: 4-bit weights are for the layers, where the bytes are. */
+static uint32_t bits_of(const quantizer *q, const qn_item *it) {
+  const uint32_t weights = q->recipe.weight_bits;
+  if (it->kind == QN_ITEM_TABLE && !it->small) return q->recipe.embedding_bits;
+  if (it->kind == QN_ITEM_LINEAR) return weights == 4 && it->input < 0 ? 8 : weights;
+  return 32;
 }
+static uint32_t group_of(const quantizer *q, const qn_item *it) {
+  if (it->kind == QN_ITEM_TABLE) return q->recipe.embedding_group;
+  return q->recipe.weight_group ? q->recipe.weight_group : (uint32_t)qk_k8(it->k);
+}
+static int is_int8(const quantizer *q, const qn_item *it) { return bits_of(q, it) == 8; }
 
 static int is_smoothed(const quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
 
@@ -144,6 +153,36 @@ static quern_status declare(quantizer *q, const qn_item *it, const char *suffix,
   return qrn_declare_tensor(q->writer, name, dtype, layout, rank, dim);
 }
 
+/* One of the tensors of an item, of another shape. */
+static quern_status declare_part(quantizer *q, const qn_item *it, const char *suffix, uint32_t dtype, uint32_t layout,
+                                 uint64_t n, uint64_t k, uint64_t pairs) {
+  char name[QN_ITEM_NAME_BYTES];
+  const uint64_t dim[3] = {n, k, pairs};
+  const uint32_t rank = pairs ? 3 : k ? 2 : 1;
+  qn_format(name, sizeof name, "%s%s", it->name, suffix);
+  q->report.tensor_bytes += qrn_tensor_bytes(dtype, layout, rank, dim);
+  return qrn_declare_tensor(q->writer, name, dtype, layout, rank, dim);
+}
+
+/* Codes of 4 and 2 bits and what belongs to them. */
+static quern_status declare_small(quantizer *q, const qn_item *it) {
+  char name[QN_ITEM_NAME_BYTES];
+  const uint64_t dim[2] = {it->n, it->k};
+  const int linear = it->kind == QN_ITEM_LINEAR;
+  const uint32_t dtype = bits_of(q, it) == 4 ? QRN_U4 : QRN_U2, layout = linear ? QRN_PANELS : QRN_ROWS;
+  const uint64_t groups = qk_groups(it->k, group_of(q, it));
+  qn_format(name, sizeof name, "%s%s", it->name, linear ? ".weight" : "");
+  q->report.tensor_bytes += qrn_tensor_bytes(dtype, layout, 2, dim);
+  QN_TRY(qrn_declare_codes(q->writer, name, dtype, layout, dim, group_of(q, it)));
+  if (!linear) {
+    QN_TRY(declare_part(q, it, ".scale", QRN_F32, QRN_ROWS, it->n, 2, 0));
+    return declare_part(q, it, ".step", QRN_I8, QRN_ROWS, it->n, groups, 2);
+  }
+  QN_TRY(declare_part(q, it, ".scale", QRN_F32, QRN_PANELS, it->n, groups, 0));
+  if (q->recipe.weight_min) QN_TRY(declare_part(q, it, ".min", QRN_F32, QRN_PANELS, it->n, groups, 0));
+  return declare_part(q, it, ".sums", QRN_F32, QRN_ROWS, it->n, 0, 0);
+}
+
 /* Checks the item against the source, so that a missing tensor is found before anything is written, and declares what
    it becomes. source_bytes: what it takes there. */
 static quern_status declare_item(quantizer *q, qn_item *it, uint64_t *source_bytes) {
@@ -163,7 +202,11 @@ static quern_status declare_item(quantizer *q, qn_item *it, uint64_t *source_byt
     *source_bytes += bytes;
     it->has_bias |= bytes > 0;
   }
-  QN_TRY(declare(q, it, suffix, is_int8(q, it) ? QRN_I8 : QRN_F32, layout, it->kind == QN_ITEM_VECTOR ? 1 : 2));
+  const uint32_t bits = bits_of(q, it);
+  if (bits < 8)
+    QN_TRY(declare_small(q, it));
+  else
+    QN_TRY(declare(q, it, suffix, bits == 8 ? QRN_I8 : QRN_F32, layout, it->kind == QN_ITEM_VECTOR ? 1 : 2));
   if (is_int8(q, it)) QN_TRY(declare(q, it, ".scale", QRN_F32, QRN_ROWS, 1));
   if (is_int8(q, it) && it->kind == QN_ITEM_LINEAR) QN_TRY(declare(q, it, ".sums", QRN_I32, QRN_ROWS, 1));
   if (is_smoothed(q, it)) {
@@ -177,8 +220,14 @@ static quern_status declare_item(quantizer *q, qn_item *it, uint64_t *source_byt
 
 /* Working memory that an item needs; sizes cannot wrap: qn_arch_check has bounded them. */
 static void size_item(quantizer *q, const qn_item *it) {
-  size_t packed = 0;
-  if (it->kind == QN_ITEM_LINEAR) {
+  size_t packed = 0, scales = it->n;
+  if (bits_of(q, it) < 8) {
+    const size_t groups = qk_groups(it->k, group_of(q, it));
+    const int linear = it->kind == QN_ITEM_LINEAR;
+    packed = linear ? qk_weight_bytes_u4(it->n, it->k) : it->n * qk_table_row(it->k, bits_of(q, it));
+    scales = linear ? qk_panels(it->n) * QK_PANEL * groups : 2 * (size_t)it->n;
+    if (!linear) q->steps = qn_max_size(q->steps, it->n * groups * 2);
+  } else if (it->kind == QN_ITEM_LINEAR) {
     packed = is_int8(q, it) ? qk_weight_bytes_i8(it->n, it->k) : qk_weight_bytes_f32(it->n, it->k);
   } else if (is_int8(q, it)) {
     packed = (size_t)it->n * it->k;
@@ -188,6 +237,7 @@ static void size_item(quantizer *q, const qn_item *it) {
   q->floats_bytes = qn_max_size(q->floats_bytes, (size_t)it->n * it->k * sizeof(float));
   q->packed_bytes = qn_max_size(q->packed_bytes, packed);
   q->rows = qn_max_size(q->rows, qn_max_size(it->n, it->k));
+  q->scales = qn_max_size(q->scales, qn_max_size(scales, q->rows));
 }
 
 static quern_status declare_all(quantizer *q) {
@@ -217,33 +267,48 @@ static quern_status reserve(quantizer *q) {
   void *p;
   QN_TRY(qn_alloc(q->env, &q->floats, q->floats_bytes, "the largest tensor"));
   QN_TRY(qn_alloc(q->env, &q->packed, q->packed_bytes, "the largest tensor, packed"));
-  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->scale, "scales"));
+  QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->scale, "scales"));
   q->scale = p;
+  if (q->recipe.weight_min) {
+    QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->min, "minima"));
+    q->min = p;
+  }
+  if (q->steps) {
+    QN_TRY(qn_alloc_array(q->env, &p, q->steps, sizeof *q->step, "steps of scales"));
+    q->step = p;
+  }
   QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->bias, "a bias"));
   q->bias = p;
   QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->smooth, "a smoothing vector"));
   q->smooth = p;
-  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->sums, "column sums"));
+  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof(int32_t), "column sums"));
   q->sums = p;
   return QUERN_OK;
 }
 
 /* ---- writing ---- */
 
-/* Relative error of a quantized item into its report row. Code i of a row lies at i / 4 * group + i % 4. */
+/* What code i of row r of the packed item stands for. */
+static double value_of(const quantizer *q, const qn_item *it, size_t r, size_t i) {
+  const int linear = it->kind == QN_ITEM_LINEAR;
+  const uint32_t bits = bits_of(q, it), group = group_of(q, it);
+  const uint8_t *codes = q->packed;
+  if (bits < 8 && linear) return (double)qn_value_u4(codes, q->scale, q->min, it->k, group, r, i);
+  if (bits < 8) return (double)qn_value_small(codes, q->scale, q->step, it->k, bits, group, r, i);
+  if (!linear) return (double)(int8_t)codes[r * it->k + i] * (double)q->scale[r];
+  const size_t at = r / QK_PANEL * QK_PANEL * qk_k8(it->k) + r % QK_PANEL * QK_KSTEP;
+  return (double)(int8_t)(codes[at + i / QK_KSTEP * QK_PANEL * QK_KSTEP + i % QK_KSTEP] ^ 0x80) * (double)q->scale[r];
+}
+
+/* Relative error of a quantized item into its report row. */
 static void measure(const quantizer *q, const qn_item *it, qn_report_row *row) {
-  int linear = it->kind == QN_ITEM_LINEAR;
-  size_t group = linear ? QK_PANEL * QK_KSTEP : QK_KSTEP, k = it->k;
-  uint8_t flip = linear ? 0x80 : 0;
+  const size_t k = it->k;
   double all_error = 0, all_power = 0, worst = -1;
   for (size_t r = 0; r < it->n; r++) {
     const float *w = (const float *)q->floats + r * k;
-    const uint8_t *codes = (const uint8_t *)q->packed +
-                           (linear ? r / QK_PANEL * QK_PANEL * qk_k8(k) + r % QK_PANEL * QK_KSTEP : r * k);
     double error = 0, power = 0;
     for (size_t i = 0; i < k; i++) {
-      int8_t code = (int8_t)(codes[i / QK_KSTEP * group + i % QK_KSTEP] ^ flip);
-      double d = (double)w[i] - (double)code * (double)q->scale[r];
+      const double d = (double)w[i] - value_of(q, it, r, i);
       error += d * d;
       power += (double)w[i] * (double)w[i];
     }
@@ -325,14 +390,21 @@ static const float *maxima_of(quantizer *q, const qn_item *it) {
 static quern_status write_linear(quantizer *q, const qn_item *it) {
   size_t floats = it->n * sizeof(float);
   if (is_smoothed(q, it)) qn_smooth(q->floats, it->n, it->k, (uint32_t)it->input, maxima_of(q, it), q->smooth);
-  if (is_int8(q, it)) {
+  if (bits_of(q, it) == 4) {
+    const size_t scales = qk_weight_bytes_f32(it->n, qk_groups(it->k, group_of(q, it)));
+    qn_pack_linear_u4(q->floats, it->n, it->k, group_of(q, it), q->packed, q->scale, q->min, q->sums);
+    QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_u4(it->n, it->k)));
+    QN_TRY(write_part(q, it, ".scale", q->scale, scales));
+    if (q->min) QN_TRY(write_part(q, it, ".min", q->min, scales));
+    QN_TRY(write_part(q, it, ".sums", q->sums, floats));
+  } else if (is_int8(q, it)) {
     if (it->column_copies)
       qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies,
                      q->split + (size_t)it->layer * it->column_copies);
     qn_pack_linear_i8(q->floats, it->n, it->k, q->packed, q->scale, q->sums);
     QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_i8(it->n, it->k)));
     QN_TRY(write_part(q, it, ".scale", q->scale, floats));
-    QN_TRY(write_part(q, it, ".sums", q->sums, it->n * sizeof *q->sums));
+    QN_TRY(write_part(q, it, ".sums", q->sums, it->n * sizeof(int32_t)));
   } else {
     qn_pack_linear_f32(q->floats, it->n, it->k, q->packed);
     QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_f32(it->n, it->k)));
@@ -346,6 +418,13 @@ static quern_status write_item(quantizer *q, qn_item *it, qn_report_row **row) {
   QN_TRY(read_item(q, it));
   if (it->kind == QN_ITEM_LINEAR) {
     QN_TRY(write_linear(q, it));
+  } else if (bits_of(q, it) < 8) {
+    const uint32_t bits = bits_of(q, it), group = group_of(q, it);
+    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step,
+                       q->smooth); /* of k floats: room for two a group */
+    QN_TRY(write_part(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
+    QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
+    QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
   } else if (is_int8(q, it)) {
     qn_pack_rows_i8(q->floats, it->n, it->k, q->packed, q->scale);
     QN_TRY(write_part(q, it, "", q->packed, elements));
@@ -354,7 +433,7 @@ static quern_status write_item(quantizer *q, qn_item *it, qn_report_row **row) {
     QN_TRY(write_part(q, it, "", q->floats, elements * sizeof(float)));
   }
   if (it->kind == QN_ITEM_VECTOR || it->kind == QN_ITEM_RELATIVE) return QUERN_OK;
-  if (is_int8(q, it)) measure(q, it, *row);
+  if (bits_of(q, it) <= 8) measure(q, it, *row);
   ++*row;
   return QUERN_OK;
 }
@@ -441,9 +520,11 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_free(env, q.split, q.split_bytes);
   qn_free(env, q.floats, q.floats_bytes);
   qn_free(env, q.packed, q.packed_bytes);
-  qn_free(env, q.scale, q.rows * sizeof *q.scale);
+  qn_free(env, q.scale, q.scales * sizeof *q.scale);
+  qn_free(env, q.min, q.scales * sizeof *q.min);
+  qn_free(env, q.step, q.steps);
   qn_free(env, q.bias, q.rows * sizeof *q.bias);
-  qn_free(env, q.sums, q.rows * sizeof *q.sums);
+  qn_free(env, q.sums, q.rows * sizeof(int32_t));
   qn_free(env, q.smooth, q.rows * sizeof *q.smooth);
   qn_maxima_free(env, &q.maxima);
   return status;

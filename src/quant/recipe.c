@@ -8,33 +8,63 @@
 #define RECIPE_BYTES (1u << 20)
 #define INT8_SPLIT 16u /* as the preset says */
 
+#define REST_OF_INT8 "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"
 static const struct {
-  uint32_t id, bits;
-  const char *name, *json;
+  qn_recipe recipe;
+  const char *json;
 } presets[] = {
-    {QN_RECIPE_FLOAT, 32, "float",
+    {{.name = "float", .id = QN_RECIPE_FLOAT, .weight_bits = 32, .activation_bits = 32, .embedding_bits = 32},
      "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
      "\"smooth\":false,\"split\":0}"},
-    {QN_RECIPE_INT8, 8, "int8",
-     "{\"name\":\"int8\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"smooth\":"
-     "true,\"split\":16}"},
+    {{.name = "int8",
+      .id = QN_RECIPE_INT8,
+      .weight_bits = 8,
+      .activation_bits = 8,
+      .embedding_bits = 8,
+      .smooth = 1,
+      .split = INT8_SPLIT},
+     "{\"name\":\"int8\",\"weights\":{\"bits\":8}," REST_OF_INT8},
+    {{.name = "int4",
+      .id = QN_RECIPE_INT8,
+      .weight_bits = 4,
+      .weight_group = 32,
+      .activation_bits = 8,
+      .embedding_bits = 8,
+      .smooth = 1,
+      .split = INT8_SPLIT},
+     "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false}," REST_OF_INT8},
+    {{.name = "int4-g128",
+      .id = QN_RECIPE_INT8,
+      .weight_bits = 4,
+      .weight_group = 128,
+      .activation_bits = 8,
+      .embedding_bits = 8,
+      .smooth = 1,
+      .split = INT8_SPLIT},
+     "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false}," REST_OF_INT8},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
-const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].name : NULL; }
+const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].recipe.name : NULL; }
 
 const char *qn_recipe_preset_json(const char *name) {
   for (uint32_t i = 0; i < PRESETS; i++)
-    if (!strcmp(presets[i].name, name)) return presets[i].json;
+    if (!strcmp(presets[i].recipe.name, name)) return presets[i].json;
   return NULL;
 }
 
 size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
+  char weights[64] = "", embeddings[32] = "";
+  if (r->weight_bits == 4)
+    qn_format(weights, sizeof weights, ",\"group\":%u,\"minimum\":%s", r->weight_group,
+              r->weight_min ? "true" : "false");
+  if (r->embedding_bits < 8) qn_format(embeddings, sizeof embeddings, ",\"group\":%u", r->embedding_group);
   return qn_format(
       buf, cap,
-      "{\"name\":\"%s\",\"weights\":{\"bits\":%u},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u},"
+      "{\"name\":\"%s\",\"weights\":{\"bits\":%u%s},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u%s},"
       "\"smooth\":%s,\"split\":%u}",
-      r->name, r->weight_bits, r->activation_bits, r->embedding_bits, r->smooth ? "true" : "false", r->split);
+      r->name, r->weight_bits, weights, r->activation_bits, r->embedding_bits, embeddings, r->smooth ? "true" : "false",
+      r->split);
 }
 
 /* A name goes into metadata and reports unescaped. */
@@ -44,20 +74,52 @@ static int valid_name(const char *name) {
          strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
-/* {"bits": 8} */
-static quern_status read_bits(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *bits) {
+/* {"bits": 4, "group": 32, "minimum": false}: bits, and what small codes may have besides, NULL: nothing. */
+static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *bits,
+                               uint32_t *group, int *min) {
   uint32_t at = qn_json_get(j, 0, key);
   int64_t v = at ? qn_json_int(j, at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
   }
+  const int small = v < 8;
   for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
-    if (strcmp(j->nodes[k].string, "bits") != 0) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known to this version", file, key, 64,
-                     j->nodes[k].string);
+    const char *member = j->nodes[k].string;
+    const int known = !strcmp(member, "bits") || (small && group && !strcmp(member, "group")) ||
+                      (small && min && !strcmp(member, "minimum"));
+    if (!known) {
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known to this version%s", file, key, 64,
+                     member, strcmp(member, "group") ? "" : " with this many bits");
     }
   }
   *bits = (uint32_t)v;
+  if (small && group) *group = qn_json_get(j, at, "group") ? (uint32_t)qn_json_int(j, at, "group", -1) : 32;
+  if (small && min) *min = qn_json_bool(j, at, "minimum", 0);
+  return QUERN_OK;
+}
+
+static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
+
+/* What this version can run: all float, or 8-bit activations with 8- or 4-bit weights and 8-, 4- or 2-bit embeddings. */
+static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
+  const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
+  const int integer = r->activation_bits == 8 && (r->weight_bits == 8 || r->weight_bits == 4) &&
+                      is_one_of(r->embedding_bits, 8, 4, 2);
+  if (!all_float && !integer) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
+                   "all 32 can, and activations of 8 with weights of 8 or 4 and embeddings of 8, 4 or 2",
+                   file, r->weight_bits, r->activation_bits, r->embedding_bits);
+  }
+  if (r->weight_bits == 4 && r->weight_group != 0 && !is_one_of(r->weight_group, 32, 64, 128)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: weights.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file,
+                   r->weight_group);
+  }
+  if (r->embedding_bits < 8 && !is_one_of(r->embedding_group, 16, 32, 32)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
+                   r->embedding_group);
+  }
   return QUERN_OK;
 }
 
@@ -81,13 +143,11 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
                    sizeof r->name - 1);
   }
   qn_format(r->name, sizeof r->name, "%s", name);
-  QN_TRY(read_bits(env, j, file, "weights", &r->weight_bits));
-  QN_TRY(read_bits(env, j, file, "activations", &r->activation_bits));
-  QN_TRY(read_bits(env, j, file, "embeddings", &r->embedding_bits));
-  for (uint32_t i = 0; i < PRESETS; i++) {
-    uint32_t bits = presets[i].bits;
-    if (r->weight_bits == bits && r->activation_bits == bits && r->embedding_bits == bits) r->id = presets[i].id;
-  }
+  QN_TRY(read_codes(env, j, file, "weights", &r->weight_bits, &r->weight_group, &r->weight_min));
+  QN_TRY(read_codes(env, j, file, "activations", &r->activation_bits, NULL, NULL));
+  QN_TRY(read_codes(env, j, file, "embeddings", &r->embedding_bits, &r->embedding_group, NULL));
+  QN_TRY(check_recipe(r, env, file));
+  r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : QN_RECIPE_INT8;
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
   const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
   if (split < 0 || split > QN_SPLIT_MOST) {
@@ -99,12 +159,6 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
   }
   if (r->smooth && r->id == QN_RECIPE_FLOAT) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are float", file);
-  }
-  if (r->id == 0) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
-                   "all 8 or all 32 can",
-                   file, r->weight_bits, r->activation_bits, r->embedding_bits);
   }
   return QUERN_OK;
 }
@@ -130,13 +184,9 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
   char list[256];
   size_t used = 0;
   for (uint32_t i = 0; i < PRESETS; i++) {
-    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].name);
-    if (strcmp(presets[i].name, name_or_path) != 0) continue;
-    qn_format(r->name, sizeof r->name, "%s", presets[i].name);
-    r->id = presets[i].id;
-    r->weight_bits = r->activation_bits = r->embedding_bits = presets[i].bits;
-    r->smooth = r->id == QN_RECIPE_INT8;
-    r->split = r->smooth ? INT8_SPLIT : 0;
+    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].recipe.name);
+    if (strcmp(presets[i].recipe.name, name_or_path) != 0) continue;
+    *r = presets[i].recipe;
     return QUERN_OK;
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,

@@ -53,12 +53,13 @@ static int is_int8(const group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
 static float *hidden_rows(const block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
 static float *context_rows(const block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
 
-/* The lane's input codes for rows of d values; none in a float model. */
-static qk_codes in_codes(const block *b, size_t d) {
-  if (!is_int8(b->g)) return (qk_codes){0};
-  qk_codes q = b->lane->in;
-  q.ld = qk_k8(d);
-  return q;
+/* The lane's codes as the input of a linear operator; none in a float model. */
+static qk_codes in_codes(const block *b, const qn_linear *l) {
+  return is_int8(b->g) ? qn_input_codes(b->lane->in, l) : (qk_codes){0};
+}
+static qk_codes mid_codes(const block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
+static qk_table_ref table_of(const qn_table *t) {
+  return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
 }
 
 uint32_t qn_kernel_act(uint32_t act) {
@@ -94,14 +95,14 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
   const qk_embed op = {.ids = s->ids + row,
                        .positions = s->positions + row,
                        .type_ids = b->g->typed ? s->types + row : NULL,
-                       .tokens = {m->tokens.data, m->tokens.scale},
-                       .position = {m->positions.data, m->positions.scale},
-                       .types = {m->types.data, m->types.scale},
+                       .tokens = table_of(&m->tokens),
+                       .position = table_of(&m->positions),
+                       .types = table_of(&m->types),
                        .norm = {.out = projected ? b->lane->hidden : hidden_rows(b),
                                 .gain = m->embed_norm.gain,
                                 .bias = m->embed_norm.bias,
                                 .smooth = projected ? m->project.smooth : b->layer->qkv.smooth,
-                                .q = in_codes(b, d),
+                                .q = in_codes(b, projected ? &m->project : &b->layer->qkv),
                                 .ldo = d,
                                 .d = (uint32_t)d,
                                 .eps = m->arch.norm_eps}};
@@ -114,7 +115,7 @@ static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t
   const qn_product p = {.linear = &b->g->s->model->project,
                         .input = QN_INPUT_UNSEEN,
                         .x = b->lane->hidden,
-                        .q = in_codes(b, qn_arch_table_width(a)),
+                        .q = in_codes(b, &b->g->s->model->project),
                         .out = hidden_rows(b),
                         .ldo = a->width};
   run_product(b, &p, r0, r1, p0, p1);
@@ -123,7 +124,7 @@ static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t
 static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t width = b->g->arch->width;
-  const qk_codes q = in_codes(b, width);
+  const qk_codes q = in_codes(b, &b->layer->qkv);
   count_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
 }
 
@@ -132,7 +133,7 @@ static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1)
   const qn_product p = {.linear = &b->layer->qkv,
                         .input = QN_INPUT_QKV,
                         .x = hidden_rows(b),
-                        .q = in_codes(b, b->g->arch->width),
+                        .q = in_codes(b, &b->layer->qkv),
                         .out = b->g->s->qkv + (size_t)b->r0 * ld,
                         .ldo = ld};
   run_product(b, &p, r0, r1, p0, p1);
@@ -141,7 +142,7 @@ static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1)
 static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const size_t inner = inner_of(b->g->arch);
-  const qk_codes q = in_codes(b, inner);
+  const qk_codes q = in_codes(b, &b->layer->attn_out);
   count_nonfinite(
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
@@ -150,7 +151,7 @@ static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_
   const qn_product p = {.linear = &b->layer->attn_out,
                         .input = QN_INPUT_ATTN_OUT,
                         .x = context_rows(b),
-                        .q = in_codes(b, inner_of(b->g->arch)),
+                        .q = in_codes(b, &b->layer->attn_out),
                         .residual = hidden_rows(b),
                         .out = hidden_rows(b),
                         .ldo = b->g->arch->width};
@@ -165,7 +166,7 @@ static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next,
                       .gain = norm->gain,
                       .bias = norm->bias,
                       .smooth = next ? next->smooth : NULL,
-                      .q = next ? in_codes(b, a->width) : (qk_codes){0},
+                      .q = next ? in_codes(b, next) : (qk_codes){0},
                       .ldx = a->width,
                       .ldo = a->width,
                       .d = a->width,
@@ -183,7 +184,7 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
   const qn_product p = {.linear = &b->layer->ffn_up,
                         .input = QN_INPUT_FFN_UP,
                         .x = hidden_rows(b),
-                        .q = in_codes(b, a->width),
+                        .q = in_codes(b, &b->layer->ffn_up),
                         .out = b->lane->hidden,
                         .ldo = a->ffn,
                         .act = qn_kernel_act(a->activation)};
@@ -193,15 +194,15 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
 static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t ffn = b->g->arch->ffn;
-  count_nonfinite(
-      b->g, b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &b->lane->mid, r0, r1));
+  const qk_codes q = mid_codes(b);
+  count_nonfinite(b->g, b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
 }
 
 static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->ffn_down,
                         .input = QN_INPUT_FFN_DOWN,
                         .x = b->lane->hidden,
-                        .q = b->lane->mid,
+                        .q = mid_codes(b),
                         .residual = hidden_rows(b),
                         .out = hidden_rows(b),
                         .ldo = b->g->arch->width};

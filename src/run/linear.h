@@ -4,7 +4,15 @@
 #include "kernels/kernels.h"
 #include "model/model.h"
 
-/* One product: x its float input [rows, k], q the codes of it (int8; unused in a float model). */
+/* Codes in the memory of q as the operator's input: rows of its k, with the starts of its groups where it has some. */
+static inline qk_codes qn_input_codes(qk_codes q, const qn_linear *l) {
+  q.ld = qk_k8(l->k);
+  q.group = l->group;
+  if (l->dtype != QRN_U4) q.group_start = NULL;
+  return q;
+}
+
+/* One product: x its float input [rows, k], q the codes of it (qn_input_codes; unused in a float model). */
 typedef struct qn_product {
   const qn_linear *linear;
   uint32_t input; /* QN_INPUT_*, or QN_INPUT_KINDS where nobody observes */

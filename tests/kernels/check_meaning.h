@@ -110,6 +110,11 @@ static int mean_quantize(const qk_table *ref, const qk_table *t) {
       return 0;
   }
   if (bad != (size_t)!finite) return failed("counts %zu of %d", bad, !finite);
+  for (size_t g = 0; c.got.group_start && g < qk_groups(d, c.got.group); g++) {
+    int32_t part = 0;
+    for (size_t i = g * c.got.group; i < d && i < (g + 1) * c.got.group; i++) part -= 8 * c.got.codes[i];
+    if (c.got.group_start[g] != part) return failed("start of group %zu: %d, not %d", g, c.got.group_start[g], part);
+  }
   if (c.got.start[0] != -128 * sum) return failed("start %d, not %d", c.got.start[0], -128 * sum);
   return same_value("zero", (double)c.got.zero[0], (double)zero, 0) &&
          same_value("scale", (double)c.got.scale[0], (double)scale, 0);
@@ -206,6 +211,36 @@ static int mean_norm(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
+/* A table's row, whatever its bits, is the row of floats that it stands for. */
+static int mean_embed(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t d = row_size(), rows = 3;
+  qk_table_ref table = a_table(rows, d);
+  float *gain = vector_of(d, 1), *bias = vector_of(d, 1), *x = buffer(d * 4, 4), *y = buffer(d * 4, 4);
+  const int32_t id = (int32_t)below(rows);
+  const size_t row = (size_t)id;
+  for (size_t i = 0; i < d; i++) {
+    const uint8_t *codes = table.data;
+    const size_t groups = table.group ? qk_groups(d, table.group) : 0;
+    if (table.bits == 32) x[i] = ((const float *)table.data)[row * d + i];
+    if (table.bits == 8) x[i] = (float)(int8_t)codes[row * d + i] * table.scale[row];
+    if (table.bits > 4) continue;
+    const int8_t *step = table.step + (row * groups + i / table.group) * 2;
+    codes += row * qk_k8(d) * table.bits / 8;
+    const int code = table.bits == 4 ? codes[i / 32 * 16 + i % 16] >> i % 32 / 16 * 4 & 15
+                                     : codes[i / 64 * 16 + i % 16] >> i % 64 / 16 * 2 & 3;
+    x[i] = fmaf((float)code, (float)step[0] * table.scale[2 * row], (float)step[1] * table.scale[2 * row + 1]);
+  }
+  pair out = outputs_f32(d);
+  qk_embed op = {.ids = &id, .positions = &id, .tokens = table};
+  op.norm = (qk_norm){.gain = gain, .bias = bias, .out = y, .ldo = d, .d = (uint32_t)d, .eps = 1e-5f};
+  t->embed(&op, 0, 1);
+  memcpy(out.ref, y, d * 4);
+  op.norm.x = x, op.norm.out = out.got;
+  t->norm(&op.norm, 0, 1);
+  return same_floats("embed", out);
+}
+
 static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
   (void)ref;
   size_t n = product_cols(), k = product_k(), k8 = qk_k8(k);
@@ -237,6 +272,69 @@ static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
     if (!same_value("gemm_q8", (double)y[r], (double)want, 0)) return 0;
   }
   return 1;
+}
+
+/* The definition by weights (int64 sums, the C library's fma), and what it stands for: the float product of the values. */
+static int mean_gemm_q4(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t n = product_cols(), k = product_k(), with_min = below(2);
+  const uint32_t group = group_of(k);
+  const size_t groups = qk_groups(k, group);
+  qk_codes a = codes_of(1, k, below(4));
+  set_groups(&a, 1, k, group);
+  a.scale[0] = 0.25f;
+  uint8_t *w = nibbles_of(n, k, below(4));
+  float *scale = group_scales(n, groups), *min = with_min ? group_scales(n, groups) : NULL, *sums = buffer(n * 4, 4);
+  float *bias = vector_of(n, 1), *y = buffer(n * 4, 4);
+  double *value = malloc(n * k * sizeof *value);
+  if (!value) return failed("no memory");
+  for (size_t r = 0; r < n; r++) {
+    double sum = 0;
+    for (size_t c = 0; c < k; c++) {
+      int shift;
+      const size_t at = r / 16 * groups * 16 + c / group * 16 + r % 16, byte = nibble_at(r, c, k, &shift);
+      const int code = w[byte] >> shift & 15;
+      sum += value[r * k + c] = min ? code * (double)scale[at] + (double)min[at] : (code - 8) * (double)scale[at];
+    }
+    sums[r] = (float)sum;
+  }
+  qk_gemm_q4 op = {.a = a,
+                   .w = w,
+                   .scale = scale,
+                   .min = min,
+                   .w_sums = sums,
+                   .bias = bias,
+                   .out = y,
+                   .ldo = n,
+                   .n = (uint32_t)n,
+                   .k = (uint32_t)k,
+                   .group = group};
+  t->gemm_q4(&op, 0, 1, 0, qk_panels(n));
+  int good = 1;
+  for (size_t r = 0; r < n && good; r++) {
+    double want = 0, size = 0;
+    float acc = 0;
+    for (size_t g = 0; g < groups; g++) {
+      const size_t at = r / 16 * groups * 16 + g * 16 + r % 16;
+      int64_t sum = 0, codes = 0;
+      for (size_t c = g * group; c < k && c < (g + 1) * group; c++) {
+        int shift;
+        const size_t byte = nibble_at(r, c, k, &shift);
+        sum += a.codes[c] * ((w[byte] >> shift & 15) - (min ? 0 : 8));
+        codes += a.codes[c];
+      }
+      acc = fmaf((float)sum, scale[at], acc);
+      if (min) acc = fmaf((float)codes, min[at], acc);
+    }
+    for (size_t c = 0; c < k; c++) {
+      want += value[r * k + c] * ((double)a.codes[c] - (double)a.zero[0]) * 0.25;
+      size += fabs(value[r * k + c]) * 254 * 0.25;
+    }
+    good = same_value("gemm_q4", (double)y[r], (double)fmaf(fmaf(-a.zero[0], sums[r], acc), 0.25f, bias[r]), 0) &&
+           same_value("product", (double)y[r], want + (double)bias[r], 1e-6 * size * (double)(groups + 2) + 1e-5);
+  }
+  free(value);
+  return good;
 }
 
 static int mean_gemm_f32(const qk_table *ref, const qk_table *t) {

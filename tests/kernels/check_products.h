@@ -27,7 +27,8 @@ static uint8_t *weights_of(size_t n, size_t k, size_t kind) {
 }
 static qk_codes codes_of(size_t rows, size_t k, size_t kind) {
   size_t ld = qk_k8(k);
-  qk_codes q = {buffer(rows * ld, 1), ld, scales_of(rows, 1), buffer(rows * 4, 4), buffer(rows * 4, 4)};
+  qk_codes q = {.codes = buffer(rows * ld, 1), .ld = ld, .scale = scales_of(rows, 1)};
+  q.start = buffer(rows * 4, 4), q.zero = buffer(rows * 4, 4);
   for (size_t r = 0; r < rows; r++) {
     q.zero[r] = below(4) ? (float)((int)below(255) - 127) : below(2) ? -127.0f : 127.0f;
     int32_t sum = 0;
@@ -51,12 +52,46 @@ static int32_t *sums_of(const uint8_t *w, size_t n, size_t k) {
   return sums;
 }
 
-static void split(const qk_table *t, const void *op, int is_q8, size_t m, size_t panels) {
+static void set_groups(qk_codes *q, size_t rows, size_t k, uint32_t group) {
+  const size_t groups = qk_groups(k, group);
+  q->group = group;
+  q->group_start = buffer(rows * groups * 4, 4);
+  for (size_t r = 0; r < rows; r++)
+    for (size_t g = 0; g < groups; g++) {
+      int32_t sum = 0;
+      for (size_t i = g * group; i < k && i < (g + 1) * group; i++) sum += q->codes[r * q->ld + i];
+      q->group_start[r * groups + g] = -8 * sum;
+    }
+}
+/* Where the code of weight (r, c) stands in 4-bit panels, and how far up in its byte. */
+static size_t nibble_at(size_t r, size_t c, size_t k, int *shift) {
+  *shift = c % 8 < 4 ? 0 : 4;
+  return r / 16 * 8 * qk_k8(k) + c / 8 * 64 + r % 16 * 4 + c % 4;
+}
+/* 4-bit panels: any code, or by `kind` only the least or the greatest; padding of inputs too, which meets codes of 0. */
+static uint8_t *nibbles_of(size_t n, size_t k, size_t kind) {
+  const size_t bytes = qk_weight_bytes_u4(n, k);
+  uint8_t *w = buffer(bytes, 64);
+  for (size_t i = 0; i < bytes; i++) w[i] = kind == 1 ? 0 : kind == 2 ? 255 : (uint8_t)rng();
+  return w;
+}
+/* Panels of scales or minima, those of channels that are not there too. */
+static float *group_scales(size_t n, size_t groups) {
+  const size_t bytes = qk_weight_bytes_f32(n, groups);
+  float *p = buffer(bytes, 64);
+  fill(p, bytes / 4, below(4) ? UNIFORM : WIDE);
+  return p;
+}
+
+enum { PRODUCT_F32, PRODUCT_Q8, PRODUCT_Q4 };
+static void split(const qk_table *t, const void *op, int kind, size_t m, size_t panels) {
   size_t mc[8], pc[8], mk = cuts(m, 1, mc), pk = cuts(panels, 1, pc);
   for (size_t i = 0; i < mk; i++)
     for (size_t j = 0; j < pk; j++)
-      if (is_q8)
+      if (kind == PRODUCT_Q8)
         t->gemm_q8(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
+      else if (kind == PRODUCT_Q4)
+        t->gemm_q4(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
       else
         t->gemm_f32(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
 }
@@ -85,7 +120,36 @@ static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, siz
   a.out = y.ref, b.out = y.got;
   if (residual == 2) a.residual = y.ref, b.residual = y.got;
   ref->gemm_q8(&a, 0, m, 0, qk_panels(n));
-  split(t, &b, 1, m, qk_panels(n));
+  split(t, &b, PRODUCT_Q8, m, qk_panels(n));
+  return same_rows("out", y, ldo, n);
+}
+
+/* Rows around the blocks in which weights are unpacked, inputs beyond a chunk of them. */
+static int check_gemm_q4(const qk_table *ref, const qk_table *t) {
+  size_t m = below(6) ? product_rows() : PICK(39, 40, 41, 47, 48, 49, 97), n = product_cols(), k = product_k();
+  size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
+  const uint32_t group = group_of(k);
+  pair y = outputs_rows(m, ldo, n);
+  qk_gemm_q4 a = {.a = codes_of(m, k, below(6)),
+                  .w = nibbles_of(n, k, below(6)),
+                  .scale = group_scales(n, qk_groups(k, group)),
+                  .w_sums = vector_of(n, CALM_KINDS),
+                  .ldr = residual == 2 ? ldo : ldr,
+                  .ldo = ldo,
+                  .n = (uint32_t)n,
+                  .k = (uint32_t)k,
+                  .group = group,
+                  .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
+  set_groups(&a.a, m, k, group);
+  if (below(2)) a.min = group_scales(n, qk_groups(k, group));
+  if (below(3)) a.bias = vector_of(n, CALM_KINDS);
+  if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
+  if (residual == 2) own_residual(y, ldo, n);
+  qk_gemm_q4 b = a;
+  a.out = y.ref, b.out = y.got;
+  if (residual == 2) a.residual = y.ref, b.residual = y.got;
+  ref->gemm_q4(&a, 0, m, 0, qk_panels(n));
+  split(t, &b, PRODUCT_Q4, m, qk_panels(n));
   return same_rows("out", y, ldo, n);
 }
 
@@ -123,7 +187,7 @@ static int check_gemm_f32(const qk_table *ref, const qk_table *t) {
   a.out = y.ref, b.out = y.got;
   if (residual == 2) a.residual = y.ref, b.residual = y.got;
   ref->gemm_f32(&a, 0, m, 0, panels);
-  split(t, &b, 0, m, panels);
+  split(t, &b, PRODUCT_F32, m, panels);
   return same_rows("out", y, ldo, n);
 }
 

@@ -4,20 +4,27 @@
 #include "tests/kernels/guard.h"
 
 typedef struct codes_pair {
-  pair codes, scale, start, zero;
+  pair codes, scale, start, zero, group_start;
   qk_codes ref, got;
 } codes_pair;
+/* Of inputs that share a scale. */
+static uint32_t group_of(size_t d) {
+  const size_t group = PICK(32, 64, 128, 0);
+  return (uint32_t)(group ? group : qk_k8(d));
+}
 static codes_pair codes_outputs(size_t rows, size_t d) {
   size_t ld = qk_k8(d);
   codes_pair c = {.codes = outputs(rows * ld, 1), .scale = outputs_f32(rows), .start = outputs(rows * 4, 4)};
   c.zero = outputs_f32(rows);
-  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref, c.zero.ref};
-  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got, c.zero.got};
+  const uint32_t group = group_of(d);
+  if (below(2)) c.group_start = outputs(rows * qk_groups(d, group) * 4, 4);
+  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref, c.zero.ref, c.group_start.ref, group};
+  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got, c.zero.got, c.group_start.got, group};
   return c;
 }
 static int same_codes(const codes_pair *c) {
   return same_bytes("codes", c->codes) && same_floats("scale", c->scale) && same_bytes("start", c->start) &&
-         same_floats("zero", c->zero);
+         same_floats("zero", c->zero) && same_bytes("group_start", c->group_start);
 }
 /* Rows as layers give them: without negative values, with next to none (after GELU), negative only, far from 0,
    constant, or one value far from the others. */
@@ -89,15 +96,22 @@ static int check_norm(const qk_table *ref, const qk_table *t) {
 }
 
 static qk_table_ref a_table(size_t rows, size_t d) {
-  qk_table_ref r = {0};
-  if (below(2)) {
+  qk_table_ref r = {.bits = (uint32_t)PICK(32, 8, 4, 2)};
+  if (r.bits == 32) {
     r.data = rows_of(rows, d, d, CALM_KINDS);
-  } else {
-    int8_t *codes = buffer(rows * d, 1);
-    for (size_t i = 0; i < rows * d; i++) codes[i] = (int8_t)((int)below(255) - 127);
-    r.data = codes;
-    r.scale = scales_of(rows, 0);
+    return r;
   }
+  const size_t bytes = rows * (r.bits == 8 ? d : qk_table_row(d, r.bits));
+  int8_t *codes = buffer(bytes, 1);
+  for (size_t i = 0; i < bytes; i++) codes[i] = (int8_t)(r.bits == 8 ? (int)below(255) - 127 : (int)rng());
+  r.data = codes;
+  r.scale = scales_of(r.bits == 8 ? rows : 2 * rows, 0);
+  if (r.bits == 8) return r;
+  r.group = (uint32_t)PICK(16, 32);
+  const size_t steps = rows * qk_groups(d, r.group) * 2;
+  int8_t *step = buffer(steps, 1);
+  for (size_t i = 0; i < steps; i++) step[i] = (int8_t)rng();
+  r.step = step;
   return r;
 }
 static int32_t *ids_of(size_t rows, size_t limit) {

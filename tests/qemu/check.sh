@@ -37,14 +37,16 @@ plugin=$BUILD/libinsn.so
 if ! $HOSTCC -O2 -shared -fPIC -o "$plugin" tests/qemu/insn.c; then
   echo "FAIL plugin" && exit 1
 fi
-# gate ISA BAR COLUMN PER: executed instructions of the tiles and of the packing, and the exact number of the wanted kind.
+# gate ISA BAR COLUMN PER [GROUP]: executed instructions of the tiles and of the packing, and the exact number of the wanted
+# kind; with GROUP of 4-bit weights.
 gate() {
-  if ! $emulator -plugin "$plugin" -d plugin "$BUILD/tests/one_gemm" "$1" 132 384 384 2>"$BUILD/count.log"; then
+  # shellcheck disable=SC2086 # lists of words, and one that may be absent
+  if ! $emulator -plugin "$plugin" -d plugin "$BUILD/tests/one_gemm" "$1" 132 384 384 $5 2>"$BUILD/count.log"; then
     cat "$BUILD/count.log"
     echo "FAIL instructions of $1" && failed=1
     return
   fi
-  awk -v isa="$1" -v bar="$2" -v column="$3" -v per="$4" '
+  awk -v isa="$1${5:+, 4 bits, groups of $5}" -v bar="$2" -v column="$3" -v per="$4" '
     $1 == "count" { wanted += $column }
     $1 == "count" && ($2 ~ /^qk_tile_/ || $2 ~ /^qk_packed_/) { n += $3 }
     $1 == "count" && ($2 ~ /^qk_/ || $2 ~ /^gemm_q8/) { whole += $3 }
@@ -58,6 +60,9 @@ gate() {
 }
 gate dotprod 0.080 4 16
 gate i8mm 0.050 5 32
+gate i8mm 0.080 5 32 32
+gate i8mm 0.065 5 32 128
+gate dotprod 0.145 4 16 32
 
 [ $failed = 0 ] && echo "check-qemu: good" || echo "check-qemu: failed"
 exit $failed

@@ -1,0 +1,52 @@
+/* gemm_q4_avx2.c - the 4-bit product on 256 bits: codes are maddubs' unsigned operand as they are, and a block of 32 inputs
+ * (8 pairs of at most 2 * 15 * 127) is summed in 16 bits before it is widened. */
+#include "kernels/sets.h"
+#if QK_X86
+#include <string.h>
+QK_TARGET_BEGIN_AVX2
+#include "kernels/lanes/lanes_avx2.h"
+
+#define QK_FINISH_Q4 qk_finish_q4_avx2
+#define QK_TILE_ROWS 4
+#define QK_TILE_PANELS 1
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+
+#include "kernels/avx2/nibbles_avx2.h"
+
+typedef vi qk_sum;
+static inline vi qk_sum_first(vi total, vi w, __m256i a) {
+  (void)total;
+  return (vi){_mm256_maddubs_epi16(w.lo, a), _mm256_maddubs_epi16(w.hi, a)};
+}
+/* The addition as assembly: compilers make a tree of a block's eight, and run out of registers. */
+static inline vi qk_sum_next(vi sum, vi w, __m256i a) {
+  const vi x = {_mm256_maddubs_epi16(w.lo, a), _mm256_maddubs_epi16(w.hi, a)};
+  __asm__("vpaddw %1, %0, %0" : "+x"(sum.lo) : "x"(x.lo));
+  __asm__("vpaddw %1, %0, %0" : "+x"(sum.hi) : "x"(x.hi));
+  return sum;
+}
+static inline vi qk_sum_end(vi total, vi sum) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return (vi){_mm256_add_epi32(total.lo, _mm256_madd_epi16(sum.lo, one)),
+              _mm256_add_epi32(total.hi, _mm256_madd_epi16(sum.hi, one))};
+}
+
+static inline vi qk_sum_begin(vi total) {
+  (void)total;
+  return vi_zero();
+}
+#define QK_SUM_UNROLLED 1
+
+#include "kernels/products/finish_q4.h"
+#include "kernels/products/tile_q4.h"
+
+void qk_finish_q4_avx2(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                       size_t panels) {
+  qk_finish_q4(op, sums, ldsums, m, rows, p, panels);
+}
+
+void qk_gemm_q4_avx2(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+}
+QK_TARGET_END
+#endif

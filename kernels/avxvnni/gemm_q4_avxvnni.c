@@ -1,0 +1,38 @@
+/* gemm_q4_avxvnni.c - the 4-bit product by vpdpbusd on 256 bits (VEX), in tiles of 6 rows x 1 panel: 12 accumulators, which
+ * begin with a group's start. */
+#include "kernels/sets.h"
+#if QK_X86
+#include <string.h>
+QK_TARGET_BEGIN_AVX2
+#include "kernels/lanes/lanes_avx2.h"
+
+#define QK_FINISH_Q4 qk_finish_q4_avx2
+#define QK_TILE_ROWS 6
+#define QK_TILE_PANELS 1
+#define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
+
+#include "kernels/avx2/nibbles_avx2.h"
+
+typedef vi qk_sum;
+/* As assembly: see isa_avxvnni.c. */
+static inline vi qk_sum_next(vi sum, vi w, __m256i a) {
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.lo) : "x"(w.lo), "x"(a));
+  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.hi) : "x"(w.hi), "x"(a));
+  return sum;
+}
+static inline vi qk_sum_first(vi total, vi w, __m256i a) { return qk_sum_next(total, w, a); }
+static inline vi qk_sum_end(vi total, vi sum) {
+  (void)total;
+  return sum;
+}
+
+static inline vi qk_sum_begin(vi total) { return total; }
+#define QK_SUM_UNROLLED 0
+
+#include "kernels/products/tile_q4.h"
+
+void qk_gemm_q4_avxvnni(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+}
+QK_TARGET_END
+#endif

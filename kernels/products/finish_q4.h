@@ -1,0 +1,25 @@
+/* finish_q4.h - the epilogue of 4-bit products, for all sets with the same lanes. */
+#ifndef QK_PRODUCTS_FINISH_Q4_H
+#define QK_PRODUCTS_FINISH_Q4_H
+#include "kernels/products/finish.h"
+
+/* Epilogue of `rows` rows from m on, `panels` panels from p on. sums: rows of ldsums. */
+static inline void qk_finish_q4(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                                size_t panels) {
+  for (size_t j = 0; j < panels; j++) {
+    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
+    const qk_panel_out o = {.sums = sums + j * 16,
+                            .ldsums = ldsums,
+                            .a_scale = op->a.scale + m,
+                            .a_zero = op->a.zero + m,
+                            .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
+                            .out = op->out + m * op->ldo + n0,
+                            .ldr = op->ldr,
+                            .ldo = op->ldo,
+                            .rows = rows,
+                            .n = n};
+    const qk_columns c = qk_columns_of_q4(op, n0);
+    qk_finish_act(&o, &c, op->act, 1);
+  }
+}
+#endif

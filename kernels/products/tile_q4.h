@@ -1,0 +1,129 @@
+/* tile_q4.h - tiles of 4-bit weights (kernels.h: qk_gemm_q4): exact sums of blocks of 32 inputs in registers, joined to groups,
+ * scaled and added to float sums. Written once; an ISA gives, before including this, its lanes and
+ *
+ *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h
+ *   qk_nib_w, qk_nib_a          codes of a step (16 channels, 4 inputs) and 4 codes of a row, as a product wants them
+ *   qk_nib_load(w)              a step of unpacked codes: [16][4] bytes of 0 ... 15
+ *   qk_nib_low(w), qk_nib_high(w)   the two steps of 64 bytes of a panel
+ *   qk_nib_store(w, x)          an unpacked step
+ *   qk_nib_spread(a4)
+ *   qk_sum                      the sum of a block so far: 16 bits are enough, 8 steps of 4 * 15 * 127 in lanes of pairs
+ *   qk_sum_begin(total)         total where sums have its width, else 0
+ *   qk_sum_next(sum, w, a)      c: sum + sum over i < 4 of w[c][i] * a[i]
+ *   qk_sum_first(total, w, a)   qk_sum_next of qk_sum_begin
+ *   qk_sum_end(total, sum)      total + the block, where qk_sum_begin has not taken it in already
+ *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
+ */
+#ifndef QK_PRODUCTS_TILE_Q4_H
+#define QK_PRODUCTS_TILE_Q4_H
+#define QK_Q4_ROW 1
+#include "kernels/products/gemm_q4.h"
+
+/* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
+QK_INLINE void qk_steps_q4(const qk_tile_q4 *t, qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS],
+                           vi total[QK_TILE_ROWS][QK_TILE_PANELS], const int8_t *a, const uint8_t *w, const int n,
+                           const int begin, const int rows, const int panels, const int nibbles) {
+  const size_t lda = t->lda, panel_bytes = t->panel_bytes;
+  QK_UNROLL for (int s = 0; s < n; s++) {
+    qk_nib_w b[QK_TILE_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const uint8_t *from = w + (size_t)p * panel_bytes + (nibbles ? s / 2 : s) * 64;
+      b[p] = !nibbles ? qk_nib_load(from) : s % 2 ? qk_nib_high(from) : qk_nib_low(from);
+    }
+    QK_UNROLL for (int r = 0; r < rows; r++) {
+      const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
+      QK_UNROLL for (int p = 0; p < panels; p++) sum[r][p] = begin && s == 0 ? qk_sum_first(total[r][p], b[p], x)
+                                                                             : qk_sum_next(sum[r][p], b[p], x);
+    }
+  }
+}
+
+/* Sums of the tile's groups. nibbles: w is a panel as it lies in the file, not unpacked. Two ways to more speed for more code:
+   single: groups are of one block; unrolled: all eight steps of a block, otherwise two by two. */
+QK_INLINE void qk_tile_q4_fixed(const qk_tile_q4 *t, const int rows, const int panels, const int nibbles,
+                                const int single, const int unrolled) {
+  const int8_t *a = t->a;
+  const uint8_t *w = t->w;
+  const size_t groups = t->groups;
+  vf acc[QK_TILE_ROWS][QK_TILE_PANELS];
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      acc[r][p] = t->fresh ? vf_zero() : vf_load(t->out + r * QK_TILE_WIDTH + p * 16);
+  for (size_t g = 0, left = t->blocks; left > 0; g++) {
+    vi total[QK_TILE_ROWS][QK_TILE_PANELS];
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        total[r][p] = single || t->begin ? vi_set1(t->min ? 0 : t->start[(size_t)r * groups + g])
+                                         : vi_bits(vf_load(t->out + r * QK_TILE_WIDTH + p * 16));
+    size_t n = single ? 1 : left < t->each ? left : t->each;
+    left -= n;
+    do {
+      qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
+      if (unrolled) {
+        qk_steps_q4(t, sum, total, a, w, 8, 1, rows, panels, nibbles);
+        a += QK_GROUP;
+        w += nibbles ? 256 : 512;
+      } else {
+        QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+            sum[r][p] = qk_sum_begin(total[r][p]);
+        for (int i = 0; i < 4; i++, a += 8, w += nibbles ? 64 : 128)
+          qk_steps_q4(t, sum, total, a, w, 2, 0, rows, panels, nibbles);
+      }
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+          total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
+    } while (!single && --n);
+    if (!single && !t->end) {
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+          vf_store(t->out + r * QK_TILE_WIDTH + p * 16, vf_from_bits(total[r][p]));
+      return;
+    }
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const vf scale = vf_load(t->scale + (size_t)p * t->scale_panel + g * 16);
+      QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vi_to_vf(total[r][p]), scale, acc[r][p]);
+    }
+    if (t->min) {
+      QK_UNROLL for (int p = 0; p < panels; p++) {
+        const vf min = vf_load(t->min + (size_t)p * t->scale_panel + g * 16);
+        QK_UNROLL for (int r = 0; r < rows; r++)
+            acc[r][p] = vf_fma(vf_set1(qk_group_sum(t->start[(size_t)r * groups + g])), min, acc[r][p]);
+      }
+    }
+  }
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      vf_store(t->out + r * QK_TILE_WIDTH + p * 16, acc[r][p]);
+}
+
+static inline void qk_unpack_q4(const uint8_t *w, size_t blocks, uint8_t *to) {
+  for (size_t s = blocks * 4; s > 0; s--, w += 64, to += 128) {
+    qk_nib_store(to, qk_nib_low(w));
+    qk_nib_store(to + 64, qk_nib_high(w));
+  }
+}
+
+/* More code where most rows are: evenly shared, they are in tiles of the largest size or one row less. */
+#define QK_LARGE(rows, panels) ((rows) + 1 >= QK_TILE_ROWS && (panels) == QK_TILE_PANELS)
+
+typedef void qk_tile_q4_fn(const qk_tile_q4 *t);
+#define QK_TILE_Q4_DEFINE(r, p)                                                                                        \
+  static __attribute__((noinline)) void qk_tile_q4_##r##x##p(const qk_tile_q4 *t) {                                    \
+    qk_tile_q4_fixed(t, r, p, 0, 0, QK_SUM_UNROLLED &&QK_LARGE(r, p));                                                 \
+  }
+QK_TILE_CASES(QK_TILE_Q4_DEFINE)
+#define QK_TILE_Q4_ENTRY(r, p) [r - 1][p - 1] = qk_tile_q4_##r##x##p,
+static qk_tile_q4_fn *const qk_tiles_q4[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_Q4_ENTRY)};
+
+#define QK_TILE_Q4_FN(name, r, p, nibbles, single)                                                                     \
+  static __attribute__((noinline)) void name(const qk_tile_q4 *t) {                                                    \
+    qk_tile_q4_fixed(t, r, p, nibbles, single, QK_SUM_UNROLLED);                                                       \
+  }
+QK_TILE_Q4_FN(qk_tile_q4_most_single, QK_TILE_ROWS, QK_TILE_PANELS, 0, 1)
+QK_TILE_Q4_FN(qk_tile_q4_less_single, QK_TILE_ROWS - 1, QK_TILE_PANELS, 0, 1)
+QK_TILE_Q4_FN(qk_tile_q4_row, 1, 1, 1, 0)
+
+static inline void qk_tile_q4_run(const qk_tile_q4 *t, size_t rows, size_t panels) {
+  if (t->nibbles)
+    qk_tile_q4_row(t);
+  else if (t->each == 1 && QK_LARGE(rows, panels))
+    (rows == QK_TILE_ROWS ? qk_tile_q4_most_single : qk_tile_q4_less_single)(t);
+  else
+    qk_tiles_q4[rows - 1][panels - 1](t);
+}
+#endif

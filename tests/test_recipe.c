@@ -1,0 +1,98 @@
+/* test_recipe.c - recipes: presets, files of the same shape, and what is refused of them. */
+#include <string.h>
+#include "base/json.h"
+#include "quant/quant.h"
+#include "tests/test.h"
+#include "tests/tiny_model.h"
+
+static char root[256], out[300];
+static qn_env env;
+
+static int message_has(const char *words) {
+  char message[QN_ERROR_BYTES];
+  qn_error_copy(&env.error, message, sizeof message);
+  if (strstr(message, words)) return 1;
+  printf("  message: %s\n", message);
+  return 0;
+}
+static int write_text(const char *text) { return tiny_text(root, "r.json", text); }
+
+static void reads_recipes(void) {
+  qn_recipe r;
+  qn_json j;
+  char text[256];
+  for (uint32_t i = 0; qn_recipe_preset_name(i); i++) {
+    const char *name = qn_recipe_preset_name(i), *json = qn_recipe_preset_json(name);
+    CHECK_EQ(qn_recipe_load(&r, &env, name), QUERN_OK);
+    CHECK(!strcmp(r.name, name) && r.id != 0);
+    CHECK(qn_recipe_format(&r, text, sizeof text) < sizeof text && !strcmp(text, json));
+    CHECK_EQ(qn_json_parse(&j, &env, name, json, strlen(json)), QUERN_OK);
+    qn_json_free(&env, &j);
+    CHECK(write_text(json));
+    qn_recipe again;
+    CHECK_EQ(qn_recipe_load(&again, &env, out), QUERN_OK);
+    CHECK(!memcmp(&again, &r, sizeof r));
+  }
+  CHECK(qn_recipe_preset_json("none") == NULL);
+  static const struct {
+    const char *text;
+    quern_status status;
+    const char *words;
+  } bad[] = {
+      {"", QUERN_E_SOURCE, ""},
+      {"[]", QUERN_E_SOURCE, "JSON object"},
+      {"{\"name\":\"x\"}", QUERN_E_SOURCE, "weights"},
+      {"{\"name\":\"a b\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_SOURCE, "name"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":3},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights of 3"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":48},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_UNSUPPORTED, "weights.group is 32"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":2,\"group\":64}"
+       "}",
+       QUERN_E_UNSUPPORTED, "embeddings.group"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":2,\"minimum\":"
+       "true}}",
+       QUERN_E_UNSUPPORTED, "embeddings.minimum"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32}}",
+       QUERN_E_UNSUPPORTED, "weights of 4"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "all 32 can"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":\"8\"},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_SOURCE, "weights"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_UNSUPPORTED, "weights.group"},
+      {"{\"name\":\"x\",\"rotate\":true,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":"
+       "8}}",
+       QUERN_E_UNSUPPORTED, "rotate"},
+      {"{\"name\":\"x\",\"smooth\":true,\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},"
+       "\"embeddings\":{\"bits\":32}}",
+       QUERN_E_UNSUPPORTED, "smooth"},
+      {"{\"name\":\"x\",\"smooth\":false,\"split\":4,\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},"
+       "\"embeddings\":{\"bits\":32}}",
+       QUERN_E_UNSUPPORTED, "split"},
+      {"{\"name\":\"x\",\"split\":257,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_SOURCE, "split must be 0 to 256"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    CHECK(write_text(bad[i].text));
+    CHECK_EQ(qn_recipe_load(&r, &env, out), bad[i].status);
+    CHECK(message_has(bad[i].words));
+  }
+  CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
+  CHECK(message_has("presets: float, int8, int4, int4-g128"));
+  CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
+  CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
+}
+
+int main(void) {
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  if (!tiny_dir_make(root, sizeof root)) return 1;
+  snprintf(out, sizeof out, "%s/r.json", root);
+  RUN(reads_recipes);
+  tiny_dir_remove(root);
+  return TEST_END();
+}
