@@ -337,7 +337,7 @@ static quern_status read_item(quantizer *q, qn_item *it) {
     qn_relative_expand(q->packed, it->n, q->arch.positions, q->floats);
     return QUERN_OK;
   }
-  const uint32_t *split = it->layer >= 0 ? q->split + (size_t)it->layer * q->arch.ffn_copies : NULL;
+  const uint32_t *split = q->split && it->layer >= 0 ? q->split + (size_t)it->layer * q->arch.ffn_copies : NULL;
   for (uint32_t p = 0; p < it->parts; p++) {
     float *to = (float *)q->floats + (size_t)p * n * it->k;
     qn_item_part_name(it, p, it->kind == QN_ITEM_LINEAR ? ".weight" : "", name);
