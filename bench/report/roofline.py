@@ -32,8 +32,8 @@ def placed(row):
 def limit_rows(limits):
     """The peaks (label, class, GOPS), the integer one first, and the bandwidths (label, GB/s), the fastest first."""
     rows, peaks = limits["limits"], []
-    for unit, kind in (("GOPS", "integer"), ("GFLOPS", "float")):
-        best = max((r for r in rows if r["unit"] == unit), key=lambda r: r["value"], default=None)
+    for operands, kind, unit in (("int8", "integer", "GOPS"), ("float", "float", "GFLOPS")):
+        best = max((r for r in rows if r.get("operands") == operands), key=lambda r: r["value"], default=None)
         if best:
             peaks.append((f"{best['name']}: {best['value']:.0f} {unit}", kind, best["value"]))
     reads = [(r["name"], r["value"]) for r in rows if r["unit"] == "GB/s"]

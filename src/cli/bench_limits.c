@@ -165,6 +165,9 @@ static int measure(qn_cli_state *c, row *rows, uint32_t n, const char *memory, u
   return CLI_DONE;
 }
 
+/* What a loop multiplies: QN_BENCH_*. */
+static const char *const operands[] = {"int8", "float", "int4", "int8"};
+
 static void print_rows(qn_cli_state *c, const row *rows, uint32_t n, uint32_t threads) {
   qn_cli_json j = {.out = c->out};
   if (c->common.json) {
@@ -180,6 +183,7 @@ static void print_rows(qn_cli_state *c, const row *rows, uint32_t n, uint32_t th
       qn_cli_json_text(&j, "name", rows[i].name);
       qn_cli_json_text(&j, "unit", rows[i].unit);
       qn_cli_json_double(&j, "value", rows[i].best);
+      if (rows[i].loop) qn_cli_json_text(&j, "operands", operands[rows[i].loop->kind]);
       if (!rows[i].loop) qn_cli_json_int(&j, "bytes", rows[i].bytes);
       qn_cli_json_close(&j, '}');
     } else {
