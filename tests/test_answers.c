@@ -348,6 +348,24 @@ static void test_refused(void) {
   close_model(&m);
 }
 
+/* Layers of 4 bits before a head of 8: codes of the one have starts of groups, those of the other have none. */
+static void test_small_weights(void) {
+  static const char *const recipes[] = {"int4", "small", NULL};
+  const tiny_options o = span_model("bert");
+  CHECK(make(&o, recipes));
+  for (int r = 0; recipes[r]; r++) {
+    quern_span answer = {0, 0}, same = {0, 0};
+    float scores[2] = {0, 0}, same_scores[2] = {1, 1};
+    opened m = open_model(recipes[r], NULL, 1, 0, 0), ref = open_model(recipes[r], "ref", 2, 0, 0);
+    CHECK_EQ(ask(m.s, question, context, NULL, &answer, scores), QUERN_OK);
+    CHECK_EQ(ask(ref.s, question, context, NULL, &same, same_scores), QUERN_OK);
+    CHECK(answer.end > answer.begin && !memcmp(&answer, &same, sizeof same));
+    CHECK(!memcmp(scores, same_scores, sizeof scores));
+    close_model(&m);
+    close_model(&ref);
+  }
+}
+
 static void test_without_a_tokenizer(void) {
   tiny_options o = span_model("bert");
   quern_span answer;
@@ -367,6 +385,7 @@ int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   RUN(test_against_reference);
   RUN(test_default_stride);
+  RUN(test_small_weights);
   RUN(test_same_everywhere);
   RUN(test_ties);
   RUN(test_no_answer_and_offsets);

@@ -26,9 +26,8 @@ static void span_lane(void *task, uint32_t lane) {
   for (uint32_t r0 = lane * QN_BLOCK_ROWS; r0 < t->rows; r0 += t->lanes * QN_BLOCK_ROWS) {
     const size_t rows = qn_min_size(QN_BLOCK_ROWS, t->rows - r0);
     const float *x = s->x + (size_t)r0 * l->k;
-    qk_codes q = s->lane[lane].in;
-    q.ld = qk_k8(l->k);
-    if (l->dtype == QRN_I8) {
+    const qk_codes q = qn_input_codes(s->lane[lane].in, l);
+    if (l->dtype != QRN_F32) {
       const size_t bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &q, 0, rows);
       if (bad) atomic_fetch_add_explicit(&t->nonfinite, bad, memory_order_relaxed);
     }
