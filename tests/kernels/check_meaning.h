@@ -274,6 +274,11 @@ static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
+/* Where the code of weight (r, c) stands in 4-bit panels, and how far up in its byte. */
+static size_t nibble_at(size_t r, size_t c, size_t k, int *shift) {
+  *shift = c % 8 < 4 ? 0 : 4;
+  return r / 16 * 8 * qk_k8(k) + c / 8 * 64 + r % 16 * 4 + c % 4;
+}
 /* The definition by weights (int64 sums, the C library's fma), and what it stands for: the float product of the values. */
 static int mean_gemm_q4(const qk_table *ref, const qk_table *t) {
   (void)ref;

@@ -63,11 +63,6 @@ static void set_groups(qk_codes *q, size_t rows, size_t k, uint32_t group) {
       q->group_start[r * groups + g] = -8 * sum;
     }
 }
-/* Where the code of weight (r, c) stands in 4-bit panels, and how far up in its byte. */
-static size_t nibble_at(size_t r, size_t c, size_t k, int *shift) {
-  *shift = c % 8 < 4 ? 0 : 4;
-  return r / 16 * 8 * qk_k8(k) + c / 8 * 64 + r % 16 * 4 + c % 4;
-}
 /* 4-bit panels: any code, or by `kind` only the least or the greatest; padding of inputs too, which meets codes of 0. */
 static uint8_t *nibbles_of(size_t n, size_t k, size_t kind) {
   const size_t bytes = qk_weight_bytes_u4(n, k);
