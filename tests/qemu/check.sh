@@ -62,7 +62,7 @@ gate dotprod 0.080 4 16
 gate i8mm 0.050 5 32
 gate i8mm 0.080 5 32 32
 gate i8mm 0.065 5 32 128
-gate dotprod 0.145 4 16 32
+gate dotprod 0.150 4 16 32
 
 [ $failed = 0 ] && echo "check-qemu: good" || echo "check-qemu: failed"
 exit $failed
