@@ -264,8 +264,12 @@ int main(void) {
   RUN(contexts_side_by_side);
   RUN(a_model_goes_before_its_session);
   RUN(cancelled_from_outside);
-  RUN(a_fork_after_loading);
-  RUN(a_fork_during_work);
+  if (getenv("EMULATED")) { /* qemu 7.2 fails an assertion of its own when a forked process starts a thread */
+    puts("skip: forks");
+  } else {
+    RUN(a_fork_after_loading);
+    RUN(a_fork_during_work);
+  }
   tiny_dir_remove(dir);
   return TEST_END();
 }

@@ -4,7 +4,7 @@
 # the kernel checker built for this machine, when that is an x86-64.
 # Tests that start the command as a process of its own are left out: an emulator runs one program.
 CROSS=${CROSS:-aarch64-linux-gnu-} QEMU=${QEMU:-qemu-aarch64} QEMU_X86=${QEMU_X86:-qemu-x86_64} HOSTCC=${HOSTCC:-cc}
-export LC_ALL=C
+export LC_ALL=C EMULATED=1 # tests leave out what the emulator cannot do
 emulator="$QEMU -cpu max -L ${SYSROOT:-/usr/${CROSS%-}}"
 failed=0
 
