@@ -39,7 +39,15 @@ typedef struct qk_codes {
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
    Activations: act_* below. */
-enum { QK_ACT_NONE = 0, QK_ACT_GELU = 1, QK_ACT_GELU_TANH = 2, QK_ACT_RELU = 3, QK_ACT_TANH = 4, QK_ACT_KINDS = 5 };
+enum {
+  QK_ACT_NONE = 0,
+  QK_ACT_GELU = 1,
+  QK_ACT_GELU_TANH = 2,
+  QK_ACT_RELU = 3,
+  QK_ACT_TANH = 4,
+  QK_ACT_GELU_SHORT = 5, /* GELU as exact as codes of 8 bits can show */
+  QK_ACT_KINDS = 6
+};
 
 typedef struct qk_gemm_q8 {
   qk_codes a;            /* [m, k] */
@@ -125,7 +133,8 @@ typedef struct qk_embed {
    scale = a / 127, code = rint(x * (127 / a)).
      q: codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum of the row's codes
      k: [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64]
-     v: [n/64][hp/16][16][16][4] offset codes (channel panels, keys as the inner dimension); v_scale: [n/64 * 64]
+     v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j); v_scale:
+        [n/64 * 64]
    The last block is padded. Returns the number of rows of q, k or v with NaN or infinity. */
 typedef struct qk_head_q8 {
   int8_t *q;
@@ -146,14 +155,14 @@ typedef struct qk_pack_q8 {
 } qk_pack_q8;
 
 /* Queries r0 ... r1 - 1 against all keys. Per query i and block of 64 keys (fma is not used unless written):
-     s_j = ((float)(q . k_j) * k_scale_j) * q_scale          [+ bias[j - i] when bias is not NULL]
-     m = max s_j over keys j < n;  e_j = exp2(s_j - m), 0 for j >= n;  z = sum16(e)
-     u_j = e_j * v_scale_j;  t = max u_j;  p_j = rint(u_j * (127 / t)), all 0 when t < 2^-100
+     x_j = (float)(q . k_j) * k_scale_j, f = q_scale           [bias not NULL: x_j = fma(x_j, q_scale, bias[j - i]), f = 1]
+     m = (max x_j over keys j < n) * f;  e_j = exp2s(fma(x_j, f, -m)), 0 for j >= n;  z = sum16(e)
+     u_j = e_j * v_scale_j;  t = max u_j;  p_j = rint(u_j * (127 / t)) by one fma, all 0 when t < 2^-100
      o_c = sum p_j * v_jc, exact in int32
    Blocks merge serially, ascending. The first: M = m, Z = z, O_c = (t / 127) * (float)o_c. Each further one:
      M' = max(M, m);  A = exp2(M - M');  B = exp2(m - M')
      Z = fma(A, Z, B * z);  O_c = fma(A, O_c, (B * (t / 127)) * (float)o_c);  M = M'
-   out_c = O_c / Z. exp2 is that of kernels/rows/math.h. */
+   out_c = O_c * (1 / Z). exp2s is qk_exp2_short, exp2 qk_exp2 of kernels/rows/math.h. */
 typedef struct qk_attention_q8 {
   qk_head_q8 head;
   const float *bias; /* bias[d] for d = key - query in -(n-1) ... n-1, log2 units; or NULL */

@@ -103,6 +103,24 @@ def gelu_fit(clip, degree):
     print(f"    error / max(1, |x|): {err.max():.3g} at {x[err.argmax()]}; x or 0 exactly from |x| > {exact}")
 
 
+def gelu_short_fit(clip, degree):
+    """Phi(x) = 1/2 + c P(s), c = min(max(x, -clip), clip), s = c^2; P(clip^2) = 1 / (2 clip), so that it ends at 0 and 1."""
+    x = clip * np.sin(np.linspace(0.0005, np.pi / 2, 3000))
+    target = (erf(x / np.sqrt(2)) / 2) / x
+    basis = (x * x)[:, None] ** np.arange(degree + 1)
+    row = (clip * clip) ** np.arange(degree + 1.0)
+    c = fit(basis, target, x * x, list(range(degree, 0, -1)), equal=(row, 0.5 / clip))
+    c[0] = float(F(0.5 / clip - sum(row[1:] * c[1:])))
+    x = np.linspace(-8, 8, 4000001).astype(F)
+    full = np.full(x.shape, F(1))
+    held = np.clip(x, F(-clip), F(clip))
+    y = (x * fma(held, horner(c, (held * held).astype(F)), full * F(0.5))).astype(F)
+    true = x.astype(np.float64) * 0.5 * (1 + erf(x.astype(np.float64) / np.sqrt(2)))
+    err = np.abs(y - true)
+    show(f"gelu, short, clip {clip}, degree {degree}", c)
+    print(f"    error: {err.max():.3g} at {x[err.argmax()]}; at -8 {y[0]}, at 8 {y[-1]}")
+
+
 def tanh_fit(limit, degree):
     """tanh(x) = x + x s P(s), s = x^2, for |x| < limit."""
     x = np.linspace(1e-3, limit, 3000)
@@ -117,5 +135,7 @@ def tanh_fit(limit, degree):
 
 if __name__ == "__main__":
     exp2_fit(6)
+    exp2_fit(3)
     gelu_fit(4.8, 11)
+    gelu_short_fit(3.65, 5)
     tanh_fit(0.625, 4)

@@ -115,6 +115,15 @@ QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
 QK_LANE_OP2(vi_maxu, vi, _mm256_max_epu32)
 #define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
 #define vi_shr(a, imm) ((vi){_mm256_srli_epi32((a).lo, (imm)), _mm256_srli_epi32((a).hi, (imm))})
+static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
+  const vi y = vi_add(vi_bits(x), n);
+  return (vf){_mm256_and_ps(_mm256_castsi256_ps(y.lo), _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
+              _mm256_and_ps(_mm256_castsi256_ps(y.hi), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
+}
+static inline vi vi_sum_bytes(vi a) {
+  const __m256i zero = _mm256_setzero_si256();
+  return (vi){_mm256_sad_epu8(a.lo, zero), _mm256_sad_epu8(a.hi, zero)};
+}
 static inline vf vf_scale2(vf a, vf n) { return vf_from_bits(vi_add(vi_bits(a), vi_shl(vf_to_vi(n), 23))); }
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(a.lo, a.hi);

@@ -38,6 +38,9 @@ static inline vf vf_from_bits(vi a) { return _mm512_castsi512_ps(a); }
 static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x);
 }
+static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
+  return _mm512_castsi512_ps(_mm512_maskz_add_epi32(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), _mm512_castps_si512(x), n));
+}
 static inline vf vf_keep(vf a, size_t n) { return _mm512_maskz_mov_ps(avx512_mask(n), a); }
 static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }
@@ -68,6 +71,7 @@ static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 #define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
+static inline vi vi_sum_bytes(vi a) { return _mm512_sad_epu8(a, _mm512_setzero_si512()); }
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
   __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));

@@ -151,6 +151,17 @@ static inline vf vf_scale2(vf x, vf n) {
   const vi e = vf_to_vi(n);
   return vf_from_bits(vi_add(vi_bits(x), vi_shl(e, 23)));
 }
+static inline int32x4_t neon_lift(float32x4_t a, float32x4_t b, float32x4_t x, int32x4_t n) {
+  return vandq_s32(vaddq_s32(vreinterpretq_s32_f32(x), n), vreinterpretq_s32_u32(vcltq_f32(a, b)));
+}
+static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
+  return vf_from_bits((vi){neon_lift(a.a, b.a, x.a, n.a), neon_lift(a.b, b.b, x.b, n.b), neon_lift(a.c, b.c, x.c, n.c),
+                           neon_lift(a.d, b.d, x.d, n.d)});
+}
+static inline int32x4_t neon_sum_bytes(int32x4_t x) {
+  return vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(vreinterpretq_u8_s32(x))));
+}
+QK_LANE_OP1(vi_sum_bytes, vi, vi, neon_sum_bytes)
 static inline int32_t vi_sum(vi x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.c), vaddq_s32(x.b, x.d))); }
 static inline int32_t vi_hmax(vi x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.c), vmaxq_s32(x.b, x.d))); }
 #define QK_REDUCE4_INT(name, op, pairs)                                                                                \

@@ -181,6 +181,11 @@ QK_LANE vf vf_select_lt(vf a, vf b, vf x, vf y) { /* a < b ? x : y */
   QK_EACH x.l[i] = a.l[i] < b.l[i] ? x.l[i] : y.l[i];
   return x;
 }
+/* a < b ? x with n added to its bits : 0 */
+QK_LANE vf vf_lift_lt(vf a, vf b, vf x, vi n) {
+  QK_EACH x.l[i] = a.l[i] < b.l[i] ? ref_from_bits(ref_bits(x.l[i]) + (uint32_t)n.l[i]) : 0.0f;
+  return x;
+}
 QK_LANE vf vf_keep(vf a, size_t n) { /* lanes from n on, n <= 16, become 0 */
   QK_EACH a.l[i] = (size_t)i < n ? a.l[i] : 0.0f;
   return a;
@@ -245,6 +250,14 @@ QK_LANE int32_t vi_hmax(vi a) {
   int32_t m = a.l[0];
   QK_EACH m = a.l[i] > m ? a.l[i] : m;
   return m;
+}
+/* Lanes that add up to the sum of all 64 bytes, unsigned. */
+QK_LANE vi vi_sum_bytes(vi a) {
+  QK_EACH {
+    const uint32_t x = (uint32_t)a.l[i];
+    a.l[i] = (int32_t)((x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24));
+  }
+  return a;
 }
 /* Lane j of the result is vi_sum, vi_hmax of rows[j]. */
 QK_LANE vi vi_sum_rows(const vi rows[16]) {

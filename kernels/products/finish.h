@@ -43,8 +43,8 @@ QK_INLINE void qk_finish_panel(const qk_panel_out *o, const qk_columns *c, const
 QK_INLINE void qk_finish_act(const qk_panel_out *o, const qk_columns *c, uint32_t act, const int floats) {
   if (act == QK_ACT_NONE)
     qk_finish_panel(o, c, QK_ACT_NONE, floats);
-  else if (act == QK_ACT_GELU)
-    qk_finish_panel(o, c, QK_ACT_GELU, floats);
+  else if (act == QK_ACT_GELU_SHORT)
+    qk_finish_panel(o, c, QK_ACT_GELU_SHORT, floats);
   else
     qk_finish_panel(o, c, act, floats);
 }

@@ -9,10 +9,15 @@ typedef struct running {
   float max, sum;
 } running;
 
+static float max_of(const float *s, size_t n) {
+  float max = s[0];
+  for (size_t j = 1; j < n; j++) max = max > s[j] ? max : s[j];
+  return max;
+}
+
 /* Scores of a block to e_j = exp2(s_j - m), 0 from key `live` on; *m: their maximum. Returns z = sum16(e). */
 static float block_exp(const float s[QK_BLOCK], size_t live, float e[QK_BLOCK], float *m) {
-  float max = s[0];
-  for (size_t j = 1; j < live; j++) max = max > s[j] ? max : s[j];
+  const float max = max_of(s, live);
   vf z = vf_zero();
   for (size_t j = 0; j < QK_BLOCK; j += 16) {
     size_t n = live > j ? live - j : 0;
@@ -45,18 +50,26 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
   const qk_head_q8 *hd = &op->head;
   size_t n = hd->n, h = hd->h, hp = qk_round_up(h, QK_LANES);
   for (size_t i = r0; i < r1; i++) {
-    float *out = op->out + i * op->ldo;
+    float *out = op->out + i * op->ldo, f = op->bias ? 1.0f : hd->q_scale[i];
     running g = {0.0f, 0.0f};
     for (size_t b = 0; b * QK_BLOCK < n; b++) {
       size_t j0 = b * QK_BLOCK, live = n - j0 < QK_BLOCK ? n - j0 : QK_BLOCK;
       const uint8_t *k = hd->k + j0 * hp, *v = hd->v + j0 * hp;
-      float s[QK_BLOCK], e[QK_BLOCK], u[QK_BLOCK], m, keep, add;
+      float x[QK_BLOCK], e[QK_BLOCK], u[QK_BLOCK], t = 0.0f, keep, add;
       for (size_t j = 0; j < QK_BLOCK; j += 16) { /* k: [4][hp/4][16][4] */
         vi acc = ref_panel(k + j * hp, hd->q + i * hp, hp / 4, hd->q_start[i]);
-        vf_store(s + j, vf_mul(vf_mul(vi_to_vf(acc), vf_load(hd->k_scale + j0 + j)), vf_set1(hd->q_scale[i])));
+        vf_store(x + j, vf_mul(vi_to_vf(acc), vf_load(hd->k_scale + j0 + j)));
       }
-      for (size_t j = 0; op->bias && j < live; j++) s[j] = s[j] + op->bias[(ptrdiff_t)(j0 + j) - (ptrdiff_t)i];
-      float z = block_exp(s, live, e, &m), t = 0.0f;
+      for (size_t j = 0; op->bias && j < live; j++)
+        x[j] = ref_fma(x[j], hd->q_scale[i], op->bias[(ptrdiff_t)(j0 + j) - (ptrdiff_t)i]);
+      const float m = max_of(x, live) * f;
+      vf z = vf_zero();
+      for (size_t j = 0; j < QK_BLOCK; j += 16) {
+        size_t some = live > j ? live - j : 0;
+        vf y = qk_exp2_short(vf_fma(vf_load(x + j), vf_set1(f), vf_set1(-m)));
+        vf_store(e + j, vf_keep(y, some < 16 ? some : 16));
+        z = vf_add(z, vf_load(e + j));
+      }
       for (size_t j = 0; j < QK_BLOCK; j++) {
         u[j] = e[j] * hd->v_scale[j0 + j];
         t = t > u[j] ? t : u[j];
@@ -64,11 +77,12 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
       int8_t p[QK_BLOCK];
       float by = t < 0x1p-100f ? 0.0f : 127.0f / t;
       int32_t sum = 0;
-      for (size_t j = 0; j < QK_BLOCK; j++) {
-        p[j] = (int8_t)ref_rint(u[j] * by);
-        sum += p[j];
+      for (size_t j = 0; j < QK_BLOCK; j++) { /* keys j, 16 + j, 32 + j, 48 + j lie together */
+        const float code = ref_fma(u[j], by, QK_MAGIC) - QK_MAGIC;
+        p[j % 16 * 4 + j / 16] = (int8_t)code;
+        sum += (int32_t)code;
       }
-      merge(&g, b, m, z, t / 127.0f, &keep, &add);
+      merge(&g, b, m, vf_sum(z), t / 127.0f, &keep, &add);
       for (size_t c = 0; c < h; c += 16) { /* v: [hp/16][16][16][4] */
         vi acc = ref_panel(v + c * QK_BLOCK, p, QK_BLOCK / 4, -128 * sum);
         for (size_t l = 0; l < 16 && c + l < h; l++) {
@@ -77,7 +91,8 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
         }
       }
     }
-    for (size_t c = 0; c < h; c++) out[c] = out[c] / g.sum;
+    const float whole = 1.0f / g.sum;
+    for (size_t c = 0; c < h; c++) out[c] = out[c] * whole;
   }
 }
 

@@ -44,12 +44,12 @@ static inline vi qk_group_codes(const qk_group *g, const float *x, size_t ldx, s
   return vi_and(vf_to_vi(v), vi_set1(g->keep[r]));
 }
 
-/* Rows r ... r + 15 of the head, the first `live` of them real, the others padding. h is that of the head: passed, like
+/* Queries and keys r ... r + 15 of the head, the first `live` of them real, the others padding. h is that of the head: passed, like
    live, so that it can be a constant. */
 static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h, size_t live) {
   const qk_head_q8 *hd = &op->head;
   size_t hp = qk_round_up(h, 16), ldx = op->ldx, bad = 0;
-  const float *q = op->q + r * ldx, *k = op->k + r * ldx, *v = op->v + r * ldx;
+  const float *q = op->q + r * ldx, *k = op->k + r * ldx;
   qk_group g;
 
   qk_group_scales(&g, q, ldx, live, h, op->fold);
@@ -77,33 +77,58 @@ static inline size_t qk_pack_16(const qk_pack_q8 *op, size_t r, uint32_t h, size
     vi_store8_panel(kp + i * 16, rows);
   }
 
-  /* Four keys of 16 channels are one vector: sum of code << 8 key, and 128 to every byte. */
-  qk_group_scales(&g, v, ldx, live, h, 1.0f);
-  bad += g.bad;
-  memcpy(hd->v_scale + r, g.scale, sizeof g.scale);
-  uint8_t *vp = hd->v + r / QK_BLOCK * QK_BLOCK * hp + r % QK_BLOCK * 16;
+  return bad;
+}
+
+/* Values of a block, the first `live` of them real. Keys j, 16 + j, 32 + j, 48 + j of 16 channels are one vector: sum of code
+   << 8 i, and 128 to every byte. */
+static inline size_t qk_pack_values(const qk_pack_q8 *op, size_t r, uint32_t h, size_t live) {
+  enum { PARTS = QK_BLOCK / 16 };
+  const qk_head_q8 *hd = &op->head;
+  const size_t hp = qk_round_up(h, 16), ldx = op->ldx;
+  const float *v[PARTS];
+  size_t bad = 0, lives[PARTS];
+  qk_group g[PARTS];
+  for (size_t b = 0; b < PARTS; b++) {
+    lives[b] = live > 16 * b ? live - 16 * b : 0;
+    if (lives[b] > 16) lives[b] = 16;
+    v[b] = op->v + (lives[b] ? r + 16 * b : 0) * ldx;
+    qk_group_scales(&g[b], v[b], ldx, lives[b], h, 1.0f);
+    bad += g[b].bad;
+    memcpy(hd->v_scale + r + 16 * b, g[b].scale, sizeof g[b].scale);
+  }
   for (size_t i = 0; i < hp; i += 16)
-    for (size_t j = 0; j < 16; j += 4) {
-      vi c0 = qk_group_codes(&g, v, ldx, live, h, j, i), c1 = qk_group_codes(&g, v, ldx, live, h, j + 1, i);
-      vi c2 = qk_group_codes(&g, v, ldx, live, h, j + 2, i), c3 = qk_group_codes(&g, v, ldx, live, h, j + 3, i);
-      vi lo = vi_add(c0, vi_shl(c1, 8)), hi = vi_add(vi_shl(c2, 16), vi_shl(c3, 24));
-      vi w = vi_add(vi_add(lo, hi), vi_set1(-2139062144)); /* 0x80808080 */
-      vi_store((int32_t *)(void *)(vp + i * QK_BLOCK + j * 16), w);
+    for (size_t j = 0; j < 16; j++) {
+      vi w = vi_set1(-2139062144); /* 0x80808080 */
+      w = vi_add(w, qk_group_codes(&g[0], v[0], ldx, lives[0], h, j, i));
+      w = vi_add(w, vi_shl(qk_group_codes(&g[1], v[1], ldx, lives[1], h, j, i), 8));
+      w = vi_add(w, vi_shl(qk_group_codes(&g[2], v[2], ldx, lives[2], h, j, i), 16));
+      w = vi_add(w, vi_shl(qk_group_codes(&g[3], v[3], ldx, lives[3], h, j, i), 24));
+      vi_store((int32_t *)(void *)(hd->v + r * hp + i * QK_BLOCK + j * 64), w);
     }
   return bad;
 }
 
 static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
   size_t bad = 0, end = qk_round_up(r1, QK_BLOCK);
-  uint32_t h = op->head.h;
+  const uint32_t h = op->head.h;
   for (size_t r = r0; r < end; r += 16) {
-    size_t live = op->head.n > r ? op->head.n - r : 0;
+    const size_t live = op->head.n > r ? op->head.n - r : 0;
     if (live >= 16 && h == 32) /* the usual sizes as constants */
       bad += qk_pack_16(op, r, 32, 16);
     else if (live >= 16 && h == 64)
       bad += qk_pack_16(op, r, 64, 16);
     else
       bad += qk_pack_16(op, r, h, live < 16 ? live : 16);
+  }
+  for (size_t r = r0; r < end; r += QK_BLOCK) {
+    const size_t live = op->head.n - r;
+    if (live >= QK_BLOCK && h == 32)
+      bad += qk_pack_values(op, r, 32, QK_BLOCK);
+    else if (live >= QK_BLOCK && h == 64)
+      bad += qk_pack_values(op, r, 64, QK_BLOCK);
+    else
+      bad += qk_pack_values(op, r, h, live < QK_BLOCK ? live : QK_BLOCK);
   }
   return bad;
 }

@@ -14,6 +14,7 @@ static void qk_rows_activate(const float *x, float *y, size_t n, uint32_t act) {
     QK_WHOLE(QK_ACT_GELU_TANH, qk_gelu_tanh)
     QK_WHOLE(QK_ACT_RELU, qk_relu)
     QK_WHOLE(QK_ACT_TANH, qk_tanh)
+    QK_WHOLE(QK_ACT_GELU_SHORT, qk_gelu_short)
   }
 #undef QK_WHOLE
   for (; i < n; i += 16) qk_store_n(y + i, qk_act(qk_load_n(x + i, n - i), act), n - i);

@@ -243,9 +243,9 @@ static const shape gemm_shapes[] = {
     {128, 3072, 768, 0, 0},
     {128, 768, 3072, 0, 0},
     {2048, 384, 384, 0, 0},
-    {16, 1536, 384, QK_ACT_GELU, 0},
-    {128, 1536, 384, QK_ACT_GELU, 0},
-    {128, 3072, 768, QK_ACT_GELU, 0},
+    {16, 1536, 384, QK_ACT_GELU_SHORT, 0},
+    {128, 1536, 384, QK_ACT_GELU_SHORT, 0},
+    {128, 3072, 768, QK_ACT_GELU_SHORT, 0},
 };
 #define EACH_GROUP(m, n, k, act)                                                                                       \
   {m, n, k, act, 0}, {m, n, k, act, 128}, {m, n, k, act, 64}, { m, n, k, act, 32 }
@@ -262,7 +262,7 @@ static const shape gemm_q4_shapes[] = {
     EACH_GROUP(128, 384, 1536, 0),
     EACH_GROUP(512, 1536, 384, 0),
     EACH_GROUP(128, 3072, 768, 0),
-    EACH_GROUP(128, 1536, 384, QK_ACT_GELU),
+    EACH_GROUP(128, 1536, 384, QK_ACT_GELU_SHORT),
 };
 static const shape gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
                                         {16, 1536, 384, 0, 0},
@@ -272,11 +272,13 @@ static const shape gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
 static const shape row_shapes[] = {{128, 384, 0, 0, 0}, {128, 768, 0, 0, 0}, {128, 1536, 0, 0, 0}};
 static const shape head_shapes[] = {
     {16, 32, 0, 0, 0}, {128, 32, 0, 0, 0}, {512, 32, 0, 0, 0}, {128, 64, 0, 0, 0}, {512, 64, 0, 0, 0}};
-static const shape activate_shapes[] = {
-    {128, 1536, 0, QK_ACT_GELU, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0}, {128, 1536, 0, QK_ACT_TANH, 0}};
+static const shape activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0},
+                                        {128, 1536, 0, QK_ACT_GELU_SHORT, 0},
+                                        {128, 1536, 0, QK_ACT_GELU_TANH, 0},
+                                        {128, 1536, 0, QK_ACT_TANH, 0}};
 static const shape vector_shapes[] = {{1, 384, 0, 0, 0}, {1, 768, 0, 0, 0}};
 
-static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh"};
+static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh", " gelu_short"};
 
 #define SHAPES(x) x, sizeof x / sizeof x[0]
 static const kernel kernels[] = {

@@ -179,6 +179,12 @@ static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size
   run_norm(b, &b->layer->attn_norm, &b->layer->ffn_up, r0, r1);
 }
 
+/* In an integer model, codes of 8 bits follow. */
+static uint32_t ffn_act(const qn_arch *a) {
+  const uint32_t act = qn_kernel_act(a->activation);
+  return act == QK_ACT_GELU && a->recipe != QN_RECIPE_FLOAT ? QK_ACT_GELU_SHORT : act;
+}
+
 static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
   const qn_product p = {.linear = &b->layer->ffn_up,
@@ -187,7 +193,7 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
                         .q = in_codes(b, &b->layer->ffn_up),
                         .out = b->lane->hidden,
                         .ldo = a->ffn,
-                        .act = qn_kernel_act(a->activation)};
+                        .act = ffn_act(a)};
   run_product(b, &p, r0, r1, p0, p1);
 }
 

@@ -53,6 +53,11 @@ static int mean_math(const qk_table *ref, const qk_table *t) {
     double want = x[i] < -126.0f ? 0.0 : exp2(fmin((double)x[i], 127.0));
     if (!same_value("exp2", (double)y[i], want, want * 1e-7)) return 0;
   }
+  for (int i = 0; i < 256; i += 16) vf_store(y + i, qk_exp2_short(vf_min(vf_load(x + i), vf_set1(127.0f))));
+  for (int i = 0; i < 256; i++) {
+    double want = x[i] <= -125.0f ? 0.0 : exp2(fmin((double)x[i], 127.0));
+    if (!same_value("exp2, short", (double)y[i], want, want * 1.02e-4)) return 0;
+  }
   for (uint32_t act = 1; act < QK_ACT_KINDS; act++) {
     t->activate(x, y, 256, act);
     for (int i = 0; i < 256; i++) {
@@ -60,6 +65,9 @@ static int mean_math(const qk_table *ref, const qk_table *t) {
       switch (act) {
         case QK_ACT_GELU:
           want = v * 0.5 * (1 + erf(v * sqrt(0.5))), error = 1e-6 * size;
+          break;
+        case QK_ACT_GELU_SHORT:
+          want = v * 0.5 * (1 + erf(v * sqrt(0.5))), error = 4.9e-4 + 1e-6 * size;
           break;
         case QK_ACT_GELU_TANH:
           want = v * 0.5 * (1 + tanh(sqrt(2 / 3.14159265358979324) * (v + 0.044715 * v * v * v))), error = 3e-7 * size;
@@ -438,7 +446,7 @@ static int mean_pack(const qk_table *ref, const qk_table *t) {
         size_t block = r / 64 * 64 * hp, key = r % 64;
         int code = s == 0   ? p.ref.q[r * hp + i]
                    : s == 1 ? p.ref.k[block + key / 16 * 16 * hp + i / 4 * 64 + key % 16 * 4 + i % 4] - 128
-                            : p.ref.v[block + i / 16 * 1024 + key / 4 * 64 + i % 16 * 4 + key % 4] - 128;
+                            : p.ref.v[block + i / 16 * 1024 + key % 16 * 64 + i % 16 * 4 + key / 16] - 128;
         int want = i < h ? codes[i] : 0;
         if (code != want) return failed("%c, row %zu, channel %zu: %d, not %d", "qkv"[s], r, i, code, want);
       }
