@@ -3,29 +3,18 @@
  *
  * A group is four tiles of sums, 32 rows x 2 panels or 16 rows x 4: four chains of products cover their latency. A strip
  * of 32 rows stays in the L1 cache, in parts along K where it is too long for that, while a block of panels passes; the block
- * stays in L2 while all strips pass it, and the next block is fetched meanwhile. Sums of a group go to L1, and their
+ * stays in L2 while all strips pass it, and the next block is fetched meanwhile. Nothing asks lines into L1: tiles that come
+ * from L2 multiply at 0.95 of those in registers as they are, and the requests took a third of the time. Sums of a group go to L1, and their
  * epilogue runs in slices between the products of the group after it: tiles multiply while vectors finish. */
 #ifndef QK_PRODUCTS_GEMM_AMX_H
 #define QK_PRODUCTS_GEMM_AMX_H
 #include "kernels/products/amx_config.h"
-#include "kernels/products/gemm_q8.h"
+#include "kernels/products/finish_q8.h"
 
 /* Steps are of 64 channels: a tile. */
-#ifndef QK_AMX_AHEAD
-#define QK_AMX_AHEAD 3u /* steps that weights are asked into L1 before their use */
-#endif
-#ifndef QK_AMX_PART
-#define QK_AMX_PART 12u /* steps of a part: 24 KiB of codes, half of L1 */
-#endif
-#ifndef QK_AMX_BLOCK
+#define QK_AMX_PART 24u           /* steps of a part: 48 KiB of codes */
 #define QK_AMX_BLOCK (128u << 10) /* bytes of a block of panels, a fraction of L2 */
-#endif
-#ifndef QK_AMX_SOON
-#define QK_AMX_SOON 1 /* whether the next block is fetched meanwhile */
-#endif
-#ifndef QK_AMX_FEW
-#define QK_AMX_FEW 4u /* fewer rows are left to QK_FEW_ROWS: tiles take as long for one row as for 16 */
-#endif
+#define QK_AMX_FEW 4u             /* fewer rows are left to QK_FEW_ROWS: tiles take as long for one row as for 16 */
 #define QK_AMX_STRIP (2 * QK_AMX_ROWS)
 #define QK_AMX_STEP_BYTES (QK_AMX_ROWS * QK_AMX_BYTES) /* of a panel */
 #define QK_AMX_UNDER_WAY 4u                            /* groups at once, when K has parts */
@@ -51,9 +40,9 @@ typedef struct qk_amx_gemm {
 
 /* A part of K of a group. */
 typedef struct qk_amx_job {
-  const int8_t *a;         /* of the first row */
-  const uint8_t *w, *next; /* of the first panel; of the group after it, or NULL */
-  const int32_t *from[4];  /* what the tiles begin with */
+  const int8_t *a;        /* of the first row */
+  const uint8_t *w;       /* of the first panel */
+  const int32_t *from[4]; /* what the tiles begin with */
   size_t from_bytes, steps;
   int32_t *sums;
 } qk_amx_job;
@@ -69,20 +58,6 @@ static __attribute__((noinline)) void qk_amx_finish(const qk_gemm_q8 *op, qk_amx
     b->done += n;
     rows -= n;
   }
-}
-
-/* Step s + QK_AMX_AHEAD of the job's panels, which may be of the next group. */
-QK_INLINE void qk_amx_fetch(const qk_amx_gemm *g, const qk_amx_job *j, size_t s, const int panels) {
-  const uint8_t *w = j->w;
-  size_t step = s + QK_AMX_AHEAD;
-  if (step >= j->steps) {
-    step -= j->steps;
-    w = j->next;
-    if (!w || step >= j->steps) return;
-  }
-  w += step * QK_AMX_STEP_BYTES;
-  QK_UNROLL for (int p = 0; p < panels; p++) QK_UNROLL for (unsigned i = 0; i < QK_AMX_ROWS; i++)
-      __builtin_prefetch(w + (size_t)p * g->panel_bytes + i * QK_AMX_LINE, 0, 3);
 }
 
 /* Lines come in pairs. */
@@ -121,8 +96,7 @@ QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves,
         AMX_DOT(3, 4, 7);
       }
     }
-    if (QK_AMX_AHEAD) qk_amx_fetch(g, j, s, panels);
-    if (QK_AMX_SOON) qk_amx_fetch_soon(g);
+    qk_amx_fetch_soon(g);
     if (s >= idle) qk_amx_finish(g->op, &g->behind, slice);
     a += QK_AMX_BYTES;
     w += QK_AMX_STEP_BYTES;
@@ -174,7 +148,6 @@ static void qk_amx_strip(qk_amx_gemm *g, size_t m, size_t rows, size_t p0, size_
         const size_t panels = end - q < unit ? end - q : unit;
         j.sums = g->sums[parts > 1 ? (q - p) / unit : 0];
         j.w = op->w + q * g->panel_bytes + s * QK_AMX_STEP_BYTES;
-        j.next = end - q > unit ? j.w + unit * g->panel_bytes : NULL;
         for (size_t t = 0; t < 4; t++) j.from[t] = part ? j.sums + t * QK_PANEL : g->start[halves > 1 ? t / 2 : 0];
         j.from_bytes = (part ? QK_TILE_WIDTH : QK_PANEL) * sizeof(int32_t);
         qk_amx_groups[halves - 1][panels - 1](g, &j);

@@ -1,28 +1,7 @@
 /* gemm_q8.h - the 8-bit product (kernels.h: qk_gemm_q8) over the tiles of tile.h: sums into L1, then the epilogue. */
 #ifndef QK_PRODUCTS_GEMM_Q8_H
 #define QK_PRODUCTS_GEMM_Q8_H
-#include "kernels/products/finish.h"
-#include "kernels/products/tile.h"
-
-/* Epilogue of `rows` rows from m on, `panels` panels from p on. */
-static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
-                              size_t panels) {
-  for (size_t j = 0; j < panels; j++) {
-    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
-    const qk_panel_out o = {.sums = sums + j * 16,
-                            .ldsums = QK_TILE_WIDTH,
-                            .a_scale = op->a.scale + m,
-                            .a_zero = op->a.zero + m,
-                            .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
-                            .out = op->out + m * op->ldo + n0,
-                            .ldr = op->ldr,
-                            .ldo = op->ldo,
-                            .rows = rows,
-                            .n = n};
-    const qk_columns c = qk_columns_of(op, n0);
-    qk_finish_act(&o, &c, op->act, 0);
-  }
-}
+#include "kernels/products/finish_q8.h"
 
 /* Columns outside, rows inside: a block of panels stays in cache while all rows pass. */
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {

@@ -1,6 +1,6 @@
 /* tile.h - what the products ask of a tile: exact int32 sums of a few rows of activation codes times a few panels. A set
- * defines QK_TILE_ROWS and QK_TILE_PANELS, its largest tile, and includes tile_q8.h (over a dot product of one step),
- * tile_packed.h (over copied activations) or attention_amx.h; each gives qk_tile_run. */
+ * defines QK_TILE_ROWS and QK_TILE_PANELS, its largest tile, and includes tile_q8.h (over a dot product of one step)
+ * or tile_packed.h (over copied activations); each gives qk_tile_run. */
 #ifndef QK_PRODUCTS_TILE_H
 #define QK_PRODUCTS_TILE_H
 #include "kernels/layout.h"

@@ -11,20 +11,17 @@
 #define QK_TILE_PANELS 4
 #define QK_FEW_ROWS qk_gemm_q8_ref
 
-#include "kernels/products/attention_amx.h"
 #include "kernels/products/gemm_amx.h"
 
 static void amx_gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_amx(op, m0, m1, p0, p1);
 }
-static void amx_attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_amx(op, r0, r1); }
 
-/* The reference set with these two operations in the place of its own. */
+/* The reference set with this operation in the place of its own. */
 static void amx_emulated_table(qk_table *t) {
   qk_table_build(t, "ref", 0);
   t->isa = AMX_EMULATED;
   t->gemm_q8 = amx_gemm_q8;
-  t->attention_q8 = amx_attention_q8;
 }
 /* No kernel leaves tiles behind: every switch between threads would carry them. */
 static int tiles_left(void) {
