@@ -39,6 +39,7 @@ static const check checks[] = {
     {"embed", check_embed, 300, 0, 0x98784f7f97d790ddu},
     {"pack_q8", check_pack_q8, 150, 0, 0x55b8164bfa8a45efu},
     {"gemm_q8", check_gemm_q8, 300, 0, 0x24b1b99a0714b3a6u},
+    {"few_rows", check_few_rows, 60, 0, 0x6e9df4e2f38d9792u},
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0x519ec10cc63af00eu},
     {"gemm_q4", check_gemm_q4, 400, 0, 0xa06cb2e92629376cu},
     {"gemm_f32", check_gemm_f32, 200, 0, 0x478b4c269e7f7d0du},
