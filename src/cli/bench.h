@@ -5,9 +5,9 @@
 
 /* ---- loops (bench_loops.c) --------------------------------------------------------------------------------------- */
 
-/* What a loop multiplies. Where 4-bit weights have no sequence of their own, it is that of 8-bit ones,
-   but for TILES, which take 8 bits alone. */
-enum { QN_BENCH_INT8, QN_BENCH_FLOAT, QN_BENCH_INT4, QN_BENCH_TILES };
+/* What a loop multiplies. Where 4-bit weights in groups of 32 have no sequence of their own, it is that of longer groups,
+   and where these have none, that of 8-bit weights, but for TILES, which take 8 bits alone. */
+enum { QN_BENCH_INT8, QN_BENCH_FLOAT, QN_BENCH_INT4, QN_BENCH_TILES, QN_BENCH_INT4_GROUPS };
 
 /* A register-resident loop of one instruction sequence: the most operations per second that a kernel built of it could
    reach. An operation is a multiplication or an addition. */

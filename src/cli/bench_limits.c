@@ -183,7 +183,7 @@ static int measure(qn_cli_state *c, row *rows, uint32_t n, const char *memory, u
 }
 
 /* What a loop multiplies: QN_BENCH_*. */
-static const char *const operands[] = {"int8", "float", "int4", "int8"};
+static const char *const operands[] = {"int8", "float", "int4", "int8", "int4"};
 
 static void print_rows(qn_cli_state *c, const row *rows, uint32_t n, uint32_t threads) {
   qn_cli_json j = {.out = c->out};

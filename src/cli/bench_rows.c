@@ -160,7 +160,7 @@ static void prepare_gemm_q4(qn_bench_row *r) {
   r->q4.a.group_start = take(r, s.m * groups * sizeof(int32_t));
   if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q4.a, 0, s.m);
   r->ops = 2.0 * s.m * s.n * s.k;
-  r->kind = QN_BENCH_INT4;
+  r->kind = s.group == QK_GROUP ? QN_BENCH_INT4_GROUPS : QN_BENCH_INT4;
 }
 static void run_gemm_q4(qn_bench_row *r) {
   if (r->area.memory) take_next(r);
