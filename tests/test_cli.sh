@@ -320,6 +320,10 @@ for key in model isa threads batch seq tokens_per_second latency_ms p50 p99 load
 done
 ok bench_json_keys
 expect 0 bench_kernel 'gemm_q8 +m=4 n=384 k=384 .*GOPS' bench --kernels 'm=4 n=384 k=384'
+run 0 bench_bars bench --kernels 'bar avx2 8 bit, one row, L3' --json && is_json bench_bars
+expect 0 bench_bar_row '"case":"8 bit, one row, L3","isa":"avx2",.*"bar":0.9,("met":true|.*"reason":)' \
+  bench --kernels 'bar avx2 8 bit, one row, L3' --json
+expect 0 bench_counted_bar 'i8mm +8 bit, matrices .*check-qemu' bench --kernels 'bar i8mm 8 bit, matrices'
 expect 1 bench_no_kernel 'nonesuch' bench --kernels nonesuch
 expect 2 bench_long 'at most 512' bench "$MODEL" --seq 513
 

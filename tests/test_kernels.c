@@ -43,6 +43,7 @@ static const check checks[] = {
     {"embed", check_embed, 300, 0, 0x98784f7f97d790ddu},
     {"pack_q8", check_pack_q8, 150, 0, 0x01a7397ce680fd1du},
     {"gemm_q8", check_gemm_q8, 300, 0, 0x502101542e900abau},
+    {"few_rows", check_few_rows, 60, 0, 0x30487b2343dc283du},
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0xec3440a8c39fabd0u},
     {"gemm_q4", check_gemm_q4, 400, 0, 0xfbedb7b7fced3053u},
     {"gemm_f32", check_gemm_f32, 200, 0, 0xf8c7221df2fdf1beu},
@@ -56,7 +57,7 @@ static const check checks[] = {
     {"lookup_q8", check_lookup_q8, 200, 0, 0x26bd9c3e8258ded2u},
     {"start_q8", check_start_q8, 200, 0, 0x3ce2d2bb012f14d0u},
     {"softmax_q8", check_softmax_q8, 300, 0, 0x7b0b81dc779fbcbeu},
-    {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0x3589b51daf39c8e3u},
+    {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0xa515f494c1d6eabfu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

@@ -10,6 +10,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_Q4_TILES 32u /* unpacking is a tenth of the work where 32 rows share it: 128 do */
 
 #include "kernels/avx2/nibbles_avx2.h"
 
@@ -36,6 +37,7 @@ static inline vi qk_sum_begin(vi total) {
   return vi_zero();
 }
 #define QK_SUM_UNROLLED 1
+#define QK_Q4_CHAINS 1
 
 #include "kernels/products/finish_q4.h"
 #include "kernels/products/tile_q4.h"

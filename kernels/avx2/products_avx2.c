@@ -9,6 +9,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_ROW_CHAINS 2
 
 typedef __m256i qk_dot_a;
 typedef struct qk_dot_w {

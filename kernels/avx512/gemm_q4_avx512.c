@@ -30,6 +30,7 @@ static inline vi qk_sum_begin(vi total) {
   return vi_zero();
 }
 #define QK_SUM_UNROLLED 0 /* it would be a twelfth, for much code */
+#define QK_Q4_CHAINS 1
 
 #include "kernels/products/finish_q4.h"
 #include "kernels/products/tile_q4.h"

@@ -10,6 +10,7 @@ QK_TARGET_BEGIN_AVX512
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 4
 #define QK_TILE_CASES(X) QK_ROWS_4(X, 1) QK_ROWS_4(X, 2) QK_ROWS_4(X, 3) QK_ROWS_4(X, 4)
+#define QK_ROW_CHAINS 8
 
 typedef struct qk_dot_w {
   __m512i even, odd;

@@ -26,6 +26,7 @@ static inline vi qk_sum_end(vi total, vi sum) {
 
 static inline vi qk_sum_begin(vi total) { return total; }
 #define QK_SUM_UNROLLED 0
+#define QK_Q4_CHAINS 4
 
 #include "kernels/products/tile_q4.h"
 

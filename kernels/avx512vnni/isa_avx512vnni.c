@@ -9,6 +9,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 4
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2) QK_ROWS_6(X, 3) QK_ROWS_6(X, 4)
+#define QK_ROW_CHAINS 8
 
 typedef __m512i qk_dot_w, qk_dot_a;
 static inline qk_dot_w qk_dot_load(const uint8_t *w) { return _mm512_load_si512(w); }

@@ -9,6 +9,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
+#define QK_ROW_CHAINS 4
 
 typedef vi qk_dot_w;
 typedef __m256i qk_dot_a;

@@ -40,6 +40,7 @@ static inline qk_sum qk_sum_begin(vi total) {
   return (qk_sum){z, z, z, z, z, z, z, z};
 }
 #define QK_SUM_UNROLLED 0
+#define QK_Q4_CHAINS 1
 
 #include "kernels/products/finish_q4.h"
 #include "kernels/products/tile_q4.h"

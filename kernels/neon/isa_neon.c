@@ -8,6 +8,7 @@
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_ROW_CHAINS 4
 
 typedef struct qk_dot_w {
   int8x16_t a, b, c, d;

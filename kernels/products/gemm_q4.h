@@ -1,7 +1,7 @@
 /* gemm_q4.h - the 4-bit product (kernels.h: qk_gemm_q4) over tiles of float sums: what a tile is told, and the loops around it.
  * Where several rows read a panel, its codes are unpacked first, into steps that stay in the L1 cache: chunks of
  * inputs outside, rows inside, float sums of a block of rows kept between them. A set defines QK_TILE_ROWS,
- * QK_TILE_PANELS, QK_FINISH_Q4 (finish_q4.h), QK_Q4_ROW (1 where a single row reads codes as they lie), and, after including this, qk_unpack_q4 and
+ * QK_TILE_PANELS, QK_FINISH_Q4 (finish_q4.h), QK_Q4_ROW (so many rows read codes as they lie, one by one), and, after including this, qk_unpack_q4 and
  * qk_tile_q4_run (tile_q4.h does). */
 #ifndef QK_PRODUCTS_GEMM_Q4_H
 #define QK_PRODUCTS_GEMM_Q4_H
@@ -35,7 +35,7 @@ typedef struct qk_tile_q4 {
 QK_INLINE float qk_group_sum(int32_t start) { return (float)start * -0.125f; }
 
 static inline void qk_unpack_q4(const uint8_t *w, size_t blocks, uint8_t *to);
-/* rows: 1 ... QK_TILE_ROWS, panels: 1 ... QK_TILE_PANELS. */
+/* rows: 1 ... QK_TILE_ROWS, panels: 1 ... QK_TILE_PANELS, or of codes that are not unpacked any number. */
 static inline void qk_tile_q4_run(const qk_tile_q4 *t, size_t rows, size_t panels);
 
 /* Some tiles of the rows of a product. */
@@ -83,22 +83,27 @@ static inline void qk_gemm_q4_block(const qk_gemm_q4 *op, qk_q4_tiles some, size
 
 static inline void qk_gemm_q4_over_tiles(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   float sums[QK_Q4_TILES * QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
-  const size_t wide = QK_Q4_ROW && m1 - m0 == 1 ? 1 : QK_TILE_PANELS; /* one row reads one stream of weights */
-  qk_q4_tiles all = {.rows = m1 - m0, .tiles = (m1 - m0 + QK_TILE_ROWS - 1) / QK_TILE_ROWS};
+  /* Few rows read a single stream of weights each, as many panels between two epilogues as a tile has room for. */
+  const int one_by_one = m1 - m0 <= QK_Q4_ROW;
+  const size_t wide = (one_by_one ? QK_TILE_ROWS : 1) * QK_TILE_PANELS, passes = one_by_one ? m1 - m0 : 1;
+  qk_q4_tiles all = {.rows = one_by_one ? 1 : m1 - m0};
+  all.tiles = (all.rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
   const size_t parts = (all.tiles + QK_Q4_TILES - 1) / QK_Q4_TILES;
   for (size_t p = p0; p < p1; p += wide) {
     const size_t panels = p1 - p < wide ? p1 - p : wide;
-    qk_q4_tiles some = all;
-    some.m = m0;
-    for (size_t i = 0; i < parts; i++) {
-      some.count = qk_tile_share(all.tiles, parts, i);
-      qk_gemm_q4_block(op, some, p, panels, sums);
-      for (size_t j = 0; j < some.count; j++) {
-        const size_t rows = qk_tile_share(all.rows, all.tiles, some.first + j);
-        QK_FINISH_Q4(op, sums + j * QK_TILE_ROWS * QK_TILE_WIDTH, QK_TILE_WIDTH, some.m, rows, p, panels);
-        some.m += rows;
+    for (size_t pass = 0; pass < passes; pass++) {
+      qk_q4_tiles some = all;
+      some.m = m0 + pass;
+      for (size_t i = 0; i < parts; i++) {
+        some.count = qk_tile_share(all.tiles, parts, i);
+        qk_gemm_q4_block(op, some, p, panels, sums);
+        for (size_t j = 0; j < some.count; j++) {
+          const size_t rows = qk_tile_share(all.rows, all.tiles, some.first + j);
+          QK_FINISH_Q4(op, sums + j * QK_TILE_ROWS * QK_TILE_WIDTH, QK_TILE_WIDTH, some.m, rows, p, panels);
+          some.m += rows;
+        }
+        some.first += some.count;
       }
-      some.first += some.count;
     }
   }
 }

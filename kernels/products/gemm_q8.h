@@ -3,6 +3,21 @@
 #define QK_PRODUCTS_GEMM_Q8_H
 #include "kernels/products/finish_q8.h"
 
+#ifdef QK_ROW_CHAINS
+/* One row: as many panels between two epilogues as sums have room for. */
+static inline void qk_gemm_q8_row(const qk_gemm_q8 *op, qk_tile_q8 *t, size_t m, size_t p0, size_t p1) {
+  const size_t most = QK_TILE_ROWS * QK_TILE_PANELS;
+  t->a = op->a.codes + m * op->a.ld;
+  t->start = op->a.start + m;
+  for (size_t p = p0; p < p1; p += most) {
+    const size_t panels = p1 - p < most ? p1 - p : most;
+    t->w = op->w + p * t->panel_bytes;
+    qk_row_run(t, panels);
+    qk_gemm_q8_finish(op, t->out, m, 1, p, panels);
+  }
+}
+#endif
+
 /* Columns outside, rows inside: a block of panels stays in cache while all rows pass. */
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   int32_t sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
@@ -16,6 +31,12 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
                   .lda = op->a.ld,
                   .panel_bytes = QK_PANEL * qk_k8(op->k),
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
+#ifdef QK_ROW_CHAINS
+  if (m1 - m0 == 1) {
+    qk_gemm_q8_row(op, &t, m0, p0, p1);
+    return;
+  }
+#endif
   for (size_t p = p0; p < p1; p += QK_TILE_PANELS) {
     const size_t panels = p1 - p < QK_TILE_PANELS ? p1 - p : QK_TILE_PANELS;
     t.w = op->w + p * t.panel_bytes;

@@ -9,6 +9,8 @@
 #define QK_ROWS_4(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels)
 #define QK_ROWS_6(X, panels) QK_ROWS_4(X, panels) X(5, panels) X(6, panels)
 
+#define QK_ROW_AHEAD 2048 /* bytes of weights that a single row asks for before their use */
+
 #define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
 
 typedef struct qk_tile_q8 {

@@ -13,23 +13,21 @@
  *   qk_sum_first(total, w, a)   qk_sum_next of qk_sum_begin
  *   qk_sum_end(total, sum)      total + the block, where qk_sum_begin has not taken it in already
  *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
+ *   QK_Q4_CHAINS                of sums of a single row: 1, 2 or 4
  */
 #ifndef QK_PRODUCTS_TILE_Q4_H
 #define QK_PRODUCTS_TILE_Q4_H
-#define QK_Q4_ROW 1
+#define QK_Q4_ROW 2 /* unpacking pays from the third row on */
 #include "kernels/products/gemm_q4.h"
 
 /* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
 QK_INLINE void qk_steps_q4(const qk_tile_q4 *t, qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS],
                            vi total[QK_TILE_ROWS][QK_TILE_PANELS], const int8_t *a, const uint8_t *w, const int n,
-                           const int begin, const int rows, const int panels, const int nibbles) {
+                           const int begin, const int rows, const int panels) {
   const size_t lda = t->lda, panel_bytes = t->panel_bytes;
   QK_UNROLL for (int s = 0; s < n; s++) {
     qk_nib_w b[QK_TILE_PANELS];
-    QK_UNROLL for (int p = 0; p < panels; p++) {
-      const uint8_t *from = w + (size_t)p * panel_bytes + (nibbles ? s / 2 : s) * 64;
-      b[p] = !nibbles ? qk_nib_load(from) : s % 2 ? qk_nib_high(from) : qk_nib_low(from);
-    }
+    QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_nib_load(w + (size_t)p * panel_bytes + s * 64);
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
       QK_UNROLL for (int p = 0; p < panels; p++) sum[r][p] = begin && s == 0 ? qk_sum_first(total[r][p], b[p], x)
@@ -38,10 +36,10 @@ QK_INLINE void qk_steps_q4(const qk_tile_q4 *t, qk_sum sum[QK_TILE_ROWS][QK_TILE
   }
 }
 
-/* Sums of the tile's groups. nibbles: w is a panel as it lies in the file, not unpacked. Two ways to more speed for more code:
-   single: groups are of one block; unrolled: all eight steps of a block, otherwise two by two. */
-QK_INLINE void qk_tile_q4_fixed(const qk_tile_q4 *t, const int rows, const int panels, const int nibbles,
-                                const int single, const int unrolled) {
+/* Sums of the tile's groups. Two ways to more speed for more code: single: groups are of one block; unrolled: all eight steps
+   of a block, otherwise two by two. */
+QK_INLINE void qk_tile_q4_fixed(const qk_tile_q4 *t, const int rows, const int panels, const int single,
+                                const int unrolled) {
   const int8_t *a = t->a;
   const uint8_t *w = t->w;
   const size_t groups = t->groups;
@@ -58,14 +56,13 @@ QK_INLINE void qk_tile_q4_fixed(const qk_tile_q4 *t, const int rows, const int p
     do {
       qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
       if (unrolled) {
-        qk_steps_q4(t, sum, total, a, w, 8, 1, rows, panels, nibbles);
+        qk_steps_q4(t, sum, total, a, w, 8, 1, rows, panels);
         a += QK_GROUP;
-        w += nibbles ? 256 : 512;
+        w += QK_Q4_STEP_BYTES;
       } else {
         QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
             sum[r][p] = qk_sum_begin(total[r][p]);
-        for (int i = 0; i < 4; i++, a += 8, w += nibbles ? 64 : 128)
-          qk_steps_q4(t, sum, total, a, w, 2, 0, rows, panels, nibbles);
+        for (int i = 0; i < 4; i++, a += 8, w += 128) qk_steps_q4(t, sum, total, a, w, 2, 0, rows, panels);
       }
       QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
           total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
@@ -104,23 +101,58 @@ static inline void qk_unpack_q4(const uint8_t *w, size_t blocks, uint8_t *to) {
 typedef void qk_tile_q4_fn(const qk_tile_q4 *t);
 #define QK_TILE_Q4_DEFINE(r, p)                                                                                        \
   static __attribute__((noinline)) void qk_tile_q4_##r##x##p(const qk_tile_q4 *t) {                                    \
-    qk_tile_q4_fixed(t, r, p, 0, 0, QK_SUM_UNROLLED &&QK_LARGE(r, p));                                                 \
+    qk_tile_q4_fixed(t, r, p, 0, QK_SUM_UNROLLED &&QK_LARGE(r, p));                                                    \
   }
 QK_TILE_CASES(QK_TILE_Q4_DEFINE)
 #define QK_TILE_Q4_ENTRY(r, p) [r - 1][p - 1] = qk_tile_q4_##r##x##p,
 static qk_tile_q4_fn *const qk_tiles_q4[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_Q4_ENTRY)};
 
-#define QK_TILE_Q4_FN(name, r, p, nibbles, single)                                                                     \
+#define QK_TILE_Q4_SINGLE(name, r)                                                                                     \
   static __attribute__((noinline)) void name(const qk_tile_q4 *t) {                                                    \
-    qk_tile_q4_fixed(t, r, p, nibbles, single, QK_SUM_UNROLLED);                                                       \
+    qk_tile_q4_fixed(t, r, QK_TILE_PANELS, 1, QK_SUM_UNROLLED);                                                        \
   }
-QK_TILE_Q4_FN(qk_tile_q4_most_single, QK_TILE_ROWS, QK_TILE_PANELS, 0, 1)
-QK_TILE_Q4_FN(qk_tile_q4_less_single, QK_TILE_ROWS - 1, QK_TILE_PANELS, 0, 1)
-QK_TILE_Q4_FN(qk_tile_q4_row, 1, 1, 1, 0)
+QK_TILE_Q4_SINGLE(qk_tile_q4_most_single, QK_TILE_ROWS)
+QK_TILE_Q4_SINGLE(qk_tile_q4_less_single, QK_TILE_ROWS - 1)
+
+/* A block of a panel as it lies in the file: its eight steps in QK_Q4_CHAINS chains, one after another. */
+QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_t *w) {
+  qk_sum sum[QK_Q4_CHAINS];
+  QK_UNROLL for (int s = 0; s < 8; s++) {
+    const int c = s * QK_Q4_CHAINS / 8, first = s == 0 || c != (s - 1) * QK_Q4_CHAINS / 8;
+    const uint8_t *from = w + s / 2 * 64;
+    const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
+    const qk_nib_a x = qk_nib_spread(a + s * 4);
+    if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+    sum[c] = first ? qk_sum_first(total[c], b, x) : qk_sum_next(sum[c], b, x);
+  }
+  QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = qk_sum_end(total[c], sum[c]);
+}
+
+/* One row times `panels` panels whose codes are not unpacked, all groups, one panel after another: see qk_row_run. */
+static __attribute__((noinline)) void qk_tile_q4_row(const qk_tile_q4 *t, size_t panels) {
+  for (size_t p = 0; p < panels; p++) {
+    const int8_t *a = t->a;
+    const uint8_t *w = t->w + p * t->panel_bytes;
+    const float *scale = t->scale + p * t->scale_panel;
+    vf acc = vf_zero();
+    for (size_t g = 0, left = t->blocks; left > 0; g++) {
+      vi total[QK_Q4_CHAINS];
+      QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = vi_set1(c || t->min ? 0 : t->start[g]);
+      size_t n = left < t->each ? left : t->each;
+      left -= n;
+      __builtin_prefetch(scale + g * 16 + QK_ROW_AHEAD / 16);
+      for (; n > 0; n--, a += QK_GROUP, w += QK_Q4_BLOCK_BYTES) qk_block_q4(total, a, w);
+      QK_UNROLL for (int c = 1; c < QK_Q4_CHAINS; c++) total[0] = vi_add(total[0], total[c]);
+      acc = vf_fma(vi_to_vf(total[0]), vf_load(scale + g * 16), acc);
+      if (t->min) acc = vf_fma(vf_set1(qk_group_sum(t->start[g])), vf_load(t->min + p * t->scale_panel + g * 16), acc);
+    }
+    vf_store(t->out + p * 16, acc);
+  }
+}
 
 static inline void qk_tile_q4_run(const qk_tile_q4 *t, size_t rows, size_t panels) {
   if (t->nibbles)
-    qk_tile_q4_row(t);
+    qk_tile_q4_row(t, panels);
   else if (t->each == 1 && QK_LARGE(rows, panels))
     (rows == QK_TILE_ROWS ? qk_tile_q4_most_single : qk_tile_q4_less_single)(t);
   else

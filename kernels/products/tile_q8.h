@@ -3,6 +3,7 @@
  *
  *   QK_TILE_ROWS, QK_TILE_PANELS   largest tile
  *   QK_TILE_CASES(X)               X(rows, panels) for every size of tile: QK_ROWS_4 and QK_ROWS_6 help to list them
+ *   QK_ROW_CHAINS                  of sums of a single row: a divisor of 16; not for attention alone
  *   qk_dot_w, qk_dot_a             a 64-byte step of a panel, and 4 codes of a row, as the dot product wants them
  *   qk_dot_load(w), qk_dot_spread(a4)
  *   qk_dot(acc, w, a)              acc[c] += sum over i < 4 of (w[c][i] or w[c][i] - 128) * a[i]
@@ -42,6 +43,29 @@ typedef void qk_tile_fn(const qk_tile_q8 *t);
 QK_TILE_CASES(QK_TILE_DEFINE)
 #define QK_TILE_ENTRY(r, p) [r - 1][p - 1] = qk_tile_##r##x##p,
 static qk_tile_fn *const qk_tiles[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_ENTRY)};
+
+#ifdef QK_ROW_CHAINS
+/* One row times `panels` panels, one after another: a single stream of weights, asked for ahead of its use, into chains of sums
+   that do not wait for each other. Takes the whole of a panel, whose padding meets codes of 0. */
+static __attribute__((noinline)) void qk_row_run(const qk_tile_q8 *t, size_t panels) {
+  const uint8_t *w = t->w;
+  for (size_t p = 0; p < panels; p++) {
+    const int8_t *a = t->a;
+    vi acc[QK_ROW_CHAINS];
+    QK_UNROLL for (int i = 0; i < QK_ROW_CHAINS; i++) acc[i] = vi_set1(i ? 0 : qk_dot_start(t->start[0]));
+    for (size_t s = t->panel_bytes / (64 * QK_ROW_CHAINS); s > 0; s--) {
+      QK_UNROLL for (int i = 0; i < QK_ROW_CHAINS; i++) {
+        __builtin_prefetch(w + i * 64 + QK_ROW_AHEAD);
+        acc[i] = qk_dot(acc[i], qk_dot_load(w + i * 64), qk_dot_spread(a + i * 4));
+      }
+      a += 4 * QK_ROW_CHAINS;
+      w += 64 * QK_ROW_CHAINS;
+    }
+    QK_UNROLL for (int i = 1; i < QK_ROW_CHAINS; i++) acc[0] = vi_add(acc[0], acc[i]);
+    vi_store(t->out + p * 16, acc[0]);
+  }
+}
+#endif
 
 /* rows: 1 ... QK_TILE_ROWS, panels: 1 ... QK_TILE_PANELS. */
 static inline void qk_tile_run(const qk_tile_q8 *t, size_t rows, size_t panels) { qk_tiles[rows - 1][panels - 1](t); }

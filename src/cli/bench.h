@@ -5,9 +5,9 @@
 
 /* ---- loops (bench_loops.c) --------------------------------------------------------------------------------------- */
 
-/* What a loop multiplies. Where 4-bit weights have no sequence of their own, it is that of 8-bit ones,
-   but for TILES, which take 8 bits alone. */
-enum { QN_BENCH_INT8, QN_BENCH_FLOAT, QN_BENCH_INT4, QN_BENCH_TILES };
+/* What a loop multiplies. Where 4-bit weights in groups of 32 have no sequence of their own, it is that of longer groups,
+   and where these have none, that of 8-bit weights, but for TILES, which take 8 bits alone. */
+enum { QN_BENCH_INT8, QN_BENCH_FLOAT, QN_BENCH_INT4, QN_BENCH_TILES, QN_BENCH_INT4_GROUPS };
 
 /* A register-resident loop of one instruction sequence: the most operations per second that a kernel built of it could
    reach. An operation is a multiplication or an addition. */
@@ -33,6 +33,14 @@ qn_bench_reader *qn_bench_read_loop(void);
 
 /* Operations per ns of `threads` threads running the loop at once, for about ns. 0: no threads to be had. */
 double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t ns);
+/* Bytes per ns of reading, with the widest loads, over and over for about ns; 0: once. As for qn_bench_reader. */
+double qn_bench_read_rate(const char *memory, size_t bytes, uint64_t ns);
+/* Levels of memory: caches by their number, and what is behind them, of which each round reads another piece. */
+enum { QN_BENCH_MEMORY = 4 };
+#define QN_BENCH_PIECE ((size_t)8 << 20)
+extern const char *const qn_bench_level_names[QN_BENCH_MEMORY + 1];
+/* Bytes that lie in a level and in none before it, for each of `threads` threads. */
+size_t qn_bench_level_bytes(uint32_t level, uint32_t threads);
 int qn_bench_limits(qn_cli_state *c);
 /* filter: NULL or a part of the rows' names. */
 int qn_bench_kernels(qn_cli_state *c, const char *filter);

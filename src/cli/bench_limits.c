@@ -14,7 +14,6 @@
 #define MAX_ROWS 24
 #define MAX_THREADS 1024u
 #define LARGE_BYTES ((size_t)64 << 20)
-#define PIECE ((size_t)8 << 20)
 #define HUGE_PAGE ((size_t)2 << 20)
 
 /* Work of one thread: `repeat` times the loop's iterations, or reads of its memory. */
@@ -93,6 +92,11 @@ double qn_bench_loop_gops(const qn_bench_loop *loop, uint32_t threads, uint64_t 
   return rate(workers, threads, 0, ns, loop->ops);
 }
 
+double qn_bench_read_rate(const char *memory, size_t bytes, uint64_t ns) {
+  worker w = {.read = qn_bench_read_loop(), .memory = memory, .bytes = bytes};
+  return rate(&w, 1, ns ? 0 : 1, ns, (double)bytes);
+}
+
 /* ---- bench --limits ---------------------------------------------------------------------------------------------- */
 
 typedef struct row {
@@ -135,21 +139,34 @@ static size_t cache_bytes(int level, size_t otherwise) {
   return otherwise;
 }
 
-static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
-  const size_t l1 = cache_bytes(1, (size_t)32 << 10);
-  const size_t l2 = cache_bytes(2, (size_t)1 << 20);
-  const size_t l3 = cache_bytes(3, (size_t)16 << 20);
+size_t qn_bench_level_bytes(uint32_t level, uint32_t threads) {
+  const size_t l2 = cache_bytes(2, (size_t)1 << 20), l3 = cache_bytes(3, (size_t)16 << 20);
   const size_t shared = l3 / 4 / threads, memory = (l3 * 4 > LARGE_BYTES ? l3 * 4 : LARGE_BYTES) / threads;
+  switch (level) {
+    case 1:
+      return cache_bytes(1, (size_t)32 << 10) / 2;
+    case 2:
+      return l2 / 2;
+    case 3:
+      return shared > 2 * l2 ? shared : 2 * l2;
+    default:
+      return (memory + QN_BENCH_PIECE - 1) / QN_BENCH_PIECE * QN_BENCH_PIECE;
+  }
+}
+
+const char *const qn_bench_level_names[5] = {"", "read L1", "read L2", "read L3", "read memory"};
+
+static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
   const qn_bench_loop *loop;
   uint32_t n = 0;
   for (; n < MAX_ROWS - 4 && (loop = qn_bench_loop_at(n)) != NULL; n++) {
     rows[n] = (row){loop->name, loop->kind == QN_BENCH_FLOAT ? "GFLOPS" : "GOPS", loop, 0, 0, 0, 0};
   }
-  rows[n++] = (row){"read L1", "GB/s", NULL, 0, l1 / 2, 0, 0};
-  rows[n++] = (row){"read L2", "GB/s", NULL, 0, l2 / 2, 0, 0};
-  rows[n++] = (row){"read L3", "GB/s", NULL, 0, shared > 2 * l2 ? shared : 2 * l2, 0, 0};
-  rows[n++] = (row){"read memory", "GB/s", NULL, 0, (memory + PIECE - 1) / PIECE * PIECE, PIECE, 0};
-  for (uint32_t i = n - 4; i < n; i++) rows[i].bytes = (rows[i].bytes + 4095) / 4096 * 4096;
+  for (uint32_t level = 1; level <= QN_BENCH_MEMORY; level++) {
+    const size_t bytes = (qn_bench_level_bytes(level, threads) + 4095) / 4096 * 4096;
+    const size_t piece = level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0;
+    rows[n++] = (row){qn_bench_level_names[level], "GB/s", NULL, 0, bytes, piece, 0};
+  }
   return n;
 }
 
@@ -166,7 +183,7 @@ static int measure(qn_cli_state *c, row *rows, uint32_t n, const char *memory, u
 }
 
 /* What a loop multiplies: QN_BENCH_*. */
-static const char *const operands[] = {"int8", "float", "int4", "int8"};
+static const char *const operands[] = {"int8", "float", "int4", "int8", "int4"};
 
 static void print_rows(qn_cli_state *c, const row *rows, uint32_t n, uint32_t threads) {
   qn_cli_json j = {.out = c->out};

@@ -8,7 +8,7 @@
 
 /* x, y: operands; one: the 16-bit constant 1 in every lane; t: a register to spare. 0x3f in every byte is 63, and as a
    float 0.747: no sum saturates and nothing becomes denormal. */
-#define LOOP(fn, attributes, bytes, reg, f)                                                                            \
+#define LOOP(fn, attributes, bytes, reg, body)                                                                         \
   attributes static void fn(uint64_t n) {                                                                              \
     typedef char vec __attribute__((vector_size(bytes)));                                                              \
     vec a0 = {0}, a1 = a0, a2 = a0, a3 = a0, a4 = a0, a5 = a0, a6 = a0, a7 = a0, a8 = a0, a9 = a0, a10 = a0, a11 = a0; \
@@ -19,7 +19,7 @@
     memset(&x, 0x3f, bytes);                                                                                           \
     memset(&y, 0x3f, bytes);                                                                                           \
     for (; n; n--) {                                                                                                   \
-      __asm__ volatile(TWELVE(f)                                                                                       \
+      __asm__ volatile(body                                                                                            \
                        : "+" reg(a0), "+" reg(a1), "+" reg(a2), "+" reg(a3), "+" reg(a4), "+" reg(a5), "+" reg(a6),    \
                          "+" reg(a7), "+" reg(a8), "+" reg(a9), "+" reg(a10), "+" reg(a11), [t] "=&" reg(t)            \
                        : [x] reg(x), [y] reg(y), [one] reg(one));                                                      \
@@ -42,21 +42,30 @@
   "vpmaddubsw %[x], %[y], %" i "\n\t" NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i)                      \
       NIBBLE(i) "vpmaddwd %[one], %" i ", %[t]\n\tvpaddd %[t], %" i ", %" i "\n\t"
 #define NIBBLE(i) "vpmaddubsw %[x], %[y], %[t]\n\tvpaddw %[t], %" i ", %" i "\n\t"
+/* The same of groups of 32: converted, scaled and added to a float sum, the accumulator six further on. */
+#define GROUP_YMM(i, f)                                                                                                \
+  "vpmaddubsw %[x], %[y], %" i "\n\t" NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i) NIBBLE(i)                      \
+      NIBBLE(i) "vpmaddwd %[one], %" i ", %[t]\n\tvpaddd %[t], %[x], %[t]\n\tvcvtdq2ps %[t], %[t]\n\t"                 \
+                "vfmadd231ps %[t], %[y], %" f "\n\t"
+#define SIX_GROUPS                                                                                                     \
+  GROUP_YMM("0", "6")                                                                                                  \
+  GROUP_YMM("1", "7") GROUP_YMM("2", "8") GROUP_YMM("3", "9") GROUP_YMM("4", "10") GROUP_YMM("5", "11")
 #define VNNI_YMM(i) "%{vex%} vpdpbusd %[y], %[x], %" i "\n\t"
 #define MADDUBS_ZMM(i) "vpmaddubsw %[x], %[y], %[t]\n\tvpmaddwd %[one], %[t], %[t]\n\tvpaddd %[t], %" i ", %" i "\n\t"
 #define VNNI_ZMM(i) "vpdpbusd %[y], %[x], %" i "\n\t"
 #define FMA(i) "vfmadd231ps %[y], %[x], %" i "\n\t"
 
-LOOP(maddwd_xmm, , 16, "x", MADDWD_XMM)
-LOOP(muladd_xmm, , 16, "x", MULADD_XMM)
-LOOP(sign_ymm, TARGET("avx2"), 32, "x", SIGN_YMM)
-LOOP(nibbles_ymm, TARGET("avx2"), 32, "x", NIBBLES)
-LOOP(nibbles_zmm, TARGET("avx512f,avx512bw"), 64, "v", NIBBLES)
-LOOP(vnni_ymm, TARGET("avx2"), 32, "x", VNNI_YMM)
-LOOP(maddubs_zmm, TARGET("avx512f,avx512bw"), 64, "v", MADDUBS_ZMM)
-LOOP(vnni_zmm, TARGET("avx512f,avx512bw"), 64, "v", VNNI_ZMM)
-LOOP(fma_ymm, TARGET("avx2,fma"), 32, "x", FMA)
-LOOP(fma_zmm, TARGET("avx512f"), 64, "v", FMA)
+LOOP(maddwd_xmm, , 16, "x", TWELVE(MADDWD_XMM))
+LOOP(muladd_xmm, , 16, "x", TWELVE(MULADD_XMM))
+LOOP(sign_ymm, TARGET("avx2"), 32, "x", TWELVE(SIGN_YMM))
+LOOP(nibbles_ymm, TARGET("avx2"), 32, "x", TWELVE(NIBBLES))
+LOOP(groups_ymm, TARGET("avx2,fma"), 32, "x", SIX_GROUPS)
+LOOP(nibbles_zmm, TARGET("avx512f,avx512bw"), 64, "v", TWELVE(NIBBLES))
+LOOP(vnni_ymm, TARGET("avx2"), 32, "x", TWELVE(VNNI_YMM))
+LOOP(maddubs_zmm, TARGET("avx512f,avx512bw"), 64, "v", TWELVE(MADDUBS_ZMM))
+LOOP(vnni_zmm, TARGET("avx512f,avx512bw"), 64, "v", TWELVE(VNNI_ZMM))
+LOOP(fma_ymm, TARGET("avx2,fma"), 32, "x", TWELVE(FMA))
+LOOP(fma_zmm, TARGET("avx512f"), 64, "v", TWELVE(FMA))
 
 /* Four sums of tiles, as the kernels have them. */
 #define AMX_DOTS()                                                                                                     \
@@ -102,6 +111,8 @@ static const qn_bench_loop loops[] = {
     {"tdpbsud", AMX, QN_BENCH_TILES, 4 * 32768, amx_registers},
     {"tdpbsud + tileloadd from L1", AMX, QN_BENCH_TILES, 4 * 32768, amx_loads},
     {"8 vpmaddubsw + 7 vpaddw + vpmaddwd + vpaddd ymm", AVX2, QN_BENCH_INT4, 12 * 8 * 64, nibbles_ymm},
+    {"8 vpmaddubsw + 7 vpaddw + vpmaddwd + vpaddd + vcvtdq2ps + vfmadd231ps ymm", AVX2, QN_BENCH_INT4_GROUPS,
+     6 * 8 * 64, groups_ymm},
     {"8 vpmaddubsw + 7 vpaddw + vpmaddwd + vpaddd zmm", AVX512, QN_BENCH_INT4, 12 * 8 * 128, nibbles_zmm},
     {"mulps + addps xmm", SSE2, QN_BENCH_FLOAT, 12 * 8, muladd_xmm},
     {"vfmadd231ps ymm", AVX2, QN_BENCH_FLOAT, 12 * 16, fma_ymm},
@@ -158,13 +169,13 @@ qn_bench_reader *qn_bench_read_loop(void) {
 #define SMLAL(i) "smull %[t].8h, %[x].8b, %[y].8b\n\tsadalp %" i ".4s, %[t].8h\n\t"
 #define SDOT(i) "sdot %" i ".4s, %[x].16b, %[y].16b\n\t"
 #define SMMLA(i) "smmla %" i ".4s, %[x].16b, %[y].16b\n\t"
-LOOP(fmla, , 16, "w", FMLA)
-LOOP(smlal, , 16, "w", SMLAL)
+LOOP(fmla, , 16, "w", TWELVE(FMLA))
+LOOP(smlal, , 16, "w", TWELVE(SMLAL))
 QK_TARGET_BEGIN_DOTPROD
-LOOP(sdot, , 16, "w", SDOT)
+LOOP(sdot, , 16, "w", TWELVE(SDOT))
 QK_TARGET_END
 QK_TARGET_BEGIN_I8MM
-LOOP(smmla, , 16, "w", SMMLA)
+LOOP(smmla, , 16, "w", TWELVE(SMMLA))
 QK_TARGET_END
 
 enum { NEON = 1, DOTPROD, I8MM };
@@ -238,6 +249,13 @@ const qn_bench_loop *qn_bench_loop_at(uint32_t i) {
   return NULL;
 }
 
+/* How well a loop's operands are those of `kind`: 0, not at all. */
+static int fits(uint32_t loop, uint32_t kind) {
+  if (loop == kind) return 3;
+  if (kind == QN_BENCH_INT4_GROUPS && loop == QN_BENCH_INT4) return 2;
+  return (kind != QN_BENCH_FLOAT && loop == QN_BENCH_INT8) || (kind == QN_BENCH_INT8 && loop == QN_BENCH_TILES);
+}
+
 const qn_bench_loop *qn_bench_loop_for(const char *isa, uint32_t kind) {
   const qn_bench_loop *best = NULL, *loop;
   uint32_t most = UINT32_MAX;
@@ -245,10 +263,9 @@ const qn_bench_loop *qn_bench_loop_for(const char *isa, uint32_t kind) {
     if (strcmp(levels[j].isa, isa) == 0) most = levels[j].level;
   }
   for (uint32_t i = 0; (loop = qn_bench_loop_at(i)) != NULL; i++) {
-    const int fits = loop->kind == kind || (kind == QN_BENCH_INT4 && loop->kind == QN_BENCH_INT8) ||
-                     (kind == QN_BENCH_INT8 && loop->kind == QN_BENCH_TILES);
-    if (!fits || loop->level > most) continue;
-    if (!best || loop->level > best->level || (loop->level == best->level && best->kind != kind && loop->kind == kind))
+    if (!fits(loop->kind, kind) || loop->level > most) continue;
+    if (!best || loop->level > best->level ||
+        (loop->level == best->level && fits(loop->kind, kind) > fits(best->kind, kind)))
       best = loop;
   }
   return best;

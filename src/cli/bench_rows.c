@@ -1,0 +1,361 @@
+/* bench_rows.c - what `quern bench --kernels` times: every kernel at the shapes of models, with random and valid operands.
+ * Results are not looked at. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "bench_rows.h"
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+static uint64_t random_state = 1;
+
+static uint32_t random_bits(void) {
+  random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+  return (uint32_t)(random_state >> 32);
+}
+
+static void *take(qn_bench_row *r, size_t bytes) {
+  void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
+  if (!p || r->owned_count == sizeof r->owned / sizeof r->owned[0]) {
+    free(p);
+    r->failed = 1;
+    return NULL;
+  }
+  memset(p, 0, (bytes + 127) / 64 * 64);
+  r->owned[r->owned_count++] = p;
+  return p;
+}
+
+static float *take_floats(qn_bench_row *r, size_t n) {
+  float *x = take(r, n * sizeof *x);
+  for (size_t i = 0; x && i < n; i++) x[i] = (float)((double)random_bits() / 2147483648.0 - 1.0);
+  return x;
+}
+
+static uint8_t *take_bytes(qn_bench_row *r, size_t n) {
+  uint8_t *x = take(r, n);
+  for (size_t i = 0; x && i < n; i++) x[i] = (uint8_t)(random_bits() >> 8 | 1);
+  return x;
+}
+
+static qk_codes take_codes(qn_bench_row *r, size_t rows, size_t d) {
+  return (qk_codes){.codes = take(r, rows * qk_k8(d)),
+                    .ld = qk_k8(d),
+                    .scale = take(r, rows * sizeof(float)),
+                    .start = take(r, rows * sizeof(int32_t)),
+                    .zero = take(r, rows * sizeof(float))};
+}
+
+/* ---- weights that fill a level of memory ------------------------------------------------------------------------- */
+
+/* Where the parts of a product's weights lie: codes, then scales, sums and biases of its channels. */
+typedef struct parts {
+  size_t codes, scales, channels; /* bytes; of the last, of each of sums and biases */
+} parts;
+
+static parts parts_of(const qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  const size_t channels = qk_panels(s.n) * QK_PANEL * sizeof(float);
+  if (!r->q4.w) return (parts){qk_weight_bytes_i8(s.n, s.k), channels, channels};
+  return (parts){qk_weight_bytes_u4(s.n, s.k), qk_weight_bytes_f32(s.n, qk_groups(s.k, r->q4.group)), channels};
+}
+
+static void take_next(qn_bench_row *r) {
+  const parts p = parts_of(r);
+  char *w = r->area.memory + r->area.at * r->area.each;
+  float *scales = (float *)(void *)(w + p.codes);
+  char *sums = w + p.codes + p.scales;
+  if (r->q4.w) {
+    r->q4.w = (uint8_t *)w;
+    r->q4.scale = scales;
+    r->q4.w_sums = (float *)(void *)sums;
+    r->q4.bias = (float *)(void *)(sums + p.channels);
+  } else {
+    r->q8.w = (uint8_t *)w;
+    r->q8.w_scale = scales;
+    r->q8.w_sums = (int32_t *)(void *)sums;
+    r->q8.bias = (float *)(void *)(sums + p.channels);
+  }
+  if (++r->area.at == r->area.count) r->area.at = 0;
+}
+
+void qn_bench_spread(qn_bench_row *r, size_t bytes, size_t piece) {
+  const parts p = parts_of(r);
+  qn_bench_area *a = &r->area;
+  r->bytes = (double)(p.codes + p.scales + 2 * p.channels);
+  a->each = (p.codes + p.scales + 2 * p.channels + 1023) / 1024 * 1024;
+  a->count = bytes > a->each ? bytes / a->each : 1;
+  a->piece = piece;
+  a->memory = aligned_alloc(HUGE_PAGE, (a->count * a->each + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+  if (!a->memory || r->owned_count == sizeof r->owned / sizeof r->owned[0]) {
+    free(a->memory);
+    a->memory = NULL;
+    r->failed = 1;
+    return;
+  }
+  r->owned[r->owned_count++] = a->memory;
+#ifdef MADV_HUGEPAGE
+  madvise(a->memory, a->count * a->each, MADV_HUGEPAGE); /* bandwidth, not address translation */
+#endif
+  for (size_t i = 0; i < a->count; i++) {
+    char *w = a->memory + i * a->each;
+    for (size_t j = 0; j < p.codes; j += sizeof(uint32_t)) {
+      const uint32_t bits = random_bits();
+      memcpy(w + j, &bits, sizeof bits);
+    }
+    memset(w + p.codes, 0, a->each - p.codes);
+    for (size_t j = p.codes; j < p.codes + p.scales; j += sizeof(float)) {
+      const float scale = 0.5f + (float)(random_bits() >> 16) / 65536.0f;
+      memcpy(w + j, &scale, sizeof scale);
+    }
+  }
+}
+
+/* ---- the kernels ------------------------------------------------------------------------------------------------- */
+
+static void prepare_gemm_q8(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  float *x = take_floats(r, (size_t)s.m * s.k);
+  r->q8 = (qk_gemm_q8){.a = take_codes(r, s.m, s.k),
+                       .w = take_bytes(r, qk_weight_bytes_i8(s.n, s.k)),
+                       .w_scale = take_floats(r, qk_panels(s.n) * QK_PANEL),
+                       .w_sums = take(r, qk_panels(s.n) * QK_PANEL * sizeof(int32_t)),
+                       .bias = take_floats(r, qk_panels(s.n) * QK_PANEL),
+                       .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                       .ldo = s.n,
+                       .n = s.n,
+                       .k = s.k,
+                       .act = s.act};
+  r->x = x;
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q8.a, 0, s.m);
+  r->ops = 2.0 * s.m * s.n * s.k;
+}
+static void run_gemm_q8(qn_bench_row *r) {
+  if (r->area.memory) take_next(r);
+  r->table->gemm_q8(&r->q8, 0, r->s.m, 0, qk_panels(r->s.n));
+}
+static void run_gemm_q8_quantized(qn_bench_row *r) {
+  r->table->quantize(r->x, r->s.k, r->s.k, NULL, &r->q8.a, 0, r->s.m);
+  run_gemm_q8(r);
+}
+
+static void prepare_gemm_q4(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  const uint32_t group = s.group ? s.group : (uint32_t)qk_k8(s.k);
+  const size_t groups = qk_groups(s.k, group);
+  float *x = take_floats(r, (size_t)s.m * s.k);
+  r->q4 = (qk_gemm_q4){.a = take_codes(r, s.m, s.k),
+                       .w = take_bytes(r, qk_weight_bytes_u4(s.n, s.k)),
+                       .scale = take_floats(r, qk_weight_bytes_f32(s.n, groups) / sizeof(float)),
+                       .w_sums = take_floats(r, s.n),
+                       .bias = take_floats(r, s.n),
+                       .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                       .ldo = s.n,
+                       .n = s.n,
+                       .k = s.k,
+                       .group = group,
+                       .act = s.act};
+  r->q4.a.group = group;
+  r->q4.a.group_start = take(r, s.m * groups * sizeof(int32_t));
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q4.a, 0, s.m);
+  r->ops = 2.0 * s.m * s.n * s.k;
+  r->kind = s.group == QK_GROUP ? QN_BENCH_INT4_GROUPS : QN_BENCH_INT4;
+}
+static void run_gemm_q4(qn_bench_row *r) {
+  if (r->area.memory) take_next(r);
+  r->table->gemm_q4(&r->q4, 0, r->s.m, 0, qk_panels(r->s.n));
+}
+
+static void prepare_gemm_f32(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  r->f32 = (qk_gemm_f32){.a = take_floats(r, (size_t)s.m * s.k),
+                         .w = take_floats(r, qk_weight_bytes_f32(s.n, s.k) / sizeof(float)),
+                         .bias = take_floats(r, qk_panels(s.n) * QK_PANEL),
+                         .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                         .lda = s.k,
+                         .ldo = s.n,
+                         .n = s.n,
+                         .k = s.k,
+                         .act = s.act};
+  r->ops = 2.0 * s.m * s.n * s.k;
+  r->kind = QN_BENCH_FLOAT;
+}
+static void run_gemm_f32(qn_bench_row *r) { r->table->gemm_f32(&r->f32, 0, r->s.m, 0, qk_panels(r->s.n)); }
+
+static void prepare_quantize(qn_bench_row *r) {
+  r->x = take_floats(r, (size_t)r->s.m * r->s.n);
+  r->norm.q = take_codes(r, r->s.m, r->s.n);
+  r->bytes = 5.0 * r->s.m * r->s.n;
+}
+static void run_quantize(qn_bench_row *r) { r->table->quantize(r->x, r->s.n, r->s.n, NULL, &r->norm.q, 0, r->s.m); }
+
+static void prepare_norm(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  r->norm = (qk_norm){.x = take_floats(r, (size_t)s.m * s.n),
+                      .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                      .gain = take_floats(r, s.n),
+                      .bias = take_floats(r, s.n),
+                      .q = take_codes(r, s.m, s.n),
+                      .ldx = s.n,
+                      .ldo = s.n,
+                      .d = s.n,
+                      .eps = 1e-12f};
+  r->bytes = 9.0 * s.m * s.n;
+}
+static void run_norm(qn_bench_row *r) { r->table->norm(&r->norm, 0, r->s.m); }
+
+/* One head: m tokens of n channels, q, k and v side by side. */
+static void prepare_pack(qn_bench_row *r) {
+  const size_t n = qk_round_up(r->s.m, QK_BLOCK), h = r->s.n, hp = qk_round_up(h, QK_LANES);
+  r->x = take_floats(r, 3 * r->s.m * h);
+  if (r->failed) return;
+  r->pack = (qk_pack_q8){.q = r->x, .k = r->x + h, .v = r->x + 2 * h, .ldx = 3 * h, .fold = 0.18f};
+  r->pack.head = (qk_head_q8){.q = take(r, n * hp),
+                              .q_scale = take(r, n * sizeof(float)),
+                              .q_start = take(r, n * sizeof(int32_t)),
+                              .k = take(r, n * hp),
+                              .k_scale = take(r, n * sizeof(float)),
+                              .v = take(r, n * hp),
+                              .v_scale = take(r, n * sizeof(float)),
+                              .n = r->s.m,
+                              .h = r->s.n};
+  r->bytes = 15.0 * (double)r->s.m * (double)h;
+}
+static void run_pack(qn_bench_row *r) { r->table->pack_q8(&r->pack, 0, r->s.m); }
+
+static void prepare_attention(qn_bench_row *r) {
+  prepare_pack(r);
+  r->attention = (qk_attention_q8){
+      .head = r->pack.head, .out = take(r, (size_t)r->s.m * r->s.n * sizeof(float)), .ldo = r->s.n};
+  if (!r->failed) run_pack(r);
+  r->ops = 4.0 * r->s.m * r->s.m * r->s.n;
+}
+static void run_attention(qn_bench_row *r) { r->table->attention_q8(&r->attention, 0, r->s.m); }
+
+static void prepare_attention_f32(qn_bench_row *r) {
+  const size_t h = r->s.n;
+  float *x = take_floats(r, 3 * r->s.m * h);
+  if (!x) return;
+  r->attention_float = (qk_attention_f32){.q = x,
+                                          .k = x + h,
+                                          .v = x + 2 * h,
+                                          .ldx = 3 * h,
+                                          .fold = 0.18f,
+                                          .out = take(r, (size_t)r->s.m * h * sizeof(float)),
+                                          .ldo = h,
+                                          .n = r->s.m,
+                                          .h = r->s.n};
+  r->ops = 4.0 * r->s.m * r->s.m * r->s.n;
+  r->kind = QN_BENCH_FLOAT;
+}
+static void run_attention_f32(qn_bench_row *r) { r->table->attention_f32(&r->attention_float, 0, r->s.m); }
+
+static void prepare_floats(qn_bench_row *r) {
+  r->x = take_floats(r, (size_t)r->s.m * r->s.n);
+  r->y = take_floats(r, (size_t)r->s.m * r->s.n);
+  r->bytes = 8.0 * r->s.m * r->s.n;
+}
+static void run_activate(qn_bench_row *r) { r->table->activate(r->x, r->y, (size_t)r->s.m * r->s.n, r->s.act); }
+static void run_mean_rows(qn_bench_row *r) { r->table->mean_rows(r->x, r->s.n, r->s.m, r->s.n, r->y); }
+static void run_normalize(qn_bench_row *r) { r->table->normalize(r->x, r->s.n); }
+static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.n); }
+static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
+
+static const qn_bench_sizes gemm_shapes[] = {
+    {1, 384, 384, 0, 0},
+    {1, 1536, 384, 0, 0},
+    {1, 384, 1536, 0, 0},
+    {4, 384, 384, 0, 0},
+    {4, 1536, 384, 0, 0},
+    {4, 384, 1536, 0, 0},
+    {16, 1152, 384, 0, 0},
+    {16, 1536, 384, 0, 0},
+    {16, 384, 1536, 0, 0},
+    {128, 384, 384, 0, 0},
+    {128, 1152, 384, 0, 0},
+    {128, 1536, 384, 0, 0},
+    {128, 384, 1536, 0, 0},
+    {512, 1152, 384, 0, 0},
+    {512, 1536, 384, 0, 0},
+    {512, 384, 1536, 0, 0},
+    {128, 3072, 768, 0, 0},
+    {128, 768, 3072, 0, 0},
+    {2048, 384, 384, 0, 0},
+    {16, 1536, 384, QK_ACT_GELU_SHORT, 0},
+    {128, 1536, 384, QK_ACT_GELU_SHORT, 0},
+    {128, 3072, 768, QK_ACT_GELU_SHORT, 0},
+};
+#define EACH_GROUP(m, n, k, act)                                                                                       \
+  {m, n, k, act, 0}, {m, n, k, act, 128}, {m, n, k, act, 64}, { m, n, k, act, 32 }
+static const qn_bench_sizes gemm_q4_shapes[] = {
+    EACH_GROUP(1, 384, 384, 0),
+    EACH_GROUP(1, 1536, 384, 0),
+    EACH_GROUP(1, 384, 1536, 0),
+    EACH_GROUP(4, 1536, 384, 0),
+    EACH_GROUP(16, 1536, 384, 0),
+    EACH_GROUP(16, 384, 1536, 0),
+    EACH_GROUP(128, 384, 384, 0),
+    EACH_GROUP(128, 1152, 384, 0),
+    EACH_GROUP(128, 1536, 384, 0),
+    EACH_GROUP(128, 384, 1536, 0),
+    EACH_GROUP(512, 1536, 384, 0),
+    EACH_GROUP(128, 3072, 768, 0),
+    EACH_GROUP(128, 1536, 384, QK_ACT_GELU_SHORT),
+};
+static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
+                                                 {16, 1536, 384, 0, 0},
+                                                 {128, 1152, 384, 0, 0},
+                                                 {128, 1536, 384, 0, 0},
+                                                 {128, 384, 1536, 0, 0}};
+static const qn_bench_sizes row_shapes[] = {{128, 384, 0, 0, 0}, {128, 768, 0, 0, 0}, {128, 1536, 0, 0, 0}};
+static const qn_bench_sizes head_shapes[] = {
+    {16, 32, 0, 0, 0}, {128, 32, 0, 0, 0}, {512, 32, 0, 0, 0}, {128, 64, 0, 0, 0}, {512, 64, 0, 0, 0}};
+static const qn_bench_sizes activate_shapes[] = {
+    {128, 1536, 0, QK_ACT_GELU, 0}, {128, 1536, 0, QK_ACT_GELU_SHORT, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0}, {128, 1536, 0, QK_ACT_TANH, 0}};
+static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0}, {1, 768, 0, 0, 0}};
+
+static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh", " gelu_short"};
+
+#define SHAPES(x) x, sizeof x / sizeof x[0]
+static const qn_bench_kernel kernels[] = {
+    {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
+    {"gemm_q4", prepare_gemm_q4, run_gemm_q4, SHAPES(gemm_q4_shapes), "m=%u n=%u k=%u"},
+    {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
+    {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
+    {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
+    {"pack_q8", prepare_pack, run_pack, SHAPES(head_shapes), "n=%u h=%u"},
+    {"quantize", prepare_quantize, run_quantize, SHAPES(row_shapes), "rows=%u d=%u"},
+    {"norm", prepare_norm, run_norm, SHAPES(row_shapes), "rows=%u d=%u"},
+    {"activate", prepare_floats, run_activate, SHAPES(activate_shapes), "rows=%u d=%u"},
+    {"mean_rows", prepare_floats, run_mean_rows, SHAPES(row_shapes), "rows=%u d=%u"},
+    {"normalize", prepare_floats, run_normalize, SHAPES(vector_shapes), "rows=%u d=%u"},
+    {"dot", prepare_floats, run_dot, SHAPES(vector_shapes), "rows=%u d=%u"},
+    {"softmax", prepare_floats, run_softmax, SHAPES(vector_shapes), "rows=%u d=%u"},
+};
+
+const qn_bench_kernel qn_bench_q8 = {"gemm_q8", prepare_gemm_q8, run_gemm_q8, NULL, 0, NULL};
+const qn_bench_kernel qn_bench_q8_quantized = {
+    "quantize + gemm_q8", prepare_gemm_q8, run_gemm_q8_quantized, NULL, 0, NULL};
+const qn_bench_kernel qn_bench_q4 = {"gemm_q4", prepare_gemm_q4, run_gemm_q4, NULL, 0, NULL};
+
+const qn_bench_kernel *qn_bench_kernel_at(uint32_t i) {
+  return i < sizeof kernels / sizeof kernels[0] ? &kernels[i] : NULL;
+}
+
+const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *s, char *text, size_t cap) {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+  size_t used = (size_t)snprintf(text, cap, k->format, s->m, s->n, s->k);
+#pragma GCC diagnostic pop
+  used += (size_t)snprintf(text + used, cap - used, "%s", act_names[s->act]);
+  if (k->prepare == prepare_gemm_q4 && s->group)
+    snprintf(text + used, cap - used, " g%u", s->group);
+  else if (k->prepare == prepare_gemm_q4)
+    snprintf(text + used, cap - used, " channel");
+  return text;
+}
+
+void qn_bench_row_free(qn_bench_row *r) {
+  for (uint32_t i = 0; i < r->owned_count; i++) free(r->owned[i]);
+}
