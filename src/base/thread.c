@@ -13,7 +13,6 @@
 #include "base/checked.h"
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -106,8 +105,8 @@ static void thread_pause(void) {
 #endif
 }
 
-/* Spins while `word` is `from`, at most THREAD_SPIN_NS and only inside a session call. Returns whether it changed. Between
-   looks at the clock others get the CPU: the host's own threads may want it, whatever the pool's width. */
+/* Spins while `word` is `from`, at most THREAD_SPIN_NS and only inside a session call. Returns whether it changed. It
+   does not yield: where others want the CPU, that costs the run their time slice. */
 static int thread_spin(qn_pool *p, _Atomic uint64_t *word, uint64_t from) {
   if (!p->spin) return 0;
   uint64_t until = qn_now_ns() + THREAD_SPIN_NS;
@@ -117,7 +116,6 @@ static int thread_spin(qn_pool *p, _Atomic uint64_t *word, uint64_t from) {
       thread_pause();
     }
     if (!atomic_load(&p->entered) || atomic_load(&p->stop)) return 0;
-    sched_yield();
   } while (qn_now_ns() < until);
   return 0;
 }
