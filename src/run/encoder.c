@@ -31,10 +31,13 @@ typedef struct step {
 #define QN_TILE_ROWS 6u   /* of the widest kernels in vectors */
 #define QN_STRIP_ROWS 32u /* of those in tiles of a matrix unit */
 #define QN_TILE_PANELS 4u /* of all */
-/* Of tiles that lanes take where columns are shared: rows are a multiple of QN_TILE_LEAST, a matrix unit's tile; beginning
-   a tile costs as much as QN_TILE_COST rows of it. */
+/* Of tiles that lanes take where columns are shared. Rows: a multiple of a matrix unit's. Costs in rows times kernel tiles:
+   of reading a kernel tile's weights, and of a tile for itself. At least QN_TILES_A_LANE tiles, so that a late lane can be
+   helped. */
 #define QN_TILE_LEAST 16u
 #define QN_TILE_COST 8u
+#define QN_CALL_COST 4u
+#define QN_TILES_A_LANE 3u
 #define QN_ROWS_LEAST 4u /* of row work that another lane is asked to do */
 
 #define MAX_STEPS 8u
@@ -265,12 +268,13 @@ static void run_lane(void *task, uint32_t lane) {
   }
 }
 
-/* One step of one block in tiles: `rows` rows, and of a product four panels, a kernel's tile. */
+/* One step of one block in tiles: `rows` rows, and of a product `panels` panels. */
 typedef struct tile_task {
   const block *b;
   const step *step;
-  uint32_t rows, down; /* of a tile; tiles one below the other */
-  uint32_t lanes;      /* that take tiles */
+  uint32_t rows, panels;
+  uint32_t down;  /* tiles one below the other */
+  uint32_t lanes; /* that take tiles */
 } tile_task;
 
 static void run_tiles(void *task, uint32_t lane) {
@@ -278,37 +282,43 @@ static void run_tiles(void *task, uint32_t lane) {
   uint32_t i;
   while (qn_share_take(t->b->g->s->share, t->lanes, lane, &i)) {
     const size_t r0 = (size_t)(i % t->down) * t->rows, r1 = qn_min_size(r0 + t->rows, t->b->rows);
-    const size_t p0 = (size_t)(i / t->down) * QN_TILE_PANELS, p1 = qn_min_size(p0 + QN_TILE_PANELS, t->step->panels);
+    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, t->step->panels);
     t->step->run(t->b, r0, r1, p0, p1);
   }
 }
 
-/* Rows of a product's tiles: of 1, 2, ... tiles one below the other in `across` columns, the fewest that finish first when
-   lanes take one after another. A tile costs its rows and, for reading its weights, some more. */
-static uint32_t tile_rows(uint32_t rows, uint32_t across, uint32_t lanes) {
-  uint32_t best = rows, least = UINT32_MAX;
+static uint32_t parts_of(uint32_t whole, uint32_t part) { return (whole + part - 1) / part; }
+
+/* The tiles of a product with which lanes that take one after another are done first: `down` of them one below the other,
+   `wide` kernel tiles wide. A tile costs its rows and, for reading weights, some more, for each kernel tile, and a call. */
+static void choose_tiles(tile_task *t, uint32_t rows, uint32_t panels, uint32_t lanes) {
+  const uint32_t across = parts_of(panels, QN_TILE_PANELS);
+  uint64_t least = UINT64_MAX;
   for (uint32_t down = 1; down == 1 || rows / down >= QN_TILE_LEAST; down++) {
-    const uint32_t share = (rows + down - 1) / down;
-    const uint32_t tile = down == 1 ? rows : (share + QN_TILE_LEAST - 1) / QN_TILE_LEAST * QN_TILE_LEAST;
-    const uint32_t tiles = (rows + tile - 1) / tile * across;
-    const uint32_t time = (tiles + lanes - 1) / lanes * (tile + QN_TILE_COST);
-    if (time < least) least = time, best = tile;
+    const uint32_t tile = down == 1 ? rows : parts_of(parts_of(rows, down), QN_TILE_LEAST) * QN_TILE_LEAST;
+    for (uint32_t wide = 1; wide == 1 || wide * QN_TILES_A_LANE * lanes <= across; wide++) {
+      const uint32_t rounds = parts_of(parts_of(rows, tile) * parts_of(across, wide), lanes);
+      const uint64_t time = rounds * ((uint64_t)wide * (tile + QN_TILE_COST) + QN_CALL_COST);
+      if (time >= least) continue;
+      least = time;
+      t->rows = tile;
+      t->panels = wide * QN_TILE_PANELS;
+    }
   }
-  return best;
 }
 
 /* A step of a block over all lanes. Few rows without a product are not worth waking anybody. */
 static void run_step(const block *b, const step *st) {
   quern_session *s = b->g->s;
-  tile_task t = {.b = b, .step = st};
-  const uint32_t across = st->panels ? (st->panels + QN_TILE_PANELS - 1) / QN_TILE_PANELS : 1;
+  tile_task t = {.b = b, .step = st, .panels = 1};
   if (st->panels)
-    t.rows = tile_rows(b->rows, across, s->lanes);
+    choose_tiles(&t, b->rows, st->panels, s->lanes);
   else
-    t.rows = (uint32_t)qn_max_size((b->rows + s->lanes - 1) / s->lanes, QN_ROWS_LEAST);
-  t.down = (b->rows + t.rows - 1) / t.rows;
-  t.lanes = (uint32_t)qn_min_size((size_t)t.down * across, s->lanes);
-  qn_share_deal(s->share, t.lanes, t.down * across);
+    t.rows = (uint32_t)qn_max_size(parts_of(b->rows, s->lanes), QN_ROWS_LEAST);
+  t.down = parts_of(b->rows, t.rows);
+  const uint32_t tiles = t.down * (st->panels ? parts_of(st->panels, t.panels) : 1);
+  t.lanes = (uint32_t)qn_min_size(tiles, s->lanes);
+  qn_share_deal(s->share, t.lanes, tiles);
   qn_pool_run(s->pool, run_tiles, &t, t.lanes);
 }
 
