@@ -109,6 +109,19 @@ static inline size_t qk_pack_values(const qk_pack_q8 *op, size_t r, uint32_t h, 
   return bad;
 }
 
+/* 16 rows of padding: what qk_pack_16 makes of none, without making it. Most of a short sequence's block. */
+static inline void qk_pack_none(const qk_head_q8 *hd, size_t r) {
+  const size_t hp = qk_round_up(hd->h, 16);
+  uint8_t *vp = hd->v + r / QK_BLOCK * QK_BLOCK * hp + r % QK_BLOCK * 16;
+  memset(hd->q_scale + r, 0, 16 * sizeof *hd->q_scale);
+  memset(hd->k_scale + r, 0, 16 * sizeof *hd->k_scale);
+  memset(hd->v_scale + r, 0, 16 * sizeof *hd->v_scale);
+  memset(hd->q_start + r, 0, 16 * sizeof *hd->q_start);
+  memset(hd->q + r * hp, 0, 16 * hp);
+  memset(hd->k + r * hp, 0x80, 16 * hp);
+  for (size_t i = 0; i < hp; i += 16) memset(vp + i * QK_BLOCK, 0x80, (size_t)16 * 16);
+}
+
 static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
   size_t bad = 0, end = qk_round_up(r1, QK_BLOCK);
   const uint32_t h = op->head.h;
@@ -118,6 +131,8 @@ static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
       bad += qk_pack_16(op, r, 32, 16);
     else if (live >= 16 && h == 64)
       bad += qk_pack_16(op, r, 64, 16);
+    else if (!live)
+      qk_pack_none(&op->head, r);
     else
       bad += qk_pack_16(op, r, h, live < 16 ? live : 16);
   }

@@ -1,28 +1,17 @@
 /* encoder.c - the encoder: embedding, then layers, over a ragged batch, by the description in qn_arch.
  *
  * Between two attentions everything works row by row, so a lane takes a block of rows through a list of steps
- * (attention output, norm, feed-forward, norm, the next layer's q, k, v) while it stays in cache. With fewer blocks
- * than threads each step is cut by output columns instead. Attention runs per sequence and head. Any cut gives the same
- * bytes (docs/NUMERICS.md). Thread rule: lanes touch disjoint rows and heads, and their own scratch. */
+ * (attention output, norm, feed-forward, norm, the next layer's q, k, v) while it stays in cache. With too few rows for
+ * all lanes each step is cut into tiles of output columns and rows instead. Blocks and tiles are dealt to lanes and may
+ * be taken from them (base/share.h). Attention is attention.c's. Any cut gives the same bytes (docs/NUMERICS.md).
+ * Thread rule: lanes touch disjoint rows and heads, and their own scratch. */
 #include "base/checked.h"
+#include "run/group.h"
 #include "run/linear.h"
-#include "run/session.h"
-
-/* A group of sequences on its way through the layers. */
-typedef struct group {
-  quern_session *s;
-  const qn_arch *arch;
-  uint32_t first, count; /* sequences */
-  uint32_t row, rows;    /* rows of the pass */
-  uint32_t layer;        /* whose attention runs, or ran last */
-  int typed;             /* the pass has token types */
-  atomic_uint next;      /* block or head handed out next */
-  atomic_size_t nonfinite;
-} group;
 
 /* A block of rows of a group, in a lane's scratch. */
 typedef struct block {
-  group *g;
+  qn_group *g;
   qn_lane *lane;
   const qn_layer *layer;
   uint32_t index;    /* of the layer */
@@ -41,6 +30,15 @@ typedef struct step {
 #define QN_NARROW_ROWS 24u
 #define QN_TILE_ROWS 6u   /* of the widest kernels in vectors */
 #define QN_STRIP_ROWS 32u /* of those in tiles of a matrix unit */
+#define QN_TILE_PANELS 4u /* of all */
+/* Of tiles that lanes take where columns are shared. Rows: a multiple of a matrix unit's. Costs in rows times kernel tiles:
+   of reading a kernel tile's weights, and of a tile for itself. At least QN_TILES_A_LANE tiles, so that a late lane can be
+   helped. */
+#define QN_TILE_LEAST 16u
+#define QN_TILE_COST 8u
+#define QN_CALL_COST 4u
+#define QN_TILES_A_LANE 3u
+#define QN_ROWS_LEAST 4u /* of row work that another lane is asked to do */
 
 #define MAX_STEPS 8u
 typedef struct steps {
@@ -49,7 +47,7 @@ typedef struct steps {
 } steps;
 
 static size_t inner_of(const qn_arch *a) { return (size_t)a->heads * a->head_dim; }
-static int is_int8(const group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
+static int is_int8(const qn_group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
 static float *hidden_rows(const block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
 static float *context_rows(const block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
 
@@ -69,10 +67,6 @@ uint32_t qn_kernel_act(uint32_t act) {
                                   [QN_ACT_TANH] = QK_ACT_TANH,
                                   [QN_ACT_NONE] = QK_ACT_NONE};
   return acts[act];
-}
-
-static void count_nonfinite(group *g, size_t n) {
-  if (n) atomic_fetch_add_explicit(&g->nonfinite, n, memory_order_relaxed);
 }
 
 /* A block's product; an observer sees its input once, with the first columns. */
@@ -106,7 +100,7 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
                                 .ldo = d,
                                 .d = (uint32_t)d,
                                 .eps = m->arch.norm_eps}};
-  count_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
+  qn_group_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
 }
 
 /* From the tables' width to that of the hidden states. */
@@ -125,7 +119,7 @@ static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t
   (void)p0, (void)p1;
   const uint32_t width = b->g->arch->width;
   const qk_codes q = in_codes(b, &b->layer->qkv);
-  count_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
+  qn_group_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
 }
 
 static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -143,7 +137,7 @@ static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p
   (void)p0, (void)p1;
   const size_t inner = inner_of(b->g->arch);
   const qk_codes q = in_codes(b, &b->layer->attn_out);
-  count_nonfinite(
+  qn_group_nonfinite(
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
 
@@ -171,7 +165,7 @@ static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next,
                       .ldo = a->width,
                       .d = a->width,
                       .eps = a->norm_eps};
-  count_nonfinite(b->g, b->g->s->kernels->norm(&op, r0, r1));
+  qn_group_nonfinite(b->g, b->g->s->kernels->norm(&op, r0, r1));
 }
 
 static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -201,7 +195,8 @@ static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0
   (void)p0, (void)p1;
   const uint32_t ffn = b->g->arch->ffn;
   const qk_codes q = mid_codes(b);
-  count_nonfinite(b->g, b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
+  qn_group_nonfinite(b->g,
+                     b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
 }
 
 static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -252,9 +247,10 @@ static steps steps_after(const qn_arch *a, uint32_t layer) {
 /* ---- running steps ----------------------------------------------------------------------------------------------- */
 
 typedef struct row_task {
-  group *g;
+  qn_group *g;
   const steps *list;
   uint32_t block_rows; /* at most QN_BLOCK_ROWS */
+  uint32_t lanes;      /* that take blocks */
 } row_task;
 
 static block block_at(const row_task *t, uint32_t index, uint32_t lane) {
@@ -263,14 +259,11 @@ static block block_at(const row_task *t, uint32_t index, uint32_t lane) {
       .g = t->g, .lane = &t->g->s->lane[lane], .r0 = r0, .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
-static int stopped(const group *g) { return atomic_load_explicit(&g->s->cancel, memory_order_relaxed); }
-
 /* A lane: blocks, one after another, each through all steps. */
 static void run_lane(void *task, uint32_t lane) {
   const row_task *t = task;
-  const uint32_t blocks = (t->g->rows + t->block_rows - 1) / t->block_rows;
   uint32_t i;
-  while ((i = atomic_fetch_add_explicit(&t->g->next, 1, memory_order_relaxed)) < blocks && !stopped(t->g)) {
+  while (qn_share_take(t->g->s->share, t->lanes, lane, &i) && !qn_group_stopped(t->g)) {
     block b = block_at(t, i, lane);
     for (uint32_t j = 0; j < t->list->count; j++) {
       const step *st = &t->list->list[j];
@@ -281,34 +274,67 @@ static void run_lane(void *task, uint32_t lane) {
   }
 }
 
-/* One step of one block, cut into `parts` by panels (in fours, a kernel's tile) or by rows. */
-typedef struct part_task {
+/* One step of one block in tiles: `rows` rows, and of a product `panels` panels. */
+typedef struct tile_task {
   const block *b;
   const step *step;
-  uint32_t parts;
-} part_task;
+  uint32_t rows, panels;
+  uint32_t down;  /* tiles one below the other */
+  uint32_t lanes; /* that take tiles */
+} tile_task;
 
-static void run_part(void *task, uint32_t index) {
-  const part_task *t = task;
-  const size_t panels = t->step->panels, units = panels ? (panels + 3) / 4 : t->b->rows;
-  const size_t u0 = units * index / t->parts, u1 = units * (index + 1) / t->parts;
-  if (panels)
-    t->step->run(t->b, 0, t->b->rows, u0 * 4, qn_min_size(u1 * 4, panels));
-  else
-    t->step->run(t->b, u0, u1, 0, 0);
+static void run_tiles(void *task, uint32_t lane) {
+  const tile_task *t = task;
+  uint32_t i;
+  while (qn_share_take(t->b->g->s->share, t->lanes, lane, &i)) {
+    const size_t r0 = (size_t)(i % t->down) * t->rows, r1 = qn_min_size(r0 + t->rows, t->b->rows);
+    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, t->step->panels);
+    t->step->run(t->b, r0, r1, p0, p1);
+  }
 }
 
-static void run_wide(const row_task *t) {
-  qn_pool *pool = t->g->s->pool;
-  for (uint32_t r = 0, i = 0; r < t->g->rows && !stopped(t->g); r += t->block_rows, i++) {
+static uint32_t parts_of(uint32_t whole, uint32_t part) { return (whole + part - 1) / part; }
+
+/* The tiles of a product with which lanes that take one after another are done first: `down` of them one below the other,
+   `wide` kernel tiles wide. A tile costs its rows and, for reading weights, some more, for each kernel tile, and a call. */
+static void choose_tiles(tile_task *t, uint32_t rows, uint32_t panels, uint32_t lanes) {
+  const uint32_t across = parts_of(panels, QN_TILE_PANELS);
+  uint64_t least = UINT64_MAX;
+  for (uint32_t down = 1; down == 1 || rows / down >= QN_TILE_LEAST; down++) {
+    const uint32_t tile = down == 1 ? rows : parts_of(parts_of(rows, down), QN_TILE_LEAST) * QN_TILE_LEAST;
+    for (uint32_t wide = 1; wide == 1 || wide * QN_TILES_A_LANE * lanes <= across; wide++) {
+      const uint32_t rounds = parts_of(parts_of(rows, tile) * parts_of(across, wide), lanes);
+      const uint64_t time = rounds * ((uint64_t)wide * (tile + QN_TILE_COST) + QN_CALL_COST);
+      if (time >= least) continue;
+      least = time;
+      t->rows = tile;
+      t->panels = wide * QN_TILE_PANELS;
+    }
+  }
+}
+
+/* A step of a block over all lanes. Few rows without a product are not worth waking anybody. */
+static void run_step(const block *b, const step *st) {
+  quern_session *s = b->g->s;
+  tile_task t = {.b = b, .step = st, .panels = 1};
+  if (st->panels)
+    choose_tiles(&t, b->rows, st->panels, s->lanes);
+  else
+    t.rows = (uint32_t)qn_max_size(parts_of(b->rows, s->lanes), QN_ROWS_LEAST);
+  t.down = parts_of(b->rows, t.rows);
+  const uint32_t tiles = t.down * (st->panels ? parts_of(st->panels, t.panels) : 1);
+  t.lanes = (uint32_t)qn_min_size(tiles, s->lanes);
+  qn_share_deal(s->share, t.lanes, tiles);
+  qn_pool_run(s->pool, run_tiles, &t, t.lanes);
+}
+
+static void run_narrow(const row_task *t) {
+  for (uint32_t r = 0, i = 0; r < t->g->rows && !qn_group_stopped(t->g); r += t->block_rows, i++) {
     block b = block_at(t, i, 0);
     for (uint32_t j = 0; j < t->list->count; j++) {
-      const step *st = &t->list->list[j];
-      const size_t units = st->panels ? (st->panels + 3) / 4 : b.rows;
-      b.index = st->layer;
-      b.layer = &t->g->s->model->layers[st->layer];
-      part_task part = {&b, st, (uint32_t)qn_min_size(units, t->g->s->lanes)};
-      qn_pool_run(pool, run_part, &part, part.parts);
+      b.index = t->list->list[j].layer;
+      b.layer = &t->g->s->model->layers[b.index];
+      run_step(&b, &t->list->list[j]);
     }
   }
 }
@@ -323,59 +349,25 @@ static uint32_t share_rows(uint32_t rows, uint32_t lanes) {
   return (uint32_t)qn_min_size((share + QN_TILE_ROWS - 1) / QN_TILE_ROWS * QN_TILE_ROWS, QN_BLOCK_ROWS);
 }
 
-static void run_rows(group *g, const steps *list) {
-  const uint32_t lanes = g->s->lanes;
-  row_task t = {g, list, QN_BLOCK_ROWS};
-  if (lanes > 1 && g->rows < QN_NARROW_ROWS * lanes) {
-    run_wide(&t);
+static void run_rows(qn_group *g, const steps *list) {
+  quern_session *s = g->s;
+  row_task t = {.g = g, .list = list, .block_rows = QN_BLOCK_ROWS};
+  if (s->lanes > 1 && g->rows < QN_NARROW_ROWS * s->lanes) {
+    run_narrow(&t);
     return;
   }
-  t.block_rows = share_rows(g->rows, lanes);
-  atomic_store_explicit(&g->next, 0, memory_order_relaxed);
-  qn_pool_run(g->s->pool, run_lane, &t, lanes);
-}
-
-/* ---- attention --------------------------------------------------------------------------------------------------- */
-
-static void attend(group *g, qn_lane *lane, uint32_t sequence, uint32_t head) {
-  const quern_session *s = g->s;
-  const qn_arch *a = g->arch;
-  const size_t inner = inner_of(a), ld = 3 * inner;
-  const uint32_t n = s->lens[sequence], row = s->starts[sequence] - g->row;
-  const float *q = s->qkv + (size_t)row * ld + (size_t)head * a->head_dim;
-  float *out = s->context + (size_t)row * inner + (size_t)head * a->head_dim;
-  const float *bias = s->model->relative_bias; /* of distance 0, where there is one */
-  if (bias) bias += head * (2 * (size_t)a->positions - 1) + a->positions - 1;
-  if (is_int8(g)) {
-    lane->head.n = n;
-    const qk_pack_q8 pack = {lane->head, q, q + inner, q + 2 * inner, ld, s->fold};
-    count_nonfinite(g, s->kernels->pack_q8(&pack, 0, n));
-    const qk_attention_q8 op = {lane->head, bias, out, inner};
-    s->kernels->attention_q8(&op, 0, n);
-  } else {
-    const qk_attention_f32 op = {q, q + inner, q + 2 * inner, ld, s->fold, bias, out, inner, n, a->head_dim};
-    s->kernels->attention_f32(&op, 0, n);
-  }
-}
-
-static void attention_lane(void *task, uint32_t lane) {
-  group *g = task;
-  const uint32_t heads = g->arch->heads, units = g->count * heads;
-  uint32_t i;
-  while ((i = atomic_fetch_add_explicit(&g->next, 1, memory_order_relaxed)) < units && !stopped(g))
-    attend(g, &g->s->lane[lane], g->first + i / heads, i % heads);
-}
-
-static void run_attention(group *g) {
-  atomic_store_explicit(&g->next, 0, memory_order_relaxed);
-  qn_pool_run(g->s->pool, attention_lane, g, (uint32_t)qn_min_size(g->s->lanes, (size_t)g->count * g->arch->heads));
+  t.block_rows = share_rows(g->rows, s->lanes);
+  const uint32_t blocks = (g->rows + t.block_rows - 1) / t.block_rows;
+  t.lanes = (uint32_t)qn_min_size(s->lanes, blocks);
+  qn_share_deal(s->share, t.lanes, blocks);
+  qn_pool_run(s->pool, run_lane, &t, t.lanes);
 }
 
 /* ---- passes ------------------------------------------------------------------------------------------------------ */
 
-static quern_status check_group(group *g) {
+static quern_status check_group(qn_group *g) {
   quern_session *s = g->s;
-  if (stopped(g)) return qn_fail(&s->error, QUERN_E_CANCELLED, "cancelled");
+  if (qn_group_stopped(g)) return qn_fail(&s->error, QUERN_E_CANCELLED, "cancelled");
   if (atomic_load(&g->nonfinite))
     return qn_fail(&s->error, QUERN_E_NONFINITE,
                    "NaN or infinity in the activations of layer %u: the file is damaged (quern verify) or its source "
@@ -384,13 +376,14 @@ static quern_status check_group(group *g) {
   return QUERN_OK;
 }
 
-static quern_status run_group(group *g) {
+static quern_status run_group(qn_group *g) {
   const uint32_t layers = g->arch->layers;
   steps list = steps_before(g->arch);
+  qn_attention_plan(g);
   run_rows(g, &list);
   QN_TRY(check_group(g));
   for (g->layer = 0; g->layer < layers; g->layer++) {
-    run_attention(g);
+    qn_attention_run(g);
     QN_TRY(check_group(g));
     list = steps_after(g->arch, g->layer);
     run_rows(g, &list);
@@ -399,12 +392,18 @@ static quern_status run_group(group *g) {
   return QUERN_OK;
 }
 
-/* Sequences first ... are taken while they fit the group's memory, until it has work enough for all lanes. */
-static uint32_t group_size(const quern_session *s, uint32_t first, uint32_t batch, uint32_t *rows) {
-  const uint32_t enough = QN_GROUP_TOKENS * s->lanes;
+/* Rows of a group: the pass in as few groups as have work enough for all lanes, about equal. */
+static uint32_t group_rows(const quern_session *s, uint32_t rows) {
+  const uint32_t enough = QN_GROUP_TOKENS * s->lanes, groups = (rows + enough - 1) / enough;
+  return (rows + groups - 1) / groups;
+}
+
+/* Sequences first ... are taken while they fit the group's memory, until it has `enough` rows. */
+static uint32_t group_size(const quern_session *s, uint32_t first, uint32_t batch, uint32_t enough, uint32_t *rows) {
   uint32_t count = 0;
   *rows = 0;
-  while (first + count < batch && *rows < enough && s->lens[first + count] <= s->group_tokens - *rows)
+  while (first + count < batch && *rows < enough && count < s->group_sequences &&
+         s->lens[first + count] <= s->group_tokens - *rows)
     *rows += s->lens[first + count++];
   return count;
 }
@@ -436,9 +435,10 @@ quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed) {
   uint32_t row = 0;
   QN_TRY(place_tokens(s, batch, typed, &row));
   quern_status status = QUERN_OK;
+  const uint32_t enough = group_rows(s, row);
   for (uint32_t first = 0, rows = 0; first < batch && status == QUERN_OK;) {
-    const uint32_t count = group_size(s, first, batch, &rows);
-    group g = {
+    const uint32_t count = group_size(s, first, batch, enough, &rows);
+    qn_group g = {
         .s = s, .arch = a, .first = first, .count = count, .row = s->starts[first], .rows = rows, .typed = typed};
     status = run_group(&g);
     first += count;

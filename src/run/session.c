@@ -83,6 +83,8 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   s->pool_kind = o->pool;
   s->lanes = lanes;
   s->group_tokens = (uint32_t)group;
+  s->group_sequences = (uint32_t)qn_min_size(qn_min_size(sequences, group),
+                                             qn_max_size(QN_GROUP_UNITS / arch->heads, 1));
   s->ids = qn_arena_take(a, tokens, sizeof(int32_t));
   s->types = qn_arena_take(a, tokens, sizeof(int32_t));
   s->positions = qn_arena_take(a, tokens, sizeof(int32_t));
@@ -103,7 +105,9 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
   s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
   s->context = qn_arena_take(a, group * inner, sizeof(float));
+  s->units = qn_arena_take(a, (size_t)s->group_sequences * arch->heads, sizeof(qn_unit));
   s->lane = qn_arena_take(a, lanes, sizeof(qn_lane));
+  s->share = qn_arena_take(a, lanes, sizeof(qn_share));
   for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, m, longest);
 }
 

@@ -4,6 +4,7 @@
 #define QN_SESSION_H
 #include <stdatomic.h>
 
+#include "base/share.h"
 #include "model/model.h"
 #include "run/context.h"
 
@@ -19,13 +20,23 @@ enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_I
 typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows,
                            uint32_t d);
 
-/* Scratch of one lane (one task that runs at a time). */
+/* Units of attention in a group, at most, or those of one sequence. */
+#define QN_GROUP_UNITS (1u << 24)
+
+/* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
+   lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
-  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
-  qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (int8) */
-  float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
-  qk_head_q8 head; /* one head of one sequence (int8) */
+  qk_codes in;        /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
+  qk_codes mid;       /* [QN_BLOCK_ROWS, ffn] codes (int8) */
+  float *hidden;      /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
+  qk_head_q8 head;    /* one head of one sequence (int8) */
+  uint32_t units_end; /* of its units of a group's attention, which begin where the lane before ends */
 } qn_lane;
+
+/* One head's attention in one sequence of the pass. */
+typedef struct qn_unit {
+  uint32_t sequence, head;
+} qn_unit;
 
 /* A question and a piece of its context among the sequences of a pass. */
 typedef struct qn_window {
@@ -40,7 +51,7 @@ struct quern_session {
   qn_error error;
   atomic_int cancel;
   uint32_t max_tokens, max_sequences, text_tokens, flags, pool_kind;
-  uint32_t lanes, group_tokens;
+  uint32_t lanes, group_tokens, group_sequences;
   int own_memory; /* the block was allocated here */
   size_t bytes;
   quern_stats stats;
@@ -63,9 +74,11 @@ struct quern_session {
   int32_t *context_ids;      /* [max_tokens] tokens of one context, before windows */
   quern_span *context_spans; /* [max_tokens] */
   /* one group of sequences */
-  float *qkv;     /* [group_tokens, 3 * heads * head_dim] */
-  float *context; /* [group_tokens, heads * head_dim] */
-  qn_lane *lane;  /* [lanes] */
+  float *qkv;      /* [group_tokens, 3 * heads * head_dim] */
+  float *context;  /* [group_tokens, heads * head_dim] */
+  qn_unit *units;  /* [group_sequences * heads] */
+  qn_lane *lane;   /* [lanes] */
+  qn_share *share; /* [lanes] of the operation that runs */
 };
 
 /* Options with their defaults filled in and checked against the model. */

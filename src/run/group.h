@@ -1,0 +1,29 @@
+/* group.h - a group of sequences on its way through the layers: what encoder.c and attention.c share. */
+#ifndef QN_GROUP_H
+#define QN_GROUP_H
+#include "run/session.h"
+
+typedef struct qn_group {
+  quern_session *s;
+  const qn_arch *arch;
+  uint32_t first, count; /* sequences */
+  uint32_t row, rows;    /* rows of the pass */
+  uint32_t layer;        /* whose attention runs, or ran last */
+  int typed;             /* the pass has token types */
+  uint32_t whole, cut;   /* units of attention: taken whole, then those cut by queries */
+  atomic_size_t nonfinite;
+} qn_group;
+
+static inline size_t qn_group_inner(const qn_group *g) { return (size_t)g->arch->heads * g->arch->head_dim; }
+static inline int qn_group_stopped(const qn_group *g) {
+  return atomic_load_explicit(&g->s->cancel, memory_order_relaxed);
+}
+static inline void qn_group_nonfinite(qn_group *g, size_t n) {
+  if (n) atomic_fetch_add_explicit(&g->nonfinite, n, memory_order_relaxed);
+}
+
+/* Deals the group's attention to lanes: once, for all layers. */
+void qn_attention_plan(qn_group *g);
+/* Attention of one layer over s->qkv, into s->context. */
+void qn_attention_run(qn_group *g);
+#endif
