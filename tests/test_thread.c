@@ -203,12 +203,15 @@ static void allocations_may_fail(void) {
 
 #if !defined(SANITIZED)
 static int threads_allowed = -1; /* -1: any number */
+static size_t stack_needed;      /* as where a host has much thread-local data */
 
 int pthread_create(pthread_t *t, const pthread_attr_t *attr, void *(*start)(void *), void *arg) {
   typedef int create_fn(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
   create_fn *real;
   void *found = dlsym(RTLD_NEXT, "pthread_create");
   memcpy(&real, &found, sizeof real);
+  size_t stack = 0;
+  if (attr && !pthread_attr_getstacksize(attr, &stack) && stack < stack_needed) return EINVAL;
   if (threads_allowed == 0) return EAGAIN;
   threads_allowed -= threads_allowed > 0;
   return real(t, attr, start, arg);
@@ -230,23 +233,62 @@ static void threads_that_do_not_start(void) {
   }
   threads_allowed = -1;
 }
+
+static void small_stacks_that_are_refused(void) {
+  for (stack_needed = 1 << 19; stack_needed <= (size_t)1 << 26; stack_needed *= 4) {
+    qn_pool *p = NULL;
+    count_job *j = calloc(1, sizeof *j);
+    CHECK_EQ(qn_pool_create(&p, &env, 3, NULL, NULL), QUERN_OK);
+    if (p) qn_pool_run(p, count_task, j, 50);
+    CHECK(all_once(j, 50));
+    qn_pool_free(p);
+    free(j);
+  }
+  qn_pool *p = NULL;
+  stack_needed = (size_t)1 << 40; /* there is an end to it */
+  CHECK_EQ(qn_pool_create(&p, &env, 3, NULL, NULL), QUERN_E_SYSTEM);
+  stack_needed = 0;
+}
 #endif
 
-/* Idle workers cost no CPU time, inside a call only 50 us of it each. */
-static void idle_workers_sleep(void) {
+/* CPU time of this process over 200 ms in which it does nothing after a run, inside a session call or not. */
+static long long idle_cpu_ns(uint32_t threads, int inside) {
   qn_pool *p;
   uint32_t sums[16] = {0};
   struct timespec a, b;
-  CHECK_EQ(qn_pool_create(&p, &env, 2, NULL, NULL), QUERN_OK);
-  qn_pool_enter(p);
+  CHECK_EQ(qn_pool_create(&p, &env, threads, NULL, NULL), QUERN_OK);
+  if (inside) qn_pool_enter(p);
   qn_pool_run(p, plain_task, sums, 16);
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &a);
   usleep(200000);
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &b);
-  qn_pool_leave(p);
+  if (inside) qn_pool_leave(p);
   qn_pool_free(p);
-  long long ns = (long long)(b.tv_sec - a.tv_sec) * 1000000000 + (b.tv_nsec - a.tv_nsec);
-  CHECK(ns < 50000000); /* spinning would be 200 ms */
+  return (long long)(b.tv_sec - a.tv_sec) * 1000000000 + (b.tv_nsec - a.tv_nsec);
+}
+
+/* Spinning on would be 200 ms for each worker; one that ends as it should is 0.05 ms. */
+static void idle_workers_sleep(void) {
+  const uint32_t cpus = qn_usable_cpus() < 16 ? qn_usable_cpus() : 16;
+  CHECK(idle_cpu_ns(2, 0) < 20000000);
+  CHECK(idle_cpu_ns(2, 1) < 20000000);
+  CHECK(idle_cpu_ns(cpus, 1) < 20000000);
+  CHECK(idle_cpu_ns(cpus + 7, 1) < 20000000); /* more threads than CPUs */
+}
+
+/* With more threads than CPUs nobody spins: runs that are slow to be taken part in cost the caller nothing but the tasks. */
+static void too_many_threads_do_not_hurt(void) {
+  qn_pool *p;
+  uint32_t sums[64] = {0};
+  CHECK_EQ(qn_pool_create(&p, &env, qn_usable_cpus() + 30, NULL, NULL), QUERN_OK);
+  qn_pool_enter(p);
+  const uint64_t t0 = qn_now_ns();
+  for (int round = 0; round < 200; round++) qn_pool_run(p, plain_task, sums, 64);
+  const uint64_t ns = qn_now_ns() - t0;
+  qn_pool_leave(p);
+  for (uint32_t i = 0; i < 64; i++) CHECK_EQ(sums[i], 200 * i);
+  CHECK(ns < 5000000000u); /* 25 ms a run */
+  qn_pool_free(p);
 }
 
 /* The control register, a setting that no task may see (flush to zero, round up), the one that each must, and the bits
@@ -355,8 +397,10 @@ int main(void) {
   RUN(allocations_may_fail);
 #if !defined(SANITIZED)
   RUN(threads_that_do_not_start);
+  RUN(small_stacks_that_are_refused);
 #endif
   RUN(idle_workers_sleep);
+  RUN(too_many_threads_do_not_hurt);
 #if defined(FP_GUARDED)
   RUN(fp_state_is_guarded);
 #endif

@@ -41,13 +41,24 @@ static uint32_t heads_to_cut(const qn_group *g, uint32_t sequence, uint64_t tota
   return cut > after ? (uint32_t)qn_min_size(cut - after, heads) : 0;
 }
 
-/* Longest first (a Shell sort: no memory, no recursion). */
+/* Lanes one after another, each with its longest first, then rows in order; those that are cut come last. */
+static int comes_before(const quern_session *s, qn_unit a, qn_unit b) {
+  const uint32_t na = s->lens[a.sequence], nb = s->lens[b.sequence];
+  if (a.lane != b.lane) return a.lane < b.lane;
+  if (na != nb) return na > nb;
+  return a.sequence != b.sequence ? a.sequence < b.sequence : a.head < b.head;
+}
+
+/* A Shell sort: no memory, no recursion; what is in order already, as with equal lengths, costs one look. */
 static void sort_units(const quern_session *s, qn_unit *u, uint32_t n) {
+  uint32_t ordered = 1;
+  while (ordered < n && comes_before(s, u[ordered - 1], u[ordered])) ordered++;
+  if (ordered >= n) return;
   for (uint32_t gap = n / 2; gap; gap = gap == 2 ? 1 : (uint32_t)(gap * (uint64_t)5 / 11))
     for (uint32_t i = gap; i < n; i++) {
       const qn_unit x = u[i];
       uint32_t j = i;
-      for (; j >= gap && s->lens[u[j - gap].sequence] < s->lens[x.sequence]; j -= gap) u[j] = u[j - gap];
+      for (; j >= gap && comes_before(s, x, u[j - gap]); j -= gap) u[j] = u[j - gap];
       u[j] = x;
     }
 }
@@ -55,38 +66,58 @@ static void sort_units(const quern_session *s, qn_unit *u, uint32_t n) {
 /* Lanes that take whole units. */
 static uint32_t lanes_of(const qn_group *g) { return (uint32_t)qn_min_size(g->s->lanes, g->whole); }
 
-/* Cuts the whole units, in the order of their rows, where the cost so far reaches a lane's share of it. */
-static void deal_units(const qn_group *g, uint64_t cost) {
+/* To a lane that is not over its share by it: the one that got the last, else the one with least. */
+static uint32_t lane_for_long(const quern_session *s, uint32_t lanes, uint32_t lane, uint64_t c, uint64_t share) {
+  if (s->lane[lane].units_cost + c <= share) return lane;
+  lane = 0;
+  for (uint32_t i = 1; i < lanes; i++)
+    if (s->lane[i].units_cost < s->lane[lane].units_cost) lane = i;
+  return lane;
+}
+
+/* Whole units to lanes: the long ones where there is least, then the others in the order of their rows up to each lane's
+   share of the cost. */
+static void deal_units(const qn_group *g, uint64_t cost, uint64_t total) {
   const quern_session *s = g->s;
-  const uint32_t lanes = lanes_of(g);
-  uint64_t so_far = 0;
-  uint32_t lane = 0, first = 0;
-  for (uint32_t i = 0; i < g->whole; i++) {
-    const uint64_t c = cost_of(s->lens[s->units[i].sequence]);
-    while (lane + 1 < lanes && (so_far + c / 2) * lanes >= cost * (lane + 1)) s->lane[lane++].units_end = i;
-    so_far += c;
-  }
-  while (lane < lanes) s->lane[lane++].units_end = g->whole;
-  for (lane = 0; lane < lanes && lanes > 1; first = s->lane[lane++].units_end)
-    sort_units(s, s->units + first, s->lane[lane].units_end - first);
+  const uint32_t lanes = lanes_of(g), units = g->whole + g->cut;
+  if (lanes < 2) return; /* all are lane 0's, in any order */
+  const uint64_t share = (cost + lanes - 1) / lanes;
+  for (uint32_t i = 0; i < lanes; i++) s->lane[i].units_cost = 0;
+  for (int longs = 1; longs >= 0; longs--)
+    for (uint32_t i = 0, lane = 0; i < units; i++) {
+      qn_unit *u = &s->units[i];
+      const uint32_t n = s->lens[u->sequence];
+      const uint64_t c = cost_of(n);
+      if (u->lane == QN_UNIT_CUT || is_long(g, n, total) != longs) continue;
+      if (longs)
+        lane = lane_for_long(s, lanes, lane, c, share);
+      else
+        while (lane + 1 < lanes && s->lane[lane].units_cost + c / 2 >= share) lane++;
+      u->lane = lane;
+      s->lane[lane].units_cost += c;
+    }
 }
 
 void qn_attention_plan(qn_group *g) {
   quern_session *s = g->s;
   const uint32_t heads = g->arch->heads, units = g->count * heads;
   uint64_t total = 0, cost = 0;
-  uint32_t cut = units; /* from the end downwards */
   g->whole = 0;
   for (uint32_t i = 0; i < g->count; i++) total += heads * cost_of(s->lens[g->first + i]);
-  for (uint32_t i = g->first; i < g->first + g->count; i++) {
-    const uint32_t whole = heads - heads_to_cut(g, i, total);
-    for (uint32_t h = 0; h < whole; h++) s->units[g->whole++] = (qn_unit){i, h};
-    for (uint32_t h = whole; h < heads; h++) s->units[--cut] = (qn_unit){i, h};
-    cost += whole * cost_of(s->lens[i]);
+  for (uint32_t i = 0; i < g->count; i++) {
+    const uint32_t whole = heads - heads_to_cut(g, g->first + i, total);
+    for (uint32_t h = 0; h < heads; h++)
+      s->units[i * heads + h] = (qn_unit){g->first + i, h, h < whole ? 0 : QN_UNIT_CUT};
+    g->whole += whole;
+    cost += whole * cost_of(s->lens[g->first + i]);
   }
-  g->cut = units - cut;
-  sort_units(s, s->units + cut, g->cut); /* equal lengths together */
-  deal_units(g, cost);
+  g->cut = units - g->whole;
+  deal_units(g, cost, total);
+  sort_units(s, s->units, units);
+  for (uint32_t lane = 0, i = 0; lane < lanes_of(g); lane++) {
+    while (i < g->whole && s->units[i].lane == lane) i++;
+    s->lane[lane].units_end = i;
+  }
 }
 
 /* ---- a unit ------------------------------------------------------------------------------------------------------ */

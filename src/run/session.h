@@ -26,16 +26,18 @@ typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const flo
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
    lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
-  qk_codes in;        /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
-  qk_codes mid;       /* [QN_BLOCK_ROWS, ffn] codes (int8) */
-  float *hidden;      /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
-  qk_head_q8 head;    /* one head of one sequence (int8) */
-  uint32_t units_end; /* of its units of a group's attention, which begin where the lane before ends */
+  qk_codes in;         /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
+  qk_codes mid;        /* [QN_BLOCK_ROWS, ffn] codes (int8) */
+  float *hidden;       /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
+  qk_head_q8 head;     /* one head of one sequence (int8) */
+  uint64_t units_cost; /* of its units of a group's attention, planned */
+  uint32_t units_end;  /* they begin where those of the lane before end */
 } qn_lane;
 
-/* One head's attention in one sequence of the pass. */
+/* One head's attention in one sequence of the pass. lane: whose it is, or QN_UNIT_CUT: all lanes'. */
+#define QN_UNIT_CUT UINT32_MAX
 typedef struct qn_unit {
-  uint32_t sequence, head;
+  uint32_t sequence, head, lane;
 } qn_unit;
 
 /* A question and a piece of its context among the sequences of a pass. */
