@@ -75,6 +75,7 @@ WRAP_SYSTEM := open read fstat stat mmap munmap pwrite write fsync close rename 
 $(BUILD)/tests/test_faults: LDFLAGS += $(WRAP_SYSTEM:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WRAP_SYSTEM) main malloc calloc realloc aligned_alloc strdup)
 $(BUILD)/tests/test_cli_faults: $(CLI_O)
+$(BUILD)/tests/test_numa: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,open dlopen dlsym dlclose)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
 DESTDIR ?=

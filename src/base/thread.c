@@ -11,6 +11,7 @@
  * pass a later load. */
 #include "base/thread.h"
 #include "base/checked.h"
+#include "base/numa.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -50,6 +51,7 @@ struct qn_pool {
   int spin;         /* threads <= usable CPUs */
   pid_t pid;        /* of the process that has the workers */
   size_t bytes;     /* of this block */
+  qn_numa numa;
 
   /* Lines by who writes them, and when. */
   _Alignas(64) atomic_flag busy;       /* a run is in progress; held by its caller */
@@ -174,6 +176,7 @@ static void *thread_worker(void *arg) {
   thread_slot *s = arg;
   qn_pool *p = s->pool;
   uint64_t seen = 0;
+  qn_numa_stay(&p->numa, (uint32_t)(s - p->slot), p->threads);
   while (!atomic_load(&p->stop)) {
     if (!thread_spin(p, &p->state, seen)) {
       pthread_mutex_lock(&s->mutex);
@@ -199,6 +202,7 @@ static void thread_stop(qn_pool *p) {
   }
   pthread_cond_destroy(&p->done);
   pthread_mutex_destroy(&p->mutex);
+  qn_numa_close(&p->numa);
 }
 
 /* A small stack, and where the host's thread-local data leaves no room in it a larger one. A system that refuses the
@@ -263,6 +267,7 @@ quern_status qn_pool_create(qn_pool **out, qn_env *env, uint32_t threads, quern_
     p->spin = threads <= qn_usable_cpus();
     pthread_mutex_init(&p->mutex, NULL);
     pthread_cond_init(&p->done, NULL);
+    qn_numa_open(&p->numa, threads);
     int rc = thread_start(p);
     if (rc) {
       uint32_t started = p->started;
