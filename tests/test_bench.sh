@@ -56,14 +56,36 @@ END
 }
 
 "$PYTHON" bench/report --limits $sample/limits.json --kernels $sample/kernels.json --peers $sample/peers.json \
-  -o "$work/sample.html" >"$work/out" 2>&1 && page "$work/sample.html" svg=3 circle=20 rect=10 table=2 >>"$work/out" 2>&1 &&
-  grep -q 'The machine was busy' "$work/sample.html"
+  -o "$work/sample.html" >"$work/out" 2>&1 && page "$work/sample.html" svg=3 circle=20 rect=10 table=3 >>"$work/out" 2>&1 &&
+  grep -q 'The machine was busy' "$work/sample.html" && grep -q '<td>missed</td>' "$work/sample.html"
 report report_of_the_sample $? "$work/out"
 
 sed 's/"threads": *1/"threads": 2/' $sample/limits.json >"$work/limits.json"
 ! "$PYTHON" bench/report --limits "$work/limits.json" --kernels $sample/kernels.json -o "$work/none.html" >"$work/out" 2>&1 &&
   grep -q 'threads' "$work/out" && [ ! -e "$work/none.html" ]
 report report_refuses_limits_of_more_threads $? "$work/out"
+"$PYTHON" bench/report --mca $sample/mca.json $sample/mca-aarch64.json -o "$work/mca.html" >"$work/out" 2>&1 &&
+  page "$work/mca.html" table=2 tr=30 >>"$work/out" 2>&1
+report report_of_inner_loops $? "$work/out"
+echo '{"isa":"avx2","kernels":[],"bars":[]}' >"$work/no.json"
+! "$PYTHON" bench/report --mca "$work/no.json" -o "$work/none.html" >"$work/out" 2>&1 && grep -q 'no result of bench/mca.py' "$work/out"
+report report_refuses_what_is_no_mca $? "$work/out"
+
+# Products of an inner loop are those of a step, once or more: 4 rows, or 6 by 4 panels, by 16 channels by 4 inputs.
+if command -v llvm-mca-19 >/dev/null && command -v objdump >/dev/null && [ "$(uname -m)" = x86_64 ]; then
+  "$PYTHON" bench/mca.py --build "$BUILD" -o "$work/mca.json" >"$work/out" 2>&1 && "$PYTHON" - "$work/mca.json" >>"$work/out" 2>&1 <<'END'
+import json
+import sys
+loops = {(r["isa"], r["function"], r["cpu"]): r for r in json.load(open(sys.argv[1]))["loops"]}
+tile = loops["avx2", "qk_tile_4x1", "znver3"]
+assert tile["multiply_adds"] % 256 == 0 and 0 < tile["bound_cycles"] <= tile["cycles"], tile
+assert loops["avx512vnni", "qk_tile_6x4", "sapphirerapids"]["multiply_adds"] % 1536 == 0
+END
+  report inner_loops $? "$work/out"
+else
+  echo "skip inner_loops: no llvm-mca-19 or objdump, or another machine"
+fi
+
 ! "$PYTHON" bench/report --peers $sample/limits.json -o "$work/none.html" >"$work/out" 2>&1 &&
   grep -q 'no result of bench/peers' "$work/out"
 report report_refuses_what_is_no_comparison $? "$work/out"

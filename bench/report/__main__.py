@@ -1,8 +1,9 @@
-"""Draws measurements as one HTML file that needs nothing else: a roofline of the kernels, the comparison of engines.
+"""Draws measurements as one HTML file that needs nothing else: a roofline of the kernels and
+their bars, their inner loops on modelled CPUs, the comparison of engines.
 
     build/quern bench --limits --threads 1 --json > limits.json
     build/quern bench --kernels --json > kernels.json
-    python3 bench/report --limits limits.json --kernels kernels.json --peers RESULT.json -o report.html
+    python3 bench/report --limits limits.json --kernels kernels.json --mca mca.json --peers RESULT.json -o report.html
 
 Each part may be left out. Needs nothing but Python.
 """
@@ -12,6 +13,7 @@ import sys
 from html import escape
 
 import bars
+import loops
 import roofline
 
 STYLE = """
@@ -43,12 +45,19 @@ def kernel_section(kernels, limits):
            "rests on it. Operands that stay in a cache may lie above the slopes of those behind it.</p>")
     yield "<table><thead><tr>" + "".join(f"<th>{h}</th>" for h in ("kernel", "shape", "µs", "speed", "of peak"))
     yield "</tr></thead><tbody>" + "".join(roofline.rows(kernels)) + "</tbody></table>"
+    if kernels.get("bars"):
+        yield from loops.bar_section(kernels["bars"])
 
 
 def page(args):
     parts = []
     if args.kernels:
         parts += kernel_section(read(args.kernels), read(args.limits))
+    for path in args.mca:
+        result = read(path)
+        if result.get("format") != "quern mca 1":
+            raise ValueError(f"{path} is no result of bench/mca.py")
+        parts += loops.section(result)
     for path in args.peers:
         result = read(path)
         if result.get("format") != "quern peers 1":
@@ -70,12 +79,13 @@ def main():
     p.add_argument("--limits", metavar="FILE", help="of quern bench --limits --threads 1 --json")
     p.add_argument("--kernels", metavar="FILE", help="of quern bench --kernels --json; needs --limits")
     p.add_argument("--peers", metavar="FILE", nargs="+", default=[], help="of bench/peers, one for each model")
+    p.add_argument("--mca", metavar="FILE", nargs="+", default=[], help="of bench/mca.py")
     p.add_argument("-o", "--out", metavar="FILE", required=True)
     args = p.parse_args()
     if bool(args.kernels) != bool(args.limits):
         p.error("--kernels and --limits belong together")
-    if not args.kernels and not args.peers:
-        p.error("give --kernels and --limits, --peers, or all three")
+    if not args.kernels and not args.peers and not args.mca:
+        p.error("give --kernels and --limits, --mca, --peers, or all of them")
     try:
         text = page(args)
     except (OSError, ValueError, KeyError) as e:
