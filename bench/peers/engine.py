@@ -15,7 +15,7 @@ from typing import Callable, Dict, List, Optional
 
 import numpy as np
 
-NAMES = ("quern", "onnxruntime", "openvino", "ctranslate2")
+NAMES = ("quern", "onnxruntime", "openvino", "ctranslate2", "llamacpp")
 FULL = ("float", "bf16")  # variants whose products are of floats
 
 # ids [batch, seq] int64, every sequence of full length -> normalized sentence embeddings [batch, width] float32
