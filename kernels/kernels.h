@@ -38,6 +38,9 @@ typedef struct qk_codes {
      y = acc + bias[n]                                                                          (f32)
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
+   8 bit, with codes not NULL, in the place of out: the codes of y at a static site, whose scale and zero point a panel p
+   of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two:
+     code = rint(min(max(fma(y, by[p], zero[p]), -127), 127))         (NaN gives -127)
    Activations: act_* below. */
 enum {
   QK_ACT_NONE = 0,
@@ -59,6 +62,9 @@ typedef struct qk_gemm_q8 {
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
   size_t ldr, ldo;
   uint32_t n, k, act;
+  int8_t *codes;          /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */
+  const float *by, *zero; /* [n/16] of codes */
+  size_t ldc;
 } qk_gemm_q8;
 
 /* 4-bit weights with a scale for each group of inputs. Sums of a group are exact; groups are taken ascending, acc = 0:
@@ -183,6 +189,21 @@ typedef struct qk_attention_f32 {
   uint32_t n, h;
 } qk_attention_f32;
 
+/* Softmax of rows of scores that are codes of a static site, to codes of another. With the weights of a row's scores, d =
+   max - x_j being their distances from the highest, 0 ... 255:
+     e_j = (exp[d >> 4] * exp[16 + (d & 15)] + 2^14) >> 15             in integers; exp: qk_exp_build
+     code_j = rint(min(max(fma((float)e_j, by / (float)(sum of e_j), zero), -127), 127))
+   by: 1 / scale of the site of probabilities. x: [rows, ldx]. q: codes, ld and start as of quantize, padding included;
+   scale and zero, which are the site's, are not written. 1 <= n <= 65,536. */
+typedef struct qk_softmax_q8 {
+  const int8_t *x;
+  const int16_t *exp; /* [32] */
+  qk_codes q;
+  size_t ldx;
+  uint32_t n;
+  float by, zero;
+} qk_softmax_q8;
+
 typedef struct qk_table {
   const char *isa;
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
@@ -207,7 +228,25 @@ typedef struct qk_table {
   float (*dot)(const float *a, const float *b, size_t n);
   /* y = exp(x - max) / sum16 of them; exp(v) = exp2(v * log2(e) rounded). y may be x. */
   void (*softmax)(const float *x, float *y, size_t n);
+  /* Between codes of static sites. y[i] = table[x[i] as an unsigned byte], n codes; y may be x. table: [256], any. */
+  void (*lookup_q8)(const int8_t *table, const int8_t *x, int8_t *y, size_t n);
+  /* Makes rows r0 ... r1 - 1 of codes, their first d bytes, what the next product takes: bytes d ... ld - 1 become 0,
+     start and group_start are written. A row's start needs the whole row: not before all its columns are there. */
+  void (*start_q8)(const qk_codes *q, uint32_t d, size_t r0, size_t r1);
+  void (*softmax_q8)(const qk_softmax_q8 *op, size_t r0, size_t r1);
 } qk_table;
+
+/* ---- tables of codes, made once; the same bytes everywhere ---- */
+/* A static site: x ~ (code - zero) * scale. */
+typedef struct qk_site {
+  float scale, zero;
+} qk_site;
+/* The table of lookup_q8 for an activation, byte b being the code (int8_t)b: x = ((float)code - in.zero) * in.scale,
+   y = act(x), entry = rint(min(max(fma(y, 1 / out.scale, out.zero), -127), 127)). */
+void qk_lookup_build(int8_t table[256], uint32_t act, qk_site in, qk_site out);
+/* The table of softmax_q8, i < 16: entry i = rint(exp2(-(float)(16 i) * step) * 32767), entry 16 + i =
+   rint(exp2(-(float)i * step) * 32767). step: the scores' scale in units of log2, finite, >= 0. */
+void qk_exp_build(int16_t table[32], float step);
 
 /* ---- kernel sets ---- */
 /* A set of one ISA: `overlay` replaces the pointers it implements; sets build on each other in table.c's order. */

@@ -8,6 +8,7 @@
  * A case is made of its seed alone; a failure prints the command that repeats it. */
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
+#include "tests/kernels/check_codes.h"
 #include "tests/kernels/check_meaning.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
@@ -34,6 +35,10 @@ static const check checks[] = {
     {"mean_attention", mean_attention, 20, 1, 0},
     {"mean_pack", mean_pack, 30, 1, 0},
     {"mean_vectors", mean_vectors, 60, 1, 0},
+    {"mean_lookup_build", mean_lookup_build, 60, 1, 0},
+    {"mean_start_q8", mean_start_q8, 60, 1, 0},
+    {"mean_softmax_q8", mean_softmax_q8, 100, 1, 0},
+    {"mean_gemm_q8_codes", mean_gemm_q8_codes, 60, 1, 0},
     {"quantize", check_quantize, 300, 0, 0xf878c7381c61bd95u},
     {"norm", check_norm, 300, 0, 0xbe2872ef61c174e5u},
     {"embed", check_embed, 300, 0, 0x98784f7f97d790ddu},
@@ -49,6 +54,10 @@ static const check checks[] = {
     {"normalize", check_normalize, 200, 0, 0x41b9abe73b06ce37u},
     {"dot", check_dot, 200, 0, 0x3e104ba09ea5a352u},
     {"softmax", check_softmax, 200, 0, 0x10415c85b6fb4e6fu},
+    {"lookup_q8", check_lookup_q8, 200, 0, 0x26bd9c3e8258ded2u},
+    {"start_q8", check_start_q8, 200, 0, 0x3ce2d2bb012f14d0u},
+    {"softmax_q8", check_softmax_q8, 300, 0, 0x7b0b81dc779fbcbeu},
+    {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0x3589b51daf39c8e3u},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

@@ -205,6 +205,43 @@ static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
   avx2_store8_panel(p, rows);
   avx2_store8_panel(p + 32, rows + 8);
 }
+/* Sixteen slices of 16 entries; the upper four bits choose among them, one bit a step. A blend looks at bit 7 of a byte. */
+static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
+  __m256i t[16];
+  for (int s = 0; s < 16; s++) t[s] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(table + 16 * s)));
+  for (size_t i = 0; i < n; i += 32) {
+    const __m256i u = _mm256_loadu_si256((const __m256i *)(x + i)), low = _mm256_and_si256(u, _mm256_set1_epi8(15));
+    const __m256i bit4 = _mm256_slli_epi16(u, 3), bit5 = _mm256_slli_epi16(u, 2), bit6 = _mm256_add_epi8(u, u);
+    __m256i r[4];
+    QK_UNROLL for (int q = 0; q < 4; q++) {
+      const __m256i a = _mm256_shuffle_epi8(t[4 * q], low), b = _mm256_shuffle_epi8(t[4 * q + 1], low);
+      const __m256i c = _mm256_shuffle_epi8(t[4 * q + 2], low), d = _mm256_shuffle_epi8(t[4 * q + 3], low);
+      r[q] = _mm256_blendv_epi8(_mm256_blendv_epi8(a, b, bit4), _mm256_blendv_epi8(c, d, bit4), bit5);
+    }
+    const __m256i a = _mm256_blendv_epi8(r[0], r[1], bit6), b = _mm256_blendv_epi8(r[2], r[3], bit6);
+    _mm256_storeu_si256((__m256i *)(y + i), _mm256_blendv_epi8(a, b, u));
+  }
+}
+/* Low and high bytes of the two tables. */
+typedef struct vw {
+  __m128i coarse[2], fine[2];
+} vw;
+static inline __m128i avx2_bytes(const int16_t *p, int shift) {
+  const __m128i a = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)p), shift);
+  const __m128i b = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)(p + 8)), shift), low = _mm_set1_epi16(255);
+  return _mm_packus_epi16(_mm_and_si128(a, low), _mm_and_si128(b, low));
+}
+static inline vw vw_load(const int16_t *t) {
+  return (vw){{avx2_bytes(t, 0), avx2_bytes(t, 8)}, {avx2_bytes(t + 16, 0), avx2_bytes(t + 16, 8)}};
+}
+static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
+  const __m128i d = _mm_sub_epi8(_mm_set1_epi8(max), _mm_loadu_si128((const __m128i *)x)), low = _mm_set1_epi8(15);
+  const __m128i a = _mm_and_si128(_mm_srli_epi16(d, 4), low), b = _mm_and_si128(d, low);
+  const __m128i a0 = _mm_shuffle_epi8(t.coarse[0], a), a1 = _mm_shuffle_epi8(t.coarse[1], a);
+  const __m128i b0 = _mm_shuffle_epi8(t.fine[0], b), b1 = _mm_shuffle_epi8(t.fine[1], b);
+  return (vi){_mm256_cvtepu16_epi32(_mm_mulhrs_epi16(_mm_unpacklo_epi8(a0, a1), _mm_unpacklo_epi8(b0, b1))),
+              _mm256_cvtepu16_epi32(_mm_mulhrs_epi16(_mm_unpackhi_epi8(a0, a1), _mm_unpackhi_epi8(b0, b1)))};
+}
 #undef QK_LANE_OP1
 #undef QK_LANE_OP2
 #undef QK_REDUCE8

@@ -143,4 +143,36 @@ static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
   _mm512_storeu_si512(p + 128, _mm512_unpacklo_epi64(c, d));
   _mm512_storeu_si512(p + 192, _mm512_unpackhi_epi64(c, d));
 }
+/* Sixteen slices of 16 entries; the upper four bits of a byte choose among them, one bit a step. */
+static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
+  __m512i t[16];
+  QK_UNROLL for (int s = 0; s < 16; s++)
+      t[s] = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(table + 16 * s)));
+  for (size_t i = 0; i < n; i += 64) {
+    const __m512i u = _mm512_loadu_si512(x + i), low = _mm512_and_si512(u, _mm512_set1_epi8(15));
+    const __mmask64 bit4 = _mm512_movepi8_mask(_mm512_slli_epi16(u, 3));
+    const __mmask64 bit5 = _mm512_movepi8_mask(_mm512_slli_epi16(u, 2));
+    const __mmask64 bit6 = _mm512_movepi8_mask(_mm512_slli_epi16(u, 1));
+    __m512i r[8];
+    QK_UNROLL for (int s = 0; s < 8; s++)
+        r[s] = _mm512_mask_shuffle_epi8(_mm512_shuffle_epi8(t[2 * s], low), bit4, t[2 * s + 1], low);
+    QK_UNROLL for (int s = 0; s < 4; s++) r[s] = _mm512_mask_mov_epi8(r[2 * s], bit5, r[2 * s + 1]);
+    QK_UNROLL for (int s = 0; s < 2; s++) r[s] = _mm512_mask_mov_epi8(r[2 * s], bit6, r[2 * s + 1]);
+    _mm512_storeu_si512(y + i, _mm512_mask_mov_epi8(r[0], _mm512_movepi8_mask(u), r[1]));
+  }
+}
+/* Entries of 32 bits, of which a permutation looks at the lowest four of an index. */
+typedef struct vw {
+  __m512i coarse, fine;
+} vw;
+static inline vw vw_load(const int16_t *t) {
+  return (vw){_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)t)),
+              _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(t + 16)))};
+}
+static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
+  const vi d = _mm512_cvtepu8_epi32(_mm_sub_epi8(_mm_set1_epi8(max), _mm_loadu_si128((const __m128i *)x)));
+  const vi a = _mm512_permutexvar_epi32(_mm512_srli_epi32(d, 4), t.coarse), b = _mm512_permutexvar_epi32(d, t.fine);
+  /* Upper halves are 0: the sum of two products is one. */
+  return _mm512_srli_epi32(_mm512_add_epi32(_mm512_madd_epi16(a, b), _mm512_set1_epi32(1 << 14)), 15);
+}
 #endif

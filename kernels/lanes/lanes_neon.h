@@ -214,6 +214,34 @@ static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
     vst1q_u8(p + 192 + j * 4, vreinterpretq_u8_s32(vzip2q_s32(z, w)));
   }
 }
+/* Four slices of 64 entries: an index out of a slice leaves the byte as it is. */
+static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
+  uint8x16x4_t t[4];
+  QK_UNROLL for (int s = 0; s < 4; s++) QK_UNROLL for (int v = 0; v < 4; v++) t[s].val[v] = vreinterpretq_u8_s8(
+      vld1q_s8(table + s * 64 + v * 16));
+  for (size_t i = 0; i < n; i += 16) {
+    const uint8x16_t u = vreinterpretq_u8_s8(vld1q_s8(x + i));
+    uint8x16_t r = vqtbl4q_u8(t[0], u);
+    QK_UNROLL for (int s = 1; s < 4; s++) r = vqtbx4q_u8(r, t[s], vsubq_u8(u, vdupq_n_u8((uint8_t)(64 * s))));
+    vst1q_s8(y + i, vreinterpretq_s8_u8(r));
+  }
+}
+/* Low and high bytes of the two tables. */
+typedef struct vw {
+  uint8x16x2_t coarse, fine;
+} vw;
+static inline vw vw_load(const int16_t *t) {
+  return (vw){vld2q_u8((const uint8_t *)t), vld2q_u8((const uint8_t *)(t + 16))};
+}
+static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
+  const uint8x16_t d = vreinterpretq_u8_s8(vsubq_s8(vdupq_n_s8(max), vld1q_s8(x)));
+  const uint8x16_t a = vshrq_n_u8(d, 4), b = vandq_u8(d, vdupq_n_u8(15));
+  const uint8x16_t a0 = vqtbl1q_u8(t.coarse.val[0], a), a1 = vqtbl1q_u8(t.coarse.val[1], a);
+  const uint8x16_t b0 = vqtbl1q_u8(t.fine.val[0], b), b1 = vqtbl1q_u8(t.fine.val[1], b);
+  const int16x8_t lo = vqrdmulhq_s16(vreinterpretq_s16_u8(vzip1q_u8(a0, a1)), vreinterpretq_s16_u8(vzip1q_u8(b0, b1)));
+  const int16x8_t hi = vqrdmulhq_s16(vreinterpretq_s16_u8(vzip2q_u8(a0, a1)), vreinterpretq_s16_u8(vzip2q_u8(b0, b1)));
+  return (vi){vmovl_s16(vget_low_s16(lo)), vmovl_high_s16(lo), vmovl_s16(vget_low_s16(hi)), vmovl_high_s16(hi)};
+}
 #undef QK_AS_FLOAT
 #undef QK_AS_BITS
 #undef QK_LANE_OP1

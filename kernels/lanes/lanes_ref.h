@@ -301,6 +301,22 @@ QK_LANE void vi_store8_part(int8_t *p, vi a, size_t n) {
 QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16]) {
   for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)rows[j].l[i];
 }
+/* y[i] = table[x[i] as an unsigned byte]; n: a multiple of 64. y may be x. */
+QK_LANE void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] = table[(uint8_t)x[i]];
+}
+/* Products of two tables of 16 numbers in 0 ... 32767: lane i is (table[d >> 4] * table[16 + (d & 15)] + 2^14) >> 15,
+   d = max - x[i], 0 ... 255. */
+typedef const int16_t *vw;
+QK_LANE vw vw_load(const int16_t *table) { return table; }
+QK_LANE vi vw_take(vw t, int8_t max, const int8_t *x) {
+  vi r;
+  QK_EACH {
+    const uint32_t d = (uint8_t)(max - x[i]);
+    r.l[i] = (t[d >> 4] * t[16 + (d & 15)] + (1 << 14)) >> 15;
+  }
+  return r;
+}
 #undef QK_EACH
 #undef QK_LANE
 #undef QK_LANE_OP2

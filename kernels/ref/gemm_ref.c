@@ -10,8 +10,17 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
       vi acc = ref_panel(op->w + p * panel_bytes, op->a.codes + m * op->a.ld, steps, op->a.start[m]);
       size_t n0 = p * QK_PANEL, n = op->n - n0;
       const qk_columns c = qk_columns_of(op, n0);
+      const float *residual = op->residual ? op->residual + m * op->ldr + n0 : NULL;
       vf y = qk_dequant(acc, &c, op->a.scale[m], op->a.zero[m]);
-      qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
+      if (!op->codes) {
+        qk_finish(y, op->act, residual, op->out + m * op->ldo + n0, n);
+        continue;
+      }
+      float row[16];
+      qk_finish(y, op->act, residual, row, n);
+      y = qk_load_n(row, n);
+      vi_store8_part(op->codes + m * op->ldc + n0, qk_requantize(y, vf_set1(op->by[p]), vf_set1(op->zero[p])),
+                     n < 16 ? n : 16);
     }
 }
 

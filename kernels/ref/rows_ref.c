@@ -1,7 +1,23 @@
-/* rows_ref.c - the row operations over plain C lanes: the specification of every other set's. */
+/* rows_ref.c - the row operations over plain C lanes: the specification of every other set's. And the tables of lookup_q8 and
+ * softmax_q8, made once, by these lanes for all sets. */
 #include <string.h>
 #include "kernels/sets.h"
 #include "kernels/lanes/lanes_ref.h"
 #include "kernels/rows/rows.h"
 
 void qk_rows_ref(qk_table *t) { qk_rows_set(t); }
+
+void qk_lookup_build(int8_t table[256], uint32_t act, qk_site in, qk_site out) {
+  const vf by = vf_set1(1.0f / out.scale), zero = vf_set1(out.zero);
+  float x[256];
+  for (int b = 0; b < 256; b++) x[b] = ((float)(int8_t)(uint8_t)b - in.zero) * in.scale;
+  qk_rows_activate(x, x, 256, act);
+  for (int b = 0; b < 256; b += 16) vi_store8(table + b, qk_requantize(vf_load(x + b), by, zero));
+}
+
+void qk_exp_build(int16_t table[32], float step) {
+  for (int i = 0; i < 32; i++) {
+    const float d = (float)(i < 16 ? 16 * i : i - 16);
+    table[i] = (int16_t)ref_rint(vf_first(qk_exp2(vf_set1(-d * step))) * 32767.0f);
+  }
+}

@@ -2,6 +2,7 @@
  * target, its lanes, this file, and one exported function that calls qk_rows_set. */
 #ifndef QK_ROWS_ROWS_H
 #define QK_ROWS_ROWS_H
+#include "kernels/rows/codes.h"
 #include "kernels/rows/norm.h"
 #include "kernels/rows/pack.h"
 #include "kernels/rows/quantize.h"
@@ -17,5 +18,8 @@ static inline void qk_rows_set(qk_table *t) {
   t->normalize = qk_rows_normalize;
   t->dot = qk_rows_dot;
   t->softmax = qk_rows_softmax;
+  t->lookup_q8 = qk_rows_lookup_q8;
+  t->start_q8 = qk_rows_start_q8;
+  t->softmax_q8 = qk_rows_softmax_q8;
 }
 #endif

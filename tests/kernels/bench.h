@@ -74,6 +74,42 @@ static void bench_gemm(const bench_of *b, size_t m, size_t n, size_t k, uint32_t
   BENCH(what, m * n, 2 * m * n * k, b->t->gemm_q8(&q, 0, m, 0, qk_panels(n)));
 }
 
+/* The same to codes, with GELU in the product or by a table after it. */
+static void bench_codes(const bench_of *b, size_t m, size_t n, size_t k) {
+  case_begin(1);
+  const size_t panels = qk_panels(n);
+  float *by = aligned_floats(panels), *zero = aligned_floats(panels);
+  for (size_t p = 0; p < panels; p++) by[p] = 0x1p-14f, zero[p] = -20.0f;
+  codes_pair c = codes_outputs(m, n);
+  qk_gemm_q8 q = {.a = codes_of(m, k, 0),
+                  .w = weights_of(n, k, 0),
+                  .w_scale = scales_of(n, 0),
+                  .w_sums = buffer(n * 4, 4),
+                  .bias = aligned_floats(n),
+                  .n = (uint32_t)n,
+                  .k = (uint32_t)k,
+                  .codes = c.got.codes,
+                  .by = by,
+                  .zero = zero,
+                  .ldc = c.got.ld};
+  char what[64];
+  for (uint32_t act = QK_ACT_NONE; act <= QK_ACT_GELU; act++) {
+    q.act = act;
+    snprintf(what, sizeof what, "gemm_q8 %zux%zux%zu%s codes", m, n, k, act ? " gelu" : "");
+    BENCH(what, m * n, 2 * m * n * k, b->t->gemm_q8(&q, 0, m, 0, panels));
+  }
+  int8_t table[256];
+  qk_lookup_build(table, QK_ACT_GELU, (qk_site){0.03f, -20.0f}, (qk_site){0.02f, -110.0f});
+  BENCH("lookup_q8", m * n, 0, b->t->lookup_q8(table, c.ref.codes, c.got.codes, m * c.got.ld));
+  BENCH("start_q8", m * n, 0, b->t->start_q8(&c.got, (uint32_t)n, 0, m));
+  int16_t weights[32];
+  qk_exp_build(weights, 0.1f); /* scores in steps of 0.07 */
+  qk_softmax_q8 s = {
+      .x = c.ref.codes, .exp = weights, .q = c.got, .ldx = c.ref.ld, .n = 128, .by = 254.0f, .zero = -127.0f};
+  s.q.ld = 128;
+  BENCH("softmax_q8 128", m * 128, 0, b->t->softmax_q8(&s, 0, m));
+}
+
 static void bench_set(const qk_table *t, double cycle_ns) {
   bench_of bb = {t, cycle_ns}, *b = &bb;
   size_t rows = 128, d = 384, f = 1536;
@@ -114,6 +150,8 @@ static void bench_set(const qk_table *t, double cycle_ns) {
   bench_gemm(b, 128, 1536, 384, QK_ACT_GELU_SHORT);
   bench_gemm(b, 128, 384, 1536, 0);
   bench_gemm(b, 1, 384, 384, 0);
+  bench_gemm(b, 128, 1536, 384, 0);
+  bench_codes(b, 128, 1536, 384);
   case_begin(1);
   qk_gemm_f32 g = {.a = rows_of(rows, d, d, 1),
                    .w = buffer(d * d * 4, 64),

@@ -6,12 +6,6 @@
 #include "kernels/lanes/lanes_ref.h"
 #include "kernels/rows/math.h"
 
-static int same_value(const char *what, double got, double want, double error) {
-  return fabs(got - want) <= error
-             ? 1
-             : failed("%s: %.9g, not %.9g (error %.3g, at most %.3g)", what, got, want, fabs(got - want), error);
-}
-
 /* The emulated fma is the C library's, bit for bit. */
 static int mean_fma(const qk_table *ref, const qk_table *t) {
   (void)ref, (void)t;

@@ -96,19 +96,24 @@ static void own_residual(pair y, size_t ld, size_t n) {
     if (i % ld < n) ((float *)y.ref)[i] = ((float *)y.got)[i] = uniform();
 }
 
-static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, size_t n, size_t k) {
-  size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
-  pair y = outputs_rows(m, ldo, n);
+/* A product without residual and output. */
+static qk_gemm_q8 gemm_q8_of(size_t m, size_t n, size_t k, size_t ldr, size_t ldo) {
   qk_gemm_q8 a = {.a = codes_of(m, k, below(6)),
                   .w = weights_of(n, k, below(6)),
                   .w_scale = scales_of(n, 1),
-                  .ldr = residual == 2 ? ldo : ldr,
+                  .ldr = ldr,
                   .ldo = ldo,
                   .n = (uint32_t)n,
                   .k = (uint32_t)k,
                   .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
   a.w_sums = sums_of(a.w, n, k);
   if (below(3)) a.bias = vector_of(n, CALM_KINDS);
+  return a;
+}
+static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, size_t n, size_t k) {
+  size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
+  pair y = outputs_rows(m, ldo, n);
+  qk_gemm_q8 a = gemm_q8_of(m, n, k, residual == 2 ? ldo : ldr, ldo);
   if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
   if (residual == 2) own_residual(y, ldo, n);
   qk_gemm_q8 b = a;

@@ -191,6 +191,11 @@ static int same_floats(const char *what, pair o) {
   }
   return 1;
 }
+static inline int same_value(const char *what, double got, double want, double error) {
+  return fabs(got - want) <= error
+             ? 1
+             : failed("%s: %.9g, not %.9g (error %.3g, at most %.3g)", what, got, want, fabs(got - want), error);
+}
 /* [rows, ld] f32 of which a kernel may write the first n of each row: the rest is marked, and must stay as it is. */
 static const uint32_t gap_mark = 0xc5c5c5c5u;
 static pair outputs_rows(size_t rows, size_t ld, size_t n) {

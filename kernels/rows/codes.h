@@ -1,0 +1,62 @@
+/* codes.h - from codes of one static site to codes of another, without floats in memory between them (kernels.h: lookup_q8,
+ * start_q8, softmax_q8). Over lanes. */
+#ifndef QK_ROWS_CODES_H
+#define QK_ROWS_CODES_H
+#include "kernels/rows/quantize.h"
+
+static void qk_rows_lookup_q8(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
+  const size_t whole = n / 64 * 64, rest = n - whole;
+  int8_t last[64] = {0};
+  memcpy(last, x + whole, rest);
+  vb_lookup(table, x, y, whole);
+  if (!rest) return;
+  vb_lookup(table, last, last, 64);
+  memcpy(y + whole, last, rest);
+}
+
+/* The end of a code row, from code i on, a multiple of 16: `rest` codes of those in c, then zeros. Returns what it kept. */
+static inline vi qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, size_t rest) {
+  const vi kept = vi_bits(vf_keep(vf_from_bits(c), rest));
+  if (rest) vi_store8(codes + i, kept), i += 16;
+  for (; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
+  return kept;
+}
+
+static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
+  for (size_t r = r0; r < r1; r++) {
+    int8_t *codes = q->codes + r * q->ld;
+    const size_t whole = d / 16 * 16, rest = d - whole;
+    vi sum = qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
+    for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vi_load8(codes + i));
+    q->start[r] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
+    if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + r * qk_groups(d, q->group));
+  }
+}
+
+/* Weights are looked up twice: once for their sum, once for their codes. That is cheaper than a place for them. */
+static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
+  const vw table = vw_load(op->exp);
+  const vf zero = vf_set1(op->zero);
+  const size_t whole = op->n / 16 * 16, rest = op->n - whole;
+  for (size_t r = r0; r < r1; r++) {
+    const int8_t *x = op->x + r * op->ldx;
+    int8_t *codes = op->q.codes + r * op->q.ld, last[16];
+    memset(last, -128, sizeof last);
+    memcpy(last, x + whole, rest);
+    vi highest = vi_load8(last);
+    for (size_t i = 0; i < whole; i += 16) highest = vi_max(highest, vi_load8(x + i));
+    const int8_t max = (int8_t)vi_hmax(highest);
+    const vi end = vw_take(table, max, last);
+    vi sum = vi_bits(vf_keep(vf_from_bits(end), rest));
+    for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vw_take(table, max, x + i));
+    const vf by = vf_set1(op->by / (float)vi_sum(sum));
+    sum = qk_end_row(&op->q, codes, whole, qk_requantize(vi_to_vf(end), by, zero), rest);
+    for (size_t i = 0; i < whole; i += 16) {
+      const vi c = qk_requantize(vi_to_vf(vw_take(table, max, x + i)), by, zero);
+      vi_store8(codes + i, c);
+      sum = vi_add(sum, c);
+    }
+    op->q.start[r] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
+  }
+}
+#endif
