@@ -8,7 +8,6 @@
  * A case is made of its seed alone; a failure prints the command that repeats it. */
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
-#include "tests/kernels/check_codes.h"
 #include "tests/kernels/check_meaning.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);

@@ -1,5 +1,4 @@
-/* check_codes.h - operations on codes of static sites: of a set against the reference, and the reference against its
- * definitions. */
+/* check_codes.h - operations on codes of static sites of a set against the reference. */
 #ifndef CHECK_CODES_H
 #define CHECK_CODES_H
 #include "tests/kernels/check_products.h"
@@ -94,96 +93,5 @@ static int check_gemm_q8_codes(const qk_table *ref, const qk_table *t) {
   ref->start_q8(&c.ref, (uint32_t)n, 0, m);
   for (size_t i = 0, k1 = cuts(m, 1, cut); i < k1; i++) t->start_q8(&c.got, (uint32_t)n, cut[i], cut[i + 1]);
   return same_codes(&c);
-}
-
-/* ---- the reference against its definitions ---- */
-
-static int code_of(float y, float by, float zero) {
-  const float c = fmaf(y, by, zero);
-  return (int)rintf(c > -127.0f ? c < 127.0f ? c : 127.0f : -127.0f);
-}
-/* Codes of a product are those of its floats; nothing else is written. */
-static int mean_gemm_q8_codes(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t m = 1 + below(3), n = product_cols(), k = product_k(), ldc = n + below(20);
-  qk_gemm_q8 op = gemm_q8_of(m, n, k, n, n);
-  sites_of(&op, qk_panels(n));
-  float *y = buffer(m * n * 4, 4);
-  op.out = y;
-  t->gemm_q8(&op, 0, m, 0, qk_panels(n));
-  int8_t *codes = buffer(m * ldc, 1);
-  memset(codes, 0x55, m * ldc);
-  op.codes = codes, op.ldc = ldc, op.out = NULL;
-  t->gemm_q8(&op, 0, m, 0, qk_panels(n));
-  for (size_t r = 0; r < m; r++)
-    for (size_t c = 0; c < ldc; c++) {
-      const int want = c < n ? code_of(y[r * n + c], op.by[c / 16], op.zero[c / 16]) : 0x55;
-      if (codes[r * ldc + c] != want) return failed("code %zu of row %zu: %d, not %d", c, r, codes[r * ldc + c], want);
-    }
-  return 1;
-}
-
-static int mean_start_q8(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t d = row_size();
-  codes_pair c = codes_outputs(1, d);
-  fill_codes(c.got.codes, d);
-  int8_t *before = buffer(d, 1);
-  memcpy(before, c.got.codes, d);
-  t->start_q8(&c.got, (uint32_t)d, 0, 1);
-  int32_t sum = 0;
-  for (size_t i = 0; i < c.got.ld; i++) {
-    if (c.got.codes[i] != (i < d ? before[i] : 0)) return failed("code %zu became %d", i, c.got.codes[i]);
-    sum += c.got.codes[i];
-  }
-  return c.got.start[0] == -128 * sum ? 1 : failed("start %d of the sum %d", c.got.start[0], sum);
-}
-
-/* Every entry is the nearest code, as nearly as the activation is exact. */
-static int mean_lookup_build(const qk_table *ref, const qk_table *t) {
-  (void)ref, (void)t;
-  const qk_site in = {fabsf(scaled(-8, 6)) + 1e-3f, (float)((int)below(255) - 127)};
-  const qk_site out = {fabsf(scaled(-8, 6)) + 1e-3f, (float)((int)below(255) - 127)};
-  for (uint32_t act = 0; act < QK_ACT_KINDS; act++) {
-    int8_t table[256];
-    qk_lookup_build(table, act, in, out);
-    for (int b = 0; b < 256; b++) {
-      const double x = ((double)(b < 128 ? b : b - 256) - (double)in.zero) * (double)in.scale, cubed = x * x * x;
-      const double gelu_tanh = x * 0.5 * (1 + tanh(sqrt(2 / 3.14159265358979324) * (x + 0.044715 * cubed)));
-      const double want[QK_ACT_KINDS] = {x, x * 0.5 * (1 + erf(x * sqrt(0.5))), gelu_tanh, fmax(x, 0), tanh(x)};
-      const double code = fmin(fmax(want[act] / (double)out.scale + (double)out.zero, -127), 127);
-      const double error = 0.5 + (1e-6 * fmax(1, fabs(x)) + 1e-6 * fabs(want[act])) / (double)out.scale + 1e-4;
-      if (!same_value("entry", table[b], code, error)) return failed("activation %u, code %d", act, b);
-    }
-  }
-  return 1;
-}
-
-/* Against softmax in double. A weight is off by at most 1.51 of 32,767 (half a step for each table and for the product),
-   so p by (1 + n p) of them, the largest weight being 1 of the sum; a code by half a step more. */
-static int mean_softmax_q8(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t n = row_size();
-  const float step = fabsf(scaled(-8, 8)) + 0x1p-12f;
-  const int8_t *x = codes_vector(n);
-  int16_t table[32];
-  qk_exp_build(table, step);
-  codes_pair c = codes_outputs(1, n);
-  const qk_softmax_q8 op = {
-      .x = x, .exp = table, .q = c.got, .ldx = n, .n = (uint32_t)n, .by = 254.0f, .zero = -127.0f};
-  t->softmax_q8(&op, 0, 1);
-  int max = -128;
-  double sum = 0;
-  int32_t codes = 0;
-  for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
-  for (size_t i = 0; i < n; i++) sum += exp2((double)(x[i] - max) * (double)step);
-  for (size_t i = 0; i < c.got.ld; i++) {
-    codes += c.got.codes[i];
-    if (i >= n && c.got.codes[i]) return failed("padding %zu is %d", i, c.got.codes[i]);
-    if (i >= n) continue;
-    const double p = exp2((double)(x[i] - max) * (double)step) / sum, off = (1 + (double)n * p) * 1.51 / 32766 / sum;
-    if (!same_value("code", c.got.codes[i], p * 254 - 127, 0.5 + off * 254 + 1e-4)) return 0;
-  }
-  return c.got.start[0] == -128 * codes ? 1 : failed("start %d of the sum %d", c.got.start[0], codes);
 }
 #endif
