@@ -5,7 +5,7 @@
 QK_TARGET_BEGIN_AVX2
 #include "kernels/lanes/lanes_avx2.h"
 #include "kernels/rows/rows.h"
-
-void qk_rows_avx2(qk_table *t) { qk_rows_set(t); }
 QK_TARGET_END
+
+void qk_rows_avx2(qk_table *t) { QK_ROWS_SET(t); }
 #endif

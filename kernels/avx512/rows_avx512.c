@@ -5,7 +5,7 @@
 QK_TARGET_BEGIN_AVX512
 #include "kernels/lanes/lanes_avx512.h"
 #include "kernels/rows/rows.h"
-
-void qk_rows_avx512(qk_table *t) { qk_rows_set(t); }
 QK_TARGET_END
+
+void qk_rows_avx512(qk_table *t) { QK_ROWS_SET(t); }
 #endif

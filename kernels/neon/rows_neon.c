@@ -5,5 +5,5 @@
 #include "kernels/lanes/lanes_neon.h"
 #include "kernels/rows/rows.h"
 
-void qk_rows_neon(qk_table *t) { qk_rows_set(t); }
+void qk_rows_neon(qk_table *t) { QK_ROWS_SET(t); }
 #endif

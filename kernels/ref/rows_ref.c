@@ -5,7 +5,7 @@
 #include "kernels/lanes/lanes_ref.h"
 #include "kernels/rows/rows.h"
 
-void qk_rows_ref(qk_table *t) { qk_rows_set(t); }
+void qk_rows_ref(qk_table *t) { QK_ROWS_SET(t); }
 
 void qk_lookup_build(int8_t table[256], uint32_t act, qk_site in, qk_site out) {
   const vf by = vf_set1(1.0f / out.scale), zero = vf_set1(out.zero);
