@@ -8,7 +8,7 @@
  * A case is made of its seed alone; a failure prints the command that repeats it. */
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
-#include "tests/kernels/check_meaning.h"
+#include "tests/kernels/check_groups.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -23,24 +23,26 @@ static const check checks[] = {
     {"table", mean_table, 1, 1, 0},
     {"fma", mean_fma, 40, 1, 0},
     {"math", mean_math, 40, 1, 0},
-    {"mean_quantize", mean_quantize, 60, 1, 0},
+    {"mean_quantize", mean_quantize, 200, 1, 0},
     {"mean_zero", mean_zero, 10, 1, 0},
     {"mean_norm", mean_norm, 60, 1, 0},
     {"mean_embed", mean_embed, 60, 1, 0},
     {"mean_gemm_q8", mean_gemm_q8, 60, 1, 0},
     {"mean_asymmetric", mean_asymmetric, 60, 1, 0},
-    {"mean_gemm_q4", mean_gemm_q4, 60, 1, 0},
+    {"mean_gemm_group", mean_gemm_group, 60, 1, 0},
     {"mean_gemm_f32", mean_gemm_f32, 60, 1, 0},
     {"mean_attention", mean_attention, 20, 1, 0},
     {"mean_pack", mean_pack, 30, 1, 0},
     {"mean_vectors", mean_vectors, 60, 1, 0},
-    {"quantize", check_quantize, 300, 0, 0xf878c7381c61bd95u},
-    {"norm", check_norm, 300, 0, 0xbe2872ef61c174e5u},
-    {"embed", check_embed, 300, 0, 0x98784f7f97d790ddu},
+    {"quantize", check_quantize, 300, 0, 0x3735519fd28b58abu},
+    {"norm", check_norm, 300, 0, 0x4091e54a9d0bec34u},
+    {"embed", check_embed, 300, 0, 0x1d6299225b9e3a5du},
     {"pack_q8", check_pack_q8, 150, 0, 0x55b8164bfa8a45efu},
     {"gemm_q8", check_gemm_q8, 300, 0, 0x24b1b99a0714b3a6u},
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0x519ec10cc63af00eu},
-    {"gemm_q4", check_gemm_q4, 400, 0, 0xa06cb2e92629376cu},
+    {"gemm_group", check_gemm_group, 400, 0, 0x0cd368eb637355abu},
+    {"gemm_steps", check_gemm_steps, 200, 0, 0xf00f653960c155fbu},
+    {"gemm_grouped", check_gemm_grouped, 400, 0, 0x5c11ae48d683a1acu},
     {"gemm_f32", check_gemm_f32, 200, 0, 0x478b4c269e7f7d0du},
     {"attention_q8", check_attention_q8, 100, 0, 0xc6b34927f158eec9u},
     {"attention_f32", check_attention_f32, 60, 0, 0xf6b0cf3cd9559b8fu},

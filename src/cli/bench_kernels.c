@@ -14,8 +14,14 @@
 /* Sizes of one row; what they mean is the kernel's. */
 typedef struct shape {
   uint32_t m, n, k, act;
-  uint32_t group; /* of inputs, of 4-bit weights; 0: one scale a channel */
+  uint32_t group; /* of inputs, of products by groups; 0: one scale a channel */
+  uint32_t kind;  /* of products by groups: GROUP_* */
 } shape;
+
+/* What is multiplied by groups: 4 bits, scales in floats; the same with integer steps of scales; 2 bits; 8 bits; 8 bits, and
+   activations with a symmetric scale for each group; with zeros too. */
+enum { GROUP_4, GROUP_4_STEPS, GROUP_2, GROUP_8, GROUP_8_BOTH, GROUP_8_ZEROS };
+static const char *const group_names[] = {"", " steps", " 2 bit", " 8 bit", " 8 bit both", " 8 bit both, zeros"};
 
 /* Everything a kernel may need, made for one row. */
 typedef struct qn_bench_row {
@@ -24,7 +30,7 @@ typedef struct qn_bench_row {
   double ops, bytes; /* of one call; ops 0: bytes are what counts */
   uint32_t loop;     /* QN_BENCH_*, what bounds it */
   qk_gemm_q8 q8;
-  qk_gemm_q4 q4;
+  qk_gemm_group group;
   qk_gemm_f32 f32;
   qk_norm norm;
   qk_pack_q8 pack;
@@ -107,26 +113,34 @@ static void run_gemm_q8(qn_bench_row *r) { r->table->gemm_q8(&r->q8, 0, r->s.m, 
 static void prepare_gemm_q4(qn_bench_row *r) {
   const shape s = r->s;
   const uint32_t group = s.group ? s.group : (uint32_t)qk_k8(s.k);
-  const size_t groups = qk_groups(s.k, group);
+  const uint32_t bits = s.kind >= GROUP_8 ? 8 : s.kind == GROUP_2 ? 2 : 4;
+  const size_t groups = qk_groups(s.k, group), scales = qk_weight_bytes_f32(s.n, groups) / sizeof(float);
   float *x = take_floats(r, (size_t)s.m * s.k);
-  r->q4 = (qk_gemm_q4){.a = take_codes(r, s.m, s.k),
-                       .w = take_bytes(r, qk_weight_bytes_u4(s.n, s.k)),
-                       .scale = take_floats(r, qk_weight_bytes_f32(s.n, groups) / sizeof(float)),
-                       .w_sums = take_floats(r, s.n),
-                       .bias = take_floats(r, s.n),
-                       .out = take(r, (size_t)s.m * s.n * sizeof(float)),
-                       .ldo = s.n,
-                       .n = s.n,
-                       .k = s.k,
-                       .group = group,
-                       .act = s.act};
-  r->q4.a.group = group;
-  r->q4.a.group_start = take(r, s.m * groups * sizeof(int32_t));
-  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q4.a, 0, s.m);
+  qk_gemm_group *op = &r->group;
+  *op = (qk_gemm_group){.a = take_codes(r, s.m * (s.kind >= GROUP_8_BOTH ? groups : 1), s.k),
+                        .w = take_bytes(r, qk_weight_bytes(s.n, s.k, bits)),
+                        .scale = take_floats(r, scales),
+                        .steps = s.kind == GROUP_4_STEPS ? take_bytes(r, scales) : NULL,
+                        .w_sums = take_floats(r, s.n),
+                        .code_sums = take(r, s.n * sizeof(int32_t)),
+                        .value_sums = take_floats(r, scales),
+                        .bias = take_floats(r, s.n),
+                        .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                        .ldo = s.n,
+                        .n = s.n,
+                        .k = s.k,
+                        .bits = bits,
+                        .group = group,
+                        .act = s.act};
+  op->a.group = group;
+  op->a.group_start = take(r, s.m * groups * sizeof(int32_t));
+  op->a.grouped = s.kind >= GROUP_8_BOTH;
+  op->a.symmetric = s.kind == GROUP_8_BOTH;
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &op->a, 0, s.m);
   r->ops = 2.0 * s.m * s.n * s.k;
-  r->loop = QN_BENCH_INT4;
+  r->loop = bits == 8 || op->steps ? QN_BENCH_INT8 : QN_BENCH_INT4;
 }
-static void run_gemm_q4(qn_bench_row *r) { r->table->gemm_q4(&r->q4, 0, r->s.m, 0, qk_panels(r->s.n)); }
+static void run_gemm_q4(qn_bench_row *r) { r->table->gemm_group(&r->group, 0, r->s.m, 0, qk_panels(r->s.n)); }
 
 static void prepare_gemm_f32(qn_bench_row *r) {
   const shape s = r->s;
@@ -224,31 +238,31 @@ static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.
 static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
 
 static const shape gemm_shapes[] = {
-    {1, 384, 384, 0, 0},
-    {1, 1536, 384, 0, 0},
-    {1, 384, 1536, 0, 0},
-    {4, 384, 384, 0, 0},
-    {4, 1536, 384, 0, 0},
-    {4, 384, 1536, 0, 0},
-    {16, 1152, 384, 0, 0},
-    {16, 1536, 384, 0, 0},
-    {16, 384, 1536, 0, 0},
-    {128, 384, 384, 0, 0},
-    {128, 1152, 384, 0, 0},
-    {128, 1536, 384, 0, 0},
-    {128, 384, 1536, 0, 0},
-    {512, 1152, 384, 0, 0},
-    {512, 1536, 384, 0, 0},
-    {512, 384, 1536, 0, 0},
-    {128, 3072, 768, 0, 0},
-    {128, 768, 3072, 0, 0},
-    {2048, 384, 384, 0, 0},
-    {16, 1536, 384, QK_ACT_GELU, 0},
-    {128, 1536, 384, QK_ACT_GELU, 0},
-    {128, 3072, 768, QK_ACT_GELU, 0},
+    {1, 384, 384, 0, 0, 0},
+    {1, 1536, 384, 0, 0, 0},
+    {1, 384, 1536, 0, 0, 0},
+    {4, 384, 384, 0, 0, 0},
+    {4, 1536, 384, 0, 0, 0},
+    {4, 384, 1536, 0, 0, 0},
+    {16, 1152, 384, 0, 0, 0},
+    {16, 1536, 384, 0, 0, 0},
+    {16, 384, 1536, 0, 0, 0},
+    {128, 384, 384, 0, 0, 0},
+    {128, 1152, 384, 0, 0, 0},
+    {128, 1536, 384, 0, 0, 0},
+    {128, 384, 1536, 0, 0, 0},
+    {512, 1152, 384, 0, 0, 0},
+    {512, 1536, 384, 0, 0, 0},
+    {512, 384, 1536, 0, 0, 0},
+    {128, 3072, 768, 0, 0, 0},
+    {128, 768, 3072, 0, 0, 0},
+    {2048, 384, 384, 0, 0, 0},
+    {16, 1536, 384, QK_ACT_GELU, 0, 0},
+    {128, 1536, 384, QK_ACT_GELU, 0, 0},
+    {128, 3072, 768, QK_ACT_GELU, 0, 0},
 };
 #define EACH_GROUP(m, n, k, act)                                                                                       \
-  {m, n, k, act, 0}, {m, n, k, act, 128}, {m, n, k, act, 64}, { m, n, k, act, 32 }
+  {m, n, k, act, 0, 0}, {m, n, k, act, 128, 0}, {m, n, k, act, 64, 0}, { m, n, k, act, 32, 0 }
 static const shape gemm_q4_shapes[] = {
     EACH_GROUP(1, 384, 384, 0),
     EACH_GROUP(1, 1536, 384, 0),
@@ -264,17 +278,28 @@ static const shape gemm_q4_shapes[] = {
     EACH_GROUP(128, 3072, 768, 0),
     EACH_GROUP(128, 1536, 384, QK_ACT_GELU),
 };
-static const shape gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
-                                        {16, 1536, 384, 0, 0},
-                                        {128, 1152, 384, 0, 0},
-                                        {128, 1536, 384, 0, 0},
-                                        {128, 384, 1536, 0, 0}};
-static const shape row_shapes[] = {{128, 384, 0, 0, 0}, {128, 768, 0, 0, 0}, {128, 1536, 0, 0, 0}};
+#define EACH_KIND(m, n, k)                                                                                             \
+  {m, n, k, 0, 32, GROUP_4_STEPS}, {m, n, k, 0, 32, GROUP_2}, {m, n, k, 0, 32, GROUP_8},                               \
+      {m, n, k, 0, 32, GROUP_8_BOTH}, {                                                                                \
+    m, n, k, 0, 32, GROUP_8_ZEROS                                                                                      \
+  }
+static const shape gemm_group_shapes[] = {
+    EACH_KIND(1, 1536, 384),
+    EACH_KIND(16, 1536, 384),
+    EACH_KIND(128, 1536, 384),
+    EACH_KIND(128, 384, 1536),
+};
+static const shape gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0},
+                                        {16, 1536, 384, 0, 0, 0},
+                                        {128, 1152, 384, 0, 0, 0},
+                                        {128, 1536, 384, 0, 0, 0},
+                                        {128, 384, 1536, 0, 0, 0}};
+static const shape row_shapes[] = {{128, 384, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0}};
 static const shape head_shapes[] = {
-    {16, 32, 0, 0, 0}, {128, 32, 0, 0, 0}, {512, 32, 0, 0, 0}, {128, 64, 0, 0, 0}, {512, 64, 0, 0, 0}};
+    {16, 32, 0, 0, 0, 0}, {128, 32, 0, 0, 0, 0}, {512, 32, 0, 0, 0, 0}, {128, 64, 0, 0, 0, 0}, {512, 64, 0, 0, 0, 0}};
 static const shape activate_shapes[] = {
-    {128, 1536, 0, QK_ACT_GELU, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0}, {128, 1536, 0, QK_ACT_TANH, 0}};
-static const shape vector_shapes[] = {{1, 384, 0, 0, 0}, {1, 768, 0, 0, 0}};
+    {128, 1536, 0, QK_ACT_GELU, 0, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0, 0}, {128, 1536, 0, QK_ACT_TANH, 0, 0}};
+static const shape vector_shapes[] = {{1, 384, 0, 0, 0, 0}, {1, 768, 0, 0, 0, 0}};
 
 static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh"};
 
@@ -282,6 +307,7 @@ static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", "
 static const kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
     {"gemm_q4", prepare_gemm_q4, run_gemm_q4, SHAPES(gemm_q4_shapes), "m=%u n=%u k=%u"},
+    {"gemm_group", prepare_gemm_q4, run_gemm_q4, SHAPES(gemm_group_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
@@ -392,7 +418,7 @@ int qn_bench_kernels(qn_cli_state *c, const char *filter) {
 #pragma GCC diagnostic pop
       used += snprintf(text + used, room - (size_t)used, "%s", act_names[sizes->act]);
       if (kernels[i].prepare == prepare_gemm_q4 && sizes->group)
-        snprintf(text + used, room - (size_t)used, " g%u", sizes->group);
+        snprintf(text + used, room - (size_t)used, " g%u%s", sizes->group, group_names[sizes->kind]);
       else if (kernels[i].prepare == prepare_gemm_q4)
         snprintf(text + used, room - (size_t)used, " channel");
       if (filter && !strstr(name, filter)) continue;

@@ -92,7 +92,7 @@ static void grid_of(const float *w, size_t n, float top, float *scale, float *mi
 void qn_pack_linear_u4(const float *w, uint32_t n, uint32_t k, uint32_t group, uint8_t *panels, float *scale,
                        float *min, float *sums) {
   const size_t groups = qk_groups(k, group), panel_bytes = QK_PANEL * qk_k8(k) / 2;
-  memset(panels, 0x88, qk_weight_bytes_u4(n, k));
+  memset(panels, 0x88, qk_weight_bytes(n, k, 4));
   memset(scale, 0, qk_weight_bytes_f32(n, groups));
   if (min) memset(min, 0, qk_weight_bytes_f32(n, groups));
   for (size_t row = 0; row < n; row++) {

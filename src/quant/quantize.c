@@ -224,7 +224,7 @@ static void size_item(quantizer *q, const qn_item *it) {
   if (bits_of(q, it) < 8) {
     const size_t groups = qk_groups(it->k, group_of(q, it));
     const int linear = it->kind == QN_ITEM_LINEAR;
-    packed = linear ? qk_weight_bytes_u4(it->n, it->k) : it->n * qk_table_row(it->k, bits_of(q, it));
+    packed = linear ? qk_weight_bytes(it->n, it->k, 4) : it->n * qk_table_row(it->k, bits_of(q, it));
     scales = linear ? qk_panels(it->n) * QK_PANEL * groups : 2 * (size_t)it->n;
     if (!linear) q->steps = qn_max_size(q->steps, it->n * groups * 2);
   } else if (it->kind == QN_ITEM_LINEAR) {
@@ -393,7 +393,7 @@ static quern_status write_linear(quantizer *q, const qn_item *it) {
   if (bits_of(q, it) == 4) {
     const size_t scales = qk_weight_bytes_f32(it->n, qk_groups(it->k, group_of(q, it)));
     qn_pack_linear_u4(q->floats, it->n, it->k, group_of(q, it), q->packed, q->scale, q->min, q->sums);
-    QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_u4(it->n, it->k)));
+    QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes(it->n, it->k, 4)));
     QN_TRY(write_part(q, it, ".scale", q->scale, scales));
     if (q->min) QN_TRY(write_part(q, it, ".min", q->min, scales));
     QN_TRY(write_part(q, it, ".sums", q->sums, floats));

@@ -18,21 +18,22 @@ void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1
                            .act = p->act};
     k->gemm_q8(&op, r0, r1, p0, p1);
   } else if (l->dtype == QRN_U4) {
-    const qk_gemm_q4 op = {.a = p->q,
-                           .w = l->weight,
-                           .scale = l->scale,
-                           .min = l->min,
-                           .w_sums = l->value_sums,
-                           .bias = l->bias,
-                           .residual = p->residual,
-                           .out = p->out,
-                           .ldr = p->ldo,
-                           .ldo = p->ldo,
-                           .n = l->n,
-                           .k = l->k,
-                           .group = l->group,
-                           .act = p->act};
-    k->gemm_q4(&op, r0, r1, p0, p1);
+    const qk_gemm_group op = {.a = p->q,
+                              .w = l->weight,
+                              .scale = l->scale,
+                              .min = l->min,
+                              .w_sums = l->value_sums,
+                              .bias = l->bias,
+                              .residual = p->residual,
+                              .out = p->out,
+                              .ldr = p->ldo,
+                              .ldo = p->ldo,
+                              .n = l->n,
+                              .k = l->k,
+                              .bits = 4,
+                              .group = l->group,
+                              .act = p->act};
+    k->gemm_group(&op, r0, r1, p0, p1);
   } else {
     const qk_gemm_f32 op = {.a = p->x,
                             .w = l->weight,
