@@ -27,11 +27,28 @@ static int32_t code_at(const qk_gemm_group *op, size_t p, size_t k, size_t c) {
   return (q - (op->bits == 4 ? 8 : 2)) * step;
 }
 
-/* Inputs k0 ... k1 - 1 of row m times channel c of panel p, wrapping. */
-static int32_t group_sum(const qk_gemm_group *op, size_t m, size_t p, size_t k0, size_t k1, size_t c) {
-  uint32_t sum = 0;
-  for (size_t k = k0; k < k1; k++) sum += (uint32_t)(code_at(op, p, k, c) * op->a.codes[m * op->a.ld + k]);
-  return (int32_t)sum;
+#define REF_ROWS 8u     /* that share decoded codes */
+#define REF_INPUTS 256u /* decoded at once */
+
+/* Inputs k0 ... k1 - 1 of `rows` rows from m on times panel p, wrapping, into sums. */
+static void group_sums(const qk_gemm_group *op, size_t m, size_t rows, size_t p, size_t k0, size_t k1,
+                       vi sums[REF_ROWS]) {
+  int16_t codes[REF_INPUTS * 16];
+  for (size_t r = 0; r < rows; r++) sums[r] = vi_zero();
+  for (size_t k = k0; k < k1; k += REF_INPUTS) {
+    const size_t n = k1 - k < REF_INPUTS ? k1 - k : REF_INPUTS;
+    for (size_t i = 0; i < n; i++)
+      for (size_t c = 0; c < 16; c++) codes[i * 16 + c] = (int16_t)code_at(op, p, k + i, c);
+    for (size_t r = 0; r < rows; r++) {
+      const int8_t *a = op->a.codes + (m + r) * op->a.ld + k;
+      uint32_t sum[16] = {0};
+      for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < 16; c++) sum[c] += (uint32_t)(codes[i * 16 + c] * a[i]);
+      vi more;
+      memcpy(&more, sum, sizeof more);
+      sums[r] = vi_add(sums[r], more);
+    }
+  }
 }
 
 /* Sum of group g to acc; at: of the weights' scale, n: the channel. */
@@ -50,26 +67,35 @@ static float add_group(const qk_gemm_group *op, size_t m, size_t g, float sum, s
   return acc;
 }
 
-void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+/* Rows m ... m + rows - 1 times panel p. */
+static void group_panel(const qk_gemm_group *op, size_t m, size_t rows, size_t p) {
   const int whole = op->steps && !op->a.grouped; /* one exact sum */
-  const size_t group = whole ? op->k : op->a.group;
+  const size_t group = whole ? op->k : op->a.group, n0 = p * QK_PANEL, n = op->n - n0;
   const size_t groups = qk_groups(op->k, group), w_groups = op->group ? qk_groups(op->k, op->group) : 1;
-  for (size_t m = m0; m < m1; m++)
-    for (size_t p = p0; p < p1; p++) {
-      const size_t n0 = p * QK_PANEL, n = op->n - n0;
-      vf acc = vf_zero();
-      for (size_t c = 0; c < 16 && c < n; c++)
-        for (size_t g = 0; g < groups; g++) {
-          const size_t k = g * group, end = op->k - k < group ? op->k : k + group;
-          const size_t at = (p * w_groups + (w_groups > 1 ? g : 0)) * 16 + c;
-          const float sum = (float)group_sum(op, m, p, k, end, c);
-          acc.l[c] = whole ? sum : add_group(op, m, g, sum, at, n0 + c, acc.l[c]);
-        }
-      const qk_columns c = qk_columns_of_group(op, n0);
-      const vf y = op->a.grouped ? qk_dequant_sums(acc, &c, 1.0f, 0.0f)
-                                 : qk_dequant_sums(acc, &c, op->a.scale[m], op->a.zero[m]);
-      qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
-    }
+  vf acc[REF_ROWS];
+  for (size_t r = 0; r < rows; r++) acc[r] = vf_zero();
+  for (size_t g = 0; g < groups; g++) {
+    const size_t k = g * group, end = op->k - k < group ? op->k : k + group;
+    vi sums[REF_ROWS];
+    group_sums(op, m, rows, p, k, end, sums);
+    for (size_t r = 0; r < rows; r++)
+      for (size_t c = 0; c < 16 && c < n; c++) {
+        const size_t at = (p * w_groups + (w_groups > 1 ? g : 0)) * 16 + c;
+        const float sum = (float)sums[r].l[c];
+        acc[r].l[c] = whole ? sum : add_group(op, m + r, g, sum, at, n0 + c, acc[r].l[c]);
+      }
+  }
+  const qk_columns c = qk_columns_of_group(op, n0);
+  for (size_t r = 0; r < rows; r++, m++) {
+    const vf y = op->a.grouped ? qk_dequant_sums(acc[r], &c, 1.0f, 0.0f)
+                               : qk_dequant_sums(acc[r], &c, op->a.scale[m], op->a.zero[m]);
+    qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
+  }
+}
+
+void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  for (size_t m = m0; m < m1; m += REF_ROWS)
+    for (size_t p = p0; p < p1; p++) group_panel(op, m, m1 - m < REF_ROWS ? m1 - m : REF_ROWS, p);
 }
 
 void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
