@@ -54,6 +54,8 @@ static const char *const small_json[][2] = {
                "\"activations\":{\"bits\":8,\"group\":64},\"embeddings\":{\"bits\":8}}"},
     {"channel", "{\"name\":\"channel\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":32},"
                 "\"embeddings\":{\"bits\":8}}"},
+    {"plain", "{\"name\":\"plain\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},"
+              "\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0}"},
     {"two", "{\"name\":\"two\",\"weights\":{\"bits\":2,\"group\":32},\"activations\":{\"bits\":8},"
             "\"embeddings\":{\"bits\":8}}"},
     {"symmetric", "{\"name\":\"symmetric\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"symmetric\":true},"
