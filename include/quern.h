@@ -188,7 +188,8 @@ typedef struct quern_site_info {
   uint32_t groups;         /* 1: whole row */
   uint32_t symmetric;      /* 1: no zero point */
   const char *name;        /* "layers.3.ffn.down.in" */
-  const char *granularity; /* "none" (float), "token", "token-head" */
+  const char *granularity; /* "none" (float), "token", "token-head", "static": the same for every token */
+  uint32_t group;          /* channels that share a scale; 0: all */
 } quern_site_info;
 /* A site is a named place where an activation is quantized. */
 QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info);

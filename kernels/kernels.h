@@ -14,27 +14,34 @@
 #define QK_KERNELS_H
 #include "kernels/layout.h"
 
-/* Rows quantized per token, asymmetric: x ~ (code - zero) * scale. For each row, with `smooth` [d] after x_j = x_j *
-   smooth_j (one multiplication): lo = min(0, min x), hi = max(0, max x), range = hi - lo.
-     absmax NaN or infinity, or range infinity: scale, zero, codes 0; counted.  range < 2^-100: scale, zero, codes 0.
-     else scale = range / 254, by = 254 / range, zero = rint(fma(-lo, by, -127)), code =
-     rint(min(max(fma(x, by, zero), -127), 127))
-   codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. zero: an integer in
-   -127 ... 127. start: [rows] = -128 * sum of the row's codes (zero is no part of it): the start value of every
-   accumulator that takes this row against offset-128 weights. */
+/* Rows as codes, x ~ (code - zero) * scale, zero an integer in -127 ... 127. For each row - or where `grouped` for each
+   group of `group` channels of it - with `smooth` [d] after x_j = x_j * smooth_j (one multiplication):
+     lo = min(0, min x), hi = max(0, max x), range = hi - lo. absmax NaN or infinity, or range infinity: scale, zero,
+     codes 0; the row is counted.  Else
+     measured, symmetric 0: range < 2^-100: scale, zero, codes 0; else scale = range / 254, by = 254 / range,
+                            zero = rint(fma(-lo, by, -127))
+     measured, symmetric 1: range < 2^-100: alike; else a = max(-lo, hi), scale = a / 127, by = 127 / a, zero = 0
+     given:                 scale = given_scale[g], by = 1 / scale, zero = given_zero[g], NULL: 0
+     code = rint(min(max(fma(x, by, zero), -127), 127))
+   codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. start: [rows] = -128 * sum
+   of the row's codes (zero is no part of it): the start value of every accumulator that takes this row against offset-128
+   weights. */
 typedef struct qk_codes {
   int8_t *codes;
   size_t ld;
-  float *scale;
+  float *scale; /* [rows], or where grouped [rows, groups], groups = ceil(d / group) */
   int32_t *start;
-  float *zero;          /* [rows] */
-  int32_t *group_start; /* NULL, or [rows, ceil(d / group)]: -8 * sum of the codes of each group of inputs */
+  float *zero;          /* as scale */
+  int32_t *group_start; /* NULL, or [rows, groups]: -8 * sum of the codes of each group of inputs */
   uint32_t group;       /* a multiple of 32 */
+  uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
+  uint32_t symmetric;
+  const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
 } qk_codes;
 
 /* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum of weight * code:
      y = fma(fma(-a_zero[m], (float)w_sums[n], (float)acc) * w_scale[n], a_scale[m], bias[n])   (8 bit; bias NULL: + 0)
-     y = fma(fma(-a_zero[m], w_sums[n], acc), a_scale[m], bias[n])                              (4 bit; alike)
+     that of groups stands with qk_gemm_group
      y = acc + bias[n]                                                                          (f32)
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
@@ -67,23 +74,41 @@ typedef struct qk_gemm_q8 {
   size_t ldc;
 } qk_gemm_q8;
 
-/* 4-bit weights with a scale for each group of inputs. Sums of a group are exact; groups are taken ascending, acc = 0:
-     without minimum: acc = fma((float)sum over the group of (q - 8) * a, scale[g][n], acc)
-     with:            acc = fma((float)sum over the group of q * a, scale[g][n], acc)
-                      acc = fma((float)sum over the group of a, min[g][n], acc)
-   group: 32, 64, 128, or k rounded up to 64: one scale for each output channel. */
-typedef struct qk_gemm_q4 {
-  qk_codes a;            /* [m, k] with group_start of this group */
-  const uint8_t *w;      /* [64] 4-bit panels of W [n, k] */
-  const float *scale;    /* [64] [n/16][groups][16]: f32 panels of [n, groups], groups = ceil(k / group) */
-  const float *min;      /* [64] alike, or NULL */
-  const float *w_sums;   /* [n] sum over k of W's values */
+/* Products whose sums are taken by groups of inputs: of weights of 4 and 2 bits, of weights of 8 bits with scales for groups,
+   and of activations with scales for groups. c: the code of a weight, less what its bits are centred on: 8 bits as qk_gemm_q8,
+   4 bits q - 8, 2 bits q - 2; with minimum q itself, 8 bits unchanged. Sums of c * a over a group are exact; groups g are
+   taken ascending from acc = 0:
+     activations not grouped, steps NULL: weight = c * scale[g][n] (+ min[g][n]), a.group = group
+       acc = fma((float)sum of c * a, scale[g][n], acc);  with minimum acc = fma((float)sum of a, min[g][n], acc)
+       y = fma(fma(-a_zero[m], w_sums[n], acc), a_scale[m], bias[n])
+     activations not grouped, steps: weight = c * s * scale[n], s the low four bits of the step of the group and channel
+       acc = (float)sum of c * s * a over all inputs
+       y = fma(fma(-a_zero[m], (float)code_sums[n], acc) * scale[n], a_scale[m], bias[n])
+     activations grouped: weight as before, or c * scale[n]; s = scale[n] or scale[g][n]; g is a group of activations, and of
+     weights too where both have groups and steps is NULL
+       acc = fma((float)sum of c (* step) * a * s, a_scale[m][g], acc)      each of the products rounded
+       with minimum acc = fma(a_scale[m][g] * (float)sum of a, min[g][n], acc)
+       unless a.symmetric acc = fma(-a_zero[m][g] * a_scale[m][g], value_sums[g][n], acc)
+       y = acc + bias[n]
+   group: of the weights' scales: a multiple of 32 up to 512; qk_k8(k): one for each output channel; 0: alike, scale is [n].
+   a.group: as group; where steps is not NULL or group is 0 or qk_k8(k), and activations are grouped, a multiple of 32 up to
+   512 of its own. */
+typedef struct qk_gemm_group {
+  qk_codes a;               /* [m, k], with group_start unless it is not grouped and steps is not NULL */
+  const uint8_t *w;         /* [64] panels of `bits` of W [n, k] */
+  const float *scale;       /* [64] f32 panels of [n, ceil(k / group)]; with steps or a group of 0: [n] */
+  const float *min;         /* [64] panels alike, or NULL; not with steps */
+  const uint8_t *steps;     /* u8 panels of [n, ceil(k / group)], or NULL; of 4 and 2 bits only */
+  const float *w_sums;      /* [n] sum over k of W's values: activations not grouped, steps NULL */
+  const int32_t *code_sums; /* [n] sum over k of c * s: activations not grouped, steps */
+  const float
+      *value_sums;       /* [64] f32 panels of [n, ceil(k / a.group)]: sums of W's values; grouped and not symmetric */
   const float *bias;     /* [n] or NULL */
   const float *residual; /* [m, ldr] or NULL; may be out itself */
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
   size_t ldr, ldo;
-  uint32_t n, k, group, act;
-} qk_gemm_q4;
+  uint32_t n, k, bits, group, act;
+} qk_gemm_group;
 
 typedef struct qk_gemm_f32 {
   const float *a; /* [m, lda] */
@@ -208,7 +233,7 @@ typedef struct qk_table {
   const char *isa;
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
   void (*gemm_q8)(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-  void (*gemm_q4)(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+  void (*gemm_group)(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
   void (*gemm_f32)(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
   /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). smooth: [d] or NULL. */
   size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,

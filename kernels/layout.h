@@ -5,11 +5,13 @@
  *          (0x80)
  *   4 bit: [n/16][k/8][16][4] bytes, two steps of 8 bit in one: the low four bits are the code of input 8 s + i, the
  *          high four that of 8 s + 4 + i. Codes 0 ... 15; n padded to 16, k to 64 with code 8
+ *   2 bit: [n/16][k/16][16][4] bytes, four steps of 8 bit in one: bits 2 j and 2 j + 1 are the code of input 16 s + 4 j + i.
+ *          Codes 0 ... 3; padded alike with code 2
  *   f32:   [n/16][k][16] floats; n padded to 16 with 0, k not padded
  * 64 consecutive bytes of 8 bit are 16 channels x 4 input channels: one vpdpbusd operand, two AVX2 halves, four NEON dot
  * products, and a row of an AMX B tile; of 4 bit two such operands after a mask and a shift, which lie as the two halves
  * of a matrix instruction's 8 inputs. A tile of 64 columns reads four panels at once. Scales of groups of inputs are f32
- * panels of a matrix [n, groups]: those of one group are one vector. */
+ * panels of a matrix [n, groups]: those of one group are one vector; steps of scales are bytes in the same order. */
 #ifndef QK_LAYOUT_H
 #define QK_LAYOUT_H
 #include <stddef.h>
@@ -26,7 +28,10 @@ static inline size_t qk_round_up(size_t x, size_t to) { return (x + to - 1) / to
 static inline size_t qk_k8(size_t k) { return qk_round_up(k, QK_KALIGN); } /* bytes of an activation row of k codes */
 static inline size_t qk_panels(size_t n) { return (n + QK_PANEL - 1) / QK_PANEL; }
 static inline size_t qk_weight_bytes_i8(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * qk_k8(k); }
-static inline size_t qk_weight_bytes_u4(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * qk_k8(k) / 2; }
+/* Of 8, 4 or 2 bits. */
+static inline size_t qk_weight_bytes(size_t n, size_t k, size_t bits) {
+  return qk_panels(n) * QK_PANEL * qk_k8(k) * bits / 8;
+}
 static inline size_t qk_groups(size_t k, size_t group) { return (k + group - 1) / group; } /* group > 0 */
 static inline size_t qk_weight_bytes_f32(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * k * sizeof(float); }
 /* Bytes of a row of a table of 4 or 2 bits. */

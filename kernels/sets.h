@@ -6,7 +6,7 @@
 #include "kernels/target.h"
 
 void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_q4_ref(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1);
@@ -21,18 +21,23 @@ void qk_rows_avx512(qk_table *t);
 extern const qk_isa qk_isa_avx2, qk_isa_avxvnni, qk_isa_avx512, qk_isa_avx512vnni, qk_isa_amx;
 
 void qk_gemm_q8_avx2(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_finish_q4_avx2(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                       size_t panels);
-void qk_gemm_q4_avx2(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_finish_group_avx2(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                          size_t panels);
+void qk_gemm_group_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+/* Of a set's qk_gemm_group what codes of 8 bits are multiplied for (products/gemm_group.h). */
+void qk_gemm_wide_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_wide_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_wide_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_wide_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1);
 void qk_gemm_q8_avx512(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_q4_avxvnni(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_finish_q4_avx512(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                         size_t panels);
-void qk_gemm_q4_avx512(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_q4_avx512vnni(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                            size_t panels);
+void qk_gemm_group_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
@@ -43,11 +48,13 @@ void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0
 void qk_rows_neon(qk_table *t);
 extern const qk_isa qk_isa_neon, qk_isa_dotprod, qk_isa_i8mm;
 
-void qk_finish_q4_neon(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                       size_t panels);
-void qk_gemm_q4_neon(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_q4_dotprod(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_q4_i8mm(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_finish_group_neon(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                          size_t panels);
+void qk_gemm_wide_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_wide_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1);
 #endif
 #endif

@@ -10,7 +10,7 @@
 static inline void qrn_seal(uint8_t *p, size_t bytes) {
   qrn_header *h = (qrn_header *)(void *)p;
   qrn_section *s = (qrn_section *)(void *)(p + sizeof *h);
-  if (bytes < sizeof *h || h->section_count >= QRN_SECTION_KINDS || h->section_count * sizeof *s > bytes - sizeof *h)
+  if (bytes < sizeof *h || h->section_count > QRN_SECTIONS_MAX || h->section_count * sizeof *s > bytes - sizeof *h)
     return;
   for (uint32_t i = 0; i < h->section_count; i++) {
     if (s[i].offset > bytes || s[i].bytes > bytes - s[i].offset) continue;

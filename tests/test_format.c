@@ -218,15 +218,18 @@ static void malformed_fields_are_refused(void) {
   CHANGED((void)0, QUERN_OK);
   CHANGED(h->magic[0] = 0, QUERN_E_FORMAT);
   CHANGED(h->version = 1, QUERN_E_VERSION);
-  CHANGED(h->header_bytes = 128, QUERN_E_FORMAT);
+  CHANGED(h->header_bytes = 128, QUERN_E_UNSUPPORTED);
   CHANGED(h->file_bytes += 64, QUERN_E_FORMAT);
   CHANGED(h->section_count = 5, QUERN_E_FORMAT);
   CHANGED(h->section_count = 0xFFFFFFFF, QUERN_E_FORMAT);
-  CHANGED(h->flags = 1, QUERN_E_FORMAT);
-  CHANGED(h->reserved[23] = 1, QUERN_E_FORMAT);
+  CHANGED(h->needs = 1, QUERN_E_UNSUPPORTED);
+  CHANGED(h->needs = 1u << 31, QUERN_E_UNSUPPORTED);
+  CHANGED(h->reserved[23] = 1, QUERN_E_UNSUPPORTED);
   CHANGED(s[1].kind = QRN_META, QUERN_E_FORMAT);
-  CHANGED(s[5].kind = 7, QUERN_E_FORMAT);
-  CHANGED(s[2].flags = 1, QUERN_E_FORMAT);
+  CHANGED(s[5].kind = 7, QUERN_E_UNSUPPORTED);
+  CHANGED((s[5].kind = 7, s[5].flags = QRN_IGNORABLE), QUERN_E_FORMAT); /* but there is no DATA then */
+  CHANGED((s[5].kind = 7, s[5].flags = 3), QUERN_E_UNSUPPORTED);
+  CHANGED(s[2].flags = 1, QUERN_E_UNSUPPORTED);
   CHANGED(s[2].offset += 64, QUERN_E_FORMAT);
   CHANGED(s[2].bytes = ~0ull, QUERN_E_FORMAT);
   CHANGED(s[5].bytes -= 64, QUERN_E_FORMAT);
@@ -249,14 +252,16 @@ static void malformed_fields_are_refused(void) {
   CHANGED(((char *)(t + 4))[0] = 'z', QUERN_E_FORMAT); /* not sorted */
   CHANGED(((char *)(t + 4))[2] = 0, QUERN_E_FORMAT);
   CHANGED(t[0].dtype = 0, QUERN_E_FORMAT);
-  CHANGED(t[0].dtype = 6, QUERN_E_FORMAT);
+  CHANGED(t[0].dtype = 7, QUERN_E_UNSUPPORTED);
   CHANGED(t[0].dtype = QRN_U4, QUERN_E_FORMAT);
   CHANGED(t[0].group = 32, QUERN_E_FORMAT);
-  CHANGED(t[0].layout = 3, QUERN_E_FORMAT);
+  CHANGED(t[0].layout = 0, QUERN_E_FORMAT);
+  CHANGED(t[0].layout = 3, QUERN_E_UNSUPPORTED);
   CHANGED(t[0].rank = 0, QUERN_E_FORMAT);
   CHANGED(t[0].rank = 5, QUERN_E_FORMAT);
-  CHANGED(t[0].flags = 1, QUERN_E_FORMAT);
-  CHANGED(t[0].reserved = 1, QUERN_E_FORMAT);
+  CHANGED(t[0].flags = QRN_IGNORABLE, QUERN_OK);
+  CHANGED(t[0].flags = 2, QUERN_E_UNSUPPORTED);
+  CHANGED(t[0].reserved = 1, QUERN_E_UNSUPPORTED);
   CHANGED(t[0].dim[0] = 4, QUERN_E_FORMAT);
   CHANGED(t[0].dim[0] = 0, QUERN_E_FORMAT);
   CHANGED(t[0].dim[3] = 0, QUERN_E_FORMAT);
@@ -269,12 +274,19 @@ static void malformed_fields_are_refused(void) {
   CHANGED(t[0].offset = 1ull << 40, QUERN_E_FORMAT);
   CHANGED(t[0].offset = 0ull - 64, QUERN_E_FORMAT);
   CHANGED(t[0].bytes = 64, QUERN_E_FORMAT);
-  CHANGED(site[0].bits = 7, QUERN_E_FORMAT);
+  CHANGED(site[0].bits = 7, QUERN_E_UNSUPPORTED);
   CHANGED(site[0].bits = 32, QUERN_E_FORMAT);
-  CHANGED(site[0].grain = 3, QUERN_E_FORMAT);
+  CHANGED(site[0].grain = 3, QUERN_OK);
+  CHANGED(site[0].grain = 4, QUERN_E_UNSUPPORTED);
+  CHANGED(site[0].groups = 0, QUERN_E_FORMAT);
   CHANGED(site[0].groups = 2, QUERN_E_FORMAT);
-  CHANGED(site[0].symmetric = 2, QUERN_E_FORMAT);
-  CHANGED(site[0].reserved[1] = 2, QUERN_E_FORMAT);
+  CHANGED(site[0].group = 32, QUERN_E_FORMAT);
+  CHANGED((site[0].groups = 2, site[0].group = 32), QUERN_OK);
+  CHANGED((site[0].groups = 2, site[0].group = 48), QUERN_E_FORMAT);
+  CHANGED((site[0].groups = 2, site[0].group = 544), QUERN_E_FORMAT);
+  CHANGED((site[1].groups = 2, site[1].group = 32), QUERN_E_FORMAT); /* of floats */
+  CHANGED(site[0].symmetric = 2, QUERN_E_UNSUPPORTED);
+  CHANGED(site[0].flags = 2, QUERN_E_UNSUPPORTED);
   CHANGED(site[1].name = 0, QUERN_E_FORMAT);
   CHANGED(qrn_section_at(q, QRN_TOKENIZER)[10] = 1, QUERN_E_FORMAT); /* padding */
   uint8_t *odd = copy_aligned(p, bytes);
@@ -298,7 +310,10 @@ static void tensor_bytes_are_exact(void) {
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_PANELS, 2, k65), 16 * 128 / 2);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, k65), 16 * 128 / 2);
   CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_ROWS, 2, k65), 16 * 128 / 4);
-  CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_PANELS, 2, k65), 0);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_PANELS, 2, k65), 16 * 128 / 4);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U8, QRN_PANELS, 2, k65), 16 * 65);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U8, QRN_ROWS, 1, k65), 16);
+  CHECK_EQ(qrn_tensor_bytes(QRN_DTYPES, QRN_ROWS, 1, k65), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 1, k65), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, wide), 0);
 }
@@ -309,11 +324,12 @@ static void groups_are_checked(void) {
   static const struct {
     uint32_t dtype, layout, group;
     int good;
-  } cases[] = {{QRN_U4, QRN_PANELS, 32, 1},  {QRN_U4, QRN_PANELS, 64, 1}, {QRN_U4, QRN_PANELS, 128, 1},
-               {QRN_U4, QRN_PANELS, 0, 0},   {QRN_U4, QRN_PANELS, 16, 0}, {QRN_U4, QRN_PANELS, 96, 0},
-               {QRN_U4, QRN_PANELS, 256, 0}, {QRN_U4, QRN_ROWS, 16, 1},   {QRN_U2, QRN_ROWS, 32, 1},
-               {QRN_U2, QRN_ROWS, 64, 0},    {QRN_U2, QRN_PANELS, 32, 0}, {QRN_I8, QRN_PANELS, 32, 0},
-               {QRN_I8, QRN_PANELS, 0, 1}};
+  } cases[] = {{QRN_U4, QRN_PANELS, 32, 1},  {QRN_U4, QRN_PANELS, 64, 1},  {QRN_U4, QRN_PANELS, 128, 1},
+               {QRN_U4, QRN_PANELS, 0, 0},   {QRN_U4, QRN_PANELS, 16, 0},  {QRN_U4, QRN_PANELS, 96, 1},
+               {QRN_U4, QRN_PANELS, 512, 1}, {QRN_U4, QRN_PANELS, 544, 0}, {QRN_U8, QRN_PANELS, 32, 0},
+               {QRN_U4, QRN_ROWS, 16, 1},    {QRN_U2, QRN_ROWS, 32, 1},    {QRN_U2, QRN_ROWS, 64, 0},
+               {QRN_U2, QRN_PANELS, 32, 1},  {QRN_I8, QRN_PANELS, 32, 1},  {QRN_I8, QRN_ROWS, 32, 0},
+               {QRN_I8, QRN_PANELS, 48, 0},  {QRN_I8, QRN_PANELS, 0, 1}};
   static const uint8_t codes[1024];
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const int known = qrn_tensor_bytes(cases[i].dtype, cases[i].layout, 2, shape) != 0;
@@ -341,8 +357,7 @@ static void groups_are_checked(void) {
     CHECK_EQ(t->group, 64);
     t->group = group;
     qrn_seal(q, sink.bytes);
-    const int good = group == 32 || group == 64 || group == 128;
-    CHECK_EQ(open_and_verify(q, sink.bytes), good ? QUERN_OK : QUERN_E_FORMAT);
+    CHECK_EQ(open_and_verify(q, sink.bytes), group ? QUERN_OK : QUERN_E_FORMAT);
     free(q);
   }
   qn_buffer_free(&env, &sink);

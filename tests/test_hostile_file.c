@@ -105,6 +105,11 @@ typedef struct row {
   {                                                                                                                    \
     "arch: " #member " " #v, CLASSIFIER, AT_OPEN, QUERN_E_UNSUPPORTED, "", { U32(ARCH, qn_arch, member, v) }           \
   }
+/* What a later version may bring. */
+#define LATER(name_, words_, ...)                                                                                      \
+  {                                                                                                                    \
+    name_, CLASSIFIER, AT_OPEN, QUERN_E_UNSUPPORTED, words_, { __VA_ARGS__ }                                           \
+  }
 #define T(member, v, words_) F("tokenizer: " #member " " #v, words_, U32(TOKENIZER, qn_wp_header, member, v))
 #define NUMBERS(base_, t, i, bits)                                                                                     \
   {                                                                                                                    \
@@ -120,14 +125,14 @@ static const row rows[] = {
     /* ---- header ---- */
     F("header: a text-mode transfer", "text-mode", AT(HEADER, 4, 1, '\n')),
     {"header: version -1", CLASSIFIER, AT_OPEN, QUERN_E_VERSION, "version", {U32(HEADER, qrn_header, version, ~0u)}},
-    F("header: size 0", "reserved fields", U32(HEADER, qrn_header, header_bytes, 0)),
+    LATER("header: size 0", "later one", U32(HEADER, qrn_header, header_bytes, 0)),
     F("header: longer than the file by 2^63", "cut off", U64(HEADER, qrn_header, file_bytes, (uint64_t)1 << 63)),
     F("header: shorter than the file", "its header says", U64(HEADER, qrn_header, file_bytes, 64)),
     F("header: 2^32 - 1 sections", "section table", U32(HEADER, qrn_header, section_count, ~0u)),
     F("header: sections whose table wraps 32 bits", "section table", U32(HEADER, qrn_header, section_count, 1u << 27)),
     F("header: no sections", "do not end", U32(HEADER, qrn_header, section_count, 0)),
     F("header: one section less", "do not end", U32(HEADER, qrn_header, section_count, 5)),
-    F("header: flags", "reserved fields", U32(HEADER, qrn_header, flags, 1u << 31)),
+    LATER("header: a need", "later one", U32(HEADER, qrn_header, needs, 1u << 31)),
     {"header: checksum", CLASSIFIER, AT_OPEN, QUERN_E_CHECKSUM, "header's checksum", {AT(RAW, 56, 4, 1)}},
     /* ---- section table ---- */
     F("section: offset -64", "overlap", IN_SECTION(QRN_DATA, offset, 8, TOP - 63)),
@@ -136,9 +141,9 @@ static const row rows[] = {
     F("section: one over another", "overlap", IN_SECTION(QRN_SITES, offset, 8, 256)),
     F("section: over the header", "overlap", IN_SECTION(QRN_META, offset, 8, 0)),
     F("section: kind twice", "not in order", IN_SECTION(QRN_ARCH, kind, 4, QRN_META)),
-    F("section: kind 0", "unknown sections", IN_SECTION(QRN_META, kind, 4, 0)),
-    F("section: kind negative", "unknown sections", IN_SECTION(QRN_DATA, kind, 4, 0x80000006u)),
-    F("section: flags", "unknown sections", IN_SECTION(QRN_DATA, flags, 4, 1)),
+    F("section: kind 0", "not in order", IN_SECTION(QRN_META, kind, 4, 0)),
+    LATER("section: kind negative", "a section is not known", IN_SECTION(QRN_DATA, kind, 4, 0x80000006u)),
+    LATER("section: flags", "a section is not known", IN_SECTION(QRN_DATA, flags, 4, 1)),
     F("section: a gap behind it", "overlap", IN_SECTION(QRN_META, bytes, 8, 8)),
     {"section: DATA's checksum",
      CLASSIFIER,
@@ -163,7 +168,7 @@ static const row rows[] = {
     F("meta: NUL within a key", "not terminated", AT(META, 26, 1, 0)),
     F("meta: key that does not end", "not terminated", AT(META, 24 + 20, 1, 'x')),
     /* ---- ARCH ---- */
-    A(bytes, 127, "127 bytes"),
+    A(bytes, 127, "architecture section"),
     UNSUPPORTED(family, 99),
     A(layers, 0, "layers"),
     A(layers, 4096, "4096 layers in"),
@@ -220,7 +225,9 @@ static const row rows[] = {
     A(dense_activation, 9, "dense"),
     A(ffn_copies, 0xFFFFFFFFu, "copies"),
     A(head, 3, "a span head has 2 outputs"),
-    A(reserved[2], 1, "reserved"),
+    LATER("arch: reserved", "fields that this version does not know", U32(ARCH, qn_arch, reserved[2], 1)),
+    A(bytes, 124, "architecture section"),
+    A(bytes, 132, "architecture section"),
     /* ---- TENSORS ---- */
     F("tensors: 2^32 - 1 of them", "size of TENSORS", AT(TENSORS, 0, 4, ~0u)),
     F("tensors: names of 2^32 - 1", "size of TENSORS", AT(TENSORS, 4, 4, ~0u)),
@@ -233,10 +240,11 @@ static const row rows[] = {
     F("tensor: name twice", "not sorted", RENAME("layers.0.ffn.norm.gain", "layers.0.ffn.norm.bias")),
     F("tensor: missing", "embed.norm.gain is missing", RENAME("embed.norm.gain", "embed.norm.gone")),
     F("tensor: type 0", "embed.norm.bias", IN_TENSOR("embed.norm.bias", dtype, 4, 0)),
-    F("tensor: type negative", "embed.norm.bias", IN_TENSOR("embed.norm.bias", dtype, 4, 0x80000001u)),
+    LATER("tensor: type negative", "kind of tensor embed.norm.bias",
+          IN_TENSOR("embed.norm.bias", dtype, 4, 0x80000001u)),
     F("tensor: another type of the same size", "another type or shape",
       IN_TENSOR("embed.norm.bias", dtype, 4, QRN_I32)),
-    F("tensor: layout 9", "embed.norm.bias", IN_TENSOR("embed.norm.bias", layout, 4, 9)),
+    LATER("tensor: layout 9", "kind of tensor embed.norm.bias", IN_TENSOR("embed.norm.bias", layout, 4, 9)),
     F("tensor: panels as rows", "head.out.weight", IN_TENSOR("head.out.weight", layout, 4, QRN_ROWS)),
     F("tensor: rank 0", "embed.norm.bias", IN_TENSOR("embed.norm.bias", rank, 4, 0)),
     F("tensor: rank 2^32 - 1", "embed.norm.bias", IN_TENSOR("embed.norm.bias", rank, 4, ~0u)),
@@ -255,18 +263,29 @@ static const row rows[] = {
     F("tensor: offset past the end", "embed.norm.bias", IN_TENSOR("embed.norm.bias", offset, 8, (uint64_t)1 << 40)),
     F("tensor: size -1", "embed.norm.bias", IN_TENSOR("embed.norm.bias", bytes, 8, TOP)),
     F("tensor: size 0", "embed.norm.bias", IN_TENSOR("embed.norm.bias", bytes, 8, 0)),
-    F("tensor: flags", "embed.norm.bias", IN_TENSOR("embed.norm.bias", flags, 4, 1)),
-    F("tensor: reserved", "embed.norm.bias", IN_TENSOR("embed.norm.bias", reserved, 8, 1)),
+    LATER("tensor: flags", "kind of tensor embed.norm.bias", IN_TENSOR("embed.norm.bias", flags, 4, 2)),
+    LATER("tensor: reserved", "kind of tensor embed.norm.bias", IN_TENSOR("embed.norm.bias", reserved, 8, 1)),
     /* ---- SITES ---- */
     F("sites: 2^32 - 1 of them", "size of SITES", AT(SITES, 0, 4, ~0u)),
     F("sites: names of 0", "size of SITES", AT(SITES, 4, 4, 0)),
     F("site: name at -1", "name of a site", U32(SITE, qrn_site, name, ~0u)),
     F("site: name that wraps", "name of a site", U32(SITE, qrn_site, name_bytes, ~0u)),
-    F("site: 5 bits", "bits, grain", U32(SITE, qrn_site, bits, 5)),
-    F("site: grain -1", "bits, grain", U32(SITE, qrn_site, grain, ~0u)),
+    LATER("site: 5 bits", "kind of site embed.project.in", U32(SITE, qrn_site, bits, 5)),
+    LATER("site: grain -1", "kind of site", U32(SITE, qrn_site, grain, ~0u)),
     F("site: no groups", "bits, grain", U32(SITE, qrn_site, groups, 0)),
-    F("site: symmetric 2", "bits, grain", U32(SITE, qrn_site, symmetric, 2)),
-    F("site: reserved", "bits, grain", U32(SITE, qrn_site, reserved[1], 1)),
+    F("site: groups without a width", "bits, grain", U32(SITE, qrn_site, groups, 2)),
+    F("site: more groups than channels", "has 7 groups of 32", U32(SITE, qrn_site, groups, 7),
+      U32(SITE, qrn_site, group, 32)),
+    LATER("site: symmetric 2", "kind of site", U32(SITE, qrn_site, symmetric, 2)),
+    LATER("site: flags", "kind of site", U32(SITE, qrn_site, flags, 1)),
+    LATER("site: 16 bits", "site embed.project.in is not supported", U32(SITE, qrn_site, bits, 16)),
+    LATER("site: a scale for each head at a linear operator", "is not supported",
+          U32(SITE, qrn_site, grain, QRN_GRAIN_TOKEN_HEAD)),
+    F("site: static, without scales", "embed.project.in.scale is missing",
+      U32(SITE, qrn_site, grain, QRN_GRAIN_STATIC)),
+    F("site: another name", "layers.0.attn.qkv.in is missing", RENAME("layers.0.attn.qkv.in", "layers.0.attn.qkv.on")),
+    LATER("tensor: one that is not known", "tensor layers.0.attn.out.bios",
+          RENAME("layers.0.attn.out.bias", "layers.0.attn.out.bios")),
     /* ---- TOKENIZER ---- */
     T(kind, 2, "kind 2"),
     T(flags, 0x80000000u, RANGE),

@@ -8,7 +8,7 @@
  * A case is made of its seed alone; a failure prints the command that repeats it. */
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
-#include "tests/kernels/check_meaning.h"
+#include "tests/kernels/check_groups.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -23,13 +23,13 @@ static const check checks[] = {
     {"table", mean_table, 1, 1, 0},
     {"fma", mean_fma, 40, 1, 0},
     {"math", mean_math, 40, 1, 0},
-    {"mean_quantize", mean_quantize, 60, 1, 0},
+    {"mean_quantize", mean_quantize, 200, 1, 0},
     {"mean_zero", mean_zero, 10, 1, 0},
     {"mean_norm", mean_norm, 60, 1, 0},
     {"mean_embed", mean_embed, 60, 1, 0},
     {"mean_gemm_q8", mean_gemm_q8, 60, 1, 0},
     {"mean_asymmetric", mean_asymmetric, 60, 1, 0},
-    {"mean_gemm_q4", mean_gemm_q4, 60, 1, 0},
+    {"mean_gemm_group", mean_gemm_group, 60, 1, 0},
     {"mean_gemm_f32", mean_gemm_f32, 60, 1, 0},
     {"mean_attention", mean_attention, 20, 1, 0},
     {"mean_pack", mean_pack, 30, 1, 0},
@@ -38,14 +38,16 @@ static const check checks[] = {
     {"mean_start_q8", mean_start_q8, 60, 1, 0},
     {"mean_softmax_q8", mean_softmax_q8, 100, 1, 0},
     {"mean_gemm_q8_codes", mean_gemm_q8_codes, 60, 1, 0},
-    {"quantize", check_quantize, 300, 0, 0xf878c7381c61bd95u},
-    {"norm", check_norm, 300, 0, 0xbe2872ef61c174e5u},
-    {"embed", check_embed, 300, 0, 0x98784f7f97d790ddu},
+    {"quantize", check_quantize, 300, 0, 0x3735519fd28b58abu},
+    {"norm", check_norm, 300, 0, 0x4091e54a9d0bec34u},
+    {"embed", check_embed, 300, 0, 0x1d6299225b9e3a5du},
     {"pack_q8", check_pack_q8, 150, 0, 0x01a7397ce680fd1du},
     {"gemm_q8", check_gemm_q8, 300, 0, 0x502101542e900abau},
-    {"few_rows", check_few_rows, 60, 0, 0x30487b2343dc283du},
+    {"few_rows", check_few_rows, 60, 0, 0x5e9406496c5f7d69u},
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0xec3440a8c39fabd0u},
-    {"gemm_q4", check_gemm_q4, 400, 0, 0xfbedb7b7fced3053u},
+    {"gemm_group", check_gemm_group, 400, 0, 0x22def5e1df808cfbu},
+    {"gemm_steps", check_gemm_steps, 200, 0, 0x22937a21759e2ca7u},
+    {"gemm_grouped", check_gemm_grouped, 400, 0, 0xf578fba534be665fu},
     {"gemm_f32", check_gemm_f32, 200, 0, 0xf8c7221df2fdf1beu},
     {"attention_q8", check_attention_q8, 100, 0, 0x05636ea9d30450f0u},
     {"attention_f32", check_attention_f32, 60, 0, 0xf6b0cf3cd9559b8fu},
@@ -55,9 +57,9 @@ static const check checks[] = {
     {"dot", check_dot, 200, 0, 0x3e104ba09ea5a352u},
     {"softmax", check_softmax, 200, 0, 0x10415c85b6fb4e6fu},
     {"lookup_q8", check_lookup_q8, 200, 0, 0x26bd9c3e8258ded2u},
-    {"start_q8", check_start_q8, 200, 0, 0x3ce2d2bb012f14d0u},
-    {"softmax_q8", check_softmax_q8, 300, 0, 0x7b0b81dc779fbcbeu},
-    {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0xa515f494c1d6eabfu},
+    {"start_q8", check_start_q8, 200, 0, 0x36c7217bd3f633fbu},
+    {"softmax_q8", check_softmax_q8, 300, 0, 0x64e4b6590b4cb9fdu},
+    {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0x96bb2e1c5101a264u},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

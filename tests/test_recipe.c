@@ -17,6 +17,23 @@ static int message_has(const char *words) {
 }
 static int write_text(const char *text) { return tiny_text(root, "r.json", text); }
 
+/* What a file may say comes back from what is written into models. */
+static void keeps_recipes(void) {
+  static const char *const texts[] = {
+      "{\"name\":\"x\",\"weights\":{\"bits\":2,\"group\":64,\"minimum\":false,\"scales\":\"integer\"},"
+      "\"activations\":{\"bits\":8,\"group\":128,\"symmetric\":false},\"embeddings\":{\"bits\":2,\"group\":32},"
+      "\"smooth\":false,\"split\":3}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":0,\"symmetric\":true},"
+      "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"};
+  for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+    qn_recipe r;
+    char text[512];
+    CHECK(write_text(texts[i]));
+    CHECK_EQ(qn_recipe_load(&r, &env, out), QUERN_OK);
+    CHECK(qn_recipe_format(&r, text, sizeof text) < sizeof text && !strcmp(text, texts[i]));
+  }
+}
+
 static void reads_recipes(void) {
   qn_recipe r;
   qn_json j;
@@ -61,9 +78,30 @@ static void reads_recipes(void) {
        QUERN_E_UNSUPPORTED, "all 32 can"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":\"8\"},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
        QUERN_E_SOURCE, "weights"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":48},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
        "}",
-       QUERN_E_UNSUPPORTED, "weights.group"},
+       QUERN_E_UNSUPPORTED, "weights.group is 32"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"minimum\":true},\"activations\":{\"bits\":8},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights.minimum"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"half\"},\"activations\":{\"bits\":8},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights.scales"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"integer\",\"minimum\":true},\"activations\":{\"bits\":8},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "integer scales"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"integer\",\"group\":0},\"activations\":{\"bits\":8},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "integer scales"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":96},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_UNSUPPORTED, "activations.group is 32"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8,\"group\":64},\"embeddings\":{\"bits\":8}"
+       "}",
+       QUERN_E_UNSUPPORTED, "must be weights.group, 32"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32,\"symmetric\":true},"
+       "\"embeddings\":{\"bits\":32}}",
+       QUERN_E_UNSUPPORTED, "activations.symmetric"},
       {"{\"name\":\"x\",\"rotate\":true,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":"
        "8}}",
        QUERN_E_UNSUPPORTED, "rotate"},
@@ -83,7 +121,7 @@ static void reads_recipes(void) {
     CHECK(message_has(bad[i].words));
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
-  CHECK(message_has("presets: float, int8, int4, int4-g128"));
+  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }
@@ -92,6 +130,7 @@ int main(void) {
   qn_env_init(&env, NULL, NULL, NULL, 0);
   if (!tiny_dir_make(root, sizeof root)) return 1;
   snprintf(out, sizeof out, "%s/r.json", root);
+  RUN(keeps_recipes);
   RUN(reads_recipes);
   tiny_dir_remove(root);
   return TEST_END();

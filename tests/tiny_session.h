@@ -41,11 +41,32 @@ static inline void close_model(opened *o) {
   quern_context_free(o->c);
 }
 
-/* Everything that no preset has: minima, groups that end within the inputs, tables of 2 bits. */
-static const char small_json[] = "{\"name\":\"small\",\"weights\":{\"bits\":4,\"group\":64,\"minimum\":true},"
-                                 "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":2,\"group\":16}}";
+/* What no preset has: minima, groups that end within the inputs, tables of 2 bits; zero points of groups; weights of 2 bits with
+   integer steps, and of 4 on activations with other groups; one scale a channel on activations with groups. */
+static const char *const small_json[][2] = {
+    {"small", "{\"name\":\"small\",\"weights\":{\"bits\":4,\"group\":64,\"minimum\":true},\"activations\":{\"bits\":8},"
+              "\"embeddings\":{\"bits\":2,\"group\":16}}"},
+    {"zeros", "{\"name\":\"zeros\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":true},"
+              "\"activations\":{\"bits\":8,\"group\":32},\"embeddings\":{\"bits\":8}}"},
+    {"steps2", "{\"name\":\"steps2\",\"weights\":{\"bits\":2,\"group\":32,\"scales\":\"integer\"},"
+               "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}"},
+    {"steps4", "{\"name\":\"steps4\",\"weights\":{\"bits\":4,\"group\":32,\"scales\":\"integer\"},"
+               "\"activations\":{\"bits\":8,\"group\":64},\"embeddings\":{\"bits\":8}}"},
+    {"channel", "{\"name\":\"channel\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":32},"
+                "\"embeddings\":{\"bits\":8}}"},
+    {"plain", "{\"name\":\"plain\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},"
+              "\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0}"},
+    {"two", "{\"name\":\"two\",\"weights\":{\"bits\":2,\"group\":32},\"activations\":{\"bits\":8},"
+            "\"embeddings\":{\"bits\":8}}"},
+    {"symmetric", "{\"name\":\"symmetric\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"symmetric\":true},"
+                  "\"embeddings\":{\"bits\":8},\"smooth\":false}"}};
+static inline const char *small_recipe(const char *name) {
+  for (size_t i = 0; i < sizeof small_json / sizeof small_json[0]; i++)
+    if (!strcmp(small_json[i][0], name)) return small_json[i][1];
+  return NULL;
+}
 
-/* Recipes are presets, or "small". */
+/* Recipes are presets, or in small_json. */
 static inline int make(const tiny_options *o, const char *const *recipes) {
   quern_context *c = NULL;
   int ok = tiny_model_write(dir, o) && quern_context_create(&c, NULL) == QUERN_OK;
@@ -54,9 +75,9 @@ static inline int make(const tiny_options *o, const char *const *recipes) {
     quern_quantize_options q;
     quern_quantize_options_init(&q, sizeof q);
     q.recipe = *recipes;
-    if (!strcmp(*recipes, "small")) {
+    if (small_recipe(*recipes)) {
       snprintf(recipe, sizeof recipe, "%s/small.json", dir);
-      if (!tiny_text(dir, "small.json", small_json)) break;
+      if (!tiny_text(dir, "small.json", small_recipe(*recipes))) break;
       q.recipe = recipe;
     }
     path_of(path, sizeof path, *recipes);

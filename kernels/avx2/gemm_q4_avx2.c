@@ -6,11 +6,12 @@
 QK_TARGET_BEGIN_AVX2
 #include "kernels/lanes/lanes_avx2.h"
 
-#define QK_FINISH_Q4 qk_finish_q4_avx2
+#define QK_WIDE 0
+#define QK_FINISH_GROUP qk_finish_group_avx2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
-#define QK_Q4_TILES 32u /* unpacking is a tenth of the work where 32 rows share it: 128 do */
+#define QK_GROUP_TILES 32u /* unpacking is a tenth of the work where 32 rows share it: 128 do */
 
 #include "kernels/avx2/nibbles_avx2.h"
 
@@ -39,16 +40,19 @@ static inline vi qk_sum_begin(vi total) {
 #define QK_SUM_UNROLLED 1
 #define QK_Q4_CHAINS 1
 
-#include "kernels/products/finish_q4.h"
-#include "kernels/products/tile_q4.h"
+#include "kernels/products/finish_group.h"
+#include "kernels/products/tile_group.h"
 
-void qk_finish_q4_avx2(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                       size_t panels) {
-  qk_finish_q4(op, sums, ldsums, m, rows, p, panels);
+void qk_finish_group_avx2(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                          size_t panels) {
+  qk_finish_group(op, sums, ldsums, m, rows, p, panels);
 }
 
-void qk_gemm_q4_avx2(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+void qk_gemm_group_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  if (qk_group_is_small(op))
+    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
+  else
+    qk_gemm_wide_avx2(op, m0, m1, p0, p1);
 }
 QK_TARGET_END
 #endif

@@ -1,4 +1,4 @@
-/* nibbles_avx2.h - steps of 4-bit codes in two registers (products/tile_q4.h); the products of AVX2 and AVX-VNNI take them. */
+/* nibbles_avx2.h - steps of 4-bit codes in two registers (products/tile_group.h); the products of AVX2 and AVX-VNNI take them. */
 #ifndef QK_NIBBLES_AVX2_H
 #define QK_NIBBLES_AVX2_H
 typedef vi qk_nib_w;

@@ -6,7 +6,8 @@
 QK_TARGET_BEGIN_AVX512
 #include "kernels/lanes/lanes_avx512.h"
 
-#define QK_FINISH_Q4 qk_finish_q4_avx512
+#define QK_WIDE 0
+#define QK_FINISH_GROUP qk_finish_group_avx512
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 2
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
@@ -32,16 +33,19 @@ static inline vi qk_sum_begin(vi total) {
 #define QK_SUM_UNROLLED 0 /* it would be a twelfth, for much code */
 #define QK_Q4_CHAINS 1
 
-#include "kernels/products/finish_q4.h"
-#include "kernels/products/tile_q4.h"
+#include "kernels/products/finish_group.h"
+#include "kernels/products/tile_group.h"
 
-void qk_finish_q4_avx512(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                         size_t panels) {
-  qk_finish_q4(op, sums, ldsums, m, rows, p, panels);
+void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                            size_t panels) {
+  qk_finish_group(op, sums, ldsums, m, rows, p, panels);
 }
 
-void qk_gemm_q4_avx512(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+void qk_gemm_group_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  if (qk_group_is_small(op))
+    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
+  else
+    qk_gemm_wide_avx512(op, m0, m1, p0, p1);
 }
 QK_TARGET_END
 #endif

@@ -4,7 +4,7 @@
 static void overlay(qk_table *t) {
   qk_rows_avx512(t);
   t->gemm_q8 = qk_gemm_q8_avx512;
-  t->gemm_q4 = qk_gemm_q4_avx512;
+  t->gemm_group = qk_gemm_group_avx512;
   t->gemm_f32 = qk_gemm_f32_avx512;
   t->attention_q8 = qk_attention_q8_avx512;
   t->attention_f32 = qk_attention_f32_avx512;

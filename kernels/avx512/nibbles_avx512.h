@@ -1,4 +1,4 @@
-/* nibbles_avx512.h - steps of 4-bit codes in one register (products/tile_q4.h), with and without VNNI. */
+/* nibbles_avx512.h - steps of 4-bit codes in one register (products/tile_group.h), with and without VNNI. */
 #ifndef QK_NIBBLES_AVX512_H
 #define QK_NIBBLES_AVX512_H
 typedef vi qk_nib_w, qk_nib_a, qk_sum;

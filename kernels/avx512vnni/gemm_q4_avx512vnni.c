@@ -6,7 +6,8 @@
 QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/lanes/lanes_avx512.h"
 
-#define QK_FINISH_Q4 qk_finish_q4_avx512
+#define QK_WIDE 0
+#define QK_FINISH_GROUP qk_finish_group_avx512
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 2
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
@@ -28,10 +29,13 @@ static inline vi qk_sum_begin(vi total) { return total; }
 #define QK_SUM_UNROLLED 0
 #define QK_Q4_CHAINS 4
 
-#include "kernels/products/tile_q4.h"
+#include "kernels/products/tile_group.h"
 
-void qk_gemm_q4_avx512vnni(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  if (qk_group_is_small(op))
+    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
+  else
+    qk_gemm_wide_avx512vnni(op, m0, m1, p0, p1);
 }
 QK_TARGET_END
 #endif

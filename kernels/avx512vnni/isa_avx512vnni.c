@@ -11,19 +11,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2) QK_ROWS_6(X, 3) QK_ROWS_6(X, 4)
 #define QK_ROW_CHAINS 8
 
-typedef __m512i qk_dot_w, qk_dot_a;
-static inline qk_dot_w qk_dot_load(const uint8_t *w) { return _mm512_load_si512(w); }
-static inline qk_dot_a qk_dot_spread(const int8_t *a) {
-  int32_t x;
-  memcpy(&x, a, sizeof x);
-  return _mm512_set1_epi32(x);
-}
-/* As assembly: gcc 12 copies the accumulator around the intrinsic, and the same C runs at half the speed. */
-static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(w), "v"(a));
-  return acc;
-}
-static inline int32_t qk_dot_start(int32_t start) { return start; }
+#include "kernels/avx512vnni/dot_avx512vnni.h"
 
 #include "kernels/products/tile_q8.h"
 
@@ -37,7 +25,7 @@ static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_a
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
-  t->gemm_q4 = qk_gemm_q4_avx512vnni;
+  t->gemm_group = qk_gemm_group_avx512vnni;
   t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
 }

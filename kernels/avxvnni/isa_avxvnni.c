@@ -11,23 +11,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
 #define QK_ROW_CHAINS 4
 
-typedef vi qk_dot_w;
-typedef __m256i qk_dot_a;
-static inline qk_dot_w qk_dot_load(const uint8_t *w) {
-  return (vi){_mm256_load_si256((const __m256i *)w), _mm256_load_si256((const __m256i *)(w + 32))};
-}
-static inline qk_dot_a qk_dot_spread(const int8_t *a) {
-  int32_t x;
-  memcpy(&x, a, sizeof x);
-  return _mm256_set1_epi32(x);
-}
-/* As assembly: no compiler flag is needed for it, and gcc 12 copies the accumulator around the intrinsic. */
-static inline vi qk_dot(vi acc, qk_dot_w w, qk_dot_a a) {
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc.lo) : "x"(w.lo), "x"(a));
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc.hi) : "x"(w.hi), "x"(a));
-  return acc;
-}
-static inline int32_t qk_dot_start(int32_t start) { return start; }
+#include "kernels/avxvnni/dot_avxvnni.h"
 
 #include "kernels/products/tile_q8.h"
 
@@ -41,7 +25,7 @@ static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_a
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
-  t->gemm_q4 = qk_gemm_q4_avxvnni;
+  t->gemm_group = qk_gemm_group_avxvnni;
   t->gemm_q8 = gemm_q8;
   t->attention_q8 = attention_q8;
 }

@@ -84,7 +84,7 @@ QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_q8 = gemm_q8;
-  t->gemm_q4 = qk_gemm_q4_dotprod;
+  t->gemm_group = qk_gemm_group_dotprod;
   t->attention_q8 = qk_attention_q8_dotprod;
 }
 

@@ -7,14 +7,15 @@
 QK_TARGET_BEGIN_I8MM
 #include "kernels/lanes/lanes_neon.h"
 
-#define QK_FINISH_Q4 qk_finish_q4_neon
+#define QK_WIDE 0
+#define QK_FINISH_GROUP qk_finish_group_neon
 #define QK_TILE_ROWS 12
 #define QK_TILE_PANELS 4
-#define QK_Q4_BLOCKS 12u /* of 4 panels: 24 KB */
-#define QK_Q4_TILES 12u
-#define QK_Q4_ROW 0
+#define QK_GROUP_BLOCKS 12u /* of 4 panels: 24 KB */
+#define QK_GROUP_TILES 12u
+#define QK_GROUP_ROW 0
 #include "kernels/neon/asm_neon.h"
-#include "kernels/products/gemm_q4.h"
+#include "kernels/products/gemm_group.h"
 
 #define PAIRS (QK_TILE_ROWS / 2)
 
@@ -28,16 +29,16 @@ static __attribute__((noinline)) void qk_packed_q4(const uint8_t *w, size_t step
       vst1q_u8(to + i * steps * 32 + 16, vreinterpretq_u8_u32(vzip2q_u32(low, high)));
     }
 }
-static inline void qk_unpack_q4(const uint8_t *w, size_t blocks, uint8_t *to) { qk_packed_q4(w, blocks * 4, to); }
+static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to) { qk_packed_q4(w, blocks * 4, to); }
 
 /* A tile's rows, copied: codes [8 inputs][pairs][2][8], starts of groups [groups][pairs][4], the two rows' twice. */
 typedef struct rows_copy {
-  int8_t codes[QK_Q4_BLOCKS * QK_GROUP * QK_TILE_ROWS] __attribute__((aligned(64)));
-  int32_t start[QK_Q4_BLOCKS * PAIRS * 4] __attribute__((aligned(64)));
+  int8_t codes[QK_GROUP_BLOCKS * QK_GROUP * QK_TILE_ROWS] __attribute__((aligned(64)));
+  int32_t start[QK_GROUP_BLOCKS * PAIRS * 4] __attribute__((aligned(64)));
 } rows_copy;
 
 /* An odd row is paired with itself. */
-static __attribute__((noinline)) void qk_packed_q4_rows(rows_copy *c, const qk_tile_q4 *t, size_t rows) {
+static __attribute__((noinline)) void qk_packed_q4_rows(rows_copy *c, const qk_tile_group *t, size_t rows) {
   const size_t groups = (t->blocks + t->each - 1) / t->each, pairs = (rows + 1) / 2, ld = pairs * 4;
   for (size_t p = 0; p < pairs; p++) {
     const size_t second = 2 * p + 1 < rows;
@@ -93,7 +94,7 @@ QK_INLINE void i8mm_step(int32x4_t acc[PAIRS][2], const int8_t *a, const uint8_t
 
 /* What a strip of 4 channels reads: its weights, and scales and sums at its first channel. */
 typedef struct strip {
-  const qk_tile_q4 *t;
+  const qk_tile_group *t;
   const rows_copy *rows;
   const uint8_t *w;
   const float *scale, *min;
@@ -113,7 +114,7 @@ QK_INLINE void i8mm_join(float *to, float32x4_t x, float32x4_t y) {
 
 /* single: groups are of one block. */
 QK_INLINE void i8mm_strip(const strip *s, const int pairs, const int single) {
-  const qk_tile_q4 *t = s->t;
+  const qk_tile_group *t = s->t;
   const size_t ld = QK_TILE_WIDTH;
   float *to = s->out;
   const int8_t *a = s->rows->codes;
@@ -186,7 +187,7 @@ DEFINE(6)
   { qk_tile_q4_i8mm_##pairs, qk_tile_q4_i8mm_##pairs##_single }
 
 /* May write one row more, so that rows come in pairs: QK_TILE_ROWS is even. */
-static inline void qk_tile_q4_run(const qk_tile_q4 *t, size_t rows, size_t panels) {
+static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
   static strip_fn *const by_pairs[PAIRS][2] = {ENTRY(1), ENTRY(2), ENTRY(3), ENTRY(4), ENTRY(5), ENTRY(6)};
   rows_copy copy;
   qk_packed_q4_rows(&copy, t, rows);
@@ -202,8 +203,11 @@ static inline void qk_tile_q4_run(const qk_tile_q4 *t, size_t rows, size_t panel
     }
 }
 
-void qk_gemm_q4_i8mm(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q4_over_tiles(op, m0, m1, p0, p1);
+void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  if (qk_group_is_small(op))
+    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
+  else
+    qk_gemm_wide_dotprod(op, m0, m1, p0, p1);
 }
 QK_TARGET_END
 #endif

@@ -92,7 +92,7 @@ QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_q8 = gemm_q8;
-  t->gemm_q4 = qk_gemm_q4_i8mm;
+  t->gemm_group = qk_gemm_group_i8mm;
   t->attention_q8 = attention_q8;
 }
 

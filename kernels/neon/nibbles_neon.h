@@ -1,4 +1,4 @@
-/* nibbles_neon.h - steps of 4-bit codes in four registers (products/tile_q4.h), as signed bytes; NEON with and without dot products. */
+/* nibbles_neon.h - steps of 4-bit codes in four registers (products/tile_group.h), as signed bytes; NEON with and without dot products. */
 #ifndef QK_NIBBLES_NEON_H
 #define QK_NIBBLES_NEON_H
 typedef struct qk_nib_w {

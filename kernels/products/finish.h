@@ -5,7 +5,7 @@
 
 /* Where a panel's epilogue reads and writes: each at the first row and the panel's first column. */
 typedef struct qk_panel_out {
-  const void *sums; /* rows of ldsums: int32, or floats of 4-bit weights */
+  const void *sums; /* rows of ldsums: int32, or floats of products by groups */
   size_t ldsums;
   const float *a_scale, *a_zero, *residual;
   float *out;
@@ -21,7 +21,7 @@ QK_INLINE void qk_finish_rows(const qk_panel_out *o, const qk_columns *c, const 
   float *out = o->out;
   const size_t ldr = o->ldr, ldo = o->ldo, n = whole ? 16 : o->n;
   for (size_t r = o->rows; r > 0; r--) {
-    const vf y = floats ? qk_dequant_q4(vf_load((const float *)(const void *)sums), c, *a_scale, *a_zero)
+    const vf y = floats ? qk_dequant_sums(vf_load((const float *)(const void *)sums), c, *a_scale, *a_zero)
                         : qk_dequant(vi_load((const int32_t *)(const void *)sums), c, *a_scale, *a_zero);
     qk_finish(y, act, add ? residual : NULL, out, n);
     sums += ldsums;

@@ -1,4 +1,4 @@
-/* gemm_ref.c - the products in plain C: the specification (kernels.h: qk_gemm_q8, qk_gemm_q4, qk_gemm_f32). */
+/* gemm_ref.c - the products in plain C: the specification (kernels.h: qk_gemm_q8, qk_gemm_group, qk_gemm_f32). */
 #include "kernels/sets.h"
 #include "kernels/ref/panel_ref.h"
 #include "kernels/rows/epilogue.h"
@@ -24,38 +24,87 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
     }
 }
 
-/* Lane c: sum over i < 8 * steps, of a group, of a[i] * (code of channel c - offset). */
-static vi group_sum(const uint8_t *w, const int8_t *a, size_t steps, int32_t offset) {
-  vi acc = vi_zero();
-  for (size_t s = 0; s < steps; s++)
-    for (size_t c = 0; c < 16; c++)
-      for (size_t i = 0; i < 4; i++) {
-        const int32_t both = w[s * 64 + c * 4 + i];
-        acc.l[c] += ((both & 15) - offset) * a[s * 8 + i] + ((both >> 4) - offset) * a[s * 8 + 4 + i];
-      }
+/* The code of input k of channel c of a panel, less what its bits are centred on, times its step. */
+static int32_t code_at(const qk_gemm_group *op, size_t p, size_t k, size_t c) {
+  const uint8_t *w = op->w + p * QK_PANEL * qk_k8(op->k) * op->bits / 8;
+  const size_t at = c * 4 + k % 4;
+  if (op->bits == 8) return (int8_t)(w[k / 4 * 64 + at] ^ 0x80);
+  const int32_t q = op->bits == 4 ? w[k / 8 * 64 + at] >> k % 8 / 4 * 4 & 15
+                                  : w[k / 16 * 64 + at] >> k % 16 / 4 * 2 & 3;
+  if (op->min) return q;
+  const int32_t step = op->steps ? op->steps[(p * qk_groups(op->k, op->group) + k / op->group) * 16 + c] & 15 : 1;
+  return (q - (op->bits == 4 ? 8 : 2)) * step;
+}
+
+#define REF_ROWS 8u     /* that share decoded codes */
+#define REF_INPUTS 256u /* decoded at once */
+
+/* Inputs k0 ... k1 - 1 of `rows` rows from m on times panel p, wrapping, into sums. */
+static void group_sums(const qk_gemm_group *op, size_t m, size_t rows, size_t p, size_t k0, size_t k1,
+                       vi sums[REF_ROWS]) {
+  int16_t codes[REF_INPUTS * 16];
+  for (size_t r = 0; r < rows; r++) sums[r] = vi_zero();
+  for (size_t k = k0; k < k1; k += REF_INPUTS) {
+    const size_t n = k1 - k < REF_INPUTS ? k1 - k : REF_INPUTS;
+    for (size_t i = 0; i < n; i++)
+      for (size_t c = 0; c < 16; c++) codes[i * 16 + c] = (int16_t)code_at(op, p, k + i, c);
+    for (size_t r = 0; r < rows; r++) {
+      const int8_t *a = op->a.codes + (m + r) * op->a.ld + k;
+      uint32_t sum[16] = {0};
+      for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < 16; c++) sum[c] += (uint32_t)(codes[i * 16 + c] * a[i]);
+      vi more;
+      memcpy(&more, sum, sizeof more);
+      sums[r] = vi_add(sums[r], more);
+    }
+  }
+}
+
+/* Sum of group g to acc; at: of the weights' scale, n: the channel. */
+static float add_group(const qk_gemm_group *op, size_t m, size_t g, float sum, size_t at, size_t n, float acc) {
+  const size_t groups = qk_groups(op->k, op->a.group), a = m * groups + g;
+  const float codes = (float)op->a.group_start[a] * -0.125f; /* a power of 2 below the start: exact */
+  if (!op->a.grouped) {
+    acc = ref_fma(sum, op->scale[at], acc);
+    return op->min ? ref_fma(codes, op->min[at], acc) : acc;
+  }
+  const int channel = op->steps || !op->group;
+  acc = ref_fma(sum * (channel ? op->scale[n] : op->scale[at]), op->a.scale[a], acc);
+  if (op->min) acc = ref_fma(op->a.scale[a] * codes, op->min[at], acc);
+  if (!op->a.symmetric)
+    acc = ref_fma(-op->a.zero[a] * op->a.scale[a], op->value_sums[(n / 16 * groups + g) * 16 + n % 16], acc);
   return acc;
 }
 
-void qk_gemm_q4_ref(const qk_gemm_q4 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  const size_t groups = qk_groups(op->k, op->group), panel_bytes = QK_PANEL * qk_k8(op->k) / 2;
-  for (size_t m = m0; m < m1; m++)
-    for (size_t p = p0; p < p1; p++) {
-      const size_t n0 = p * QK_PANEL, n = op->n - n0;
-      vf acc = vf_zero();
-      for (size_t g = 0; g < groups; g++) {
-        const size_t k = g * op->group, left = op->k - k, part = left < op->group ? left : op->group;
-        const size_t at = (p * groups + g) * 16;
-        const vi sum = group_sum(op->w + p * panel_bytes + k * 8, op->a.codes + m * op->a.ld + k, (part + 7) / 8,
-                                 op->min ? 0 : 8);
-        acc = vf_fma(vi_to_vf(sum), vf_load(op->scale + at), acc);
-        /* a power of 2 below the start: exact */
-        const float codes = (float)op->a.group_start[m * groups + g] * -0.125f;
-        if (op->min) acc = vf_fma(vf_set1(codes), vf_load(op->min + at), acc);
+/* Rows m ... m + rows - 1 times panel p. */
+static void group_panel(const qk_gemm_group *op, size_t m, size_t rows, size_t p) {
+  const int whole = op->steps && !op->a.grouped; /* one exact sum */
+  const size_t group = whole ? op->k : op->a.group, n0 = p * QK_PANEL, n = op->n - n0;
+  const size_t groups = qk_groups(op->k, group), w_groups = op->group ? qk_groups(op->k, op->group) : 1;
+  vf acc[REF_ROWS];
+  for (size_t r = 0; r < rows; r++) acc[r] = vf_zero();
+  for (size_t g = 0; g < groups; g++) {
+    const size_t k = g * group, end = op->k - k < group ? op->k : k + group;
+    vi sums[REF_ROWS];
+    group_sums(op, m, rows, p, k, end, sums);
+    for (size_t r = 0; r < rows; r++)
+      for (size_t c = 0; c < 16 && c < n; c++) {
+        const size_t at = (p * w_groups + (w_groups > 1 ? g : 0)) * 16 + c;
+        const float sum = (float)sums[r].l[c];
+        acc[r].l[c] = whole ? sum : add_group(op, m + r, g, sum, at, n0 + c, acc[r].l[c]);
       }
-      const qk_columns c = qk_columns_of_q4(op, n0);
-      const vf y = qk_dequant_q4(acc, &c, op->a.scale[m], op->a.zero[m]);
-      qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
-    }
+  }
+  const qk_columns c = qk_columns_of_group(op, n0);
+  for (size_t r = 0; r < rows; r++, m++) {
+    const vf y = op->a.grouped ? qk_dequant_sums(acc[r], &c, 1.0f, 0.0f)
+                               : qk_dequant_sums(acc[r], &c, op->a.scale[m], op->a.zero[m]);
+    qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
+  }
+}
+
+void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  for (size_t m = m0; m < m1; m += REF_ROWS)
+    for (size_t p = p0; p < p1; p++) group_panel(op, m, m1 - m < REF_ROWS ? m1 - m : REF_ROWS, p);
 }
 
 void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1) {

@@ -38,13 +38,23 @@ QK_INLINE qk_columns qk_columns_of(const qk_gemm_q8 *op, size_t n0) {
   return (qk_columns){vf_load_part(op->w_scale + n0, n), vi_to_vf(vi_load(sums)),
                       bias ? vf_load_part(bias, n) : vf_zero()};
 }
-/* Of 4-bit weights, whose scales are in the sum. */
-QK_INLINE qk_columns qk_columns_of_q4(const qk_gemm_q4 *op, size_t n0) {
+/* Of products by groups: where activations have scales by group, all but the bias is in the sum. */
+QK_INLINE qk_columns qk_columns_of_group(const qk_gemm_group *op, size_t n0) {
   const size_t n = op->n - n0;
-  return (qk_columns){vf_zero(), qk_load_n(op->w_sums + n0, n), op->bias ? qk_load_n(op->bias + n0, n) : vf_zero()};
+  qk_columns c = {vf_set1(1.0f), vf_zero(), op->bias ? qk_load_n(op->bias + n0, n) : vf_zero()};
+  if (op->a.grouped) return c;
+  if (!op->steps) {
+    c.sums = qk_load_n(op->w_sums + n0, n);
+    return c;
+  }
+  int32_t sums[16] = {0};
+  memcpy(sums, op->code_sums + n0, (n < 16 ? n : 16) * sizeof *sums);
+  c.scale = qk_load_n(op->scale + n0, n);
+  c.sums = vi_to_vf(vi_load(sums));
+  return c;
 }
-QK_INLINE vf qk_dequant_q4(vf acc, const qk_columns *c, float a_scale, float a_zero) {
-  return vf_fma(vf_fma(vf_set1(-a_zero), c->sums, acc), vf_set1(a_scale), c->bias);
+QK_INLINE vf qk_dequant_sums(vf acc, const qk_columns *c, float a_scale, float a_zero) {
+  return vf_fma(vf_mul(vf_fma(vf_set1(-a_zero), c->sums, acc), c->scale), vf_set1(a_scale), c->bias);
 }
 QK_INLINE vf qk_dequant(vi acc, const qk_columns *c, float a_scale, float a_zero) {
   const vf x = vf_fma(vf_set1(-a_zero), c->sums, vi_to_vf(acc));

@@ -1,4 +1,4 @@
-/* quantize.h - rows of floats to codes, one scale and zero point a row (kernels.h: qk_codes). Over lanes.
+/* quantize.h - rows of floats to codes, one scale and zero point a row or a group of channels (kernels.h: qk_codes). Over lanes.
  * Rows are taken QK_ROWS at a time, phase by phase: what one row waits for (reductions, divisions) overlaps with the
  * others' work, since a phase of four rows fits into the window in which a CPU reorders. */
 #ifndef QK_ROWS_QUANTIZE_H
@@ -105,13 +105,90 @@ static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, 
   }
 }
 
+/* ---- groups ---- */
+
+/* Sixteen groups at once: a lane with by = 0 has codes of 0. */
+typedef struct qk_grid {
+  vf scale, by, zero;
+} qk_grid;
+
+/* x where range is finite, and not too small unless scales are given; else 0. */
+static inline vf qk_where_coded(vf range, int given, vf x) {
+  const vf finite = vf_select_lt(range, vf_set1(qk_float_of_bits(QK_BITS_INFINITY)), x, vf_zero());
+  return given ? finite : vf_select_lt(range, vf_set1(0x1p-100f), vf_zero(), finite);
+}
+
+/* Of groups g ... g + n - 1, whose extremes are hi and -low. */
+static inline qk_grid qk_grid_of(const qk_codes *q, vf hi, vf low, size_t g, size_t n) {
+  const vf range = vf_add(hi, low);
+  const int given = q->given_scale != NULL;
+  qk_grid c = {.zero = vf_zero()};
+  if (given) {
+    c.scale = qk_load_n(q->given_scale + g, n);
+    c.by = vf_div(vf_set1(1.0f), c.scale);
+    if (q->given_zero) c.zero = qk_load_n(q->given_zero + g, n);
+  } else {
+    const vf size = q->symmetric ? vf_max(hi, low) : range, steps = vf_set1(q->symmetric ? 127.0f : 254.0f);
+    c.scale = vf_div(size, steps);
+    c.by = vf_div(steps, size);
+    if (!q->symmetric) c.zero = vf_rint(vf_fma(low, c.by, vf_set1(-127.0f)));
+  }
+  c.scale = qk_where_coded(range, given, c.scale);
+  c.by = qk_where_coded(range, given, c.by);
+  c.zero = qk_where_coded(range, given, c.zero);
+  return c;
+}
+
+/* Codes of a row x by groups, each with a scale and a zero of its own. Returns whether it has NaN or infinity. */
+static size_t qk_quantize_groups(const float *x, uint32_t d, const float *smooth, const qk_codes *q, size_t row) {
+  const size_t groups = qk_groups(d, q->group);
+  int8_t *codes = q->codes + row * q->ld;
+  int32_t total = 0;
+  int bad = 0;
+  for (size_t i = 0; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
+  for (size_t g = 0; g < groups; g += 16) {
+    const size_t n = groups - g < 16 ? groups - g : 16, at = row * groups + g;
+    vi hi[16], low[16];
+    float by[16], zero[16];
+    for (size_t j = 0; j < 16; j++) {
+      const size_t k = j < n ? (g + j) * q->group : d, count = d - k < q->group ? d - k : q->group;
+      const float *s = smooth ? smooth + k : NULL;
+      const qk_bounds b = QK_FOR_SMOOTH(s, qk_row_bounds, x + k, count);
+      hi[j] = b.hi;
+      low[j] = vi_xor(b.lo, vi_set1(INT32_MIN));
+    }
+    const vf most = vf_from_bits(vi_hmax_rows(hi)), least = vf_from_bits(vi_max(vi_hmax_rows(low), vi_zero()));
+    const qk_grid grid = qk_grid_of(q, most, least, g, n);
+    bad |= vi_hmax(qk_magnitude(vf_add(most, least))) >= QK_BITS_INFINITY;
+    qk_store_n(q->scale + at, grid.scale, n);
+    qk_store_n(q->zero + at, grid.zero, n);
+    vf_store(by, grid.by);
+    vf_store(zero, grid.zero);
+    for (size_t j = 0; j < n; j++) {
+      const size_t k = (g + j) * q->group, count = d - k < q->group ? d - k : q->group;
+      const float *s = smooth ? smooth + k : NULL;
+      int32_t sum = 0;
+      if (by[j] != 0.0f) sum = QK_FOR_SMOOTH(s, qk_row_codes, x + k, count, by[j], zero[j], codes + k, 1);
+      q->group_start[at + j] = -8 * sum;
+      total += sum;
+    }
+  }
+  q->start[row] = (int32_t)(-128u * (uint32_t)total);
+  return (size_t)bad;
+}
+
 /* Codes, scale, zero and start of rows row ... row + rows - 1, whose smoothed values have the bounds b[]. Returns how
-   many of them have NaN or infinity. x: the first of them; q NULL: only counts. */
+   many of them have NaN or infinity. x: the first of them; q NULL: only counts. Groups
+   have bounds of their own. */
 static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_bounds *b,
                                       const qk_codes *q, size_t row, int rows) {
   size_t bad = 0;
   float by[QK_ROWS];
   int held[QK_ROWS];
+  if (q && q->grouped) {
+    for (int r = 0; r < rows; r++) bad += qk_quantize_groups(x + (size_t)r * ldx, d, smooth, q, row + (size_t)r);
+    return bad;
+  }
   for (int r = 0; r < rows; r++) {
     float hi, low;
     int finite = qk_bounds_of(&b[r], &hi, &low);
@@ -122,6 +199,15 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
     float range = hi + low;
     finite = finite && range < qk_float_of_bits(QK_BITS_INFINITY);
     bad += !finite;
+    if (q->given_scale || q->symmetric) {
+      const int given = q->given_scale != NULL, coded = finite && (given || range >= 0x1p-100f);
+      const float size = hi > low ? hi : low, scale = given ? q->given_scale[0] : size / 127.0f;
+      by[r] = !coded ? 0.0f : given ? 1.0f / scale : 127.0f / size;
+      q->scale[row + (size_t)r] = coded ? scale : 0.0f;
+      q->zero[row + (size_t)r] = coded && q->given_zero ? q->given_zero[0] : 0.0f;
+      held[r] = 1;
+      continue;
+    }
     int normal = finite && range >= 0x1p-100f;
     if (!normal) range = 1.0f; /* its quotients are not used */
     by[r] = normal ? 254.0f / range : 0.0f;

@@ -151,7 +151,7 @@ const char *quern_model_meta_key(const quern_model *m, uint32_t i) {
 
 quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tensor_info *info) {
   static const char *const dtype[] = {
-      [QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32", [QRN_U4] = "u4", [QRN_U2] = "u2"};
+      [QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32", [QRN_U4] = "u4", [QRN_U2] = "u2", [QRN_U8] = "u8"};
   static const char *const layout[] = {[QRN_ROWS] = "rows", [QRN_PANELS] = "panels"};
   if (!m || !info || i >= m->file.tensor_count) return QUERN_E_ARGUMENT;
   const qrn_tensor *t = &m->file.tensors[i];
@@ -167,14 +167,17 @@ quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tens
 }
 
 quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info) {
-  static const char *const grain[] = {
-      [QRN_GRAIN_NONE] = "none", [QRN_GRAIN_TOKEN] = "token", [QRN_GRAIN_TOKEN_HEAD] = "token-head"};
+  static const char *const grain[] = {[QRN_GRAIN_NONE] = "none",
+                                      [QRN_GRAIN_TOKEN] = "token",
+                                      [QRN_GRAIN_TOKEN_HEAD] = "token-head",
+                                      [QRN_GRAIN_STATIC] = "static"};
   if (!m || !info || i >= m->file.site_count) return QUERN_E_ARGUMENT;
   const qrn_site *t = &m->file.sites[i];
   const quern_site_info full = {.bits = t->bits,
                                 .groups = t->groups,
                                 .symmetric = t->symmetric,
                                 .name = m->file.site_names + t->name,
-                                .granularity = grain[t->grain]};
+                                .granularity = grain[t->grain],
+                                .group = t->group};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }

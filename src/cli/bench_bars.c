@@ -17,26 +17,26 @@ typedef struct bar {
   uint32_t count;
 } bar;
 
-static const qn_bench_sizes most[] = {{16, 1536, 384, 0, 0},  {16, 384, 1536, 0, 0},  {128, 384, 384, 0, 0},
-                                      {128, 1152, 384, 0, 0}, {128, 1536, 384, 0, 0}, {128, 384, 1536, 0, 0},
-                                      {512, 1536, 384, 0, 0}, {512, 384, 1536, 0, 0}, {512, 1536, 1536, 0, 0}};
-static const qn_bench_sizes four[] = {{4, 384, 384, 0, 0}};
+static const qn_bench_sizes most[] = {{16, 1536, 384, 0, 0, 0},  {16, 384, 1536, 0, 0, 0},  {128, 384, 384, 0, 0, 0},
+                                      {128, 1152, 384, 0, 0, 0}, {128, 1536, 384, 0, 0, 0}, {128, 384, 1536, 0, 0, 0},
+                                      {512, 1536, 384, 0, 0, 0}, {512, 384, 1536, 0, 0, 0}, {512, 1536, 1536, 0, 0, 0}};
+static const qn_bench_sizes four[] = {{4, 384, 384, 0, 0, 0}};
 static const qn_bench_sizes large[] = {
-    {2048, 384, 384, 0, 0}, {2048, 1536, 384, 0, 0}, {128, 3072, 768, 0, 0}, {128, 768, 3072, 0, 0}};
-static const qn_bench_sizes deep[] = {{512, 1024, 4096, 0, 0}};
+    {2048, 384, 384, 0, 0, 0}, {2048, 1536, 384, 0, 0, 0}, {128, 3072, 768, 0, 0, 0}, {128, 768, 3072, 0, 0, 0}};
+static const qn_bench_sizes deep[] = {{512, 1024, 4096, 0, 0, 0}};
 static const qn_bench_sizes some[] = {
-    {16, 1536, 384, 0, 0}, {128, 1152, 384, 0, 0}, {128, 384, 1536, 0, 0}, {128, 3072, 768, 0, 0}};
-static const qn_bench_sizes row_near[] = {{1, 384, 384, 0, 0}};
-static const qn_bench_sizes row_far[] = {{1, 1536, 384, 0, 0}, {1, 384, 1536, 0, 0}, {1, 1024, 1024, 0, 0}};
+    {16, 1536, 384, 0, 0, 0}, {128, 1152, 384, 0, 0, 0}, {128, 384, 1536, 0, 0, 0}, {128, 3072, 768, 0, 0, 0}};
+static const qn_bench_sizes row_near[] = {{1, 384, 384, 0, 0, 0}};
+static const qn_bench_sizes row_far[] = {{1, 1536, 384, 0, 0, 0}, {1, 384, 1536, 0, 0, 0}, {1, 1024, 1024, 0, 0, 0}};
 static const qn_bench_sizes row_groups[] = {
-    {1, 1536, 384, 0, 128}, {1, 384, 1536, 0, 128}, {1, 1536, 384, 0, 32}, {1, 384, 1536, 0, 32}};
+    {1, 1536, 384, 0, 128, 0}, {1, 384, 1536, 0, 128, 0}, {1, 1536, 384, 0, 32, 0}, {1, 384, 1536, 0, 32, 0}};
 static const qn_bench_sizes wide_128[] = {
-    {16, 1536, 384, 0, 128}, {128, 1152, 384, 0, 128}, {128, 384, 1536, 0, 128}, {512, 1536, 384, 0, 128}};
+    {16, 1536, 384, 0, 128, 0}, {128, 1152, 384, 0, 128, 0}, {128, 384, 1536, 0, 128, 0}, {512, 1536, 384, 0, 128, 0}};
 static const qn_bench_sizes wide_32[] = {
-    {16, 1536, 384, 0, 32}, {128, 1152, 384, 0, 32}, {128, 384, 1536, 0, 32}, {512, 1536, 384, 0, 32}};
-static const qn_bench_sizes tiles_short[] = {{128, 384, 384, 0, 0}, {128, 1536, 384, 0, 0}, {512, 1536, 384, 0, 0}};
+    {16, 1536, 384, 0, 32, 0}, {128, 1152, 384, 0, 32, 0}, {128, 384, 1536, 0, 32, 0}, {512, 1536, 384, 0, 32, 0}};
+static const qn_bench_sizes tiles_short[] = {{128, 384, 384, 0, 0, 0}, {128, 1536, 384, 0, 0, 0}, {512, 1536, 384, 0, 0, 0}};
 static const qn_bench_sizes tiles_long[] = {
-    {128, 3072, 768, 0, 0}, {128, 384, 1536, 0, 0}, {512, 1536, 1536, 0, 0}, {128, 768, 3072, 0, 0}};
+    {128, 3072, 768, 0, 0, 0}, {128, 384, 1536, 0, 0, 0}, {512, 1536, 1536, 0, 0, 0}, {128, 768, 3072, 0, 0, 0}};
 
 #define EVERY " avx2 avxvnni avx512 avx512vnni neon dotprod i8mm "
 #define SIZES(x) x, sizeof x / sizeof x[0]
@@ -49,15 +49,15 @@ static const bar bars[] = {
     {"8 bit, one row, L2", " avxvnni avx512vnni ", &qn_bench_q8, 0.90, 2, SIZES(row_near)},
     {"8 bit, one row, L3", EVERY, &qn_bench_q8, 0.90, 3, SIZES(row_far)},
     {"8 bit, one row, memory", EVERY, &qn_bench_q8, 0.90, QN_BENCH_MEMORY, SIZES(row_far)},
-    {"4 bit, one row, L3", EVERY, &qn_bench_q4, 0.90, 3, SIZES(row_groups)},
-    {"4 bit, one row, memory", EVERY, &qn_bench_q4, 0.90, QN_BENCH_MEMORY, SIZES(row_groups)},
-    {"4 bit, groups of 128", " avxvnni avx512vnni ", &qn_bench_q4, 0.90, 0, SIZES(wide_128)},
-    {"4 bit, groups of 32", " avxvnni avx512vnni ", &qn_bench_q4, 0.85, 0, SIZES(wide_32)},
+    {"4 bit, one row, L3", EVERY, &qn_bench_groups, 0.90, 3, SIZES(row_groups)},
+    {"4 bit, one row, memory", EVERY, &qn_bench_groups, 0.90, QN_BENCH_MEMORY, SIZES(row_groups)},
+    {"4 bit, groups of 128", " avxvnni avx512vnni ", &qn_bench_groups, 0.90, 0, SIZES(wide_128)},
+    {"4 bit, groups of 32", " avxvnni avx512vnni ", &qn_bench_groups, 0.85, 0, SIZES(wide_32)},
     {"8 bit, AVX-VNNI", " avxvnni ", &qn_bench_q8, 0.90, 0, SIZES(some)},
     {"8 bit, AVX2", " avx2 ", &qn_bench_q8, 0.85, 0, SIZES(some)},
     {"8 bit, AVX2, K 4096", " avx2 ", &qn_bench_q8, 0.85, 0, SIZES(deep)},
-    {"4 bit, AVX2, groups of 128", " avx2 ", &qn_bench_q4, 0.85, 0, SIZES(wide_128)},
-    {"4 bit, AVX2, groups of 32", " avx2 ", &qn_bench_q4, 0.85, 0, SIZES(wide_32)},
+    {"4 bit, AVX2, groups of 128", " avx2 ", &qn_bench_groups, 0.85, 0, SIZES(wide_128)},
+    {"4 bit, AVX2, groups of 32", " avx2 ", &qn_bench_groups, 0.85, 0, SIZES(wide_32)},
     {"8 bit, AMX, K 384", " amx ", &qn_bench_q8, 0.65, 0, SIZES(tiles_short)},
     {"8 bit, AMX, K from 768", " amx ", &qn_bench_q8, 0.75, 0, SIZES(tiles_long)},
 };

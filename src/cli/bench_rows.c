@@ -57,8 +57,8 @@ typedef struct parts {
 static parts parts_of(const qn_bench_row *r) {
   const qn_bench_sizes s = r->s;
   const size_t channels = qk_panels(s.n) * QK_PANEL * sizeof(float);
-  if (!r->q4.w) return (parts){qk_weight_bytes_i8(s.n, s.k), channels, channels};
-  return (parts){qk_weight_bytes_u4(s.n, s.k), qk_weight_bytes_f32(s.n, qk_groups(s.k, r->q4.group)), channels};
+  if (!r->by_group.w) return (parts){qk_weight_bytes(s.n, s.k, 8), channels, channels};
+  return (parts){qk_weight_bytes(s.n, s.k, 4), qk_weight_bytes_f32(s.n, qk_groups(s.k, r->by_group.group)), channels};
 }
 
 static void take_next(qn_bench_row *r) {
@@ -66,11 +66,11 @@ static void take_next(qn_bench_row *r) {
   char *w = r->area.memory + r->area.at * r->area.each;
   float *scales = (float *)(void *)(w + p.codes);
   char *sums = w + p.codes + p.scales;
-  if (r->q4.w) {
-    r->q4.w = (uint8_t *)w;
-    r->q4.scale = scales;
-    r->q4.w_sums = (float *)(void *)sums;
-    r->q4.bias = (float *)(void *)(sums + p.channels);
+  if (r->by_group.w) {
+    r->by_group.w = (uint8_t *)w;
+    r->by_group.scale = scales;
+    r->by_group.w_sums = (float *)(void *)sums;
+    r->by_group.bias = (float *)(void *)(sums + p.channels);
   } else {
     r->q8.w = (uint8_t *)w;
     r->q8.w_scale = scales;
@@ -118,7 +118,7 @@ static void prepare_gemm_q8(qn_bench_row *r) {
   const qn_bench_sizes s = r->s;
   float *x = take_floats(r, (size_t)s.m * s.k);
   r->q8 = (qk_gemm_q8){.a = take_codes(r, s.m, s.k),
-                       .w = take_bytes(r, qk_weight_bytes_i8(s.n, s.k)),
+                       .w = take_bytes(r, qk_weight_bytes(s.n, s.k, 8)),
                        .w_scale = take_floats(r, qk_panels(s.n) * QK_PANEL),
                        .w_sums = take(r, qk_panels(s.n) * QK_PANEL * sizeof(int32_t)),
                        .bias = take_floats(r, qk_panels(s.n) * QK_PANEL),
@@ -140,31 +140,44 @@ static void run_gemm_q8_quantized(qn_bench_row *r) {
   run_gemm_q8(r);
 }
 
-static void prepare_gemm_q4(qn_bench_row *r) {
+/* What is multiplied by groups: 4 bits, scales in floats; the same with integer steps of scales; 2 bits; 8 bits; 8 bits, and
+   activations with a symmetric scale for each group; with zeros too. */
+enum { CODES_4, CODES_4_STEPS, CODES_2, CODES_8, CODES_8_BOTH, CODES_8_ZEROS };
+static const char *const codes_names[] = {"", " steps", " 2 bit", " 8 bit", " 8 bit both", " 8 bit both, zeros"};
+
+static void prepare_gemm_group(qn_bench_row *r) {
   const qn_bench_sizes s = r->s;
   const uint32_t group = s.group ? s.group : (uint32_t)qk_k8(s.k);
-  const size_t groups = qk_groups(s.k, group);
+  const uint32_t bits = s.codes >= CODES_8 ? 8 : s.codes == CODES_2 ? 2 : 4;
+  const size_t groups = qk_groups(s.k, group), scales = qk_weight_bytes_f32(s.n, groups) / sizeof(float);
   float *x = take_floats(r, (size_t)s.m * s.k);
-  r->q4 = (qk_gemm_q4){.a = take_codes(r, s.m, s.k),
-                       .w = take_bytes(r, qk_weight_bytes_u4(s.n, s.k)),
-                       .scale = take_floats(r, qk_weight_bytes_f32(s.n, groups) / sizeof(float)),
-                       .w_sums = take_floats(r, s.n),
-                       .bias = take_floats(r, s.n),
-                       .out = take(r, (size_t)s.m * s.n * sizeof(float)),
-                       .ldo = s.n,
-                       .n = s.n,
-                       .k = s.k,
-                       .group = group,
-                       .act = s.act};
-  r->q4.a.group = group;
-  r->q4.a.group_start = take(r, s.m * groups * sizeof(int32_t));
-  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &r->q4.a, 0, s.m);
+  qk_gemm_group *op = &r->by_group;
+  *op = (qk_gemm_group){.a = take_codes(r, s.m * (s.codes >= CODES_8_BOTH ? groups : 1), s.k),
+                        .w = take_bytes(r, qk_weight_bytes(s.n, s.k, bits)),
+                        .scale = take_floats(r, scales),
+                        .steps = s.codes == CODES_4_STEPS ? take_bytes(r, scales) : NULL,
+                        .w_sums = take_floats(r, s.n),
+                        .code_sums = take(r, s.n * sizeof(int32_t)),
+                        .value_sums = take_floats(r, scales),
+                        .bias = take_floats(r, s.n),
+                        .out = take(r, (size_t)s.m * s.n * sizeof(float)),
+                        .ldo = s.n,
+                        .n = s.n,
+                        .k = s.k,
+                        .bits = bits,
+                        .group = group,
+                        .act = s.act};
+  op->a.group = group;
+  op->a.group_start = take(r, s.m * groups * sizeof(int32_t));
+  op->a.grouped = s.codes >= CODES_8_BOTH;
+  op->a.symmetric = s.codes == CODES_8_BOTH;
+  if (!r->failed) r->table->quantize(x, s.k, s.k, NULL, &op->a, 0, s.m);
   r->ops = 2.0 * s.m * s.n * s.k;
-  r->kind = s.group == QK_GROUP ? QN_BENCH_INT4_GROUPS : QN_BENCH_INT4;
+  r->kind = bits == 8 || op->steps ? QN_BENCH_INT8 : s.group == QK_GROUP ? QN_BENCH_INT4_GROUPS : QN_BENCH_INT4;
 }
-static void run_gemm_q4(qn_bench_row *r) {
+static void run_gemm_group(qn_bench_row *r) {
   if (r->area.memory) take_next(r);
-  r->table->gemm_q4(&r->q4, 0, r->s.m, 0, qk_panels(r->s.n));
+  r->table->gemm_group(&r->by_group, 0, r->s.m, 0, qk_panels(r->s.n));
 }
 
 static void prepare_gemm_f32(qn_bench_row *r) {
@@ -263,32 +276,37 @@ static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.
 static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
 
 static const qn_bench_sizes gemm_shapes[] = {
-    {1, 384, 384, 0, 0},
-    {1, 1536, 384, 0, 0},
-    {1, 384, 1536, 0, 0},
-    {4, 384, 384, 0, 0},
-    {4, 1536, 384, 0, 0},
-    {4, 384, 1536, 0, 0},
-    {16, 1152, 384, 0, 0},
-    {16, 1536, 384, 0, 0},
-    {16, 384, 1536, 0, 0},
-    {128, 384, 384, 0, 0},
-    {128, 1152, 384, 0, 0},
-    {128, 1536, 384, 0, 0},
-    {128, 384, 1536, 0, 0},
-    {512, 1152, 384, 0, 0},
-    {512, 1536, 384, 0, 0},
-    {512, 384, 1536, 0, 0},
-    {128, 3072, 768, 0, 0},
-    {128, 768, 3072, 0, 0},
-    {2048, 384, 384, 0, 0},
-    {16, 1536, 384, QK_ACT_GELU_SHORT, 0},
-    {128, 1536, 384, QK_ACT_GELU_SHORT, 0},
-    {128, 3072, 768, QK_ACT_GELU_SHORT, 0},
+    {1, 384, 384, 0, 0, 0},
+    {1, 1536, 384, 0, 0, 0},
+    {1, 384, 1536, 0, 0, 0},
+    {4, 384, 384, 0, 0, 0},
+    {4, 1536, 384, 0, 0, 0},
+    {4, 384, 1536, 0, 0, 0},
+    {16, 1152, 384, 0, 0, 0},
+    {16, 1536, 384, 0, 0, 0},
+    {16, 384, 1536, 0, 0, 0},
+    {128, 384, 384, 0, 0, 0},
+    {128, 1152, 384, 0, 0, 0},
+    {128, 1536, 384, 0, 0, 0},
+    {128, 384, 1536, 0, 0, 0},
+    {512, 1152, 384, 0, 0, 0},
+    {512, 1536, 384, 0, 0, 0},
+    {512, 384, 1536, 0, 0, 0},
+    {128, 3072, 768, 0, 0, 0},
+    {128, 768, 3072, 0, 0, 0},
+    {2048, 384, 384, 0, 0, 0},
+    {16, 1536, 384, QK_ACT_GELU_SHORT, 0, 0},
+    {128, 1536, 384, QK_ACT_GELU_SHORT, 0, 0},
+    {128, 3072, 768, QK_ACT_GELU_SHORT, 0, 0},
 };
 #define EACH_GROUP(m, n, k, act)                                                                                       \
-  {m, n, k, act, 0}, {m, n, k, act, 128}, {m, n, k, act, 64}, { m, n, k, act, 32 }
-static const qn_bench_sizes gemm_q4_shapes[] = {
+  {m, n, k, act, 0, 0}, {m, n, k, act, 128, 0}, {m, n, k, act, 64, 0}, { m, n, k, act, 32, 0 }
+#define EACH_CODES(m, n, k)                                                                                            \
+  {m, n, k, 0, 32, CODES_4_STEPS}, {m, n, k, 0, 32, CODES_2}, {m, n, k, 0, 32, CODES_8},                               \
+      {m, n, k, 0, 32, CODES_8_BOTH}, {                                                                                \
+    m, n, k, 0, 32, CODES_8_ZEROS                                                                                      \
+  }
+static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_GROUP(1, 384, 384, 0),
     EACH_GROUP(1, 1536, 384, 0),
     EACH_GROUP(1, 384, 1536, 0),
@@ -302,25 +320,31 @@ static const qn_bench_sizes gemm_q4_shapes[] = {
     EACH_GROUP(512, 1536, 384, 0),
     EACH_GROUP(128, 3072, 768, 0),
     EACH_GROUP(128, 1536, 384, QK_ACT_GELU_SHORT),
+    EACH_CODES(1, 1536, 384),
+    EACH_CODES(16, 1536, 384),
+    EACH_CODES(128, 1536, 384),
+    EACH_CODES(128, 384, 1536),
 };
-static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0},
-                                                 {16, 1536, 384, 0, 0},
-                                                 {128, 1152, 384, 0, 0},
-                                                 {128, 1536, 384, 0, 0},
-                                                 {128, 384, 1536, 0, 0}};
-static const qn_bench_sizes row_shapes[] = {{128, 384, 0, 0, 0}, {128, 768, 0, 0, 0}, {128, 1536, 0, 0, 0}};
+static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0},
+                                                 {16, 1536, 384, 0, 0, 0},
+                                                 {128, 1152, 384, 0, 0, 0},
+                                                 {128, 1536, 384, 0, 0, 0},
+                                                 {128, 384, 1536, 0, 0, 0}};
+static const qn_bench_sizes row_shapes[] = {{128, 384, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0}};
 static const qn_bench_sizes head_shapes[] = {
-    {16, 32, 0, 0, 0}, {128, 32, 0, 0, 0}, {512, 32, 0, 0, 0}, {128, 64, 0, 0, 0}, {512, 64, 0, 0, 0}};
-static const qn_bench_sizes activate_shapes[] = {
-    {128, 1536, 0, QK_ACT_GELU, 0}, {128, 1536, 0, QK_ACT_GELU_SHORT, 0}, {128, 1536, 0, QK_ACT_GELU_TANH, 0}, {128, 1536, 0, QK_ACT_TANH, 0}};
-static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0}, {1, 768, 0, 0, 0}};
+    {16, 32, 0, 0, 0, 0}, {128, 32, 0, 0, 0, 0}, {512, 32, 0, 0, 0, 0}, {128, 64, 0, 0, 0, 0}, {512, 64, 0, 0, 0, 0}};
+static const qn_bench_sizes activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_GELU_SHORT, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_GELU_TANH, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_TANH, 0, 0}};
+static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0, 0}, {1, 768, 0, 0, 0, 0}};
 
 static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh", " gelu_short"};
 
 #define SHAPES(x) x, sizeof x / sizeof x[0]
 static const qn_bench_kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
-    {"gemm_q4", prepare_gemm_q4, run_gemm_q4, SHAPES(gemm_q4_shapes), "m=%u n=%u k=%u"},
+    {"gemm_group", prepare_gemm_group, run_gemm_group, SHAPES(gemm_group_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
@@ -337,7 +361,7 @@ static const qn_bench_kernel kernels[] = {
 const qn_bench_kernel qn_bench_q8 = {"gemm_q8", prepare_gemm_q8, run_gemm_q8, NULL, 0, NULL};
 const qn_bench_kernel qn_bench_q8_quantized = {
     "quantize + gemm_q8", prepare_gemm_q8, run_gemm_q8_quantized, NULL, 0, NULL};
-const qn_bench_kernel qn_bench_q4 = {"gemm_q4", prepare_gemm_q4, run_gemm_q4, NULL, 0, NULL};
+const qn_bench_kernel qn_bench_groups = {"gemm_group", prepare_gemm_group, run_gemm_group, NULL, 0, NULL};
 
 const qn_bench_kernel *qn_bench_kernel_at(uint32_t i) {
   return i < sizeof kernels / sizeof kernels[0] ? &kernels[i] : NULL;
@@ -349,9 +373,9 @@ const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *
   size_t used = (size_t)snprintf(text, cap, k->format, s->m, s->n, s->k);
 #pragma GCC diagnostic pop
   used += (size_t)snprintf(text + used, cap - used, "%s", act_names[s->act]);
-  if (k->prepare == prepare_gemm_q4 && s->group)
-    snprintf(text + used, cap - used, " g%u", s->group);
-  else if (k->prepare == prepare_gemm_q4)
+  if (k->prepare == prepare_gemm_group && s->group)
+    snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
+  else if (k->prepare == prepare_gemm_group)
     snprintf(text + used, cap - used, " channel");
   return text;
 }

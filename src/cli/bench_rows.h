@@ -7,7 +7,8 @@
 /* Sizes of one row; what they mean is the kernel's. */
 typedef struct qn_bench_sizes {
   uint32_t m, n, k, act;
-  uint32_t group; /* of inputs, of 4-bit weights; 0: one scale a channel */
+  uint32_t group; /* of inputs, of products by groups; 0: one scale a channel */
+  uint32_t codes; /* of products by groups: CODES_* of bench_rows.c */
 } qn_bench_sizes;
 
 /* Weights of many products, one after another, each with all that a call reads of them: they fill a level of memory, and
@@ -26,7 +27,7 @@ typedef struct qn_bench_row {
   uint32_t kind;      /* QN_BENCH_*, of the loop that bounds it */
   qn_bench_area area; /* memory NULL: operands are where they are */
   qk_gemm_q8 q8;
-  qk_gemm_q4 q4;
+  qk_gemm_group by_group;
   qk_gemm_f32 f32;
   qk_norm norm;
   qk_pack_q8 pack;
@@ -54,7 +55,7 @@ const qn_bench_kernel *qn_bench_kernel_at(uint32_t i);
 /* Writes the shape of a row of k; returns it. */
 const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *s, char *text, size_t cap);
 /* The products that bars are of; the 8-bit one with its activations quantized in the same call, too. */
-extern const qn_bench_kernel qn_bench_q8, qn_bench_q8_quantized, qn_bench_q4;
+extern const qn_bench_kernel qn_bench_q8, qn_bench_q8_quantized, qn_bench_groups;
 /* After a product was prepared: its weights come from `bytes` of memory of their own. piece: as in qn_bench_area. */
 void qn_bench_spread(qn_bench_row *r, size_t bytes, size_t piece);
 void qn_bench_row_free(qn_bench_row *r);

@@ -82,6 +82,7 @@ static int put_sites(qn_cli_model *m, qn_cli_json *j) {
       qn_cli_json_int(j, "bits", site.bits);
       qn_cli_json_text(j, "granularity", site.granularity);
       qn_cli_json_int(j, "groups", site.groups);
+      qn_cli_json_int(j, "group", site.group);
       qn_cli_json_bool(j, "symmetric", site.symmetric != 0);
       qn_cli_json_close(j, '}');
     } else {

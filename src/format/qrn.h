@@ -15,10 +15,16 @@ typedef struct qrn_header { /* 64 bytes at offset 0 */
   uint32_t header_bytes; /* 64 */
   uint64_t file_bytes;
   uint32_t section_count;
-  uint32_t flags;       /* 0 */
+  uint32_t needs;       /* QRN_NEEDS_*: what a reader must know to read the file rightly */
   uint8_t reserved[24]; /* 0 */
   uint64_t checksum;    /* XXH64, seed 0, of bytes 0 ... 55 of the header followed by the section table */
 } qrn_header;
+
+/* How the format grows without a new version is in docs/FORMAT.md: what a reader does not know it refuses, unless it is marked
+   as what may be ignored. */
+#define QRN_NEEDS_KNOWN 0u /* all bits of `needs` that mean something: none yet */
+#define QRN_IGNORABLE 1u   /* flags of a section or tensor: readers that do not know it may ignore it */
+#define QRN_SECTIONS_MAX 64u
 
 enum {
   QRN_META = 1,
@@ -35,7 +41,7 @@ enum {
    up. Padding is 0. */
 typedef struct qrn_section { /* 32 bytes */
   uint32_t kind;
-  uint32_t flags; /* 0 */
+  uint32_t flags; /* QRN_IGNORABLE */
   uint64_t offset, bytes;
   uint64_t checksum; /* XXH64, seed 0, of [offset, offset + bytes rounded up to 64) */
 } qrn_section;
@@ -47,35 +53,40 @@ enum { QRN_STRING = 1, QRN_U64 = 2, QRN_F64 = 3 };
 
 /* TENSORS: u32 count, u32 names_bytes, u64 0, then `count` qrn_tensor sorted by name (bytewise, unique), then the
  * names, each NUL-terminated, in the same order without gaps. */
-enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3, QRN_U4 = 4, QRN_U2 = 5 };
+enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3, QRN_U4 = 4, QRN_U2 = 5, QRN_U8 = 6, QRN_DTYPES = 7 };
 enum {
   QRN_ROWS = 1,
-  QRN_PANELS = 2
-}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K/8][16][4] (u4), [N/16][K][16] (f32), padded:
-      kernels/layout.h */
+  QRN_PANELS = 2,
+  QRN_LAYOUTS = 3
+}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K/8][16][4] (u4), [N/16][K/16][16][4] (u2), [N/16][K][16] (f32,
+      u8), padded: kernels/layout.h */
 typedef struct qrn_tensor { /* 80 bytes */
   uint32_t name;            /* offset in the names */
   uint32_t name_bytes;      /* without NUL */
   uint32_t dtype, layout;
-  uint32_t rank;     /* 1 ... 4 */
-  uint32_t flags;    /* 0 */
-  uint64_t dim[4];   /* logical shape; 1 past the rank */
-  uint64_t offset;   /* in DATA, a multiple of 64 */
-  uint64_t bytes;    /* exactly what dtype, layout and shape need */
-  uint32_t group;    /* of u4 and u2: elements of a row that share a scale; else 0 */
+  uint32_t rank;   /* 1 ... 4 */
+  uint32_t flags;  /* QRN_IGNORABLE */
+  uint64_t dim[4]; /* logical shape; 1 past the rank */
+  uint64_t offset; /* in DATA, a multiple of 64 */
+  uint64_t bytes;  /* exactly what dtype, layout and shape need */
+  uint32_t
+      group; /* of codes (i8 panels, u4, u2): elements of a row that share a scale; 0: i8 with one a row, no codes */
   uint32_t reserved; /* 0 */
 } qrn_tensor;
 
 /* SITES: u32 count, u32 names_bytes, u64 0, `count` qrn_site in execution order, then the names like those of TENSORS. */
-enum { QRN_GRAIN_NONE = 0, QRN_GRAIN_TOKEN = 1, QRN_GRAIN_TOKEN_HEAD = 2 };
+/* STATIC: scale and zero are in the file, the same for every token. */
+enum { QRN_GRAIN_NONE = 0, QRN_GRAIN_TOKEN = 1, QRN_GRAIN_TOKEN_HEAD = 2, QRN_GRAIN_STATIC = 3, QRN_GRAINS = 4 };
 typedef struct qrn_site { /* 32 bytes */
   uint32_t name, name_bytes;
   uint32_t bits;      /* 4, 6, 8, 16; 32: float */
   uint32_t grain;     /* NONE if and only if float */
-  uint32_t groups;    /* 1 */
+  uint32_t groups;    /* of channels, each with a scale of its own; 1: all channels share one */
+  uint32_t group;     /* channels of each but the last; 0 if and only if groups is 1 */
   uint32_t symmetric; /* 0 or 1 */
-  uint32_t reserved[2];
+  uint32_t flags;     /* 0 */
 } qrn_site;
+#define QRN_GROUP_MOST 512u /* channels of a group, a multiple of 32 */
 
 /* ---- reader ---- */
 typedef struct qrn_reader {
@@ -120,7 +131,8 @@ typedef struct qrn_meta {
 int qrn_meta_at(const qrn_reader *r, uint32_t i, qrn_meta *out);
 int qrn_meta_find(const qrn_reader *r, const char *key, qrn_meta *out);
 
-/* Are bits, grain, groups, symmetric and reserved what a file may have? */
+/* Are the fields of a site of kinds that this version knows, and what a file may have? */
+int qrn_site_known(const qrn_site *s);
 int qrn_site_valid(const qrn_site *s);
 
 /* ---- writer ---- */
@@ -138,7 +150,7 @@ quern_status qrn_put_section(qrn_writer *w, uint32_t kind, const void *data,
 quern_status qrn_put_site(qrn_writer *w, const char *name, const qrn_site *site); /* name fields are filled in */
 quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
                                 const uint64_t *dim);
-/* A matrix of u4 or u2 codes. */
+/* A matrix of codes with scales by group. */
 quern_status qrn_declare_codes(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, const uint64_t dim[2],
                                uint32_t group);
 /* Lays the file out, opens the output and writes all but DATA. path NULL with discard: only counts. */

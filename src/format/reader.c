@@ -23,6 +23,13 @@ static quern_status reader_fail(const qrn_reader *r, const char *what) {
   return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s", what);
 }
 
+/* What a later version may have put there, and damage too. */
+static quern_status reader_unknown(const qrn_reader *r, const char *what, const char *name) {
+  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED,
+                 "%s%s is not known to this version: the file was made by a later one, or is damaged (quern verify)",
+                 what, name);
+}
+
 static uint64_t reader_align(uint64_t x) { return (x + QRN_ALIGN - 1) & ~(uint64_t)(QRN_ALIGN - 1); }
 
 static int reader_all_zero(const uint8_t *p, size_t bytes) {
@@ -57,7 +64,7 @@ static quern_status reader_check_header(const qrn_reader *r) {
   if (h->file_bytes != r->bytes)
     return qn_fail(e, QUERN_E_FORMAT, "malformed .qrn file: it has %zu bytes, its header says %llu%s", r->bytes,
                    (unsigned long long)h->file_bytes, r->bytes < h->file_bytes ? "; it was cut off" : "");
-  if (h->section_count >= QRN_SECTION_KINDS || reader_table_end(r) > r->bytes)
+  if (h->section_count > QRN_SECTIONS_MAX || reader_table_end(r) > r->bytes)
     return reader_fail(r, "the section table is too long");
   qn_xxh64_state s;
   qn_xxh64_begin(&s, 0);
@@ -65,8 +72,9 @@ static quern_status reader_check_header(const qrn_reader *r) {
   qn_xxh64_update(&s, reader_table(r), h->section_count * sizeof(qrn_section));
   if (qn_xxh64_end(&s) != h->checksum)
     return qn_fail(e, QUERN_E_CHECKSUM, "the header's checksum does not match: the file is damaged; copy it again");
-  if (h->header_bytes != sizeof *h || h->flags || !reader_all_zero(h->reserved, sizeof h->reserved))
-    return reader_fail(r, "reserved fields of the header are in use");
+  if (h->header_bytes != sizeof *h || (h->needs & ~QRN_NEEDS_KNOWN) ||
+      !reader_all_zero(h->reserved, sizeof h->reserved))
+    return reader_unknown(r, "what the header asks of a reader", "");
   return QUERN_OK;
 }
 
@@ -75,14 +83,15 @@ static quern_status reader_check_table(qrn_reader *r) {
   uint32_t last = 0;
   for (uint32_t i = 0; i < reader_header(r)->section_count; i++) {
     const qrn_section *s = reader_table(r) + i;
-    if (s->kind <= last || s->kind >= QRN_SECTION_KINDS || s->flags)
-      return reader_fail(r, "unknown sections, or not in order");
+    const int known = s->kind < QRN_SECTION_KINDS;
+    if (s->kind <= last) return reader_fail(r, "sections not in order");
+    if (known ? s->flags != 0 : s->flags != QRN_IGNORABLE) return reader_unknown(r, "a section", "");
     /* at <= file size + 63, so that nothing here wraps. */
     if (s->offset != at || !qn_in_range(s->offset, s->bytes, r->bytes))
       return reader_fail(r, "sections overlap, leave gaps or pass the end");
     at = reader_align(s->offset + s->bytes);
     last = s->kind;
-    r->section[s->kind] = s;
+    if (known) r->section[s->kind] = s;
   }
   if (at != r->bytes) return reader_fail(r, "the sections do not end where the file ends");
   for (uint32_t kind = 1; kind < QRN_SECTION_KINDS; kind++)
@@ -231,15 +240,15 @@ static int reader_check_name(const char *names, uint32_t names_bytes, uint32_t n
 }
 
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim) {
-  const int small = dtype == QRN_U4 || dtype == QRN_U2;
-  uint64_t bytes = dtype == QRN_I8 || small ? 1 : 4;
-  if (dtype < QRN_F32 || dtype > QRN_U2 || rank < 1 || rank > 4) return 0;
+  const int small = dtype == QRN_U4 || dtype == QRN_U2, byte = dtype == QRN_I8 || dtype == QRN_U8;
+  uint64_t bytes = byte || small ? 1 : 4;
+  if (dtype < QRN_F32 || dtype >= QRN_DTYPES || rank < 1 || rank > 4) return 0;
   if (layout == QRN_PANELS || (layout == QRN_ROWS && small)) {
     const uint64_t most = UINT32_MAX; /* a sane side; rounding it up cannot wrap */
     if (rank != 2 || !dim[0] || !dim[1] || dim[0] > most || dim[1] > most) return 0;
-    if (layout == QRN_PANELS && (dtype == QRN_I32 || dtype == QRN_U2)) return 0;
+    if (layout == QRN_PANELS && dtype == QRN_I32) return 0;
     uint64_t n = layout == QRN_PANELS ? qk_panels((size_t)dim[0]) * (uint64_t)QK_PANEL : dim[0];
-    uint64_t k = dtype == QRN_F32 ? dim[1] : qk_k8((size_t)dim[1]);
+    uint64_t k = dtype == QRN_F32 || dtype == QRN_U8 ? dim[1] : qk_k8((size_t)dim[1]);
     if (small) k = k / (dtype == QRN_U4 ? 2 : 4);
     if (!qn_mul_u64(bytes, n, &bytes) || !qn_mul_u64(bytes, k, &bytes)) return 0;
   } else if (layout == QRN_ROWS) {
@@ -251,14 +260,22 @@ uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const 
   return bytes <= (uint64_t)PTRDIFF_MAX ? bytes : 0;
 }
 
+static int reader_is_group(uint64_t group) { return group > 0 && group % QK_GROUP == 0 && group <= QRN_GROUP_MOST; }
+
 int qrn_group_valid(uint32_t dtype, uint32_t layout, uint64_t columns, uint32_t group) {
-  if (dtype != QRN_U4 && dtype != QRN_U2) return group == 0;
-  if (layout == QRN_ROWS) return group == 16 || group == 32;
-  return group == 32 || group == 64 || group == 128 || group == qk_k8((size_t)columns);
+  const int small = dtype == QRN_U4 || dtype == QRN_U2;
+  if (small && layout == QRN_ROWS) return group == 16 || group == 32;
+  if (small) return reader_is_group(group) || group == qk_k8((size_t)columns);
+  return group == 0 || (dtype == QRN_I8 && layout == QRN_PANELS && reader_is_group(group));
+}
+
+/* Of kinds that this version knows. */
+static int reader_tensor_known(const qrn_tensor *t) {
+  return t->dtype < QRN_DTYPES && t->layout < QRN_LAYOUTS && !(t->flags & ~QRN_IGNORABLE) && !t->reserved;
 }
 
 static int reader_check_tensor(const qrn_tensor *t, uint64_t data_bytes) {
-  if (t->flags || t->reserved || t->rank < 1 || t->rank > 4) return 0;
+  if (t->rank < 1 || t->rank > 4) return 0;
   for (uint32_t i = t->rank; i < 4; i++)
     if (t->dim[i] != 1) return 0;
   uint64_t need = qrn_tensor_bytes(t->dtype, t->layout, t->rank, t->dim);
@@ -279,6 +296,7 @@ static quern_status reader_check_tensors(qrn_reader *r) {
       return reader_fail(r, "the name of a tensor is malformed");
     if (i && strcmp(qrn_tensor_name(r, t - 1), qrn_tensor_name(r, t)) >= 0)
       return reader_fail(r, "tensors are not sorted by name");
+    if (!reader_tensor_known(t)) return reader_unknown(r, "the kind of tensor ", qrn_tensor_name(r, t));
     if (!reader_check_tensor(t, r->section[QRN_DATA]->bytes))
       return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: shape, type, size or place of tensor %s",
                      qrn_tensor_name(r, t));
@@ -286,10 +304,13 @@ static quern_status reader_check_tensors(qrn_reader *r) {
   return at == names_bytes ? QUERN_OK : reader_fail(r, "TENSORS has names without a tensor");
 }
 
+int qrn_site_known(const qrn_site *s) {
+  const int bits = s->bits == 4 || s->bits == 6 || s->bits == 8 || s->bits == 16 || s->bits == 32;
+  return bits && s->grain < QRN_GRAINS && s->symmetric <= 1 && !s->flags;
+}
 int qrn_site_valid(const qrn_site *s) {
-  int known = s->bits == 4 || s->bits == 6 || s->bits == 8 || s->bits == 16 || s->bits == 32;
-  return known && s->grain <= QRN_GRAIN_TOKEN_HEAD && (s->bits == 32) == (s->grain == QRN_GRAIN_NONE) &&
-         s->groups == 1 && s->symmetric <= 1 && !s->reserved[0] && !s->reserved[1];
+  return qrn_site_known(s) && (s->bits == 32) == (s->grain == QRN_GRAIN_NONE) &&
+         (s->groups > 1 ? s->bits != 32 && reader_is_group(s->group) : s->groups == 1 && s->group == 0);
 }
 
 static quern_status reader_check_sites(qrn_reader *r) {
@@ -303,6 +324,7 @@ static quern_status reader_check_sites(qrn_reader *r) {
     const qrn_site *s = r->sites + i;
     if (!reader_check_name(r->site_names, names_bytes, s->name, s->name_bytes, &at))
       return reader_fail(r, "the name of a site is malformed");
+    if (!qrn_site_known(s)) return reader_unknown(r, "the kind of site ", r->site_names + s->name);
     if (!qrn_site_valid(s))
       return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: bits, grain or groups of site %s",
                      r->site_names + s->name);
@@ -340,7 +362,7 @@ static quern_status reader_verify_section(const qrn_reader *r, const qrn_section
   if (qn_xxh64_end(&hash) != s->checksum)
     return qn_fail(&r->env->error, QUERN_E_CHECKSUM,
                    "the checksum of section %s does not match: the file is damaged; copy it again",
-                   reader_section_name[s->kind]);
+                   s->kind < QRN_SECTION_KINDS ? reader_section_name[s->kind] : "of an unknown kind");
   if (!reader_all_zero(r->data + s->offset + s->bytes, end - (size_t)(s->offset + s->bytes)))
     return reader_fail(r, "bytes between sections are not zero");
   return QUERN_OK;
@@ -350,8 +372,8 @@ quern_status qrn_verify(const qrn_reader *r, quern_progress_fn *progress, void *
   size_t table_end = reader_table_end(r);
   if (!reader_all_zero(r->data + table_end, (size_t)reader_align(table_end) - table_end))
     return reader_fail(r, "bytes behind the section table are not zero");
-  for (uint32_t kind = 1; kind < QRN_SECTION_KINDS; kind++)
-    if (r->section[kind]) QN_TRY(reader_verify_section(r, r->section[kind], progress, user));
+  for (uint32_t i = 0; i < reader_header(r)->section_count; i++)
+    QN_TRY(reader_verify_section(r, reader_table(r) + i, progress, user));
   return QUERN_OK;
 }
 

@@ -132,7 +132,9 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
                    a->dense, a->dense_activation, a->pool);
   }
   for (size_t i = 0; i < sizeof a->reserved / sizeof a->reserved[0]; i++) {
-    if (a->reserved[i] != 0) return qn_fail(e, s, "architecture: reserved bytes are not 0");
+    if (a->reserved[i] != 0)
+      return qn_fail(e, QUERN_E_UNSUPPORTED,
+                     "architecture: fields that this version does not know are in use: use a later one");
   }
   return QUERN_OK;
 }

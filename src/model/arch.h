@@ -27,6 +27,7 @@ enum {
   QN_MAX_LABELS = 65536
 };
 
+/* It may grow at its end, by fields whose 0 means what files without them mean. */
 typedef struct qn_arch { /* 128 bytes */
   uint32_t bytes;        /* sizeof(qn_arch) */
   uint32_t family;

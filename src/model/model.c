@@ -13,18 +13,30 @@ typedef struct resolver {
   const qrn_reader *file;
   qn_env *env;
   int is_float; /* linear operators and tables are f32; else what the file says */
-  int grouped;  /* some are u4 */
+  int grouped, inputs_grouped;
   uint64_t params;
+  uint32_t sites;   /* resolved: they come in order */
+  uint32_t tensors; /* resolved */
+  uint8_t *seen;    /* NULL, or [tensors of the file]: which are */
 } resolver;
 
 #define NAME_BYTES 64
 #define LAYER_TENSORS 8u /* that a layer has at least: four weights, two norms of a gain and a bias */
 
-static quern_status need_vector(const resolver *r, const char *base, const char *suffix, uint32_t dtype, uint64_t n,
-                                const void **out) {
+static quern_status need(resolver *r, const char *base, const char *suffix, uint32_t dtype, uint32_t layout,
+                         uint32_t rank, const uint64_t *dim, const void **out) {
   char name[NAME_BYTES];
   qn_format(name, sizeof name, "%s%s", base, suffix);
-  return qrn_need_tensor(r->file, name, dtype, QRN_ROWS, 1, &n, out);
+  QN_TRY(qrn_need_tensor(r->file, name, dtype, layout, rank, dim, out));
+  const qrn_tensor *t = qrn_find_tensor(r->file, name);
+  if (!(t->flags & QRN_IGNORABLE)) r->tensors++; /* each is asked for once */
+  if (r->seen) r->seen[t - r->file->tensors] = 1;
+  return QUERN_OK;
+}
+
+static quern_status need_vector(resolver *r, const char *base, const char *suffix, uint32_t dtype, uint64_t n,
+                                const void **out) {
+  return need(r, base, suffix, dtype, QRN_ROWS, 1, &n, out);
 }
 
 static quern_status need_floats(resolver *r, const char *base, const char *suffix, uint64_t n, const float **out) {
@@ -35,67 +47,148 @@ static quern_status need_floats(resolver *r, const char *base, const char *suffi
   return QUERN_OK;
 }
 
-/* Whether the optional tensor base + suffix is in the file. */
-static int has_tensor(const resolver *r, const char *base, const char *suffix) {
+/* The tensor base + suffix; NULL: absent. */
+static const qrn_tensor *find(const resolver *r, const char *base, const char *suffix) {
   char name[NAME_BYTES];
   qn_format(name, sizeof name, "%s%s", base, suffix);
-  return qrn_find_tensor(r->file, name) != NULL;
+  return qrn_find_tensor(r->file, name);
 }
 
-/* The dtype of base + suffix; an absent tensor is reported where it is needed. */
+/* Its dtype; an absent tensor is reported where it is needed. */
 static uint32_t dtype_of(const resolver *r, const char *base, const char *suffix) {
-  char name[NAME_BYTES];
-  qn_format(name, sizeof name, "%s%s", base, suffix);
-  const qrn_tensor *t = qrn_find_tensor(r->file, name);
+  const qrn_tensor *t = find(r, base, suffix);
   return t ? t->dtype : QRN_I8;
 }
 
-static quern_status need_group_panels(const resolver *r, const char *base, const char *suffix, const qn_linear *l,
-                                      const float **out) {
+/* ---- sites ---- */
+
+static quern_status unsupported(const resolver *r, const char *what, const char *name) {
+  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED, "%s%s is not supported by this version: use a later one", what,
+                 name);
+}
+
+/* The next site, which must be base + suffix. */
+static quern_status need_site(resolver *r, const char *base, const char *suffix, const qrn_site **out) {
   char name[NAME_BYTES];
-  const uint64_t shape[2] = {l->n, qk_groups(l->k, l->group)};
-  const void *p = NULL;
   qn_format(name, sizeof name, "%s%s", base, suffix);
-  QN_TRY(qrn_need_tensor(r->file, name, QRN_F32, QRN_PANELS, 2, shape, &p));
+  const qrn_reader *f = r->file;
+  if (r->sites >= f->site_count || strcmp(f->site_names + f->sites[r->sites].name, name) != 0)
+    return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s is missing, or out of order", name);
+  *out = &f->sites[r->sites++];
+  return QUERN_OK;
+}
+
+/* One that an attention has: floats, or symmetric codes of 8 bits by token and head. */
+static quern_status need_head_site(resolver *r, const char *base, const char *suffix) {
+  const qrn_site *s;
+  QN_TRY(need_site(r, base, suffix, &s));
+  const int runs = r->is_float ? s->bits == 32
+                               : s->bits == 8 && s->grain == QRN_GRAIN_TOKEN_HEAD && s->groups == 1 && s->symmetric;
+  return runs ? QUERN_OK : unsupported(r, "the quantization of site ", r->file->site_names + s->name);
+}
+
+/* Scales and zero points that the file gives. Read here: their limits are part of the arithmetic. */
+static quern_status resolve_static(resolver *r, const char *base, uint64_t groups, qn_input *in) {
+  const void *p = NULL;
+  QN_TRY(need_vector(r, base, ".in.scale", QRN_F32, groups, &p));
+  in->scale = p;
+  if (!in->symmetric) {
+    QN_TRY(need_vector(r, base, ".in.zero", QRN_F32, groups, &p));
+    in->zero = p;
+  }
+  for (uint64_t i = 0; i < groups; i++) {
+    const float scale = in->scale[i], zero = in->zero ? in->zero[i] : 0.0f;
+    if (!(scale >= 0x1p-100f && scale <= 0x1p100f) || !(zero >= -127.0f && zero <= 127.0f) || zero != (float)(int)zero)
+      return qn_fail(
+          &r->env->error, QUERN_E_FORMAT,
+          "malformed .qrn file: scale or zero point %llu of site %s.in: a scale is 2^-100 to 2^100, a zero point an "
+          "integer from -127 to 127",
+          (unsigned long long)i, base);
+  }
+  return QUERN_OK;
+}
+
+/* ---- linear operators ---- */
+
+static quern_status resolve_input(resolver *r, const char *base, qn_linear *out) {
+  const qrn_site *s;
+  QN_TRY(need_site(r, base, ".in", &s));
+  const char *name = r->file->site_names + s->name;
+  if (r->is_float) return s->bits == 32 ? QUERN_OK : unsupported(r, "the quantization of site ", name);
+  const uint64_t groups = s->group ? qk_groups(out->k, s->group) : 1;
+  if (s->bits != 8 || (s->grain != QRN_GRAIN_TOKEN && s->grain != QRN_GRAIN_STATIC))
+    return unsupported(r, "the quantization of site ", name);
+  if (s->groups != groups)
+    return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
+                   name, s->groups, s->group, out->k);
+  out->in = (qn_input){.group = s->group, .symmetric = s->symmetric};
+  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, base, groups, &out->in));
+  return QUERN_OK;
+}
+
+/* Panels of floats, one for each output channel and group. */
+static quern_status need_group_panels(resolver *r, const char *base, const char *suffix, const qn_linear *l,
+                                      uint32_t group, const float **out) {
+  const uint64_t shape[2] = {l->n, qk_groups(l->k, group)};
+  const void *p = NULL;
+  QN_TRY(need(r, base, suffix, QRN_F32, QRN_PANELS, 2, shape, &p));
   *out = p;
   return QUERN_OK;
 }
 
-/* What weights with groups of inputs have beside their codes. */
-static quern_status resolve_groups(resolver *r, const char *base, const char *weight, qn_linear *out) {
+/* What codes have beside them: scales for channels or groups, sums. */
+static quern_status resolve_scales(resolver *r, const char *base, qn_linear *out) {
   const void *p = NULL;
-  out->group = qrn_find_tensor(r->file, weight)->group;
-  r->grouped = 1;
-  QN_TRY(need_group_panels(r, base, ".scale", out, &out->scale));
-  if (has_tensor(r, base, ".min")) QN_TRY(need_group_panels(r, base, ".min", out, &out->min));
+  if (out->dtype != QRN_I8 && find(r, base, ".step")) {
+    const uint64_t shape[2] = {out->n, qk_groups(out->k, out->group)};
+    QN_TRY(need(r, base, ".step", QRN_U8, QRN_PANELS, 2, shape, &p));
+    out->steps = p;
+  }
+  if (out->steps || !out->group) {
+    QN_TRY(need_vector(r, base, ".scale", QRN_F32, out->n, &p));
+    out->scale = p;
+    QN_TRY(need_vector(r, base, ".sums", QRN_I32, out->n, &p));
+    out->sums = p;
+    return QUERN_OK;
+  }
+  QN_TRY(need_group_panels(r, base, ".scale", out, out->group, &out->scale));
+  if (find(r, base, ".min")) QN_TRY(need_group_panels(r, base, ".min", out, out->group, &out->min));
   QN_TRY(need_vector(r, base, ".sums", QRN_F32, out->n, &p));
   out->value_sums = p;
   return QUERN_OK;
 }
 
-static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {
-  char name[NAME_BYTES];
-  const uint64_t shape[2] = {n, k};
+static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out) {
   const void *p = NULL;
-  const uint32_t dtype = r->is_float ? QRN_F32 : dtype_of(r, base, ".weight") == QRN_U4 ? QRN_U4 : QRN_I8;
+  QN_TRY(resolve_scales(r, base, out));
+  if (out->in.group) {
+    const int own = out->steps || !out->group || out->group >= out->k; /* weights have no groups in the sum */
+    if (!own && out->group != out->in.group)
+      return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED,
+                     "%s: weights in groups of %u on an input in groups of %u are not supported by this version", base,
+                     out->group, out->in.group);
+    if (!out->in.symmetric) QN_TRY(need_group_panels(r, base, ".in.sums", out, out->in.group, &out->group_sums));
+    r->inputs_grouped = 1;
+  }
+  r->grouped |= out->in.group || (out->group && !out->steps);
+  if (find(r, base, ".smooth")) {
+    QN_TRY(need_vector(r, base, ".smooth", QRN_F32, out->k, &p));
+    out->smooth = p;
+  }
+  return QUERN_OK;
+}
+
+static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {
+  const uint64_t shape[2] = {n, k};
+  const uint32_t found = dtype_of(r, base, ".weight");
+  const uint32_t dtype = r->is_float ? QRN_F32 : found == QRN_U4 || found == QRN_U2 ? found : QRN_I8;
   *out = (qn_linear){.n = n, .k = k, .dtype = dtype};
-  qn_format(name, sizeof name, "%s.weight", base);
-  QN_TRY(qrn_need_tensor(r->file, name, dtype, QRN_PANELS, 2, shape, &out->weight));
-  if (dtype == QRN_U4) QN_TRY(resolve_groups(r, base, name, out));
-  if (dtype == QRN_I8) {
-    QN_TRY(need_vector(r, base, ".scale", QRN_F32, n, &p));
-    out->scale = p;
-    QN_TRY(need_vector(r, base, ".sums", QRN_I32, n, &p));
-    out->sums = p;
-  }
-  if (!r->is_float) {
-    if (has_tensor(r, base, ".smooth")) {
-      QN_TRY(need_vector(r, base, ".smooth", QRN_F32, k, &p));
-      out->smooth = p;
-    }
-  }
+  QN_TRY(need(r, base, ".weight", dtype, QRN_PANELS, 2, shape, &out->weight));
+  out->group = find(r, base, ".weight")->group;
+  QN_TRY(resolve_input(r, base, out));
+  if (!r->is_float) QN_TRY(resolve_codes(r, base, out));
   r->params += (uint64_t)n * k;
-  if (has_tensor(r, base, ".bias")) QN_TRY(need_floats(r, base, ".bias", n, &out->bias));
+  if (find(r, base, ".bias")) QN_TRY(need_floats(r, base, ".bias", n, &out->bias));
   return QUERN_OK;
 }
 
@@ -108,24 +201,21 @@ static quern_status resolve_norm(resolver *r, const char *base, uint32_t width, 
 static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, uint32_t width, qn_table *out) {
   const uint64_t shape[2] = {rows, width};
   const void *p = NULL;
-  static const uint32_t bits[] = {[QRN_F32] = 32, [QRN_I8] = 8, [QRN_I32] = 0, [QRN_U4] = 4, [QRN_U2] = 2};
+  static const uint32_t bits[QRN_DTYPES] = {[QRN_F32] = 32, [QRN_I8] = 8, [QRN_U4] = 4, [QRN_U2] = 2};
   const uint32_t found = dtype_of(r, name, "");
   const uint32_t dtype = r->is_float || !bits[found] ? QRN_F32 : found;
   *out = (qn_table){.rows = rows, .bits = bits[dtype]};
-  QN_TRY(qrn_need_tensor(r->file, name, dtype, QRN_ROWS, 2, shape, &out->data));
+  QN_TRY(need(r, name, "", dtype, QRN_ROWS, 2, shape, &out->data));
   if (dtype == QRN_I8) {
     QN_TRY(need_vector(r, name, ".scale", QRN_F32, rows, &p));
     out->scale = p;
   }
   if (out->bits < 8) {
-    out->group = qrn_find_tensor(r->file, name)->group;
+    out->group = find(r, name, "")->group;
     const uint64_t pair[2] = {rows, 2}, steps[3] = {rows, qk_groups(width, out->group), 2};
-    char part[NAME_BYTES];
-    qn_format(part, sizeof part, "%s.scale", name);
-    QN_TRY(qrn_need_tensor(r->file, part, QRN_F32, QRN_ROWS, 2, pair, &p));
+    QN_TRY(need(r, name, ".scale", QRN_F32, QRN_ROWS, 2, pair, &p));
     out->scale = p;
-    qn_format(part, sizeof part, "%s.step", name);
-    QN_TRY(qrn_need_tensor(r->file, part, QRN_I8, QRN_ROWS, 3, steps, &p));
+    QN_TRY(need(r, name, ".step", QRN_I8, QRN_ROWS, 3, steps, &p));
     out->step = p;
   }
   r->params += (uint64_t)rows * width;
@@ -137,6 +227,11 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   char base[NAME_BYTES];
   qn_format(base, sizeof base, "layers.%u.attn.qkv", index);
   QN_TRY(resolve_linear(r, base, 3 * inner, a->width, &l->qkv));
+  qn_format(base, sizeof base, "layers.%u.attn.", index);
+  QN_TRY(need_head_site(r, base, "q"));
+  QN_TRY(need_head_site(r, base, "k"));
+  QN_TRY(need_head_site(r, base, "v"));
+  QN_TRY(need_head_site(r, base, "probs"));
   qn_format(base, sizeof base, "layers.%u.attn.out", index);
   QN_TRY(resolve_linear(r, base, a->width, inner, &l->attn_out));
   qn_format(base, sizeof base, "layers.%u.attn.norm", index);
@@ -152,7 +247,7 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
 static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **out) {
   const uint64_t shape[2] = {a->heads, 2 * (uint64_t)a->positions - 1};
   const void *p = NULL;
-  QN_TRY(qrn_need_tensor(r->file, "attn.relative_bias", QRN_F32, QRN_ROWS, 2, shape, &p));
+  QN_TRY(need(r, "attn.relative_bias", "", QRN_F32, QRN_ROWS, 2, shape, &p));
   /* It goes into scores, where no kernel counts NaN or infinity and a softmax may hide them. Some 50 KB. */
   if (!qn_all_finite(p, (size_t)(shape[0] * shape[1])))
     return qn_fail(&r->env->error, QUERN_E_NONFINITE,
@@ -163,36 +258,70 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
   return QUERN_OK;
 }
 
-static quern_status resolve(quern_model *m) {
+static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
-  resolver r = {.file = &m->file, .env = m->env, .is_float = a->recipe == QN_RECIPE_FLOAT};
   const uint32_t tables = qn_arch_table_width(a);
-  QN_TRY(resolve_table(&r, "embed.tokens", a->vocab, tables, &m->tokens));
-  QN_TRY(resolve_table(&r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
-  if (a->types) QN_TRY(resolve_table(&r, "embed.types", a->types, tables, &m->types));
-  QN_TRY(resolve_norm(&r, "embed.norm", tables, &m->embed_norm));
-  if (a->embed_width) QN_TRY(resolve_linear(&r, "embed.project", a->width, tables, &m->project));
-  if (a->relative_bias) QN_TRY(resolve_bias(&r, a, &m->relative_bias));
-  for (uint32_t i = 0; i < a->layers; i++) QN_TRY(resolve_layer(&r, a, i, &m->layers[i]));
+  QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
+  QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
+  if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));
+  QN_TRY(resolve_norm(r, "embed.norm", tables, &m->embed_norm));
+  if (a->embed_width) QN_TRY(resolve_linear(r, "embed.project", a->width, tables, &m->project));
+  if (a->relative_bias) QN_TRY(resolve_bias(r, a, &m->relative_bias));
+  for (uint32_t i = 0; i < a->layers; i++) QN_TRY(resolve_layer(r, a, i, &m->layers[i]));
   if (a->head != QN_HEAD_NONE) {
-    if (a->head_pooler) QN_TRY(resolve_linear(&r, "head.pooler", a->width, a->width, &m->pooler));
-    QN_TRY(resolve_linear(&r, "head.out", a->labels, a->width, &m->head));
+    if (a->head_pooler) QN_TRY(resolve_linear(r, "head.pooler", a->width, a->width, &m->pooler));
+    QN_TRY(resolve_linear(r, "head.out", a->labels, a->width, &m->head));
   }
-  if (a->dense) QN_TRY(resolve_linear(&r, "pool.dense", a->dense, a->width, &m->dense));
-  m->params = r.params;
-  m->grouped = r.grouped;
+  if (a->dense) QN_TRY(resolve_linear(r, "pool.dense", a->dense, a->width, &m->dense));
   return QUERN_OK;
 }
 
-/* The ARCH section as a checked qn_arch. */
+/* Tensors that nothing asked for would change what the model computes, were this version to know them: the first of them
+   by name. */
+static quern_status refuse_unknown(quern_model *m, resolver r) {
+  void *p = NULL;
+  QN_TRY(qn_alloc(m->env, &p, m->file.tensor_count, "which tensors are known"));
+  memset(p, 0, m->file.tensor_count);
+  r.seen = p;
+  r.sites = 0;
+  quern_status status = resolve_all(&r, m);
+  for (uint32_t i = 0; i < m->file.tensor_count && status == QUERN_OK; i++) {
+    const qrn_tensor *t = &m->file.tensors[i];
+    if (!r.seen[i] && !(t->flags & QRN_IGNORABLE)) status = unsupported(&r, "tensor ", qrn_tensor_name(&m->file, t));
+  }
+  qn_free(m->env, p, m->file.tensor_count);
+  return status;
+}
+
+static quern_status resolve(quern_model *m) {
+  resolver r = {.file = &m->file, .env = m->env, .is_float = m->arch.recipe == QN_RECIPE_FLOAT};
+  uint32_t must = 0;
+  QN_TRY(resolve_all(&r, m));
+  if (r.sites < m->file.site_count) return unsupported(&r, "site ", m->file.site_names + m->file.sites[r.sites].name);
+  for (uint32_t i = 0; i < m->file.tensor_count; i++) must += !(m->file.tensors[i].flags & QRN_IGNORABLE);
+  if (r.tensors != must) return refuse_unknown(m, r);
+  m->params = r.params;
+  m->grouped = r.grouped;
+  m->inputs_grouped = r.inputs_grouped;
+  return QUERN_OK;
+}
+
+#define ARCH_BYTES_LEAST 128u
+#define ARCH_BYTES_MOST 4096u
+
+/* The ARCH section as a checked qn_arch. A shorter record lacks fields that are 0; what a longer one has more must be 0. */
 static quern_status read_arch(const qrn_reader *file, qn_env *env, qn_arch *out) {
   size_t bytes = 0;
   const uint8_t *p = qrn_section_data(file, QRN_ARCH, &bytes);
-  if (!p || bytes != sizeof *out)
-    return qn_fail(env ? &env->error : NULL, QUERN_E_FORMAT,
-                   "the architecture section has %zu bytes, not %zu: quantize the model again with this version", bytes,
-                   sizeof *out);
-  memcpy(out, p, sizeof *out);
+  if (!p || bytes < ARCH_BYTES_LEAST || bytes > ARCH_BYTES_MOST || bytes % 4 || qn_load_u32(p) != bytes)
+    return qn_fail(&env->error, QUERN_E_FORMAT, "malformed .qrn file: the architecture section has %zu bytes", bytes);
+  memset(out, 0, sizeof *out);
+  memcpy(out, p, qn_min_size(bytes, sizeof *out));
+  out->bytes = sizeof *out;
+  for (size_t i = sizeof *out; i < bytes; i++)
+    if (p[i])
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "architecture: fields that this version does not know are in use: use a later one");
   return qn_arch_check(out, env, QUERN_E_FORMAT);
 }
 

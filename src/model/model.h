@@ -6,18 +6,29 @@
 #include "model/arch.h"
 #include "text/tokenizer.h"
 
+/* How the input of a linear operator is quantized (kernels/kernels.h: qk_codes). */
+typedef struct qn_input {
+  uint32_t group; /* of channels, each with a scale; 0: one for all */
+  uint32_t symmetric;
+  const float *scale, *zero; /* static: [groups]; scale NULL: measured for each token. zero NULL: 0 */
+} qn_input;
+
 /* y = x W^T + b, W: [n, k]. */
 typedef struct qn_linear {
   uint32_t n, k;
-  uint32_t dtype; /* QRN_I8, QRN_U4 or QRN_F32, all in panels */
-  uint32_t group; /* of inputs (u4) */
+  uint32_t dtype; /* QRN_I8, QRN_U4, QRN_U2 or QRN_F32, all in panels */
+  uint32_t group; /* of inputs; 0: i8 with one scale an output channel */
+  qn_input in;    /* not of f32 */
   const void *weight;
-  const float *scale;      /* [n] (i8), panels of [n, groups] (u4) */
-  const float *min;        /* panels of [n, groups] (u4); NULL: codes are symmetric around 8 */
-  const int32_t *sums;     /* [n] sums of each output channel's codes (i8) */
-  const float *value_sums; /* [n] sums of its weights (u4) */
-  const float *smooth;     /* [k] (i8, u4): the input times it is quantized, W is stored divided; NULL: 1 */
-  const float *bias;       /* [n]; NULL: none */
+  const float *scale;   /* panels of [n, groups]; [n] with steps or a group of 0 */
+  const float *min;     /* panels of [n, groups]; NULL: codes are symmetric around the middle */
+  const uint8_t *steps; /* u8 panels of [n, groups] of u4 and u2; NULL: scales of groups are floats */
+  const int32_t *sums;  /* [n] sums of each output channel's codes, times their steps (i8 with a group of 0, steps) */
+  const float *value_sums; /* [n] sums of its weights (else) */
+  const float
+      *group_sums; /* panels of [n, groups of the input]: sums of its weights; NULL: input symmetric, or one group */
+  const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
+  const float *bias;   /* [n]; NULL: none */
 } qn_linear;
 
 typedef struct qn_norm {
@@ -58,8 +69,9 @@ typedef struct quern_model {
   qn_layer *layers;              /* [arch.layers] */
   qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
-  int grouped;  /* some linear operator has groups of inputs: activations need their sums */
-  size_t bytes; /* of the allocation that holds this struct and the layers */
+  int grouped;        /* some linear operator has groups of inputs: activations need their sums, */
+  int inputs_grouped; /* some that has activations with scales by group */
+  size_t bytes;       /* of the allocation that holds this struct and the layers */
 } quern_model;
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */

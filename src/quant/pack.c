@@ -7,10 +7,6 @@
 /* Below this a row is taken as zero: 127 / absmax stays far from overflow. */
 #define PACK_TINY 0x1p-100f
 
-/* Adding 1.5 * 2^23 leaves no bits for the fraction. What is given for one code is at most 127 * (1 + 2^-22), which is 127
-   after rounding. */
-int32_t qn_pack_nearest(float x) { return (int32_t)((x + 12582912.0f) - 12582912.0f); }
-
 float qn_pack_row_scale(const float *w, size_t d, float *factor) {
   float most = 0;
   for (size_t i = 0; i < d; i++) {

@@ -1,5 +1,5 @@
-/* pack_small.c - floats to codes of 4 and 2 bits with scales by group: the scale of a group is searched for, so that the squared
- * error is small, by trying some widths of the grid and fitting the scale to the codes of each by least squares. Needs
+/* pack_small.c - codes of 4 and 2 bits with a minimum: the grid of a group is searched for, so that the squared error is small, by
+ * trying some widths of it and fitting scale and minimum to the codes of each by least squares; and tables of such codes. Needs
  * round-to-nearest (base/thread.h's guard). Deterministic: every group depends on itself alone. Stateless; any thread. */
 #include <string.h>
 #include "kernels/layout.h"
@@ -7,37 +7,7 @@
 
 #define TINY 0x1p-100f /* magnitudes below count as zero: quotients stay far from overflow */
 
-/* To nearest, ties to even, for |x| < 2^22 (pack.c). */
-static float nearest(float x) { return (x + 12582912.0f) - 12582912.0f; }
 static float held(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
-
-/* ---- one group, symmetric: w ~ (q - 8) * scale --------------------------------------------------------------------- */
-
-/* Where the largest magnitude comes to lie on the grid -8 ... 7: more cuts it off. */
-static const float reach[] = {6.5f,  7.0f, 7.25f, 7.5f,  7.75f, 8.0f,  8.25f, 8.5f,
-                              8.75f, 9.0f, 9.5f,  10.0f, 11.0f, 12.0f, 14.0f};
-
-/* Sign and width of the grid that leave the least squared error; 0 for a group of zeros. */
-static float symmetric_scale(const float *w, size_t n) {
-  float most = 0, best = 0, scale = 0;
-  for (size_t i = 0; i < n; i++) {
-    const float a = w[i] < 0 ? -w[i] : w[i];
-    most = a > most ? a : most;
-  }
-  if (most < TINY) return 0;
-  for (size_t c = 0; c < 2 * sizeof reach / sizeof reach[0]; c++) {
-    const float by = (c % 2 ? -reach[c / 2] : reach[c / 2]) / most;
-    float wq = 0, qq = 0;
-    for (size_t i = 0; i < n; i++) {
-      const float q = held(nearest(w[i] * by), -8, 7);
-      wq += w[i] * q;
-      qq += q * q;
-    }
-    /* With scale wq / qq the error is sum w^2 - wq^2 / qq. */
-    if (qq > 0 && wq / qq * wq > best) best = wq / qq * wq, scale = wq / qq;
-  }
-  return scale;
-}
 
 /* ---- one group with a minimum: w ~ q * scale + min, q = 0 ... top ----------------------------------------------------- */
 
@@ -48,7 +18,8 @@ static double squared_error(const float *w, size_t n, float top, float scale, fl
   const float by = scale > 0 ? 1.0f / scale : 0;
   double error = 0;
   for (size_t i = 0; i < n; i++) {
-    const double d = (double)w[i] - (double)(held(nearest(held((w[i] - min) * by, -1, top + 1)), 0, top) * scale + min);
+    const double d = (double)w[i] -
+                     (double)(held(qn_pack_rint(held((w[i] - min) * by, -1, top + 1)), 0, top) * scale + min);
     error += d * d;
   }
   return error;
@@ -59,7 +30,7 @@ static void fit(const float *w, size_t n, float top, float *scale, float *min) {
   const float by = 1.0f / *scale;
   double sq = 0, sqq = 0, sw = 0, swq = 0;
   for (size_t i = 0; i < n; i++) {
-    const double q = (double)held(nearest(held((w[i] - *min) * by, -1, top + 1)), 0, top), x = (double)w[i];
+    const double q = (double)held(qn_pack_rint(held((w[i] - *min) * by, -1, top + 1)), 0, top), x = (double)w[i];
     sq += q, sqq += q * q, sw += x, swq += x * q;
   }
   const double count = (double)n, det = count * sqq - sq * sq;
@@ -70,7 +41,7 @@ static void fit(const float *w, size_t n, float top, float *scale, float *min) {
   *min = (float)((sw - slope * sq) / count);
 }
 
-static void grid_of(const float *w, size_t n, float top, float *scale, float *min) {
+void qn_pack_grid(const float *w, size_t n, float top, float *scale, float *min) {
   float lo = w[0], hi = w[0];
   for (size_t i = 1; i < n; i++) {
     lo = w[i] < lo ? w[i] : lo;
@@ -85,51 +56,6 @@ static void grid_of(const float *w, size_t n, float top, float *scale, float *mi
     const double error = squared_error(w, n, top, s, m);
     if (best < 0 || error < best) best = error, *scale = s, *min = m;
   }
-}
-
-/* ---- linear operators ---------------------------------------------------------------------------------------------- */
-
-void qn_pack_linear_u4(const float *w, uint32_t n, uint32_t k, uint32_t group, uint8_t *panels, float *scale,
-                       float *min, float *sums) {
-  const size_t groups = qk_groups(k, group), panel_bytes = QK_PANEL * qk_k8(k) / 2;
-  memset(panels, 0x88, qk_weight_bytes_u4(n, k));
-  memset(scale, 0, qk_weight_bytes_f32(n, groups));
-  if (min) memset(min, 0, qk_weight_bytes_f32(n, groups));
-  for (size_t row = 0; row < n; row++) {
-    uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
-    double all = 0;
-    for (size_t g = 0; g < groups; g++) {
-      const size_t k0 = g * group, count = k - k0 < group ? k - k0 : group;
-      const size_t at = (row / QK_PANEL * groups + g) * QK_PANEL + row % QK_PANEL;
-      const float *x = w + row * k + k0;
-      float s, m = 0;
-      if (min)
-        grid_of(x, count, 15, &s, &m);
-      else
-        s = symmetric_scale(x, count);
-      const float by = s < -TINY || s > TINY ? 1.0f / s : 0, offset = min ? 0.0f : 8.0f;
-      int64_t codes = 0;
-      for (size_t i = 0; i < count; i++) {
-        const int q = (int)(held(nearest(held((x[i] - m) * by, -16, 16)), -offset, 15 - offset) + offset);
-        uint8_t *byte = to + (k0 + i) / 8 * 64 + (k0 + i) % 4;
-        *byte = (uint8_t)((k0 + i) % 8 < 4 ? (*byte & 0xf0) | q : (*byte & 0x0f) | q << 4);
-        codes += q - (int)offset;
-      }
-      scale[at] = s;
-      if (min) min[at] = m;
-      all += (double)s * (double)codes + (double)m * (double)count;
-    }
-    sums[row] = (float)all;
-  }
-}
-
-float qn_value_u4(const uint8_t *panels, const float *scale, const float *min, uint32_t k, uint32_t group, size_t row,
-                  size_t i) {
-  const uint8_t byte =
-      panels[row / QK_PANEL * QK_PANEL * qk_k8(k) / 2 + i / 8 * 64 + row % QK_PANEL * QK_KSTEP + i % 4];
-  const int q = i % 8 < 4 ? byte & 15 : byte >> 4;
-  const size_t at = (row / QK_PANEL * qk_groups(k, group) + i / group) * QK_PANEL + row % QK_PANEL;
-  return min ? (float)q * scale[at] + min[at] : (float)(q - 8) * scale[at];
 }
 
 /* ---- tables -------------------------------------------------------------------------------------------------------- */
@@ -155,18 +81,18 @@ static void pack_row(const float *w, size_t d, uint32_t bits, size_t group, uint
   float widest = 0, farthest = 0;
   for (size_t g = 0; g < groups; g++) {
     float *s = grid + 2 * g, *m = s + 1;
-    grid_of(w + g * group, d - g * group < group ? d - g * group : group, top, s, m);
+    qn_pack_grid(w + g * group, d - g * group < group ? d - g * group : group, top, s, m);
     widest = *s > widest ? *s : widest;
     farthest = *m > farthest ? *m : -*m > farthest ? -*m : farthest;
   }
   scale[0] = widest < TINY ? 0 : widest / 127;
   scale[1] = farthest < TINY ? 0 : farthest / 127;
   for (size_t g = 0; g < groups; g++) {
-    step[2 * g] = (int8_t)(scale[0] > 0 ? nearest(grid[2 * g] / scale[0]) : 0);
-    step[2 * g + 1] = (int8_t)(scale[1] > 0 ? nearest(grid[2 * g + 1] / scale[1]) : 0);
+    step[2 * g] = (int8_t)(scale[0] > 0 ? qn_pack_rint(grid[2 * g] / scale[0]) : 0);
+    step[2 * g + 1] = (int8_t)(scale[1] > 0 ? qn_pack_rint(grid[2 * g + 1] / scale[1]) : 0);
     const float s = (float)step[2 * g] * scale[0], m = (float)step[2 * g + 1] * scale[1], by = s > 0 ? 1.0f / s : 0;
     for (size_t i = g * group; i < d && i < (g + 1) * group; i++)
-      put_code(codes, bits, i, (int)held(nearest(held((w[i] - m) * by, -1, top + 1)), 0, top));
+      put_code(codes, bits, i, (int)held(qn_pack_rint(held((w[i] - m) * by, -1, top + 1)), 0, top));
   }
 }
 

@@ -6,22 +6,25 @@
 
 typedef struct qn_recipe {
   char name[64];
-  uint32_t id;              /* QN_RECIPE_* */
-  uint32_t weight_bits;     /* 4, 8 or 32; of 4, those of operators outside of the layers have 8 */
-  uint32_t weight_group;    /* of inputs, of 4 bits: 32, 64 or 128; 0: none, one scale for each output channel */
-  int weight_min;           /* of 4 bits: a minimum beside each scale */
-  uint32_t activation_bits; /* 8 or 32 */
-  uint32_t embedding_bits;  /* 2, 4, 8 or 32 */
-  uint32_t embedding_group; /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
-  int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
-  uint32_t split;           /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
+  uint32_t id;               /* QN_RECIPE_* */
+  uint32_t weight_bits;      /* 2, 4, 8 or 32. Operators outside of the layers have 8 instead of fewer, and no groups */
+  uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
+  int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
+  int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
+  uint32_t activation_bits;  /* 8 or 32 */
+  uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
+  int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
+  uint32_t embedding_bits;   /* 2, 4, 8 or 32 */
+  uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
+  int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
+  uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
-   {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false}, "activations": {"bits": 8},
-    "embeddings": {"bits": 2, "group": 32}, "smooth": true}. Groups belong to 4 and 2 bits only. Members that are
-   unknown, and combinations that this version cannot run, are refused by name. */
+   {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false, "scales": "float"},
+    "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
+    "split": 16}. Members that are unknown, and combinations that this version cannot run, are refused by name. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
 const char *qn_recipe_preset_json(const char *name); /* NULL: no such preset */
@@ -45,8 +48,9 @@ quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
    Symmetric per row: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
    even. */
-/* To nearest, ties to even; |x| <= 2^22. */
-int32_t qn_pack_nearest(float x);
+/* To nearest, ties to even; |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
+static inline float qn_pack_rint(float x) { return (x + 12582912.0f) - 12582912.0f; }
+static inline int32_t qn_pack_nearest(float x) { return (int32_t)qn_pack_rint(x); }
 /* Scale of a row of d weights; *factor: what makes codes of them. */
 float qn_pack_row_scale(const float *w, size_t d, float *factor);
 /* w: [n, k] f32 -> panels [ceil(n/16)][kp/4][16][4] of code ^ 0x80, kp = k rounded up to 64; scale, sums: [n]. */
@@ -56,18 +60,36 @@ void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels);
 /* w: [rows, d] f32 -> codes [rows, d], scale [rows]. */
 void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale);
 
-/* pack_small.c: codes of 4 and 2 bits. Scales are searched for; every group depends on itself alone. */
-/* w: [n, k] f32 -> 4-bit panels (kernels/layout.h), panels of scales and, unless min is NULL, minima [n, groups], and the
-   sums of the values that each channel's codes stand for. group: qk_k8(k) for one scale a channel. */
-void qn_pack_linear_u4(const float *w, uint32_t n, uint32_t k, uint32_t group, uint8_t *panels, float *scale,
-                       float *min, float *sums);
+/* pack_group.c: linear operators of codes with groups, or of few bits. */
+typedef struct qn_form {
+  uint32_t bits, group; /* bits 8, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
+  int min, steps;       /* of 4 and 2 bits: with minima; with integer steps of scales */
+} qn_form;
+typedef struct qn_packed {
+  uint8_t *panels;    /* kernels/layout.h */
+  float *scale;       /* qn_form_scales: panels of [n, groups], or of [n] with steps or without a group */
+  float *min;         /* alike; NULL: none */
+  uint8_t *steps;     /* panels of [n, groups], 1 ... 15; NULL: none */
+  float *sums;        /* [n] sums of the values of each output channel: without steps */
+  int32_t *code_sums; /* [n] sums of codes times steps: with them */
+} qn_packed;
+size_t qn_form_groups(const qn_form *f, size_t k);
+size_t qn_form_scales(const qn_form *f, size_t n, size_t k);
+/* w: [n, k] f32. work: [groups]. Every output channel depends on itself alone; scales of 4 and 2 bits are searched for. */
+void qn_pack_linear(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work);
+/* What weight i of a row stands for; scale alone of 8 bits without a group (pack.c). */
+double qn_packed_value(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
+/* Sums of the values of groups of `group` inputs, to panels of [n, groups]: group is the form's, or it has one scale a channel. */
+void qn_packed_sums(const qn_packed *p, const qn_form *f, uint32_t n, uint32_t k, uint32_t group, float *sums);
+
+/* pack_small.c: codes of 4 and 2 bits with a minimum. */
+/* Scale and minimum of the codes 0 ... top of n >= 1 weights. */
+void qn_pack_grid(const float *w, size_t n, float top, float *scale, float *min);
 /* w: [rows, d] f32 -> codes, scale [rows, 2], step [rows, groups, 2] of a table of 4 or 2 bits (kernels.h).
    work: [2 * groups]. */
 void qn_pack_rows_small(const float *w, uint32_t rows, uint32_t d, uint32_t bits, uint32_t group, uint8_t *codes,
                         float *scale, int8_t *step, float *work);
-/* What element i of a row stands for, of either; for reports. */
-float qn_value_u4(const uint8_t *panels, const float *scale, const float *min, uint32_t k, uint32_t group, size_t row,
-                  size_t i);
+/* What element i of a row stands for; for reports. */
 float qn_value_small(const uint8_t *codes, const float *scale, const int8_t *step, uint32_t d, uint32_t bits,
                      uint32_t group, size_t row, size_t i);
 #endif

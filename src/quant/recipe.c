@@ -8,7 +8,8 @@
 #define RECIPE_BYTES (1u << 20)
 #define INT8_SPLIT 16u /* as the preset says */
 
-#define REST_OF_INT8 "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"
+#define REST_OF_INT8 "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"
+#define EIGHT "{\"bits\":8}"
 static const struct {
   qn_recipe recipe;
   const char *json;
@@ -23,7 +24,19 @@ static const struct {
       .embedding_bits = 8,
       .smooth = 1,
       .split = INT8_SPLIT},
-     "{\"name\":\"int8\",\"weights\":{\"bits\":8}," REST_OF_INT8},
+     "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8},
+    {{.name = "int8-g32",
+      .id = QN_RECIPE_INT8,
+      .weight_bits = 8,
+      .weight_group = 32,
+      .activation_bits = 8,
+      .activation_group = 32,
+      .activation_symmetric = 1,
+      .embedding_bits = 8,
+      .smooth = 1,
+      .split = INT8_SPLIT},
+     "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
+     "\"symmetric\":true}," REST_OF_INT8},
     {{.name = "int4",
       .id = QN_RECIPE_INT8,
       .weight_bits = 4,
@@ -32,7 +45,8 @@ static const struct {
       .embedding_bits = 8,
       .smooth = 1,
       .split = INT8_SPLIT},
-     "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false}," REST_OF_INT8},
+     "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
+     "\"activations\":" EIGHT "," REST_OF_INT8},
     {{.name = "int4-g128",
       .id = QN_RECIPE_INT8,
       .weight_bits = 4,
@@ -41,7 +55,8 @@ static const struct {
       .embedding_bits = 8,
       .smooth = 1,
       .split = INT8_SPLIT},
-     "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false}," REST_OF_INT8},
+     "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false,\"scales\":\"float\"},"
+     "\"activations\":" EIGHT "," REST_OF_INT8},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
@@ -54,17 +69,21 @@ const char *qn_recipe_preset_json(const char *name) {
 }
 
 size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
-  char weights[64] = "", embeddings[32] = "";
-  if (r->weight_bits == 4)
-    qn_format(weights, sizeof weights, ",\"group\":%u,\"minimum\":%s", r->weight_group,
-              r->weight_min ? "true" : "false");
+  char weights[96] = "", activations[64] = "", embeddings[32] = "";
+  if (r->weight_bits < 8)
+    qn_format(weights, sizeof weights, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group,
+              r->weight_min ? "true" : "false", r->weight_steps ? "integer" : "float");
+  else if (r->weight_group)
+    qn_format(weights, sizeof weights, ",\"group\":%u", r->weight_group);
+  if (r->activation_group || r->activation_symmetric)
+    qn_format(activations, sizeof activations, ",\"group\":%u,\"symmetric\":%s", r->activation_group,
+              r->activation_symmetric ? "true" : "false");
   if (r->embedding_bits < 8) qn_format(embeddings, sizeof embeddings, ",\"group\":%u", r->embedding_group);
-  return qn_format(
-      buf, cap,
-      "{\"name\":\"%s\",\"weights\":{\"bits\":%u%s},\"activations\":{\"bits\":%u},\"embeddings\":{\"bits\":%u%s},"
-      "\"smooth\":%s,\"split\":%u}",
-      r->name, r->weight_bits, weights, r->activation_bits, r->embedding_bits, embeddings, r->smooth ? "true" : "false",
-      r->split);
+  return qn_format(buf, cap,
+                   "{\"name\":\"%s\",\"weights\":{\"bits\":%u%s},\"activations\":{\"bits\":%u%s},"
+                   "\"embeddings\":{\"bits\":%u%s},\"smooth\":%s,\"split\":%u}",
+                   r->name, r->weight_bits, weights, r->activation_bits, activations, r->embedding_bits, embeddings,
+                   r->smooth ? "true" : "false", r->split);
 }
 
 /* A name goes into metadata and reports unescaped. */
@@ -74,47 +93,95 @@ static int valid_name(const char *name) {
          strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == n;
 }
 
-/* {"bits": 4, "group": 32, "minimum": false}: bits, and what small codes may have besides, NULL: nothing. */
-static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *bits,
-                               uint32_t *group, int *min) {
-  uint32_t at = qn_json_get(j, 0, key);
-  int64_t v = at ? qn_json_int(j, at, "bits", -1) : -1;
+/* What codes may say beside their bits: a bit each. */
+enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8 };
+
+/* {"bits": 4, "group": 32, ...}: bits and group, and which members there may be besides. *at: the object. */
+static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *at,
+                               uint32_t *bits) {
+  static const char *const members[] = {"group", "minimum", "scales", "symmetric"};
+  *at = qn_json_get(j, 0, key);
+  int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
   }
-  const int small = v < 8;
-  for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
+  const int weights = key[0] == 'w', activations = key[0] == 'a';
+  const uint32_t may = weights       ? (v < 8    ? GROUP | MINIMUM | SCALES
+                                        : v == 8 ? GROUP
+                                                 : 0)
+                       : activations ? (v == 8 ? GROUP | SYMMETRIC : 0)
+                                     : (v < 8 ? GROUP : 0);
+  for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
-    const int known = !strcmp(member, "bits") || (small && group && !strcmp(member, "group")) ||
-                      (small && min && !strcmp(member, "minimum"));
-    if (!known) {
+    uint32_t m = 0;
+    while (m < sizeof members / sizeof members[0] && strcmp(member, members[m]) != 0) m++;
+    if (strcmp(member, "bits") != 0 && !(m < sizeof members / sizeof members[0] && may >> m & 1)) {
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known to this version%s", file, key, 64,
                      member, strcmp(member, "group") ? "" : " with this many bits");
     }
   }
   *bits = (uint32_t)v;
-  if (small && group) *group = qn_json_get(j, at, "group") ? (uint32_t)qn_json_int(j, at, "group", -1) : 32;
-  if (small && min) *min = qn_json_bool(j, at, "minimum", 0);
+  return QUERN_OK;
+}
+
+static uint32_t group_in(const qn_json *j, uint32_t at, uint32_t otherwise) {
+  return qn_json_get(j, at, "group") ? (uint32_t)qn_json_int(j, at, "group", -1) : otherwise;
+}
+
+/* The codes of weights, activations and embeddings. */
+static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  uint32_t at;
+  QN_TRY(read_codes(env, j, file, "weights", &at, &r->weight_bits));
+  r->weight_group = group_in(j, at, r->weight_bits < 8 ? 32 : 0);
+  r->weight_min = qn_json_bool(j, at, "minimum", 0);
+  const char *scales = qn_json_string(j, at, "scales", "float");
+  r->weight_steps = !strcmp(scales, "integer");
+  if (!r->weight_steps && strcmp(scales, "float") != 0) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: weights.scales is \"float\" or \"integer\"", file);
+  }
+  QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
+  r->activation_group = group_in(j, at, 0);
+  r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
+  QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
+  r->embedding_group = r->embedding_bits < 8 ? group_in(j, at, 32) : 0;
   return QUERN_OK;
 }
 
 static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
 
-/* What this version can run: all float, or 8-bit activations with 8- or 4-bit weights and 8-, 4- or 2-bit embeddings. */
+static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
+
+/* What this version can run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
-  const int integer = r->activation_bits == 8 && (r->weight_bits == 8 || r->weight_bits == 4) &&
+  const int integer = r->activation_bits == 8 && is_one_of(r->weight_bits, 8, 4, 2) &&
                       is_one_of(r->embedding_bits, 8, 4, 2);
   if (!all_float && !integer) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
-                   "all 32 can, and activations of 8 with weights of 8 or 4 and embeddings of 8, 4 or 2",
+                   "all 32 can, and activations of 8 with weights and embeddings of 8, 4 or 2",
                    file, r->weight_bits, r->activation_bits, r->embedding_bits);
   }
-  if (r->weight_bits == 4 && r->weight_group != 0 && !is_one_of(r->weight_group, 32, 64, 128)) {
+  if (!is_group(r->weight_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file,
                    r->weight_group);
+  }
+  if (!is_group(r->activation_group)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: activations.group is 32, 64, 128, or 0 for one scale a token; not %u", file,
+                   r->activation_group);
+  }
+  if (r->weight_steps && (r->weight_min || !r->weight_group)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: integer scales need a weights.group and have no minimum",
+                   file);
+  }
+  if (r->activation_group && r->weight_group && !r->weight_steps && r->weight_group != r->activation_group) {
+    return qn_fail(
+        &env->error, QUERN_E_UNSUPPORTED,
+        "%s: activations.group must be weights.group, %u, or weights have one scale an output channel or integer "
+        "scales",
+        file, r->weight_group);
   }
   if (r->embedding_bits < 8 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
@@ -143,9 +210,7 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
                    sizeof r->name - 1);
   }
   qn_format(r->name, sizeof r->name, "%s", name);
-  QN_TRY(read_codes(env, j, file, "weights", &r->weight_bits, &r->weight_group, &r->weight_min));
-  QN_TRY(read_codes(env, j, file, "activations", &r->activation_bits, NULL, NULL));
-  QN_TRY(read_codes(env, j, file, "embeddings", &r->embedding_bits, &r->embedding_group, NULL));
+  QN_TRY(read_all_codes(r, env, j, file));
   QN_TRY(check_recipe(r, env, file));
   r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : QN_RECIPE_INT8;
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);

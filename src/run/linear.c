@@ -3,7 +3,7 @@
 
 void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_linear *l = p->linear;
-  if (l->dtype == QRN_I8) {
+  if (l->dtype == QRN_I8 && !l->group && !l->in.group) {
     const qk_gemm_q8 op = {.a = p->q,
                            .w = l->weight,
                            .w_scale = l->scale,
@@ -17,22 +17,28 @@ void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1
                            .k = l->k,
                            .act = p->act};
     k->gemm_q8(&op, r0, r1, p0, p1);
-  } else if (l->dtype == QRN_U4) {
-    const qk_gemm_q4 op = {.a = p->q,
-                           .w = l->weight,
-                           .scale = l->scale,
-                           .min = l->min,
-                           .w_sums = l->value_sums,
-                           .bias = l->bias,
-                           .residual = p->residual,
-                           .out = p->out,
-                           .ldr = p->ldo,
-                           .ldo = p->ldo,
-                           .n = l->n,
-                           .k = l->k,
-                           .group = l->group,
-                           .act = p->act};
-    k->gemm_q4(&op, r0, r1, p0, p1);
+  } else if (l->dtype != QRN_F32) {
+    const qk_gemm_group op = {.a = p->q,
+                              .w = l->weight,
+                              .scale = l->scale,
+                              .min = l->min,
+                              .steps = l->steps,
+                              .w_sums = l->value_sums,
+                              .code_sums = l->sums,
+                              .value_sums = l->group_sums,
+                              .bias = l->bias,
+                              .residual = p->residual,
+                              .out = p->out,
+                              .ldr = p->ldo,
+                              .ldo = p->ldo,
+                              .n = l->n,
+                              .k = l->k,
+                              .bits = l->dtype == QRN_I8   ? 8
+                                      : l->dtype == QRN_U4 ? 4
+                                                           : 2,
+                              .group = l->group,
+                              .act = p->act};
+    k->gemm_group(&op, r0, r1, p0, p1);
   } else {
     const qk_gemm_f32 op = {.a = p->x,
                             .w = l->weight,

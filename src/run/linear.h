@@ -4,11 +4,16 @@
 #include "kernels/kernels.h"
 #include "model/model.h"
 
-/* Codes in the memory of q as the operator's input: rows of its k, with the starts of its groups where it has some. */
+/* Codes in the memory of q as the operator's input: rows of its k, quantized and grouped as it says. */
 static inline qk_codes qn_input_codes(qk_codes q, const qn_linear *l) {
+  const int by_weights = l->group && !l->steps; /* the weights' groups are summed by themselves */
   q.ld = qk_k8(l->k);
-  q.group = l->group;
-  if (l->dtype != QRN_U4) q.group_start = NULL;
+  q.group = l->in.group ? l->in.group : l->group;
+  q.grouped = l->in.group != 0;
+  if (!q.grouped && !by_weights) q.group_start = NULL;
+  q.symmetric = l->in.symmetric;
+  q.given_scale = l->in.scale;
+  q.given_zero = l->in.zero;
   return q;
 }
 

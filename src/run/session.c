@@ -30,15 +30,15 @@ quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, 
   return QUERN_OK;
 }
 
-/* grouped: with the starts of the smallest groups. */
-static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, int grouped) {
-  const size_t ld = qk_k8(d);
+/* With what the smallest groups need, where there are some. */
+static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, const quern_model *m) {
+  const size_t ld = qk_k8(d), groups = ld / QK_GROUP, scales = rows * (m->inputs_grouped ? groups : 1);
   return (qk_codes){.codes = qn_arena_take(a, rows * ld, 1),
                     .ld = ld,
-                    .scale = qn_arena_take(a, rows, sizeof(float)),
-                    .zero = qn_arena_take(a, rows, sizeof(float)),
+                    .scale = qn_arena_take(a, scales, sizeof(float)),
+                    .zero = qn_arena_take(a, scales, sizeof(float)),
                     .start = qn_arena_take(a, rows, sizeof(int32_t)),
-                    .group_start = grouped ? qn_arena_take(a, rows * (ld / QK_GROUP), sizeof(int32_t)) : NULL};
+                    .group_start = m->grouped ? qn_arena_take(a, rows * groups, sizeof(int32_t)) : NULL};
 }
 
 /* One head of the longest sequence that fits. */
@@ -60,8 +60,8 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   const size_t tables = qn_arch_table_width(arch);
   qn_lane lane = {.hidden = qn_arena_take(a, (size_t)QN_BLOCK_ROWS * qn_max_size(arch->ffn, tables), sizeof(float))};
   if (arch->recipe != QN_RECIPE_FLOAT) {
-    lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)), m->grouped);
-    lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn, m->grouped);
+    lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)), m);
+    lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn, m);
     lane.head = take_head(a, longest, arch->head_dim);
   }
   if (l) *l = lane;
@@ -101,7 +101,7 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
     s->context_spans = qn_arena_take(a, tokens, sizeof(quern_span));
   }
   if (arch->recipe != QN_RECIPE_FLOAT && (qn_arch_classifies(arch) || arch->dense))
-    s->pooled_codes = take_codes(a, sequences, width, m->grouped);
+    s->pooled_codes = take_codes(a, sequences, width, m);
   s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
   s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
   s->context = qn_arena_take(a, group * inner, sizeof(float));

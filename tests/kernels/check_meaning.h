@@ -83,43 +83,63 @@ static int mean_math(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
+/* Channels k0 ... k1 - 1 of the values v, which share scale and zero `g`; *finite becomes 0 where they are not. */
+static int mean_part(const qk_codes *q, const float *v, size_t k0, size_t k1, size_t g, int *finite) {
+  float lo = 0, hi = 0, scale = 0, by = 0, zero = 0;
+  int good = 1;
+  for (size_t i = k0; i < k1; i++) {
+    good = good && isfinite(v[i]);
+    lo = fminf(lo, v[i]), hi = fmaxf(hi, v[i]);
+  }
+  const float range = hi - lo, size = fmaxf(-lo, hi);
+  good = good && isfinite(range);
+  *finite = *finite && good;
+  const int coded = good && (q->given_scale || range >= 0x1p-100f);
+  if (coded && q->given_scale)
+    scale = q->given_scale[g], by = 1.0f / scale, zero = q->given_zero ? q->given_zero[g] : 0;
+  else if (coded && q->symmetric)
+    scale = size / 127.0f, by = 127.0f / size;
+  else if (coded)
+    scale = range / 254.0f, by = 254.0f / range, zero = rintf(fmaf(-lo, by, -127.0f));
+  for (size_t i = k0; i < k1; i++) {
+    const float code = fminf(fmaxf(fmaf(v[i], by, zero), -127.0f), 127.0f);
+    const int want = coded ? (int)rintf(code) : 0;
+    if (q->codes[i] != want) return failed("code %zu: %d, not %d", i, q->codes[i], want);
+    if (coded && !q->given_scale &&
+        !same_value("value", ((double)want - (double)zero) * (double)scale, (double)v[i], (double)scale * 1.001))
+      return 0;
+  }
+  return same_value("zero", (double)q->zero[g], (double)zero, 0) &&
+         same_value("scale", (double)q->scale[g], (double)scale, 0);
+}
+
 static int mean_quantize(const qk_table *ref, const qk_table *t) {
   (void)ref;
   size_t d = row_size();
   float *x = vector_of(d, below(8) ? CALM_KINDS : KINDS), *v = buffer(d * 4, 4);
   skew(x, 1, d, d);
   const float *smooth = smooth_of(d);
-  codes_pair c = codes_outputs(1, d);
-  size_t bad = t->quantize(x, d, (uint32_t)d, smooth, &c.got, 0, 1);
+  codes_pair c = any_codes(1, d);
+  const qk_codes *q = &c.got;
+  size_t bad = t->quantize(x, d, (uint32_t)d, smooth, q, 0, 1);
   int finite = 1;
-  float lo = 0, hi = 0, scale = 0, by = 0, zero = 0;
   int32_t sum = 0;
-  for (size_t i = 0; i < d; i++) {
-    v[i] = smooth ? x[i] * smooth[i] : x[i];
-    finite = finite && isfinite(v[i]);
-    lo = fminf(lo, v[i]), hi = fmaxf(hi, v[i]);
-  }
-  float range = hi - lo;
-  finite = finite && isfinite(range);
-  int normal = finite && range >= 0x1p-100f;
-  if (normal) scale = range / 254.0f, by = 254.0f / range, zero = rintf(fmaf(-lo, by, -127.0f));
-  for (size_t i = 0; i < c.got.ld; i++) {
-    int want = normal && i < d ? (int)rintf(fminf(fmaxf(fmaf(v[i], by, zero), -127.0f), 127.0f)) : 0;
-    if (c.got.codes[i] != want) return failed("code %zu: %d, not %d", i, c.got.codes[i], want);
-    sum += want;
-    if (normal && i < d &&
-        !same_value("value", ((double)want - (double)zero) * (double)scale, (double)v[i], (double)scale * 1.001))
-      return 0;
+  for (size_t i = 0; i < d; i++) v[i] = smooth ? x[i] * smooth[i] : x[i];
+  for (size_t g = 0; g < (q->grouped ? qk_groups(d, q->group) : 1); g++) {
+    const size_t k0 = g * q->group, k1 = q->grouped && d - k0 > q->group ? k0 + q->group : d;
+    if (!mean_part(q, v, k0, k1, g, &finite)) return 0;
   }
   if (bad != (size_t)!finite) return failed("counts %zu of %d", bad, !finite);
-  for (size_t g = 0; c.got.group_start && g < qk_groups(d, c.got.group); g++) {
-    int32_t part = 0;
-    for (size_t i = g * c.got.group; i < d && i < (g + 1) * c.got.group; i++) part -= 8 * c.got.codes[i];
-    if (c.got.group_start[g] != part) return failed("start of group %zu: %d, not %d", g, c.got.group_start[g], part);
+  for (size_t i = 0; i < q->ld; i++) {
+    sum += q->codes[i];
+    if (i >= d && q->codes[i]) return failed("padding is %d", q->codes[i]);
   }
-  if (c.got.start[0] != -128 * sum) return failed("start %d, not %d", c.got.start[0], -128 * sum);
-  return same_value("zero", (double)c.got.zero[0], (double)zero, 0) &&
-         same_value("scale", (double)c.got.scale[0], (double)scale, 0);
+  for (size_t g = 0; q->group_start && g < qk_groups(d, q->group); g++) {
+    int32_t part = 0;
+    for (size_t i = g * q->group; i < d && i < (g + 1) * q->group; i++) part -= 8 * q->codes[i];
+    if (q->group_start[g] != part) return failed("start of group %zu: %d, not %d", g, q->group_start[g], part);
+  }
+  return q->start[0] == -128 * sum || failed("start %d, not %d", q->start[0], -128 * sum);
 }
 
 /* Known rows: what is 0 stays 0 exactly, one side of 0 gets all codes, constants come back, smoothing is a product. */
@@ -274,74 +294,6 @@ static int mean_gemm_q8(const qk_table *ref, const qk_table *t) {
     if (!same_value("gemm_q8", (double)y[r], (double)want, 0)) return 0;
   }
   return 1;
-}
-
-/* Where the code of weight (r, c) stands in 4-bit panels, and how far up in its byte. */
-static size_t nibble_at(size_t r, size_t c, size_t k, int *shift) {
-  *shift = c % 8 < 4 ? 0 : 4;
-  return r / 16 * 8 * qk_k8(k) + c / 8 * 64 + r % 16 * 4 + c % 4;
-}
-/* The definition by weights (int64 sums, the C library's fma), and what it stands for: the float product of the values. */
-static int mean_gemm_q4(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t n = product_cols(), k = product_k(), with_min = below(2);
-  const uint32_t group = group_of(k);
-  const size_t groups = qk_groups(k, group);
-  qk_codes a = codes_of(1, k, below(4));
-  set_groups(&a, 1, k, group);
-  a.scale[0] = 0.25f;
-  uint8_t *w = nibbles_of(n, k, below(4));
-  float *scale = group_scales(n, groups), *min = with_min ? group_scales(n, groups) : NULL, *sums = buffer(n * 4, 4);
-  float *bias = vector_of(n, 1), *y = buffer(n * 4, 4);
-  double *value = malloc(n * k * sizeof *value);
-  if (!value) return failed("no memory");
-  for (size_t r = 0; r < n; r++) {
-    double sum = 0;
-    for (size_t c = 0; c < k; c++) {
-      int shift;
-      const size_t at = r / 16 * groups * 16 + c / group * 16 + r % 16, byte = nibble_at(r, c, k, &shift);
-      const int code = w[byte] >> shift & 15;
-      sum += value[r * k + c] = min ? code * (double)scale[at] + (double)min[at] : (code - 8) * (double)scale[at];
-    }
-    sums[r] = (float)sum;
-  }
-  qk_gemm_q4 op = {.a = a,
-                   .w = w,
-                   .scale = scale,
-                   .min = min,
-                   .w_sums = sums,
-                   .bias = bias,
-                   .out = y,
-                   .ldo = n,
-                   .n = (uint32_t)n,
-                   .k = (uint32_t)k,
-                   .group = group};
-  t->gemm_q4(&op, 0, 1, 0, qk_panels(n));
-  int good = 1;
-  for (size_t r = 0; r < n && good; r++) {
-    double want = 0, size = 0;
-    float acc = 0;
-    for (size_t g = 0; g < groups; g++) {
-      const size_t at = r / 16 * groups * 16 + g * 16 + r % 16;
-      int64_t sum = 0, codes = 0;
-      for (size_t c = g * group; c < k && c < (g + 1) * group; c++) {
-        int shift;
-        const size_t byte = nibble_at(r, c, k, &shift);
-        sum += a.codes[c] * ((w[byte] >> shift & 15) - (min ? 0 : 8));
-        codes += a.codes[c];
-      }
-      acc = fmaf((float)sum, scale[at], acc);
-      if (min) acc = fmaf((float)codes, min[at], acc);
-    }
-    for (size_t c = 0; c < k; c++) {
-      want += value[r * k + c] * ((double)a.codes[c] - (double)a.zero[0]) * 0.25;
-      size += fabs(value[r * k + c]) * 254 * 0.25;
-    }
-    good = same_value("gemm_q4", (double)y[r], (double)fmaf(fmaf(-a.zero[0], sums[r], acc), 0.25f, bias[r]), 0) &&
-           same_value("product", (double)y[r], want + (double)bias[r], 1e-6 * size * (double)(groups + 2) + 1e-5);
-  }
-  free(value);
-  return good;
 }
 
 static int mean_gemm_f32(const qk_table *ref, const qk_table *t) {

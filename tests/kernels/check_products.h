@@ -63,12 +63,17 @@ static void set_groups(qk_codes *q, size_t rows, size_t k, uint32_t group) {
       q->group_start[r * groups + g] = -8 * sum;
     }
 }
-/* 4-bit panels: any code, or by `kind` only the least or the greatest; padding of inputs too, which meets codes of 0. */
-static uint8_t *nibbles_of(size_t n, size_t k, size_t kind) {
-  const size_t bytes = qk_weight_bytes_u4(n, k);
+/* Panels: any code, or by `kind` only the least or the greatest; padding of inputs too, which meets codes of 0. */
+static uint8_t *panels_of(size_t n, size_t k, size_t bits, size_t kind) {
+  const size_t bytes = qk_weight_bytes(n, k, bits);
   uint8_t *w = buffer(bytes, 64);
   for (size_t i = 0; i < bytes; i++) w[i] = kind == 1 ? 0 : kind == 2 ? 255 : (uint8_t)rng();
   return w;
+}
+static int32_t *sums_like(size_t n) {
+  int32_t *sums = buffer(n * 4, 4);
+  for (size_t i = 0; i < n; i++) sums[i] = (int32_t)below(200001) - 100000;
+  return sums;
 }
 /* Panels of scales or minima, those of channels that are not there too. */
 static float *group_scales(size_t n, size_t groups) {
@@ -78,15 +83,15 @@ static float *group_scales(size_t n, size_t groups) {
   return p;
 }
 
-enum { PRODUCT_F32, PRODUCT_Q8, PRODUCT_Q4 };
+enum { PRODUCT_F32, PRODUCT_Q8, PRODUCT_GROUP };
 static void split(const qk_table *t, const void *op, int kind, size_t m, size_t panels) {
   size_t mc[8], pc[8], mk = cuts(m, 1, mc), pk = cuts(panels, 1, pc);
   for (size_t i = 0; i < mk; i++)
     for (size_t j = 0; j < pk; j++)
       if (kind == PRODUCT_Q8)
         t->gemm_q8(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
-      else if (kind == PRODUCT_Q4)
-        t->gemm_q4(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
+      else if (kind == PRODUCT_GROUP)
+        t->gemm_group(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
       else
         t->gemm_f32(op, mc[i], mc[i + 1], pc[j], pc[j + 1]);
 }
@@ -124,37 +129,62 @@ static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, siz
   return same_rows("out", y, ldo, n);
 }
 
-static int compare_gemm_q4(const qk_table *ref, const qk_table *t, size_t m, size_t n, size_t k) {
+/* A group of the product by groups that `kind` (below 6) makes: 0, 1 scales by group, 2 steps; 3 to 5 the same with
+   activations that have scales by group, or one scale a channel. */
+static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
+  const uint32_t bits = (uint32_t)(kind == 2 || kind == 5 ? PICK(2, 4) : PICK(2, 4, 8)), group = group_of(k);
+  qk_gemm_group op = {.a = codes_of(m, k, below(6)), .n = (uint32_t)n, .k = (uint32_t)k, .bits = bits, .group = group};
+  op.w = panels_of(n, k, bits, below(6));
+  const size_t groups = qk_groups(k, group);
+  uint32_t a_group = group;
+  if (kind >= 3 && (kind == 5 || group == qk_k8(k))) a_group = group_of(k);
+  if (kind == 4) op.group = 0, op.bits = 8, a_group = group_of(k), op.w = panels_of(n, k, 8, below(6));
+  set_groups(&op.a, m, k, a_group);
+  if (kind == 2 || kind == 5) {
+    uint8_t *steps = buffer(qk_panels(n) * 16 * groups, 1);
+    for (size_t i = 0; i < qk_panels(n) * 16 * groups; i++) steps[i] = (uint8_t)rng();
+    op.steps = steps, op.scale = scales_of(n, 0), op.code_sums = sums_like(n);
+    if (kind == 2) op.a.group_start = NULL;
+  } else {
+    op.scale = op.group ? group_scales(n, groups) : scales_of(n, 0);
+    if (op.group && below(2)) op.min = group_scales(n, groups);
+    op.w_sums = vector_of(n, CALM_KINDS);
+  }
+  if (kind < 3) return op;
+  const size_t a_groups = qk_groups(k, a_group);
+  op.a.grouped = 1, op.a.symmetric = (uint32_t)below(2);
+  op.a.scale = scales_of(m * a_groups, 1), op.a.zero = buffer(m * a_groups * 4, 4);
+  for (size_t i = 0; i < m * a_groups; i++) op.a.zero[i] = op.a.symmetric ? 0 : (float)((int)below(255) - 127);
+  op.value_sums = op.a.symmetric ? NULL : group_scales(n, a_groups);
+  return op;
+}
+
+static int compare_gemm_group(const qk_table *ref, const qk_table *t, size_t kind, size_t m, size_t n, size_t k) {
   size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
-  const uint32_t group = group_of(k);
   pair y = outputs_rows(m, ldo, n);
-  qk_gemm_q4 a = {.a = codes_of(m, k, below(6)),
-                  .w = nibbles_of(n, k, below(6)),
-                  .scale = group_scales(n, qk_groups(k, group)),
-                  .w_sums = vector_of(n, CALM_KINDS),
-                  .ldr = residual == 2 ? ldo : ldr,
-                  .ldo = ldo,
-                  .n = (uint32_t)n,
-                  .k = (uint32_t)k,
-                  .group = group,
-                  .act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS)};
-  set_groups(&a.a, m, k, group);
-  if (below(2)) a.min = group_scales(n, qk_groups(k, group));
+  qk_gemm_group a = group_op(m, n, k, kind);
+  a.ldr = residual == 2 ? ldo : ldr, a.ldo = ldo, a.act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS);
   if (below(3)) a.bias = vector_of(n, CALM_KINDS);
   if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
   if (residual == 2) own_residual(y, ldo, n);
-  qk_gemm_q4 b = a;
+  qk_gemm_group b = a;
   a.out = y.ref, b.out = y.got;
   if (residual == 2) a.residual = y.ref, b.residual = y.got;
-  ref->gemm_q4(&a, 0, m, 0, qk_panels(n));
-  split(t, &b, PRODUCT_Q4, m, qk_panels(n));
+  ref->gemm_group(&a, 0, m, 0, qk_panels(n));
+  split(t, &b, PRODUCT_GROUP, m, qk_panels(n));
   return same_rows("out", y, ldo, n);
 }
 
 /* Rows around the blocks in which weights are unpacked, inputs beyond a chunk of them. */
-static int check_gemm_q4(const qk_table *ref, const qk_table *t) {
+static int check_some_groups(const qk_table *ref, const qk_table *t, size_t kind) {
   size_t m = below(6) ? product_rows() : PICK(39, 40, 41, 47, 48, 49, 97), n = product_cols(), k = product_k();
-  return compare_gemm_q4(ref, t, m, n, k);
+  return compare_gemm_group(ref, t, kind, m, n, k);
+}
+static int check_gemm_group(const qk_table *ref, const qk_table *t) { return check_some_groups(ref, t, below(2)); }
+static int check_gemm_steps(const qk_table *ref, const qk_table *t) { return check_some_groups(ref, t, 2); }
+/* Activations with scales by group. */
+static int check_gemm_grouped(const qk_table *ref, const qk_table *t) {
+  return check_some_groups(ref, t, 3 + below(3));
 }
 
 static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
@@ -165,7 +195,7 @@ static int check_gemm_q8(const qk_table *ref, const qk_table *t) {
 /* A single row takes many panels between two epilogues: more than any set has room for. Two and three go the way of all others. */
 static int check_few_rows(const qk_table *ref, const qk_table *t) {
   const size_t m = PICK(1, 1, 1, 2, 3), n = 380 + below(450), k = product_k();
-  return (below(2) ? compare_gemm_q8 : compare_gemm_q4)(ref, t, m, n, k);
+  return below(2) ? compare_gemm_q8(ref, t, m, n, k) : compare_gemm_group(ref, t, below(3), m, n, k);
 }
 
 /* Sizes at which rows come in strips, panels in blocks and K in parts (gemm_amx.h). */

@@ -9,17 +9,45 @@ typedef struct codes_pair {
 } codes_pair;
 /* Of inputs that share a scale. */
 static uint32_t group_of(size_t d) {
-  const size_t group = PICK(32, 64, 128, 0);
+  const size_t group = PICK(32, 64, 96, 128, 512, 0);
   return (uint32_t)(group ? group : qk_k8(d));
 }
-static codes_pair codes_outputs(size_t rows, size_t d) {
+/* Scales and zero points for groups, as a file may give them. */
+static void give(qk_codes *q, size_t groups) {
+  float *scale = buffer(groups * 4, 4), *zero = buffer(groups * 4, 4);
+  for (size_t i = 0; i < groups; i++) {
+    const int shift = below(4) ? (int)below(8) - 4 : (int)below(201) - 100;
+    scale[i] = ldexpf(1.0f + 0.25f * (float)below(4), shift == 100 ? 99 : shift);
+    zero[i] = (float)((int)below(255) - 127);
+  }
+  q->given_scale = scale;
+  if (!q->symmetric) q->given_zero = zero;
+}
+/* One row in two: with the starts of groups. */
+static codes_pair codes_like(size_t rows, size_t d, uint32_t grouped, uint32_t symmetric) {
   size_t ld = qk_k8(d);
-  codes_pair c = {.codes = outputs(rows * ld, 1), .scale = outputs_f32(rows), .start = outputs(rows * 4, 4)};
-  c.zero = outputs_f32(rows);
   const uint32_t group = group_of(d);
-  if (below(2)) c.group_start = outputs(rows * qk_groups(d, group) * 4, 4);
-  c.ref = (qk_codes){c.codes.ref, ld, c.scale.ref, c.start.ref, c.zero.ref, c.group_start.ref, group};
-  c.got = (qk_codes){c.codes.got, ld, c.scale.got, c.start.got, c.zero.got, c.group_start.got, group};
+  const size_t groups = qk_groups(d, group), scales = rows * (grouped ? groups : 1);
+  codes_pair c = {.codes = outputs(rows * ld, 1), .scale = outputs_f32(scales), .start = outputs(rows * 4, 4)};
+  c.zero = outputs_f32(scales);
+  if (grouped || below(2)) c.group_start = outputs(rows * groups * 4, 4);
+  c.ref = (qk_codes){.codes = c.codes.ref, .ld = ld, .scale = c.scale.ref, .start = c.start.ref, .zero = c.zero.ref};
+  c.ref.group_start = c.group_start.ref;
+  c.ref.group = group, c.ref.grouped = grouped, c.ref.symmetric = symmetric;
+  c.got = c.ref;
+  c.got.codes = c.codes.got, c.got.scale = c.scale.got, c.got.start = c.start.got, c.got.zero = c.zero.got;
+  c.got.group_start = c.group_start.got;
+  return c;
+}
+/* A scale a row, measured, with a zero. */
+static codes_pair codes_outputs(size_t rows, size_t d) { return codes_like(rows, d, 0, 0); }
+/* Any kind. */
+static codes_pair any_codes(size_t rows, size_t d) {
+  const uint32_t grouped = below(3) == 0, symmetric = below(3) == 0;
+  codes_pair c = codes_like(rows, d, grouped, symmetric);
+  if (below(4)) return c;
+  give(&c.ref, grouped ? qk_groups(d, c.ref.group) : 1);
+  c.got.given_scale = c.ref.given_scale, c.got.given_zero = c.ref.given_zero;
   return c;
 }
 static int same_codes(const codes_pair *c) {
@@ -61,7 +89,7 @@ static int check_quantize(const qk_table *ref, const qk_table *t) {
   float *x = rows_of(rows, ld, d, KINDS);
   skew(x, rows, ld, d);
   const float *smooth = smooth_of(d);
-  codes_pair c = codes_outputs(rows, d);
+  codes_pair c = any_codes(rows, d);
   size_t want = ref->quantize(x, ld, (uint32_t)d, smooth, &c.ref, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
     bad += t->quantize(x, ld, (uint32_t)d, smooth, &c.got, cut[i], cut[i + 1]);
@@ -78,7 +106,7 @@ static int check_norm(const qk_table *ref, const qk_table *t) {
       memcpy((float *)y.ref + r * ldo, x + r * ldx, d * sizeof(float));
       memcpy((float *)y.got + r * ldo, x + r * ldx, d * sizeof(float));
     }
-  codes_pair c = codes_outputs(rows, d);
+  codes_pair c = any_codes(rows, d);
   qk_norm op = {.gain = vector_of(d, CALM_KINDS),
                 .bias = vector_of(d, CALM_KINDS),
                 .smooth = smooth_of(d),
@@ -122,7 +150,7 @@ static int32_t *ids_of(size_t rows, size_t limit) {
 static int check_embed(const qk_table *ref, const qk_table *t) {
   size_t rows = below(6), d = row_size(), ldo = d + below(2) * below(20), cut[8], bad = 0;
   pair y = outputs_rows(rows, ldo, d);
-  codes_pair c = codes_outputs(rows, d);
+  codes_pair c = any_codes(rows, d);
   qk_embed a = {.ids = ids_of(rows, 9), .positions = ids_of(rows, 5), .tokens = a_table(9, d)};
   if (below(4)) a.position = a_table(5, d);
   if (below(4)) a.types = a_table(2, d);

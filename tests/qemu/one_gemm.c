@@ -15,16 +15,17 @@ static int run_q4(const qk_table *t, qk_codes a, size_t m, size_t n, size_t k, u
   const size_t groups = qk_groups(k, group);
   a.group_start = filled(m * groups * 4, 0);
   a.group = group;
-  const qk_gemm_q4 op = {.a = a,
-                         .w = filled(qk_weight_bytes_u4(n, k), 0x99),
-                         .scale = filled(qk_weight_bytes_f32(n, groups), 0),
-                         .w_sums = filled(n * 4, 0),
-                         .out = filled(m * n * 4, 0),
-                         .ldo = n,
-                         .n = (uint32_t)n,
-                         .k = (uint32_t)k,
-                         .group = group};
-  t->gemm_q4(&op, 0, m, 0, qk_panels(n));
+  const qk_gemm_group op = {.a = a,
+                            .w = filled(qk_weight_bytes(n, k, 4), 0x99),
+                            .scale = filled(qk_weight_bytes_f32(n, groups), 0),
+                            .w_sums = filled(n * 4, 0),
+                            .out = filled(m * n * 4, 0),
+                            .ldo = n,
+                            .n = (uint32_t)n,
+                            .k = (uint32_t)k,
+                            .bits = 4,
+                            .group = group};
+  t->gemm_group(&op, 0, m, 0, qk_panels(n));
   return 0;
 }
 

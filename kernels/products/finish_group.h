@@ -1,24 +1,25 @@
-/* finish_q4.h - the epilogue of 4-bit products, for all sets with the same lanes. */
-#ifndef QK_PRODUCTS_FINISH_Q4_H
-#define QK_PRODUCTS_FINISH_Q4_H
+/* finish_group.h - the epilogue of products by groups, for all sets with the same lanes. */
+#ifndef QK_PRODUCTS_FINISH_GROUP_H
+#define QK_PRODUCTS_FINISH_GROUP_H
 #include "kernels/products/finish.h"
 
 /* Epilogue of `rows` rows from m on, `panels` panels from p on. sums: rows of ldsums. */
-static inline void qk_finish_q4(const qk_gemm_q4 *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
-                                size_t panels) {
+static inline void qk_finish_group(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows,
+                                   size_t p, size_t panels) {
+  static const float ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, zeros[16]; /* rows of a tile */
   for (size_t j = 0; j < panels; j++) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
     const qk_panel_out o = {.sums = sums + j * 16,
                             .ldsums = ldsums,
-                            .a_scale = op->a.scale + m,
-                            .a_zero = op->a.zero + m,
+                            .a_scale = op->a.grouped ? ones : op->a.scale + m,
+                            .a_zero = op->a.grouped ? zeros : op->a.zero + m,
                             .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
                             .out = op->out + m * op->ldo + n0,
                             .ldr = op->ldr,
                             .ldo = op->ldo,
                             .rows = rows,
                             .n = n};
-    const qk_columns c = qk_columns_of_q4(op, n0);
+    const qk_columns c = qk_columns_of_group(op, n0);
     qk_finish_act(&o, &c, op->act, 1);
   }
 }

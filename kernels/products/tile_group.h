@@ -1,0 +1,215 @@
+/* tile_group.h - tiles of products by groups (kernels.h: qk_gemm_group): exact sums of blocks of 32 inputs in registers, joined to
+ * groups, scaled and added to float sums. Written once for both families (gemm_group.h); an ISA gives, before including this,
+ * its lanes and
+ *
+ *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h
+ *   QK_WIDE                     1: codes of 8 bits, over the dot product that tile_q8.h takes (sum_wide.h): that is all. 0:
+ *   qk_nib_w, qk_nib_a          codes of a step (16 channels, 4 inputs) and 4 codes of a row, as a product wants them
+ *   qk_nib_load(w)              a step of unpacked codes: [16][4] bytes of 0 ... 15
+ *   qk_nib_low(w), qk_nib_high(w)   the two steps of 64 bytes of a panel
+ *   qk_nib_store(w, x)          an unpacked step
+ *   qk_nib_spread(a4)
+ *   qk_sum                      the sum of a block so far: 16 bits are enough, 8 steps of 4 * 15 * 127 in lanes of pairs
+ *   qk_sum_begin(total)         total where sums have its width, else 0
+ *   qk_sum_next(sum, w, a)      c: sum + sum over i < 4 of w[c][i] * a[i]
+ *   qk_sum_first(total, w, a)   qk_sum_next of qk_sum_begin
+ *   qk_sum_end(total, sum)      total + the block, where qk_sum_begin has not taken it in already
+ *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
+ *   QK_Q4_CHAINS                of sums of a single row: 1, 2 or 4
+ */
+#ifndef QK_PRODUCTS_TILE_GROUP_H
+#define QK_PRODUCTS_TILE_GROUP_H
+#if QK_WIDE
+#define QK_GROUP_ROW 0
+#include "kernels/products/sum_wide.h"
+#else
+#define QK_GROUP_ROW 2 /* unpacking pays from the third row on */
+#endif
+#include "kernels/products/gemm_group.h"
+
+/* What the sums of a row begin with. */
+QK_INLINE int32_t qk_group_first(const qk_tile_group *t, int32_t start) {
+#if QK_WIDE
+  return qk_dot_start((int32_t)((uint32_t)start * (uint32_t)t->start_by));
+#else
+  return t->min ? 0 : start;
+#endif
+}
+
+/* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
+QK_INLINE void qk_steps_group(const qk_tile_group *t, qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS],
+                              vi total[QK_TILE_ROWS][QK_TILE_PANELS], const int8_t *a, const uint8_t *w, const int n,
+                              const int begin, const int rows, const int panels) {
+  const size_t lda = t->lda, panel_bytes = t->panel_bytes;
+  QK_UNROLL for (int s = 0; s < n; s++) {
+    qk_nib_w b[QK_TILE_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_nib_load(w + (size_t)p * panel_bytes + s * 64);
+    QK_UNROLL for (int r = 0; r < rows; r++) {
+      const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
+      QK_UNROLL for (int p = 0; p < panels; p++) sum[r][p] = begin && s == 0 ? qk_sum_first(total[r][p], b[p], x)
+                                                                             : qk_sum_next(sum[r][p], b[p], x);
+    }
+  }
+}
+
+/* Group g's exact sums to the float sums. */
+QK_INLINE void qk_scale_group(const qk_tile_group *t, vf acc[QK_TILE_ROWS][QK_TILE_PANELS],
+                              vi total[QK_TILE_ROWS][QK_TILE_PANELS], size_t g, const int rows, const int panels) {
+  const size_t groups = t->groups, step = QK_WIDE ? t->scale_step : 16;
+  const int scaled = QK_WIDE && t->a_scale; /* activations have scales here too */
+  QK_UNROLL for (int p = 0; p < panels; p++) {
+    const vf scale = vf_load(t->scale + (size_t)p * t->scale_panel + g * step);
+    if (scaled)
+      QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(
+          vf_mul(vi_to_vf(total[r][p]), scale), vf_set1(t->a_scale[(size_t)r * groups + g]), acc[r][p]);
+    else
+      QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vi_to_vf(total[r][p]), scale, acc[r][p]);
+  }
+  if (t->min) {
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const vf min = vf_load(t->min + (size_t)p * t->scale_panel + g * step);
+      QK_UNROLL for (int r = 0; r < rows; r++) {
+        const size_t at = (size_t)r * groups + g;
+        const float sum = qk_group_sum(t->start[at]);
+        acc[r][p] = vf_fma(vf_set1(scaled ? t->a_scale[at] * sum : sum), min, acc[r][p]);
+      }
+    }
+  }
+  if (QK_WIDE && t->sums) {
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const vf sums = vf_load(t->sums + (size_t)p * t->sums_panel + g * 16);
+      QK_UNROLL for (int r = 0; r < rows; r++) {
+        const size_t at = (size_t)r * groups + g;
+        acc[r][p] = vf_fma(vf_set1(-t->a_zero[at] * t->a_scale[at]), sums, acc[r][p]);
+      }
+    }
+  }
+}
+
+/* Sums of the tile's groups. Two ways to more speed for more code: single: groups are of one block; unrolled: all eight steps
+   of a block, otherwise two by two. */
+QK_INLINE void qk_tile_group_fixed(const qk_tile_group *t, const int rows, const int panels, const int single,
+                                   const int unrolled) {
+  const int8_t *a = t->a;
+  const uint8_t *w = t->w;
+  const size_t groups = t->groups;
+  vf acc[QK_TILE_ROWS][QK_TILE_PANELS];
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      acc[r][p] = t->fresh ? vf_zero() : vf_load(t->out + r * QK_TILE_WIDTH + p * 16);
+  for (size_t g = 0, left = t->blocks; left > 0; g++) {
+    vi total[QK_TILE_ROWS][QK_TILE_PANELS];
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        total[r][p] = single || t->begin ? vi_set1(qk_group_first(t, t->start[(size_t)r * groups + g]))
+                                         : vi_bits(vf_load(t->out + r * QK_TILE_WIDTH + p * 16));
+    size_t n = single ? 1 : left < t->each ? left : t->each;
+    left -= n;
+    do {
+      qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
+      if (unrolled) {
+        qk_steps_group(t, sum, total, a, w, 8, 1, rows, panels);
+        a += QK_GROUP;
+        w += QK_STEP_BYTES;
+      } else {
+        QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+            sum[r][p] = qk_sum_begin(total[r][p]);
+        for (int i = 0; i < 4; i++, a += 8, w += 128) qk_steps_group(t, sum, total, a, w, 2, 0, rows, panels);
+      }
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+          total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
+    } while (!single && --n);
+    if (!single && !t->end) {
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+          vf_store(t->out + r * QK_TILE_WIDTH + p * 16, vf_from_bits(total[r][p]));
+      return;
+    }
+    qk_scale_group(t, acc, total, g, rows, panels);
+  }
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      vf_store(t->out + r * QK_TILE_WIDTH + p * 16, acc[r][p]);
+}
+
+#if !QK_WIDE
+static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to) {
+  for (size_t s = blocks * 4; s > 0; s--, w += 64, to += 128) {
+    qk_nib_store(to, qk_nib_low(w));
+    qk_nib_store(to + 64, qk_nib_high(w));
+  }
+}
+#endif
+
+/* More code where most rows are: evenly shared, they are in tiles of the largest size or one row less. */
+#define QK_LARGE(rows, panels) ((rows) + 1 >= QK_TILE_ROWS && (panels) == QK_TILE_PANELS)
+
+typedef void qk_tile_group_fn(const qk_tile_group *t);
+#define QK_TILE_GROUP_DEFINE(r, p)                                                                                     \
+  static __attribute__((noinline)) void qk_tile_group_##r##x##p(const qk_tile_group *t) {                              \
+    qk_tile_group_fixed(t, r, p, 0, QK_SUM_UNROLLED &&QK_LARGE(r, p));                                                 \
+  }
+QK_TILE_CASES(QK_TILE_GROUP_DEFINE)
+#define QK_TILE_GROUP_ENTRY(r, p) [r - 1][p - 1] = qk_tile_group_##r##x##p,
+static qk_tile_group_fn *const qk_tiles_group[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_GROUP_ENTRY)};
+
+#if QK_WIDE
+static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
+  qk_tiles_group[rows - 1][panels - 1](t);
+}
+#else
+#define QK_TILE_GROUP_SINGLE(name, r)                                                                                  \
+  static __attribute__((noinline)) void name(const qk_tile_group *t) {                                                 \
+    qk_tile_group_fixed(t, r, QK_TILE_PANELS, 1, QK_SUM_UNROLLED);                                                     \
+  }
+QK_TILE_GROUP_SINGLE(qk_tile_group_most_single, QK_TILE_ROWS)
+QK_TILE_GROUP_SINGLE(qk_tile_group_less_single, QK_TILE_ROWS - 1)
+
+/* A block of a panel as it lies in the file: its eight steps in QK_Q4_CHAINS chains, one after another. */
+QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_t *w) {
+  qk_sum sum[QK_Q4_CHAINS];
+  QK_UNROLL for (int s = 0; s < 8; s++) {
+    const int c = s * QK_Q4_CHAINS / 8, first = s == 0 || c != (s - 1) * QK_Q4_CHAINS / 8;
+    const uint8_t *from = w + s / 2 * 64;
+    const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
+    const qk_nib_a x = qk_nib_spread(a + s * 4);
+    if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+    sum[c] = first ? qk_sum_first(total[c], b, x) : qk_sum_next(sum[c], b, x);
+  }
+  QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = qk_sum_end(total[c], sum[c]);
+}
+
+/* One row times `panels` panels of codes that are not unpacked, one panel after another: see qk_row_run. */
+static __attribute__((noinline)) void qk_tile_group_row(const qk_tile_group *t, size_t panels) {
+  for (size_t p = 0; p < panels; p++) {
+    const int8_t *a = t->a;
+    const uint8_t *w = t->w + p * t->panel_bytes;
+    const float *scale = t->scale + p * t->scale_panel;
+    const vf before = vf_load(t->out + p * 16);
+    vf acc = t->fresh ? vf_zero() : before;
+    for (size_t g = 0, left = t->blocks; left > 0; g++) {
+      vi total[QK_Q4_CHAINS];
+      QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = vi_set1(c || t->min ? 0 : t->start[g]);
+      if (!t->begin) total[0] = vi_bits(before);
+      size_t n = left < t->each ? left : t->each;
+      left -= n;
+      __builtin_prefetch(scale + g * 16 + QK_ROW_AHEAD / 16);
+      for (; n > 0; n--, a += QK_GROUP, w += QK_SMALL_BYTES) qk_block_q4(total, a, w);
+      QK_UNROLL for (int c = 1; c < QK_Q4_CHAINS; c++) total[0] = vi_add(total[0], total[c]);
+      if (!t->end) { /* the only group, to be continued */
+        acc = vf_from_bits(total[0]);
+        break;
+      }
+      acc = vf_fma(vi_to_vf(total[0]), vf_load(scale + g * 16), acc);
+      if (t->min) acc = vf_fma(vf_set1(qk_group_sum(t->start[g])), vf_load(t->min + p * t->scale_panel + g * 16), acc);
+    }
+    vf_store(t->out + p * 16, acc);
+  }
+}
+
+static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
+  if (t->nibbles)
+    qk_tile_group_row(t, panels);
+  else if (t->each == 1 && QK_LARGE(rows, panels))
+    (rows == QK_TILE_ROWS ? qk_tile_group_most_single : qk_tile_group_less_single)(t);
+  else
+    qk_tiles_group[rows - 1][panels - 1](t);
+}
+#endif
+#endif

@@ -1,0 +1,48 @@
+/* quantizer.h - a quantize job at work, shared by quantize.c (the data) and describe.c (what the file says before its data). */
+#ifndef QN_QUANTIZER_H
+#define QN_QUANTIZER_H
+#include "format/qrn.h"
+#include "quant/items.h"
+#include "quant/quant.h"
+#include "quant/report.h"
+#include "quant/smooth.h"
+
+typedef struct qn_quantizer {
+  qn_env *env;
+  const qn_quantize_job *job;
+  qn_source *source;
+  qrn_writer *writer;
+  qn_recipe recipe;
+  qn_arch arch;
+  qn_report report;
+  qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
+  qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
+  uint32_t *split;      /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  size_t split_bytes;
+  uint64_t done, total; /* progress: embeddings, layers, head */
+  /* Working memory for the largest item. */
+  void *floats, *packed;
+  float *scale, *min, *group_sums, *bias, *smooth, *work;
+  void *sums;   /* int32 or float */
+  int8_t *step; /* of tables; of linear operators unsigned */
+  size_t floats_bytes, packed_bytes, rows, scales, steps;
+} qn_quantizer;
+
+/* Bits of an item's codes: fewer than 8 are for the layers, where the bytes are. */
+uint32_t qn_quantizer_bits(const qn_quantizer *q, const qn_item *it);
+/* Codes of a linear operator. */
+qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it);
+/* Whether an item has codes of 8 bits with one scale a row. */
+int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it);
+/* Channels of an operator's input that share a scale; 0: all. */
+uint32_t qn_quantizer_input_group(const qn_quantizer *q, const qn_item *it);
+/* Whether the sums of its weights by groups of the input are in the file; whether its input is smoothed. */
+int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it);
+int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
+
+/* Checks every item against the source, so that a missing tensor is found before anything is written; declares what it becomes,
+   and counts the working memory. */
+quern_status qn_quantizer_declare(qn_quantizer *q);
+/* META, ARCH, SITES and TOKENIZER. */
+quern_status qn_quantizer_describe(qn_quantizer *q);
+#endif
