@@ -7,7 +7,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/lanes/lanes_avx512.h"
 #include "kernels/amx/tiles_amx.h"
 
-#define QK_TILE_ROWS 16
+#define QK_TILE_ROWS 32
 #define QK_TILE_PANELS 4
 #define QK_FEW_ROWS qk_gemm_q8_avx512vnni
 

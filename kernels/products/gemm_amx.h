@@ -5,7 +5,7 @@
  * of 32 rows stays in the L1 cache, in parts along K where it is too long for that, while a block of panels passes; the block
  * stays in L2 while all strips pass it, and the next block is fetched meanwhile. Nothing asks lines into L1: tiles that come
  * from L2 multiply at 0.95 of those in registers as they are, and the requests took a third of the time. Sums of a group go to L1, and their
- * epilogue runs in slices between the products of the group after it: tiles multiply while vectors finish. */
+ * epilogue runs among the products of the group after it: tiles multiply while vectors finish. */
 #ifndef QK_PRODUCTS_GEMM_AMX_H
 #define QK_PRODUCTS_GEMM_AMX_H
 #include "kernels/products/amx_config.h"
@@ -20,11 +20,10 @@
 #define QK_AMX_UNDER_WAY 4u                            /* groups at once, when K has parts */
 #define QK_AMX_LINE 64u
 
-/* Sums that wait for their epilogue. Rows past the 16th lie 2 panels to the right. */
+/* Sums that wait for their epilogue; rows 0: none do. */
 typedef struct qk_amx_behind {
   const int32_t *sums;
   size_t m, rows, p, panels;
-  size_t done; /* rows */
 } qk_amx_behind;
 
 /* A product on its way. */
@@ -35,7 +34,7 @@ typedef struct qk_amx_gemm {
   const uint8_t *soon, *soon_end; /* what is left of the next block to fetch */
   size_t soon_lines;              /* of them, at each step */
   int32_t start[2][QK_AMX_ROWS * QK_PANEL] __attribute__((aligned(64)));
-  int32_t sums[QK_AMX_UNDER_WAY][QK_AMX_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
+  int32_t sums[QK_AMX_UNDER_WAY][QK_AMX_STRIP * QK_TILE_WIDTH] __attribute__((aligned(64)));
 } qk_amx_gemm;
 
 /* A part of K of a group. */
@@ -47,17 +46,9 @@ typedef struct qk_amx_job {
   int32_t *sums;
 } qk_amx_job;
 
-/* The epilogue of `rows` more rows. */
-static __attribute__((noinline)) void qk_amx_finish(const qk_gemm_q8 *op, qk_amx_behind *b, size_t rows) {
-  while (rows > 0 && b->done < b->rows) {
-    const size_t half = b->done / QK_AMX_ROWS, r = b->done % QK_AMX_ROWS;
-    size_t n = QK_AMX_ROWS - r;
-    if (n > rows) n = rows;
-    if (n > b->rows - b->done) n = b->rows - b->done;
-    qk_gemm_q8_finish(op, b->sums + r * QK_TILE_WIDTH + half * 2 * QK_PANEL, b->m + b->done, n, b->p, b->panels);
-    b->done += n;
-    rows -= n;
-  }
+static __attribute__((noinline)) void qk_amx_finish(const qk_gemm_q8 *op, qk_amx_behind *b) {
+  if (b->rows) qk_gemm_q8_finish(op, b->sums, b->m, b->rows, b->p, b->panels);
+  b->rows = 0;
 }
 
 /* Lines come in pairs. */
@@ -66,10 +57,14 @@ QK_INLINE void qk_amx_fetch_soon(qk_amx_gemm *g) {
     __builtin_prefetch(g->soon, 0, 2);
 }
 
+/* Where the sums of tile t lie: rows of QK_TILE_WIDTH. */
+QK_INLINE size_t qk_amx_sums_at(size_t t, const size_t halves) {
+  return halves > 1 ? t / 2 * QK_AMX_ROWS * QK_TILE_WIDTH + t % 2 * QK_PANEL : t * QK_PANEL;
+}
+
 QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves, const int panels) {
   const size_t lda = g->op->a.ld, panel_bytes = g->panel_bytes, steps = j->steps, from_bytes = j->from_bytes;
-  /* The first step has none: the sums are on their way to the cache. The last leaves none: they may be overwritten. */
-  const size_t idle = steps > 1, slice = (g->behind.rows + steps - idle - 1) / (steps - idle);
+  const size_t idle = steps > 1 ? 1 : 0; /* the first step finishes nothing: the sums are on their way to the cache */
   const int8_t *a = j->a;
   const uint8_t *w = j->w;
   AMX_LOAD(0, j->from[0], from_bytes);
@@ -97,15 +92,16 @@ QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves,
       }
     }
     qk_amx_fetch_soon(g);
-    if (s >= idle) qk_amx_finish(g->op, &g->behind, slice);
+    if (s == idle) qk_amx_finish(g->op, &g->behind);
     a += QK_AMX_BYTES;
     w += QK_AMX_STEP_BYTES;
   }
   const size_t sums_bytes = QK_TILE_WIDTH * sizeof(int32_t);
+  int32_t *second = j->sums + qk_amx_sums_at(2, (size_t)halves);
   AMX_STORE(0, j->sums, sums_bytes);
   if (panels > 1) AMX_STORE(1, j->sums + 16, sums_bytes);
-  if (halves > 1 || panels > 2) AMX_STORE(2, j->sums + 32, sums_bytes);
-  if (halves > 1 ? panels > 1 : panels > 3) AMX_STORE(3, j->sums + 48, sums_bytes);
+  if (halves > 1 || panels > 2) AMX_STORE(2, second, sums_bytes);
+  if (halves > 1 ? panels > 1 : panels > 3) AMX_STORE(3, second + 16, sums_bytes);
 }
 
 typedef void qk_amx_fn(qk_amx_gemm *g, const qk_amx_job *j);
@@ -148,10 +144,11 @@ static void qk_amx_strip(qk_amx_gemm *g, size_t m, size_t rows, size_t p0, size_
         const size_t panels = end - q < unit ? end - q : unit;
         j.sums = g->sums[parts > 1 ? (q - p) / unit : 0];
         j.w = op->w + q * g->panel_bytes + s * QK_AMX_STEP_BYTES;
-        for (size_t t = 0; t < 4; t++) j.from[t] = part ? j.sums + t * QK_PANEL : g->start[halves > 1 ? t / 2 : 0];
+        for (size_t t = 0; t < 4; t++)
+          j.from[t] = part ? j.sums + qk_amx_sums_at(t, halves) : g->start[halves > 1 ? t / 2 : 0];
         j.from_bytes = (part ? QK_TILE_WIDTH : QK_PANEL) * sizeof(int32_t);
         qk_amx_groups[halves - 1][panels - 1](g, &j);
-        if (part + 1 == parts) g->behind = (qk_amx_behind){j.sums, m, rows, q, panels, 0};
+        if (part + 1 == parts) g->behind = (qk_amx_behind){j.sums, m, rows, q, panels};
       }
       s += j.steps;
     }
@@ -193,7 +190,7 @@ static void qk_gemm_q8_over_amx(const qk_gemm_q8 *op, size_t m0, size_t m1, size
       qk_amx_strip(&g, whole, rest, p0, p1);
     }
     AMX_RELEASE();
-    qk_amx_finish(op, &g.behind, QK_AMX_STRIP);
+    qk_amx_finish(op, &g.behind);
   }
   if (few) QK_FEW_ROWS(op, m1 - few, m1, p0, p1);
 }

@@ -7,7 +7,7 @@
 #include "tests/kernels/tiles_emulated.h"
 
 #define AMX_EMULATED "amx-emulated"
-#define QK_TILE_ROWS 16
+#define QK_TILE_ROWS 32
 #define QK_TILE_PANELS 4
 #define QK_FEW_ROWS qk_gemm_q8_ref
 
