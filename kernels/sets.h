@@ -27,7 +27,6 @@ void qk_gemm_group_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0
 /* Of a set's qk_gemm_group what codes of 8 bits are multiplied for (products/gemm_group.h). */
 void qk_gemm_wide_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_wide_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
-void qk_gemm_wide_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_wide_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1);

@@ -112,7 +112,7 @@ rm -f "$work"/*.qrn
 
 # ---- inspect --------------------------------------------------------------------------------------------------------
 expect 0 inspect 'embedding_width +384' inspect "$MODEL"
-expect 0 inspect_tensors 'layers.5.ffn.down.weight +i8 +panels +384 x 1536' inspect "$MODEL" --tensors
+expect 0 inspect_tensors 'layers.5.ffn.down.weight +i8 +panels +384 x 1552' inspect "$MODEL" --tensors
 expect 0 inspect_sites 'bits' inspect "$MODEL" --sites
 run 0 inspect_json inspect "$MODEL" --tensors --sites --json && is_json inspect_json
 for key in architecture recipe tokenizer bytes layers tensors sites; do

@@ -217,7 +217,8 @@ static void malformed_fields_are_refused(void) {
   uint8_t *p = load(&bytes);
   CHANGED((void)0, QUERN_OK);
   CHANGED(h->magic[0] = 0, QUERN_E_FORMAT);
-  CHANGED(h->version = 1, QUERN_E_VERSION);
+  CHANGED(h->version = 0, QUERN_E_VERSION);
+  CHANGED(h->version = 2, QUERN_E_VERSION);
   CHANGED(h->header_bytes = 128, QUERN_E_UNSUPPORTED);
   CHANGED(h->file_bytes += 64, QUERN_E_FORMAT);
   CHANGED(h->section_count = 5, QUERN_E_FORMAT);

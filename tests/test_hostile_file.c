@@ -124,7 +124,18 @@ typedef struct row {
 static const row rows[] = {
     /* ---- header ---- */
     F("header: a text-mode transfer", "text-mode", AT(HEADER, 4, 1, '\n')),
-    {"header: version -1", CLASSIFIER, AT_OPEN, QUERN_E_VERSION, "version", {U32(HEADER, qrn_header, version, ~0u)}},
+    {"header: version 0",
+     CLASSIFIER,
+     AT_OPEN,
+     QUERN_E_VERSION,
+     "quantize the model again",
+     {U32(HEADER, qrn_header, version, 0)}},
+    {"header: version -1",
+     CLASSIFIER,
+     AT_OPEN,
+     QUERN_E_VERSION,
+     "use a later one",
+     {U32(HEADER, qrn_header, version, ~0u)}},
     LATER("header: size 0", "later one", U32(HEADER, qrn_header, header_bytes, 0)),
     F("header: longer than the file by 2^63", "cut off", U64(HEADER, qrn_header, file_bytes, (uint64_t)1 << 63)),
     F("header: shorter than the file", "its header says", U64(HEADER, qrn_header, file_bytes, 64)),
@@ -287,7 +298,7 @@ static const row rows[] = {
     LATER("tensor: one that is not known", "tensor layers.0.attn.out.bios",
           RENAME("layers.0.attn.out.bias", "layers.0.attn.out.bios")),
     /* ---- TOKENIZER ---- */
-    T(kind, 2, "kind 2"),
+    LATER("tokenizer: kind 2", "kind 2", U32(TOKENIZER, qn_wp_header, kind, 2)),
     T(flags, 0x80000000u, RANGE),
     T(vocab, 0, SIZES),
     T(vocab, 0xFFFFFFFFu, SIZES),

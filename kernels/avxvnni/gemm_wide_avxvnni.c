@@ -1,4 +1,4 @@
-/* gemm_wide_avxvnni.c - products by groups over codes of 8 bits (products/gemm_group.h) of the avxvnni set. Tiles of 6 rows x 1 panel. */
+/* gemm_wide_avxvnni.c - products by groups over codes of 8 bits (products/gemm_group.h) of the avxvnni set. Tiles of 4 rows x 1 panel. */
 #include "kernels/sets.h"
 #if QK_X86
 #include <string.h>
@@ -7,9 +7,9 @@ QK_TARGET_BEGIN_AVX2
 
 #define QK_WIDE 1
 #define QK_FINISH_GROUP qk_finish_group_avx2
-#define QK_TILE_ROWS 6
+#define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
 
 #include "kernels/avxvnni/dot_avxvnni.h"
 

@@ -65,23 +65,19 @@ QK_INLINE void qk_scale_group(const qk_tile_group *t, vf acc[QK_TILE_ROWS][QK_TI
     else
       QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vi_to_vf(total[r][p]), scale, acc[r][p]);
   }
-  if (t->min) {
-    QK_UNROLL for (int p = 0; p < panels; p++) {
-      const vf min = vf_load(t->min + (size_t)p * t->scale_panel + g * step);
-      QK_UNROLL for (int r = 0; r < rows; r++) {
-        const size_t at = (size_t)r * groups + g;
-        const float sum = qk_group_sum(t->start[at]);
-        acc[r][p] = vf_fma(vf_set1(scaled ? t->a_scale[at] * sum : sum), min, acc[r][p]);
-      }
+  for (int more = 0; more < (QK_WIDE ? 2 : 1); more++) { /* minima, then what zero points add */
+    const float *panel = more ? t->sums : t->min;
+    if (!panel) continue;
+    const size_t panel_floats = more ? t->sums_panel : t->scale_panel, at = g * (more ? 16 : step);
+    float by[QK_TILE_ROWS];
+    for (int r = 0; r < rows; r++) {
+      const size_t row = (size_t)r * groups + g;
+      const float sum = qk_group_sum(t->start[row]);
+      by[r] = more ? -t->a_zero[row] * t->a_scale[row] : scaled ? t->a_scale[row] * sum : sum;
     }
-  }
-  if (QK_WIDE && t->sums) {
     QK_UNROLL for (int p = 0; p < panels; p++) {
-      const vf sums = vf_load(t->sums + (size_t)p * t->sums_panel + g * 16);
-      QK_UNROLL for (int r = 0; r < rows; r++) {
-        const size_t at = (size_t)r * groups + g;
-        acc[r][p] = vf_fma(vf_set1(-t->a_zero[at] * t->a_scale[at]), sums, acc[r][p]);
-      }
+      const vf x = vf_load(panel + (size_t)p * panel_floats + at);
+      QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vf_set1(by[r]), x, acc[r][p]);
     }
   }
 }

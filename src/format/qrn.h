@@ -1,4 +1,4 @@
-/* qrn.h - the .qrn file on disk, version 0: structs as they lie in the file (little-endian, docs/FORMAT.md byte by
+/* qrn.h - the .qrn file on disk, version 1: structs as they lie in the file (little-endian, docs/FORMAT.md byte by
  * byte), the reader that trusts nothing, and the writer. */
 #ifndef QN_QRN_H
 #define QN_QRN_H
@@ -6,7 +6,7 @@
 #include "base/file.h"
 
 #define QRN_MAGIC "\x89QRN\r\n\x1a\n" /* 8 bytes; like PNG's, it catches text-mode transfers */
-#define QRN_VERSION 0u
+#define QRN_VERSION 1u
 #define QRN_ALIGN 64u
 
 typedef struct qrn_header { /* 64 bytes at offset 0 */

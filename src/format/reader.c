@@ -57,10 +57,13 @@ static quern_status reader_check_header(const qrn_reader *r) {
     return qn_fail(e, QUERN_E_FORMAT, "not a .qrn file; make one with `quern quantize`");
   }
   if (r->bytes < sizeof *h) return reader_fail(r, "cut off within the header");
-  if (h->version != QRN_VERSION)
+  if (h->version < QRN_VERSION)
     return qn_fail(e, QUERN_E_VERSION,
-                   "a .qrn file of version %u; this library reads version %u: quantize the source again", h->version,
-                   QRN_VERSION);
+                   "a .qrn file of version %u, a draft: quantize the model again with this version (`quern quantize`)",
+                   h->version);
+  if (h->version > QRN_VERSION)
+    return qn_fail(e, QUERN_E_VERSION, "a .qrn file of version %u; this library reads version %u: use a later one",
+                   h->version, QRN_VERSION);
   if (h->file_bytes != r->bytes)
     return qn_fail(e, QUERN_E_FORMAT, "malformed .qrn file: it has %zu bytes, its header says %llu%s", r->bytes,
                    (unsigned long long)h->file_bytes, r->bytes < h->file_bytes ? "; it was cut off" : "");

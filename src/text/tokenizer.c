@@ -10,7 +10,7 @@ quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, s
     return qn_fail(&env->error, QUERN_E_FORMAT, "tokenizer: the section has %zu bytes, too few for its header", bytes);
   const qn_wp_header *h = data;
   if (h->kind != QN_TOKENIZER_WORDPIECE)
-    return qn_fail(&env->error, QUERN_E_FORMAT, "tokenizer: kind %u is unknown (1, WordPiece, is known)", h->kind);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "tokenizer: kind %u is unknown (1, WordPiece, is known)", h->kind);
   uint64_t offset[QN_WP_TABLES], size[QN_WP_TABLES];
   uint64_t total = qn_wp_layout(h, offset, size);
   if (total == 0 || total != bytes)

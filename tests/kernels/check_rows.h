@@ -40,7 +40,7 @@ static codes_pair codes_like(size_t rows, size_t d, uint32_t grouped, uint32_t s
   return c;
 }
 /* A scale a row, measured, with a zero. */
-static codes_pair codes_outputs(size_t rows, size_t d) { return codes_like(rows, d, 0, 0); }
+static inline codes_pair codes_outputs(size_t rows, size_t d) { return codes_like(rows, d, 0, 0); }
 /* Any kind. */
 static codes_pair any_codes(size_t rows, size_t d) {
   const uint32_t grouped = below(3) == 0, symmetric = below(3) == 0;
