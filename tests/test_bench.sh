@@ -95,24 +95,24 @@ if ! "$PYTHON" -c 'import numpy' 2>/dev/null; then
   finish
 fi
 
-# An onnxruntime that cannot be imported stands for one that is not installed, wherever this runs; a ctranslate2 that ends
+# Modules that cannot be imported stand for engines that are not installed, wherever this runs; a ctranslate2 that ends
 # its process, for one that crashes.
 mkdir "$work/absent"
 echo 'import os; os.write(2, b"gone astray"); os._exit(7)' >"$work/absent/ctranslate2.py"
-echo 'raise ImportError("not installed")' >"$work/absent/onnxruntime.py"
+echo 'raise ImportError("not installed")' | tee "$work/absent/onnxruntime.py" >"$work/absent/llama_cpp.py"
 peers() {
   PYTHONPATH=$work/absent "$PYTHON" bench/peers --quern "$BUILD/quern" --work "$work/models" --rounds 2 \
     --seconds 0 --loads 1 --pause 0 "$@" >"$work/out" 2>&1
 }
 head -n 5 examples/passages.txt >"$work/texts"
-peers --qrn "$MODEL" --engines quern,onnxruntime,ctranslate2 --variants int8 --cases 2x16,1x8 --text "$work/texts" \
+peers --qrn "$MODEL" --engines quern,onnxruntime,ctranslate2,llamacpp --variants int8 --cases 2x16,1x8 --text "$work/texts" \
   --out "$work/result"
 report comparison $? "$work/out"
 "$PYTHON" - "$work/result.json" >"$work/out" 2>&1 <<'END'
 import json
 import sys
 result = json.load(open(sys.argv[1]))
-quern, absent, crashed = result["rows"]
+quern, absent, crashed, uncompiled = result["rows"]
 assert result["sizes"] == {"layers": 6, "width": 384, "ffn_width": 1536, "vocab": 30522}, result["sizes"]
 assert result["machine"]["cpu"] and len(result["machine"]["cpus"]) == 1 and result["limits"]
 assert (quern["engine"], quern["variant"]) == ("quern", "int8") and "unavailable" not in quern, quern
@@ -126,12 +126,14 @@ ops = 32 * 6 * (2 * (4 * 384 * 384 + 2 * 384 * 1536) + 4 * 16 * 384)
 assert abs(c["gops"] * c["best_ms"] * 1e6 / ops - 1) < 1e-9, c
 assert 20e6 < quern["file_bytes"] < 30e6 and quern["load_ms"] > 0
 assert quern["python_rss_bytes"] < quern["first_rss_bytes"] <= quern["peak_rss_bytes"] < 500e6, quern
-assert "not installed" in absent["unavailable"] and not absent["cases"], absent
+for row in absent, uncompiled:
+    assert "not installed" in row["unavailable"] and not row["cases"], row
 assert crashed["unavailable"] == "ended with code 7: gone astray" and not crashed["cases"], crashed
 assert result["texts"] == 5 and result["reference"] is None
 END
 report comparison_json $? "$work/out"
-grep -q '^| quern int8 |' "$work/result.md" && grep -q '^| onnxruntime int8 | .*not installed' "$work/result.md" &&
+grep -q '^[0-9]*-[0-9]*-[0-9]* [0-9:]* UTC; .* thread' "$work/result.md" && grep -q '^Versions: .*quern [0-9.]' "$work/result.md" &&
+  grep -q '^| quern int8 |' "$work/result.md" && grep -q '^| onnxruntime int8 | .*not installed' "$work/result.md" &&
   grep -q 'No cosines' "$work/result.md"
 report comparison_table $?
 "$PYTHON" bench/report --peers "$work/result.json" -o "$work/result.html" >"$work/out" 2>&1 &&

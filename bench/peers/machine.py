@@ -1,4 +1,5 @@
 """machine.py - what a result has to say about the machine it was taken on."""
+import datetime
 import os
 import platform
 import re
@@ -55,6 +56,7 @@ def add_load_after(described, threads):
 
 def describe(cpus):
     name, flags = cpu_info()
-    return {"cpu": name, "features": [f for f in FEATURES if f in flags], "cpus": cpus,
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {"date": f"{now:%Y-%m-%d %H:%M} UTC", "cpu": name, "features": [f for f in FEATURES if f in flags], "cpus": cpus,
             "system": f"{platform.system()} {re.sub(r'-.*', '', platform.release())} {platform.machine()}",
             "python": platform.python_version(), "load_before": os.getloadavg()[0]}

@@ -4,7 +4,7 @@
 def machine_line(result):
     m = result["machine"]
     features = ", ".join(m["features"]) or "no features known"
-    return (f"{m['cpu']}; {features}; {m['system']}, Python {m['python']}; {result['threads']} thread"
+    return (f"{m['date']}; {m['cpu']}; {features}; {m['system']}, Python {m['python']}; {result['threads']} thread"
             f"{'s' if result['threads'] > 1 else ''} on CPU {', '.join(map(str, m['cpus']))}")
 
 
