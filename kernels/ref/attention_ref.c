@@ -78,9 +78,9 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
       float by = t < 0x1p-100f ? 0.0f : 127.0f / t;
       int32_t sum = 0;
       for (size_t j = 0; j < QK_BLOCK; j++) { /* keys j, 16 + j, 32 + j, 48 + j lie together */
-        const float code = ref_fma(u[j], by, QK_MAGIC) - QK_MAGIC;
+        const uint8_t code = (uint8_t)ref_bits(ref_fma(u[j], by, QK_MAGIC)); /* 0 ... 127 */
         p[j % 16 * 4 + j / 16] = (int8_t)code;
-        sum += (int32_t)code;
+        sum += code;
       }
       merge(&g, b, m, vf_sum(z), t / 127.0f, &keep, &add);
       for (size_t c = 0; c < h; c += 16) { /* v: [hp/16][16][16][4] */
