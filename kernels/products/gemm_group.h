@@ -175,7 +175,7 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   float sums[QK_GROUP_TILES * QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
   float channel[QK_TILE_WIDTH];
   /* Few rows read a single stream of weights each, of 4 bits as many panels between two epilogues as a tile has room for. */
-  const int one_by_one = m1 - m0 <= QK_GROUP_ROW;
+  const int one_by_one = QK_GROUP_ROW && m1 - m0 <= QK_GROUP_ROW;
   const size_t wide = (one_by_one && op->bits == 4 ? QK_TILE_ROWS : 1) * QK_TILE_PANELS;
   const size_t passes = one_by_one ? m1 - m0 : 1;
   qk_group_tiles all = {.rows = one_by_one ? 1 : m1 - m0};
