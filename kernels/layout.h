@@ -27,7 +27,6 @@
 static inline size_t qk_round_up(size_t x, size_t to) { return (x + to - 1) / to * to; }
 static inline size_t qk_k8(size_t k) { return qk_round_up(k, QK_KALIGN); } /* bytes of an activation row of k codes */
 static inline size_t qk_panels(size_t n) { return (n + QK_PANEL - 1) / QK_PANEL; }
-static inline size_t qk_weight_bytes_i8(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * qk_k8(k); }
 /* Of 8, 4 or 2 bits. */
 static inline size_t qk_weight_bytes(size_t n, size_t k, size_t bits) {
   return qk_panels(n) * QK_PANEL * qk_k8(k) * bits / 8;

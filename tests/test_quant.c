@@ -204,7 +204,7 @@ static int linear_is(const opened *o, const char *name, const char *const *sourc
     if (!(smooth[i] > 0 && smooth[i] < 1e6f)) return 0;
   if (down) qn_split_share(w, n, FFN, SPLIT, source);
   qn_pack_linear_i8(w, n, k, panels, scale, sums);
-  if (smoothed != (smooth != NULL) || !got || memcmp(got, panels, qk_weight_bytes_i8(n, k))) return 0;
+  if (smoothed != (smooth != NULL) || !got || memcmp(got, panels, qk_weight_bytes(n, k, 8))) return 0;
   snprintf(full, sizeof full, "%s.scale", name);
   got = tensor(o, full, QRN_F32, QRN_ROWS, n, 0);
   if (!got || memcmp(got, scale, n * sizeof *scale)) return 0;

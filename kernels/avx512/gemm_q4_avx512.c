@@ -42,10 +42,7 @@ void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t l
 }
 
 void qk_gemm_group_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  if (qk_group_is_small(op))
-    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
-  else
-    qk_gemm_wide_avx2(op, m0, m1, p0, p1);
+  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_avx2);
 }
 QK_TARGET_END
 #endif

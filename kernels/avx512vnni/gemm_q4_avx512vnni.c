@@ -12,30 +12,15 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_TILE_PANELS 2
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
 
+#include "kernels/avx512vnni/dot_avx512vnni.h"
 #include "kernels/avx512/nibbles_avx512.h"
-
-/* As assembly: see isa_avx512vnni.c. */
-static inline vi qk_sum_next(vi sum, vi w, vi a) {
-  __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(w), "v"(a));
-  return sum;
-}
-static inline vi qk_sum_first(vi total, vi w, vi a) { return qk_sum_next(total, w, a); }
-static inline vi qk_sum_end(vi total, vi sum) {
-  (void)total;
-  return sum;
-}
-
-static inline vi qk_sum_begin(vi total) { return total; }
-#define QK_SUM_UNROLLED 0
+#include "kernels/products/sum_dot.h"
 #define QK_Q4_CHAINS 4
 
 #include "kernels/products/tile_group.h"
 
 void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  if (qk_group_is_small(op))
-    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
-  else
-    qk_gemm_wide_avx512vnni(op, m0, m1, p0, p1);
+  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_avx512vnni);
 }
 QK_TARGET_END
 #endif

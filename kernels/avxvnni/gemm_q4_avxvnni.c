@@ -12,32 +12,15 @@ QK_TARGET_BEGIN_AVX2
 #define QK_TILE_PANELS 1
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
 
+#include "kernels/avxvnni/dot_avxvnni.h"
 #include "kernels/avx2/nibbles_avx2.h"
-
-typedef vi qk_sum;
-/* As assembly: see isa_avxvnni.c. */
-static inline vi qk_sum_next(vi sum, vi w, __m256i a) {
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.lo) : "x"(w.lo), "x"(a));
-  __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.hi) : "x"(w.hi), "x"(a));
-  return sum;
-}
-static inline vi qk_sum_first(vi total, vi w, __m256i a) { return qk_sum_next(total, w, a); }
-static inline vi qk_sum_end(vi total, vi sum) {
-  (void)total;
-  return sum;
-}
-
-static inline vi qk_sum_begin(vi total) { return total; }
-#define QK_SUM_UNROLLED 0
+#include "kernels/products/sum_dot.h"
 #define QK_Q4_CHAINS 4
 
 #include "kernels/products/tile_group.h"
 
 void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  if (qk_group_is_small(op))
-    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
-  else
-    qk_gemm_wide_avxvnni(op, m0, m1, p0, p1);
+  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_avxvnni);
 }
 QK_TARGET_END
 #endif

@@ -204,10 +204,7 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
 }
 
 void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  if (qk_group_is_small(op))
-    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
-  else
-    qk_gemm_wide_dotprod(op, m0, m1, p0, p1);
+  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_dotprod);
 }
 QK_TARGET_END
 #endif

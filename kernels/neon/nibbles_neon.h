@@ -1,9 +1,8 @@
 /* nibbles_neon.h - steps of 4-bit codes in four registers (products/tile_group.h), as signed bytes; NEON with and without dot products. */
 #ifndef QK_NIBBLES_NEON_H
 #define QK_NIBBLES_NEON_H
-typedef struct qk_nib_w {
-  int8x16_t a, b, c, d;
-} qk_nib_w;
+#include "kernels/neon/steps_neon.h"
+typedef neon_step qk_nib_w;
 typedef int8x16_t qk_nib_a;
 static inline qk_nib_w qk_nib_load(const uint8_t *w) {
   const int8_t *p = (const int8_t *)w;
@@ -26,9 +25,5 @@ static inline void qk_nib_store(uint8_t *w, qk_nib_w x) {
   vst1q_s8(p + 32, x.c);
   vst1q_s8(p + 48, x.d);
 }
-static inline int8x16_t qk_nib_spread(const int8_t *a) {
-  int32_t x;
-  memcpy(&x, a, sizeof x);
-  return vreinterpretq_s8_s32(vdupq_n_s32(x));
-}
+static inline int8x16_t qk_nib_spread(const int8_t *a) { return neon_spread(a); }
 #endif

@@ -201,6 +201,12 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   }
 }
 
-/* What the small family takes. */
-QK_INLINE int qk_group_is_small(const qk_gemm_group *op) { return op->bits < 8 && !op->steps && !op->a.grouped; }
+/* The small family takes codes below 8 bits whose scales are floats, on activations with one scale a row; all else is for `wide`. */
+static inline void qk_gemm_group_small_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
+                                          void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
+  if (op->bits < 8 && !op->steps && !op->a.grouped)
+    qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
+  else
+    wide(op, m0, m1, p0, p1);
+}
 #endif

@@ -19,7 +19,7 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
   if (residual) y = vf_add(y, qk_load_n(residual, n));
   qk_store_n(out, y, n);
 }
-/* Codes of y at a static site; by: 1 / its scale. NaN gives -127. */
+/* Codes of y; by: 1 / their scale. NaN gives -127. */
 QK_INLINE vi qk_requantize(vf y, vf by, vf zero) {
   return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-127.0f)), vf_set1(127.0f)));
 }

@@ -55,9 +55,7 @@ QK_INLINE qk_bounds qk_row_bounds(const float *x, size_t d, const float *smooth)
 
 /* held: whether a code of the row may leave -127 ... 127, a constant. */
 QK_INLINE vi qk_code(vf x, vf by, vf zero, const int held) {
-  vf c = vf_fma(x, by, zero);
-  if (held) c = vf_min(vf_max(c, vf_set1(-127.0f)), vf_set1(127.0f));
-  return vf_to_vi(c);
+  return held ? qk_requantize(x, by, zero) : vf_to_vi(vf_fma(x, by, zero));
 }
 /* Codes of a row of d, in whole groups of 16: a code row is padded to 64 bytes. Codes from d on are 0, not zero.
    Returns their sum. */

@@ -19,7 +19,7 @@ float qn_pack_row_scale(const float *w, size_t d, float *factor) {
 
 void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums) {
   size_t panel_bytes = qk_k8(k) * QK_PANEL;
-  memset(panels, 0x80, qk_weight_bytes_i8(n, k));
+  memset(panels, 0x80, qk_weight_bytes(n, k, 8));
   for (size_t row = 0; row < n; row++) {
     const float *x = w + row * k;
     uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;

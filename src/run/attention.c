@@ -19,14 +19,13 @@ static uint64_t cost_of(uint32_t n) { return (uint64_t)n * (n + QN_PACK_KEYS); }
 
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
 
-/* How many of `units` units of equal cost are cut: those that do not come in a full round of one for each lane, where a
-   unit is more than a quarter of a lane's share. */
-static uint32_t units_to_cut(uint32_t units, uint32_t lanes, uint64_t cost, uint64_t total) {
+/* How many of `units` long units of equal cost are cut: those that do not come in a full round of one for each lane. */
+static uint32_t units_to_cut(uint32_t units, uint32_t lanes, uint64_t cost) {
   const uint32_t odd = units % lanes;
-  if (lanes == 1 || cost * lanes <= total / 4) return 0;
   return cost * (lanes - odd) / lanes >= QN_CUT_GAIN ? odd : 0;
 }
 
+/* More than a quarter of a lane's share. */
 static int is_long(const qn_group *g, uint32_t n, uint64_t total) { return cost_of(n) * g->s->lanes > total / 4; }
 
 /* Heads of a sequence that are cut: the last ones of all sequences as long as it. Asked for in ascending order. */
@@ -37,7 +36,7 @@ static uint32_t heads_to_cut(const qn_group *g, uint32_t sequence, uint64_t tota
   if (!is_long(g, n, total)) return 0;
   for (uint32_t i = g->first; i < end; i++)
     if (s->lens[i] == n) all += heads, after += i > sequence ? heads : 0;
-  const uint32_t cut = units_to_cut(all, s->lanes, cost_of(n), total);
+  const uint32_t cut = units_to_cut(all, s->lanes, cost_of(n));
   return cut > after ? (uint32_t)qn_min_size(cut - after, heads) : 0;
 }
 

@@ -357,7 +357,7 @@ static void run_rows(qn_group *g, const steps *list) {
     return;
   }
   t.block_rows = share_rows(g->rows, s->lanes);
-  const uint32_t blocks = (g->rows + t.block_rows - 1) / t.block_rows;
+  const uint32_t blocks = parts_of(g->rows, t.block_rows);
   t.lanes = (uint32_t)qn_min_size(s->lanes, blocks);
   qn_share_deal(s->share, t.lanes, blocks);
   qn_pool_run(s->pool, run_lane, &t, t.lanes);
@@ -394,8 +394,7 @@ static quern_status run_group(qn_group *g) {
 
 /* Rows of a group: the pass in as few groups as have work enough for all lanes, about equal. */
 static uint32_t group_rows(const quern_session *s, uint32_t rows) {
-  const uint32_t enough = QN_GROUP_TOKENS * s->lanes, groups = (rows + enough - 1) / enough;
-  return (rows + groups - 1) / groups;
+  return parts_of(rows, parts_of(rows, QN_GROUP_TOKENS * s->lanes));
 }
 
 /* Sequences first ... are taken while they fit the group's memory, until it has `enough` rows. */

@@ -17,7 +17,7 @@ static size_t product_k(void) {
 /* Panels with every byte value; padding is code 0. kind 1, 2: every code the least, the greatest. */
 static uint8_t *weights_of(size_t n, size_t k, size_t kind) {
   size_t k8 = qk_k8(k);
-  uint8_t *w = buffer(qk_weight_bytes_i8(n, k), 64);
+  uint8_t *w = buffer(qk_weight_bytes(n, k, 8), 64);
   for (size_t r = 0; r < qk_panels(n) * QK_PANEL; r++)
     for (size_t c = 0; c < k8; c++) {
       uint8_t byte = kind == 1 ? 0 : kind == 2 ? 255 : (uint8_t)rng();

@@ -43,7 +43,7 @@ int main(int argc, char **argv) {
                       .zero = filled(m * 4, 0)};
   if (argc == 6) return run_q4(&t, a, m, n, k, (uint32_t)strtoul(argv[5], NULL, 0));
   const qk_gemm_q8 op = {.a = a,
-                         .w = filled(qk_weight_bytes_i8(n, k), 0x81),
+                         .w = filled(qk_weight_bytes(n, k, 8), 0x81),
                          .w_scale = filled(n * 4, 0),
                          .w_sums = filled(n * 4, 0),
                          .out = filled(m * n * 4, 0),
