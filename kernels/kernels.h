@@ -62,6 +62,7 @@ enum {
 typedef struct qk_gemm_q8 {
   qk_codes a;            /* [m, k] */
   const uint8_t *w;      /* [64] panels of W [n, k] */
+  const uint8_t *w_next; /* NULL, or weights of the product that follows, to ask memory for: a hint */
   const float *w_scale;  /* [n] */
   const int32_t *w_sums; /* [n] sum over k of W's codes */
   const float *bias;     /* [n] or NULL */

@@ -9,6 +9,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #define QK_TILE_ROWS 32
 #define QK_TILE_PANELS 4
+#define QK_FINISH_PANELS 2
 #define QK_FEW_ROWS qk_gemm_q8_avx512vnni
 
 #include "kernels/products/gemm_amx.h"

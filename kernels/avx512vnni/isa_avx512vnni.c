@@ -8,7 +8,9 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 4
+#define QK_FINISH_PANELS 4
 #define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2) QK_ROWS_6(X, 3) QK_ROWS_6(X, 4)
+#define QK_TILE_AHEAD
 #define QK_ROW_CHAINS 8
 
 #include "kernels/avx512vnni/dot_avx512vnni.h"

@@ -33,6 +33,7 @@ static inline void qk_attend_sums(qk_attend *s, qk_tile_q8 t, size_t panels) {
   for (size_t p = 0; p < panels; p += QK_TILE_PANELS) {
     qk_tile_q8 u = t;
     u.w = t.w + p * t.panel_bytes;
+    u.ahead = u.w;
     for (size_t i = 0, r = 0; i < tiles; i++) {
       const size_t n = qk_tile_share(s->rows, tiles, i);
       u.a = t.a + r * t.lda;

@@ -7,7 +7,7 @@
 static inline void qk_finish_group(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows,
                                    size_t p, size_t panels) {
   static const float ones[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, zeros[16]; /* rows of a tile */
-  for (size_t j = 0; j < panels; j++) {
+  for (size_t j = 0, count; j < panels; j += count) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
     const qk_panel_out o = {.sums = sums + j * 16,
                             .ldsums = ldsums,
@@ -19,8 +19,10 @@ static inline void qk_finish_group(const qk_gemm_group *op, const float *sums, s
                             .ldo = op->ldo,
                             .rows = rows,
                             .n = n};
-    const qk_columns c = qk_columns_of_group(op, n0);
-    qk_finish_act(&o, &c, op->act, 1);
+    qk_columns c[QK_FINISH_PANELS];
+    count = qk_finish_count(panels - j, n, op->act);
+    for (size_t i = 0; i < count; i++) c[i] = qk_columns_of_group(op, n0 + i * QK_PANEL);
+    qk_finish_act(&o, c, count, op->act, 1);
   }
 }
 #endif

@@ -19,7 +19,7 @@ static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t row
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
                               size_t panels) {
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
-  for (size_t j = 0; j < panels; j++) {
+  for (size_t j = 0, count; j < panels; j += count) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
     const qk_panel_out o = {.sums = sums + j * 16,
                             .ldsums = QK_TILE_WIDTH,
@@ -31,8 +31,10 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
                             .ldo = op->codes ? QK_PANEL : op->ldo,
                             .rows = rows,
                             .n = n};
-    const qk_columns c = qk_columns_of(op, n0);
-    qk_finish_act(&o, &c, op->act, 0);
+    qk_columns c[QK_FINISH_PANELS];
+    count = op->codes ? 1 : qk_finish_count(panels - j, n, op->act);
+    for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
+    qk_finish_act(&o, c, count, op->act, 0);
     if (op->codes) qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], op->codes + m * op->ldc + n0, op->ldc, n);
   }
 }

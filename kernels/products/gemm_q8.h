@@ -18,6 +18,17 @@ static inline void qk_gemm_q8_row(const qk_gemm_q8 *op, qk_tile_q8 *t, size_t m,
 }
 #endif
 
+#ifdef QK_TILE_AHEAD
+/* Where tile i of a block of panels at p begins to ask: in the next block, or where the product after this one begins; else in what
+   is in the cache already. All tiles together ask for a block, a little with each step: lines on their way take room that
+   the tile's own loads wait for. */
+static inline const uint8_t *qk_gemm_q8_ahead(const qk_gemm_q8 *op, const qk_tile_q8 *t, size_t i, size_t p,
+                                              size_t p1) {
+  const uint8_t *next = p + QK_TILE_PANELS < p1 ? t->w + QK_TILE_PANELS * t->panel_bytes : op->w_next;
+  return next ? next + i * t->steps * t->ahead_by : t->w;
+}
+#endif
+
 /* Columns outside, rows inside: a block of panels stays in cache while all rows pass. */
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   int32_t sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
@@ -31,6 +42,9 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
                   .lda = op->a.ld,
                   .panel_bytes = QK_PANEL * qk_k8(op->k),
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
+#ifdef QK_TILE_AHEAD
+  t.ahead_by = QK_TILE_PANELS * 64 / (tiles ? tiles : 1);
+#endif
 #ifdef QK_ROW_CHAINS
   if (m1 - m0 == 1) {
     qk_gemm_q8_row(op, &t, m0, p0, p1);
@@ -51,6 +65,9 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
       const size_t rows = each + (i < more);
       t.a = op->a.codes + m * op->a.ld;
       t.start = op->a.start + m;
+#ifdef QK_TILE_AHEAD
+      t.ahead = qk_gemm_q8_ahead(op, &t, i, p, p1);
+#endif
       qk_tile_run(&t, rows, panels);
       qk_gemm_q8_finish(op, sums, m, rows, p, panels);
       m += rows;

@@ -3,6 +3,7 @@
  *
  *   QK_TILE_ROWS, QK_TILE_PANELS   largest tile
  *   QK_TILE_CASES(X)               X(rows, panels) for every size of tile: QK_ROWS_4 and QK_ROWS_6 help to list them
+ *   QK_TILE_AHEAD                  defined: a tile asks for a line of weights at each step, from t->ahead on, into the L2 cache
  *   QK_ROW_CHAINS                  of sums of a single row: a divisor of 16; not for attention alone
  *   qk_dot_w, qk_dot_a             a 64-byte step of a panel, and 4 codes of a row, as the dot product wants them
  *   qk_dot_load(w), qk_dot_spread(a4)
@@ -21,7 +22,15 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
   const int8_t *a = t->a;
   const uint8_t *w = t->w;
   const size_t lda = t->lda, panel_bytes = t->panel_bytes;
+#ifdef QK_TILE_AHEAD
+  const uint8_t *ahead = t->ahead;
+  const size_t ahead_by = t->ahead_by;
+#endif
   for (size_t s = t->steps; s > 0; s--) {
+#ifdef QK_TILE_AHEAD
+    __builtin_prefetch(ahead, 0, 2);
+    ahead += ahead_by;
+#endif
     qk_dot_w b[QK_TILE_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_dot_load(w + (size_t)p * panel_bytes);
     QK_UNROLL for (int r = 0; r < rows; r++) {

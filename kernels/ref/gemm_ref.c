@@ -11,7 +11,7 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
       size_t n0 = p * QK_PANEL, n = op->n - n0;
       const qk_columns c = qk_columns_of(op, n0);
       const float *residual = op->residual ? op->residual + m * op->ldr + n0 : NULL;
-      vf y = qk_dequant(acc, &c, op->a.scale[m], op->a.zero[m]);
+      vf y = qk_dequant(vi_to_vf(acc), &c, qk_row_of(op->a.scale[m], op->a.zero[m]));
       if (!op->codes) {
         qk_finish(y, op->act, residual, op->out + m * op->ldo + n0, n);
         continue;
@@ -96,8 +96,8 @@ static void group_panel(const qk_gemm_group *op, size_t m, size_t rows, size_t p
   }
   const qk_columns c = qk_columns_of_group(op, n0);
   for (size_t r = 0; r < rows; r++, m++) {
-    const vf y = op->a.grouped ? qk_dequant_sums(acc[r], &c, 1.0f, 0.0f)
-                               : qk_dequant_sums(acc[r], &c, op->a.scale[m], op->a.zero[m]);
+    const vf y = qk_dequant(acc[r], &c,
+                            op->a.grouped ? qk_row_of(1.0f, 0.0f) : qk_row_of(op->a.scale[m], op->a.zero[m]));
     qk_finish(y, op->act, op->residual ? op->residual + m * op->ldr + n0 : NULL, op->out + m * op->ldo + n0, n);
   }
 }

@@ -53,11 +53,12 @@ QK_INLINE qk_columns qk_columns_of_group(const qk_gemm_group *op, size_t n0) {
   c.sums = vi_to_vf(vi_load(sums));
   return c;
 }
-QK_INLINE vf qk_dequant_sums(vf acc, const qk_columns *c, float a_scale, float a_zero) {
-  return vf_fma(vf_mul(vf_fma(vf_set1(-a_zero), c->sums, acc), c->scale), vf_set1(a_scale), c->bias);
-}
-QK_INLINE vf qk_dequant(vi acc, const qk_columns *c, float a_scale, float a_zero) {
-  const vf x = vf_fma(vf_set1(-a_zero), c->sums, vi_to_vf(acc));
-  return vf_fma(vf_mul(x, c->scale), vf_set1(a_scale), c->bias);
+/* Of a row: its scale, and its zero point times -1. */
+typedef struct qk_row {
+  vf scale, minus_zero;
+} qk_row;
+QK_INLINE qk_row qk_row_of(float scale, float zero) { return (qk_row){vf_set1(scale), vf_neg(vf_set1(zero))}; }
+QK_INLINE vf qk_dequant(vf acc, const qk_columns *c, qk_row r) {
+  return vf_fma(vf_mul(vf_fma(r.minus_zero, c->sums, acc), c->scale), r.scale, c->bias);
 }
 #endif

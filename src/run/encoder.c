@@ -14,17 +14,19 @@ typedef struct block {
   qn_group *g;
   qn_lane *lane;
   const qn_layer *layer;
-  uint32_t index;    /* of the layer */
-  uint32_t r0, rows; /* within the group */
+  const qn_linear *next; /* of the product after this one, or NULL */
+  uint32_t index;        /* of the layer */
+  uint32_t r0, rows;     /* within the group */
 } block;
 
 /* One step over rows r0 ... r1 - 1 of a block; for a product also output panels p0 ... p1 - 1. */
 typedef void step_fn(const block *b, size_t r0, size_t r1, size_t p0, size_t p1);
 typedef struct step {
   step_fn *run;
-  uint32_t layer;  /* whose weights it uses */
-  uint32_t panels; /* 0: row work, not a product */
+  uint32_t layer;          /* whose weights it uses */
+  const qn_linear *linear; /* of a product; NULL: row work */
 } step;
+static uint32_t panels_of(const step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }
 
 /* Below this many rows a lane, weights are read too often for the work done on them: columns are shared instead. */
 #define QN_NARROW_ROWS 24u
@@ -69,13 +71,14 @@ uint32_t qn_kernel_act(uint32_t act) {
   return acts[act];
 }
 
-/* A block's product; an observer sees its input once, with the first columns. */
-static void run_product(const block *b, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+/* A block's product p, p->next apart; an observer sees its input once, with the first columns. */
+static void run_product(const block *b, qn_product p, size_t r0, size_t r1, size_t p0, size_t p1) {
   const quern_session *s = b->g->s;
-  const uint32_t k = p->linear->k;
-  if (s->observe && p0 == 0 && p->input < QN_INPUT_KINDS)
-    s->observe(s->observe_user, b->index, p->input, p->x + r0 * k, k, r1 - r0, k);
-  qn_product_run(s->kernels, p, r0, r1, p0, p1);
+  const uint32_t k = p.linear->k;
+  if (s->observe && p0 == 0 && p.input < QN_INPUT_KINDS)
+    s->observe(s->observe_user, b->index, p.input, p.x + r0 * k, k, r1 - r0, k);
+  p.next = b->next;
+  qn_product_run(s->kernels, &p, r0, r1, p0, p1);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -112,7 +115,7 @@ static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t
                         .q = in_codes(b, &b->g->s->model->project),
                         .out = hidden_rows(b),
                         .ldo = a->width};
-  run_product(b, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -130,7 +133,7 @@ static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1)
                         .q = in_codes(b, &b->layer->qkv),
                         .out = b->g->s->qkv + (size_t)b->r0 * ld,
                         .ldo = ld};
-  run_product(b, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -149,7 +152,7 @@ static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_
                         .residual = hidden_rows(b),
                         .out = hidden_rows(b),
                         .ldo = b->g->arch->width};
-  run_product(b, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 /* Norm of the hidden rows; codes for the linear operator `next`, if there is one. */
@@ -188,7 +191,7 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
                         .out = b->lane->hidden,
                         .ldo = a->ffn,
                         .act = ffn_act(a)};
-  run_product(b, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -207,7 +210,7 @@ static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_
                         .residual = hidden_rows(b),
                         .out = hidden_rows(b),
                         .ldo = b->g->arch->width};
-  run_product(b, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 static void step_ffn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -215,32 +218,35 @@ static void step_ffn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_
   run_norm(b, &b->layer->ffn_norm, b->index + 1 < b->g->arch->layers ? &b->layer[1].qkv : NULL, r0, r1);
 }
 
-static void add_step(steps *list, step_fn *run, uint32_t layer, size_t columns) {
-  list->list[list->count++] = (step){run, layer, (uint32_t)qk_panels(columns)};
+static void add_step(steps *list, step_fn *run, uint32_t layer, const qn_linear *linear) {
+  list->list[list->count++] = (step){run, layer, linear};
 }
 
 /* Before the first attention. */
-static steps steps_before(const qn_arch *a) {
+static steps steps_before(const quern_model *m) {
+  const qn_arch *a = &m->arch;
   steps list = {.count = 0};
-  add_step(&list, step_embed, 0, 0);
-  if (a->embed_width) add_step(&list, step_project, 0, a->width);
-  if (a->embed_width && a->recipe == QN_RECIPE_INT8) add_step(&list, step_quantize_projected, 0, 0);
-  add_step(&list, step_qkv, 0, 3 * inner_of(a));
+  add_step(&list, step_embed, 0, NULL);
+  if (a->embed_width) add_step(&list, step_project, 0, &m->project);
+  if (a->embed_width && a->recipe == QN_RECIPE_INT8) add_step(&list, step_quantize_projected, 0, NULL);
+  add_step(&list, step_qkv, 0, &m->layers[0].qkv);
   return list;
 }
 
 /* Between attention `layer` and the next one, or the end. */
-static steps steps_after(const qn_arch *a, uint32_t layer) {
+static steps steps_after(const quern_model *m, uint32_t layer) {
+  const qn_arch *a = &m->arch;
+  const qn_layer *l = &m->layers[layer];
   const int int8 = a->recipe == QN_RECIPE_INT8;
   steps list = {.count = 0};
-  if (int8) add_step(&list, step_quantize_context, layer, 0);
-  add_step(&list, step_attn_out, layer, a->width);
-  add_step(&list, step_attn_norm, layer, 0);
-  add_step(&list, step_ffn_up, layer, a->ffn);
-  if (int8) add_step(&list, step_quantize_hidden, layer, 0);
-  add_step(&list, step_ffn_down, layer, a->width);
-  add_step(&list, step_ffn_norm, layer, 0);
-  if (layer + 1 < a->layers) add_step(&list, step_qkv, layer + 1, 3 * inner_of(a));
+  if (int8) add_step(&list, step_quantize_context, layer, NULL);
+  add_step(&list, step_attn_out, layer, &l->attn_out);
+  add_step(&list, step_attn_norm, layer, NULL);
+  add_step(&list, step_ffn_up, layer, &l->ffn_up);
+  if (int8) add_step(&list, step_quantize_hidden, layer, NULL);
+  add_step(&list, step_ffn_down, layer, &l->ffn_down);
+  add_step(&list, step_ffn_norm, layer, NULL);
+  if (layer + 1 < a->layers) add_step(&list, step_qkv, layer + 1, &l[1].qkv);
   return list;
 }
 
@@ -259,6 +265,13 @@ static block block_at(const row_task *t, uint32_t index, uint32_t lane) {
       .g = t->g, .lane = &t->g->s->lane[lane], .r0 = r0, .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
+/* What is multiplied after step i, or NULL. */
+static const qn_linear *next_of(const steps *list, uint32_t i) {
+  while (++i < list->count)
+    if (list->list[i].linear) return list->list[i].linear;
+  return NULL;
+}
+
 /* A lane: blocks, one after another, each through all steps. */
 static void run_lane(void *task, uint32_t lane) {
   const row_task *t = task;
@@ -269,7 +282,8 @@ static void run_lane(void *task, uint32_t lane) {
       const step *st = &t->list->list[j];
       b.index = st->layer;
       b.layer = &t->g->s->model->layers[st->layer];
-      st->run(&b, 0, b.rows, 0, st->panels);
+      b.next = next_of(t->list, j);
+      st->run(&b, 0, b.rows, 0, panels_of(st));
     }
   }
 }
@@ -288,7 +302,7 @@ static void run_tiles(void *task, uint32_t lane) {
   uint32_t i;
   while (qn_share_take(t->b->g->s->share, t->lanes, lane, &i)) {
     const size_t r0 = (size_t)(i % t->down) * t->rows, r1 = qn_min_size(r0 + t->rows, t->b->rows);
-    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, t->step->panels);
+    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, panels_of(t->step));
     t->step->run(t->b, r0, r1, p0, p1);
   }
 }
@@ -316,13 +330,14 @@ static void choose_tiles(tile_task *t, uint32_t rows, uint32_t panels, uint32_t 
 /* A step of a block over all lanes. Few rows without a product are not worth waking anybody. */
 static void run_step(const block *b, const step *st) {
   quern_session *s = b->g->s;
+  const uint32_t panels = panels_of(st);
   tile_task t = {.b = b, .step = st, .panels = 1};
-  if (st->panels)
-    choose_tiles(&t, b->rows, st->panels, s->lanes);
+  if (panels)
+    choose_tiles(&t, b->rows, panels, s->lanes);
   else
     t.rows = (uint32_t)qn_max_size(parts_of(b->rows, s->lanes), QN_ROWS_LEAST);
   t.down = parts_of(b->rows, t.rows);
-  const uint32_t tiles = t.down * (st->panels ? parts_of(st->panels, t.panels) : 1);
+  const uint32_t tiles = t.down * (panels ? parts_of(panels, t.panels) : 1);
   t.lanes = (uint32_t)qn_min_size(tiles, s->lanes);
   qn_share_deal(s->share, t.lanes, tiles);
   qn_pool_run(s->pool, run_tiles, &t, t.lanes);
@@ -378,14 +393,14 @@ static quern_status check_group(qn_group *g) {
 
 static quern_status run_group(qn_group *g) {
   const uint32_t layers = g->arch->layers;
-  steps list = steps_before(g->arch);
+  steps list = steps_before(g->s->model);
   qn_attention_plan(g);
   run_rows(g, &list);
   QN_TRY(check_group(g));
   for (g->layer = 0; g->layer < layers; g->layer++) {
     qn_attention_run(g);
     QN_TRY(check_group(g));
-    list = steps_after(g->arch, g->layer);
+    list = steps_after(g->s->model, g->layer);
     run_rows(g, &list);
     QN_TRY(check_group(g));
   }

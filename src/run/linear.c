@@ -6,6 +6,7 @@ void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1
   if (l->dtype == QRN_I8 && !l->group && !l->in.group) {
     const qk_gemm_q8 op = {.a = p->q,
                            .w = l->weight,
+                           .w_next = p->next ? p->next->weight : NULL,
                            .w_scale = l->scale,
                            .w_sums = l->sums,
                            .bias = l->bias,
