@@ -92,10 +92,20 @@ static inline vf qk_table_values(const qk_table_ref *t, size_t row, uint32_t d, 
                 vf_set1((float)step[1] * t->scale[2 * row + 1]));
 }
 
+/* Asks for a row of a table: ids are random, so that no row comes unasked. Always inline: gcc drops calls that only ask. */
+QK_INLINE void qk_table_ask(const qk_table_ref *t, size_t row, uint32_t d) {
+  const size_t bytes = t->bits < 8 ? qk_table_row(d, t->bits) : (size_t)d * (t->bits / 8);
+  const char *from = (const char *)t->data + row * bytes;
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
+  if (t->bits == 8) __builtin_prefetch(t->scale + row);
+}
+
 static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
+  enum { AHEAD = 8 }; /* rows */
   uint32_t d = op->norm.d;
   for (size_t r = r0; r < r1; r++) {
     float *out = op->norm.out + r * op->norm.ldo;
+    if (r + AHEAD < r1) qk_table_ask(&op->tokens, (size_t)op->ids[r + AHEAD], d);
     for (size_t i = 0; i < d; i += 16) {
       size_t n = d - i < 16 ? d - i : 16;
       vf x = qk_table_values(&op->tokens, (size_t)op->ids[r], d, i, n);
