@@ -10,6 +10,9 @@
 /* Rows that are `stride` bytes apart. */
 #define AMX_LOAD(tile, p, stride)                                                                                      \
   __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)(stride)) : "memory")
+/* The same of data that is not wanted in the L1 cache afterwards. */
+#define AMX_LOAD_PASSING(tile, p, stride)                                                                              \
+  __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm" #tile ::"r"(p), "r"((size_t)(stride)) : "memory")
 #define AMX_STORE(tile, p, stride)                                                                                     \
   __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"((size_t)(stride)) : "memory")
 /* sum[m][n] += sum over k, i < 4 of a[m][4 k + i] (signed) * w[k][4 n + i] (unsigned), modulo 2^32. */

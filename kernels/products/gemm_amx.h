@@ -4,8 +4,9 @@
  * A group is four tiles of sums, 32 rows x 2 panels or 16 rows x 4: four chains of products cover their latency. A strip
  * of 32 rows stays in the L1 cache, in parts along K where it is too long for that, while a block of panels passes; the block
  * stays in L2 while all strips pass it, and the next block is fetched meanwhile. Nothing asks lines into L1: tiles that come
- * from L2 multiply at 0.95 of those in registers as they are, and the requests took a third of the time. Sums of a group go to L1, and their
- * epilogue runs among the products of the group after it: tiles multiply while vectors finish. */
+ * from L2 multiply at 0.95 of those in registers as they are, and the requests took a third of the time. Weights are loaded as
+ * data that passes, so that the strip's codes stay in L1: a seventh at K = 1,536. Sums of a group go to L1, and their epilogue follows at once:
+ * among the products of the next group, in one piece or in slices, it took as long (docs/KERNELS.md). */
 #ifndef QK_PRODUCTS_GEMM_AMX_H
 #define QK_PRODUCTS_GEMM_AMX_H
 #include "kernels/products/amx_config.h"
@@ -20,17 +21,10 @@
 #define QK_AMX_UNDER_WAY 4u                            /* groups at once, when K has parts */
 #define QK_AMX_LINE 64u
 
-/* Sums that wait for their epilogue; rows 0: none do. */
-typedef struct qk_amx_behind {
-  const int32_t *sums;
-  size_t m, rows, p, panels;
-} qk_amx_behind;
-
 /* A product on its way. */
 typedef struct qk_amx_gemm {
   const qk_gemm_q8 *op;
   size_t panel_bytes, steps;
-  qk_amx_behind behind;
   const uint8_t *soon, *soon_end; /* what is left of the next block to fetch */
   size_t soon_lines;              /* of them, at each step */
   int32_t start[2][QK_AMX_ROWS * QK_PANEL] __attribute__((aligned(64)));
@@ -46,11 +40,6 @@ typedef struct qk_amx_job {
   int32_t *sums;
 } qk_amx_job;
 
-static __attribute__((noinline)) void qk_amx_finish(const qk_gemm_q8 *op, qk_amx_behind *b) {
-  if (b->rows) qk_gemm_q8_finish(op, b->sums, b->m, b->rows, b->p, b->panels);
-  b->rows = 0;
-}
-
 /* Lines come in pairs. */
 QK_INLINE void qk_amx_fetch_soon(qk_amx_gemm *g) {
   for (size_t i = g->soon_lines; i > 0 && g->soon < g->soon_end; i--, g->soon += 2 * QK_AMX_LINE)
@@ -64,7 +53,6 @@ QK_INLINE size_t qk_amx_sums_at(size_t t, const size_t halves) {
 
 QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves, const int panels) {
   const size_t lda = g->op->a.ld, panel_bytes = g->panel_bytes, steps = j->steps, from_bytes = j->from_bytes;
-  const size_t idle = steps > 1 ? 1 : 0; /* the first step finishes nothing: the sums are on their way to the cache */
   const int8_t *a = j->a;
   const uint8_t *w = j->w;
   AMX_LOAD(0, j->from[0], from_bytes);
@@ -73,10 +61,10 @@ QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves,
   if (halves > 1 ? panels > 1 : panels > 3) AMX_LOAD(3, j->from[3], from_bytes);
   for (size_t s = 0; s < steps; s++) {
     AMX_LOAD(4, a, lda);
-    AMX_LOAD(6, w, QK_AMX_LINE);
+    AMX_LOAD_PASSING(6, w, QK_AMX_LINE);
     AMX_DOT(0, 4, 6);
     if (panels > 1) {
-      AMX_LOAD(7, w + panel_bytes, QK_AMX_LINE);
+      AMX_LOAD_PASSING(7, w + panel_bytes, QK_AMX_LINE);
       AMX_DOT(1, 4, 7);
     }
     if (halves > 1) {
@@ -84,15 +72,14 @@ QK_INLINE void qk_amx_run(qk_amx_gemm *g, const qk_amx_job *j, const int halves,
       AMX_DOT(2, 5, 6);
       if (panels > 1) AMX_DOT(3, 5, 7);
     } else if (panels > 2) {
-      AMX_LOAD(6, w + 2 * panel_bytes, QK_AMX_LINE);
+      AMX_LOAD_PASSING(6, w + 2 * panel_bytes, QK_AMX_LINE);
       AMX_DOT(2, 4, 6);
       if (panels > 3) {
-        AMX_LOAD(7, w + 3 * panel_bytes, QK_AMX_LINE);
+        AMX_LOAD_PASSING(7, w + 3 * panel_bytes, QK_AMX_LINE);
         AMX_DOT(3, 4, 7);
       }
     }
     qk_amx_fetch_soon(g);
-    if (s == idle) qk_amx_finish(g->op, &g->behind);
     a += QK_AMX_BYTES;
     w += QK_AMX_STEP_BYTES;
   }
@@ -148,7 +135,7 @@ static void qk_amx_strip(qk_amx_gemm *g, size_t m, size_t rows, size_t p0, size_
           j.from[t] = part ? j.sums + qk_amx_sums_at(t, halves) : g->start[halves > 1 ? t / 2 : 0];
         j.from_bytes = (part ? QK_TILE_WIDTH : QK_PANEL) * sizeof(int32_t);
         qk_amx_groups[halves - 1][panels - 1](g, &j);
-        if (part + 1 == parts) g->behind = (qk_amx_behind){j.sums, m, rows, q, panels};
+        if (part + 1 == parts) qk_gemm_q8_finish(op, j.sums, m, rows, q, panels);
       }
       s += j.steps;
     }
@@ -176,7 +163,6 @@ static void qk_gemm_q8_over_amx(const qk_gemm_q8 *op, size_t m0, size_t m1, size
     g.op = op;
     g.panel_bytes = QK_PANEL * qk_k8(op->k);
     g.steps = qk_k8(op->k) / QK_AMX_BYTES;
-    g.behind = (qk_amx_behind){0};
     g.soon = g.soon_end = NULL;
     g.soon_lines = 0;
     if (whole > m0) {
@@ -190,7 +176,6 @@ static void qk_gemm_q8_over_amx(const qk_gemm_q8 *op, size_t m0, size_t m1, size
       qk_amx_strip(&g, whole, rest, p0, p1);
     }
     AMX_RELEASE();
-    qk_amx_finish(op, &g.behind);
   }
   if (few) QK_FEW_ROWS(op, m1 - few, m1, p0, p1);
 }

@@ -64,6 +64,7 @@ static void tile_dot(int sum, int a, int w) {
 #define AMX_CONFIGURE(config) tiles_configure(config)
 #define AMX_RELEASE() tiles_release()
 #define AMX_LOAD(tile, p, stride) tile_load(tile, p, stride)
+#define AMX_LOAD_PASSING(tile, p, stride) tile_load(tile, p, stride)
 #define AMX_STORE(tile, p, stride) tile_store(tile, p, stride)
 #define AMX_DOT(sum, a, w) tile_dot(sum, a, w)
 #endif
