@@ -34,6 +34,8 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .seed = o.seed,
                                .dry_run = dry_run,
                                .limit = o.max_bytes,
+                               .pool = c->pool,
+                               .kernels = &c->kernels,
                                .progress = o.progress,
                                .progress_user = o.progress_user};
   QN_TRY(qn_quantize(&c->env, &job, &full));

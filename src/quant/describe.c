@@ -126,7 +126,7 @@ static quern_status put_sites(qn_quantizer *q) {
                            .group = group,
                            .symmetric = it.input >= 0 && q->recipe.activation_symmetric};
     QN_TRY(put_site(q, it.name, ".in", &site));
-    if (it.input == QN_INPUT_QKV) QN_TRY(put_head_sites(q, (uint32_t)it.layer));
+    if (it.input == QN_SITE_QKV_IN) QN_TRY(put_head_sites(q, (uint32_t)it.layer));
   }
   return QUERN_OK;
 }

@@ -34,9 +34,11 @@ size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap);
 typedef struct qn_quantize_job {
   const char *src, *dst;
   const char *recipe, *calibration, *report; /* may be NULL */
-  uint32_t seed;
+  uint32_t seed, calibration_rows; /* 0: QN_CALIBRATION_ROWS */
   int dry_run;
   uint64_t limit;
+  struct qn_pool *pool;           /* of the runs of the float model; NULL: one thread */
+  const struct qk_table *kernels; /* of the same; NULL: the best */
   quern_progress_fn *progress;
   void *progress_user;
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */

@@ -32,7 +32,7 @@ static void span_lane(void *task, uint32_t lane) {
       if (bad) atomic_fetch_add_explicit(&t->nonfinite, bad, memory_order_relaxed);
     }
     const qn_product p = {
-        .linear = l, .input = QN_INPUT_KINDS, .x = x, .q = q, .out = s->logits + (size_t)r0 * l->n, .ldo = l->n};
+        .linear = l, .site = QN_SITE_KINDS, .x = x, .q = q, .out = s->logits + (size_t)r0 * l->n, .ldo = l->n};
     qn_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
   }
 }

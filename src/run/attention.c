@@ -4,7 +4,7 @@
  * them, then all lanes attend. Any cut gives the same bytes (docs/NUMERICS.md). Thread rule: as in encoder.c; the memory
  * of a head that is cut is that of the lane with its number. */
 #include "base/checked.h"
-#include "run/group.h"
+#include "run/observe.h"
 
 /* Queries of a unit's part: few enough that each lane gets QN_PARTS, and at least QN_PART_LEAST. */
 #define QN_PART_MOST 64u
@@ -137,8 +137,8 @@ static void pack(qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_t r0, ui
   qn_group_nonfinite(g, g->s->kernels->pack_q8(&op, r0, r1));
 }
 
-/* Queries r0 ... r1 - 1 of a unit, packed in `head` unless the model is a float one. */
-static void attend(const qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
+/* Queries r0 ... r1 - 1 of a unit, packed in `head` unless the model is a float one; on lane `lane`. */
+static void attend(const qn_group *g, uint32_t lane, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
   const quern_session *s = g->s;
   const qn_arch *a = g->arch;
   const size_t inner = qn_group_inner(g), row = s->starts[u.sequence] - g->row;
@@ -152,6 +152,7 @@ static void attend(const qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_
     const float *q = queries_of(g, u);
     const qk_attention_f32 op = {q,    q + inner, q + 2 * inner, 3 * inner,           s->fold,
                                  bias, out,       inner,         s->lens[u.sequence], a->head_dim};
+    if (s->observe) qn_observe_attention(s, lane, g->layer, &op, s->starts[u.sequence], r0, r1);
     s->kernels->attention_f32(&op, r0, r1);
   }
 }
@@ -166,7 +167,7 @@ static void whole_lane(void *task, uint32_t lane) {
     qk_head_q8 head = s->lane[lane].head;
     head.n = n;
     if (is_packed(g)) pack(g, &head, s->units[i], 0, n);
-    attend(g, &head, s->units[i], 0, n);
+    attend(g, lane, &head, s->units[i], 0, n);
   }
 }
 
@@ -191,7 +192,7 @@ static void cut_lane(void *task, uint32_t lane) {
     if (t->packing)
       pack(t->g, &head, t->units[u], r0, r1);
     else
-      attend(t->g, &head, t->units[u], r0, r1);
+      attend(t->g, lane, &head, t->units[u], r0, r1);
   }
 }
 

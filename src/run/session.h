@@ -6,6 +6,7 @@
 
 #include "base/share.h"
 #include "model/model.h"
+#include "model/sites.h"
 #include "run/context.h"
 
 /* Rows that one lane takes through all row steps of a layer at once: their activations stay in the L2 cache beside the
@@ -14,11 +15,17 @@
 /* Tokens that go through all layers together, for each thread (at least one whole sequence). */
 #define QN_GROUP_TOKENS 256u
 
-/* Inputs of linear operators, as an observer sees them. */
-enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_INPUT_KINDS, QN_INPUT_UNSEEN };
-/* Watches x: [rows, d] f32, ld between rows, the input of one operator of a float model. Called from any lane. */
-typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows,
-                           uint32_t d);
+/* What an observer of a float model is shown: values of a site (model/sites.h), x: [rows, d] f32. */
+typedef struct qn_seen {
+  uint32_t kind, layer; /* QN_SITE_*; QN_NO_LAYER outside of the layers */
+  uint32_t d;
+  size_t row; /* the first of the rows within the pass: a token */
+  size_t rows, ld;
+  const float *x;
+  int channels; /* columns are channels; else each row has values of one kind, as scores have */
+} qn_seen;
+/* Called from any lane; a value is shown once. */
+typedef void qn_observe_fn(void *user, const qn_seen *seen);
 
 /* Units of attention in a group, at most, or those of one sequence. */
 #define QN_GROUP_UNITS (1u << 24)
@@ -60,6 +67,9 @@ struct quern_session {
   float fold;             /* log2(e) / sqrt(head_dim) */
   qn_observe_fn *observe; /* NULL but in calibration */
   void *observe_user;
+  float *observe_scratch; /* NULL: inputs of linear operators alone are shown; else all sites of layers and embeddings:
+                             [lanes, observe_floats] */
+  size_t observe_floats;  /* at least QN_BLOCK_ROWS * max(width, width of the tables), and 2 * text_tokens */
 
   /* whole pass */
   int32_t *ids, *types, *positions; /* [max_tokens] */

@@ -1,0 +1,34 @@
+/* steps.h - what takes a block of rows from one attention to the next: a list of steps (encoder.c runs them). */
+#ifndef QN_STEPS_H
+#define QN_STEPS_H
+#include "run/group.h"
+#include "run/linear.h"
+
+/* A block of rows of a group, in a lane's scratch. */
+typedef struct qn_block {
+  qn_group *g;
+  qn_lane *lane;
+  const qn_layer *layer;
+  uint32_t index;    /* of the layer */
+  uint32_t r0, rows; /* within the group */
+} qn_block;
+
+/* One step over rows r0 ... r1 - 1 of a block; for a product also output panels p0 ... p1 - 1. */
+typedef void qn_step_fn(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1);
+typedef struct qn_step {
+  qn_step_fn *run;
+  uint32_t layer;  /* whose weights it uses */
+  uint32_t panels; /* 0: row work, not a product */
+} qn_step;
+
+#define QN_STEPS_MOST 10u
+typedef struct qn_steps {
+  qn_step list[QN_STEPS_MOST];
+  uint32_t count;
+} qn_steps;
+
+/* columns: of a product; 0: row work. */
+static inline void qn_step_add(qn_steps *list, qn_step_fn *run, uint32_t layer, size_t columns) {
+  list->list[list->count++] = (qn_step){run, layer, (uint32_t)qk_panels(columns)};
+}
+#endif
