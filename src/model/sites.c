@@ -9,7 +9,7 @@ enum { TABLES, WIDTH, INNER, FFN, LABELS, ONE };
 #define LAYER_SITES (LAST_OF_LAYER - FIRST_OF_LAYER + 1u)
 
 #define INPUT (QN_SITE_INPUT | QN_SITE_ALWAYS | QN_SITE_MAY_16)
-#define BETWEEN (QN_SITE_MAY_16 | QN_SITE_MAY_FLOAT)
+#define BETWEEN (QN_SITE_MAY_16 | QN_SITE_MAY_FLOAT | QN_SITE_MAY_GROUP)
 static const struct {
   const char *name;
   uint32_t channels, flags;

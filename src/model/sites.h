@@ -35,7 +35,8 @@ enum {
   QN_SITE_WEIGHTS = 4,   /* attention multiplies by it as by weights: symmetric */
   QN_SITE_DYNAMIC = 8,   /* has a scale for each row in static recipes too */
   QN_SITE_MAY_16 = 16,   /* a static recipe may give it 16 bits */
-  QN_SITE_MAY_FLOAT = 32 /* a static recipe may leave it out */
+  QN_SITE_MAY_FLOAT = 32, /* a static recipe may leave it out */
+  QN_SITE_MAY_GROUP = 64  /* a static recipe may give groups of its channels scales of their own */
 };
 
 #define QN_NO_LAYER UINT32_MAX

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "run/heads_static.h"
 #include "run/linear.h"
 #include "run/session.h"
 
@@ -22,6 +23,10 @@ typedef struct span_task {
 static void span_lane(void *task, uint32_t lane) {
   span_task *t = task;
   const quern_session *s = t->s;
+  if (s->model->arch.recipe == QN_RECIPE_STATIC) {
+    if (lane == 0) qn_static_span(t->s, t->rows);
+    return;
+  }
   const qn_linear *l = &s->model->head;
   for (uint32_t r0 = lane * QN_BLOCK_ROWS; r0 < t->rows; r0 += t->lanes * QN_BLOCK_ROWS) {
     const size_t rows = qn_min_size(QN_BLOCK_ROWS, t->rows - r0);

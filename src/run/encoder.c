@@ -192,6 +192,7 @@ static void step_ffn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, si
 
 /* Before the first attention. */
 static qn_steps steps_before(const qn_arch *a) {
+  if (a->recipe == QN_RECIPE_STATIC) return qn_static_before(a);
   qn_steps list = {.count = 0};
   qn_step_add(&list, step_embed, 0, 0);
   if (a->embed_width) qn_step_add(&list, step_project, 0, a->width);
@@ -202,6 +203,7 @@ static qn_steps steps_before(const qn_arch *a) {
 
 /* Between attention `layer` and the next one, or the end. */
 static qn_steps steps_after(const qn_arch *a, uint32_t layer) {
+  if (a->recipe == QN_RECIPE_STATIC) return qn_static_after(a, layer);
   const int int8 = a->recipe == QN_RECIPE_INT8;
   qn_steps list = {.count = 0};
   if (int8) qn_step_add(&list, step_quantize_context, layer, 0);

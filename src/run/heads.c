@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "run/heads_static.h"
 #include "run/linear.h"
 #include "run/session.h"
 
@@ -57,6 +58,7 @@ static void dense_task(void *task, uint32_t index) {
 }
 
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
+  qn_hidden_floats(s, batch);
   const int dense = s->model->arch.dense != 0;
   const int normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE);
   head_task t = {
@@ -74,10 +76,8 @@ quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
   return QUERN_OK;
 }
 
-/* Small work (a few rows of one dense layer): one task. */
-static void classify_task(void *task, uint32_t index) {
-  (void)index;
-  head_task *t = task;
+/* Pooler and output on the first tokens. */
+static void apply_head(head_task *t) {
   quern_session *s = t->s;
   const qn_arch *a = &s->model->arch;
   const float *x = s->pooled;
@@ -88,6 +88,18 @@ static void classify_task(void *task, uint32_t index) {
     x = s->pooler_out;
   }
   t->nonfinite += apply(s, &s->model->head, x, t->batch, t->out, QK_ACT_NONE);
+}
+
+/* Small work (a few rows of one dense layer): one task. */
+static void classify_task(void *task, uint32_t index) {
+  (void)index;
+  head_task *t = task;
+  quern_session *s = t->s;
+  const qn_arch *a = &s->model->arch;
+  if (a->recipe == QN_RECIPE_STATIC)
+    qn_static_classify(s, t->batch, t->out);
+  else
+    apply_head(t);
   for (uint32_t i = 0; t->probabilities && i < t->batch; i++)
     s->kernels->softmax(t->out + (size_t)i * a->labels, t->probabilities + (size_t)i * a->labels, a->labels);
 }

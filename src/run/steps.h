@@ -27,6 +27,10 @@ typedef struct qn_steps {
   uint32_t count;
 } qn_steps;
 
+/* The lists of a static recipe: before the first attention, and behind that of a layer. encoder_static.c */
+qn_steps qn_static_before(const qn_arch *a);
+qn_steps qn_static_after(const qn_arch *a, uint32_t layer);
+
 /* columns: of a product; 0: row work. */
 static inline void qn_step_add(qn_steps *list, qn_step_fn *run, uint32_t layer, size_t columns) {
   list->list[list->count++] = (qn_step){run, layer, (uint32_t)qk_panels(columns)};
