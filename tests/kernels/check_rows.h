@@ -180,7 +180,6 @@ static int check_embed_as(const qk_table *ref, const qk_table *t, int rounded) {
   return same_rows("out", y, ldo, d) && same_codes(&c) && same_count("embed", want, bad);
 }
 static int check_embed(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 0); }
-static int check_embed_sum(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 1); }
 
 /* The memory of one head, for both. */
 typedef struct head_pair {

@@ -61,6 +61,7 @@ static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
   op.norm.ldo = d + below(20);
   return op;
 }
+static int check_embed_sum(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 1); }
 static int check_norm_q8(const qk_table *ref, const qk_table *t) {
   const size_t rows = below(7), d = row_size();
   size_t cut[8], bad = 0;
