@@ -43,7 +43,10 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, s
                             .rows = rows,
                             .n = n};
     const qk_columns c = qk_columns_of(op, n0);
-    qk_finish_act(&o, &c, op->act, floats);
+    if (floats)
+      qk_finish_rows(&o, &c, op->act, 1, o.residual != NULL, 0); /* one copy for all cases */
+    else
+      qk_finish_act(&o, &c, op->act, 0);
     if (!op->codes) continue;
     int8_t *codes = op->codes + m * op->ldc + n0;
     if (op->low)

@@ -65,7 +65,7 @@ static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx,
   return qk_quantize_some(y, op->ldo, op->d, smooth, b, op->q.codes ? &op->q : NULL, row, rows);
 }
 
-static size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
+static __attribute__((noinline)) size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
   size_t bad = 0, r = r0;
   for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, QK_ROWS);
   for (; r < r1; r++) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, 1);
@@ -142,14 +142,13 @@ static inline void qk_sum_row(const qk_norm_q8 *op, size_t r) {
 
 /* A few rows at a time, so that their sums stay in the L1 cache. */
 static size_t qk_rows_norm_q8(const qk_norm_q8 *op, size_t r0, size_t r1) {
-  const size_t ld = op->norm.ldo;
   size_t bad = 0;
+  qk_norm norm = op->norm;
+  norm.x = norm.out, norm.ldx = norm.ldo;
   for (size_t r = r0; r < r1; r += QK_ROWS) {
-    const size_t rows = r1 - r < QK_ROWS ? r1 - r : QK_ROWS;
-    for (size_t i = 0; i < rows; i++) qk_sum_row(op, r + i);
-    if (rows == QK_ROWS) bad += qk_norm_some(&op->norm, op->norm.out + r * ld, ld, r, QK_ROWS);
-    for (size_t i = 0; i < rows && rows < QK_ROWS; i++)
-      bad += qk_norm_some(&op->norm, op->norm.out + (r + i) * ld, ld, r + i, 1);
+    const size_t end = r1 - r < QK_ROWS ? r1 : r + QK_ROWS;
+    for (size_t i = r; i < end; i++) qk_sum_row(op, i);
+    bad += qk_rows_norm(&norm, r, end);
   }
   return bad;
 }

@@ -16,7 +16,7 @@ enum {
 
 /* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
 typedef struct qn_site_rule {
-  char site[64]; /* a name; each * stands for any characters */
+  char site[64]; /* a name; each * stands for any characters of a static site's */
   uint32_t bits; /* 8, 16, 32: float; 0: not said */
   int symmetric; /* -1: not said */
   uint32_t group; /* of channels with a scale of their own; 0: one for all */

@@ -134,7 +134,7 @@ qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
   qn_format(out.site, sizeof out.site, "%s", site->name);
   for (uint32_t i = 0; i < r->rule_count; i++) {
     const qn_site_rule *rule = &r->rules[i];
-    if (!fits(rule->site, site->name)) continue;
+    if (site->flags & QN_SITE_DYNAMIC ? strcmp(rule->site, site->name) != 0 : !fits(rule->site, site->name)) continue;
     if (rule->bits) out.bits = rule->bits;
     if (rule->symmetric >= 0) out.symmetric = rule->symmetric;
     if (rule->estimator >= 0) out.estimator = rule->estimator;

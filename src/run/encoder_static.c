@@ -61,13 +61,7 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
 
 static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_place *place = place_of(b, QN_SITE_QKV_IN, 0);
-  const qk_codes to = hidden_codes(b, place);
-  const qn_static_product p = {.linear = &b->g->s->model->project,
-                               .place = place,
-                               .a = project_codes(b),
-                               .codes = to.codes,
-                               .low = to.low,
-                               .ldc = to.ld};
+  const qn_static_product p = qn_product_to(&b->g->s->model->project, place, project_codes(b), hidden_codes(b, place));
   qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
 }
 static void step_finish_projected(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -99,15 +93,9 @@ static void step_finish_context(const qn_block *b, size_t r0, size_t r1, size_t 
 static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_codes a, size_t r0, size_t r1, size_t p0,
                        size_t p1) {
   const qn_place *place = place_of(b, kind, b->index);
-  const qk_codes to = out_codes(b, place);
-  const qn_static_product p = {.linear = l,
-                               .place = place,
-                               .a = a,
-                               .codes = to.codes,
-                               .low = to.low,
-                               .ldc = to.ld,
-                               .floats = b->lane->hidden,
-                               .ldo = b->g->arch->width};
+  qn_static_product p = qn_product_to(l, place, a, out_codes(b, place));
+  p.floats = b->lane->hidden;
+  p.ldo = b->g->arch->width;
   qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
 }
 
@@ -148,14 +136,9 @@ static uint32_t ffn_act(const qn_block *b, const qn_place *place) {
 }
 static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_place *place = place_of(b, QN_SITE_FFN_DOWN_IN, b->index);
-  const qk_codes to = mid_codes(b);
-  const qn_static_product p = {.linear = &b->layer->ffn_up,
-                               .place = place,
-                               .a = hidden_codes(b, place_of(b, QN_SITE_FFN_UP_IN, b->index)),
-                               .codes = to.codes,
-                               .low = to.low,
-                               .ldc = to.ld,
-                               .act = ffn_act(b, place)};
+  qn_static_product p = qn_product_to(&b->layer->ffn_up, place,
+                                      hidden_codes(b, place_of(b, QN_SITE_FFN_UP_IN, b->index)), mid_codes(b));
+  p.act = ffn_act(b, place);
   qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
 }
 static void step_finish_mid(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {

@@ -35,8 +35,9 @@ static void run_output(const quern_session *s, qk_codes a, uint32_t rows, float 
   const qn_linear *l = &s->model->head;
   const qn_place *place = qn_model_place(s->model, QN_SITE_LOGITS, QN_NO_LAYER);
   const qk_codes to = qn_codes_at(s->logit_codes, place, 0, l->n);
-  const qn_static_product p = {
-      .linear = l, .place = place, .a = a, .codes = to.codes, .low = to.low, .ldc = to.ld, .floats = logits, .ldo = l->n};
+  qn_static_product p = qn_product_to(l, place, a, to);
+  p.floats = logits;
+  p.ldo = l->n;
   qn_static_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
   if (place->by) to_floats(&to, place, rows, l->n, logits);
 }
@@ -55,13 +56,8 @@ void qn_static_classify(quern_session *s, uint32_t batch, float *logits) {
   if (arch->head_pooler) {
     const qn_place *pooled = qn_model_place(s->model, QN_SITE_HEAD_IN, QN_NO_LAYER);
     const qk_codes to = qn_codes_at(s->pooler_codes, pooled, 0, width);
-    const qn_static_product p = {.linear = &s->model->pooler,
-                                 .place = pooled,
-                                 .a = a,
-                                 .codes = to.codes,
-                                 .low = to.low,
-                                 .ldc = to.ld,
-                                 .act = qn_kernel_act(arch->head_activation)};
+    qn_static_product p = qn_product_to(&s->model->pooler, pooled, a, to);
+    p.act = qn_kernel_act(arch->head_activation);
     qn_static_product_run(s->kernels, &p, 0, batch, 0, qk_panels(width));
     qn_codes_finish(s->kernels, &to, width, 0, batch);
     a = to;
