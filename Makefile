@@ -179,6 +179,13 @@ bench: $(BUILD)/quern ## limits, kernels and the shipped model on this machine
 	$(BUILD)/quern bench --kernels
 	$(BUILD)/quern bench $(MODEL) --batch 32 --seq 128 --threads 1
 
+GLUE ?=
+RECIPES ?= float,int8,w8a8-static,mixed,mixed-gelu
+.PHONY: eval-glue
+eval-glue: $(BUILD)/quern ## make eval-glue GLUE=folder of tasks DIRS="model-cola model-mrpc": recipes x models, one table
+	@test -n "$(GLUE)" && test -n "$(DIRS)" || { echo 'needs GLUE=, a folder of CoLA, MRPC ... with train.tsv and dev.tsv, and DIRS=, models named ...-cola, ...-mrpc'; exit 2; }
+	@python3 bench/eval_glue.py $(BUILD)/quern $(GLUE) $(DIRS) --recipes $(RECIPES)
+
 FUZZ_CC ?= clang
 FUZZ_SAN := address,undefined -fno-sanitize-recover=all
 SECONDS ?= 60

@@ -37,8 +37,8 @@ typedef struct qk_codes {
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
-  int8_t *low;        /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
-  int32_t *low_start; /* [rows]: of low what start is of codes */
+  int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
+  int32_t *low_start;                    /* [rows]: of low what start is of codes */
 } qk_codes;
 
 /* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that

@@ -138,7 +138,8 @@ static void test_estimators(void) {
   rule.percentile = 100;
   e = qn_range_of(&s, o.blocks, &rule, 0, D);
   CHECK(e.low == -3 && e.high == 1000);
-  rule.estimator = QN_RANGE_MSE; /* one value of 1000 in 10,000 of 1 is worth keeping: its square outweighs their rounding */
+  rule.estimator =
+      QN_RANGE_MSE; /* one value of 1000 in 10,000 of 1 is worth keeping: its square outweighs their rounding */
   e = qn_range_of(&s, o.blocks, &rule, 0, D);
   CHECK(e.high >= 900 && e.low <= 0);
   rule.bits = 16;
@@ -170,8 +171,8 @@ static void test_range_codes(void) {
 
 /* ---- files --------------------------------------------------------------------------------------------------------- */
 
-static quern_status quantize(const char *recipe, const char *out, const char *isa, uint32_t threads, const char *calibration,
-                             char *message, size_t cap) {
+static quern_status quantize(const char *recipe, const char *out, const char *isa, uint32_t threads,
+                             const char *calibration, char *message, size_t cap) {
   quern_context *c = NULL;
   quern_context_options co;
   quern_quantize_options q;
@@ -340,7 +341,8 @@ static void refused(const char *recipe, const char *calibration, quern_status st
 static void rule_refused(const char *rule, const char *words) {
   char json[1024], path[300];
   snprintf(json, sizeof json,
-           "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8},"
+           "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{"
+           "\"bits\":8},"
            "\"sites\":{%s}}",
            rule);
   CHECK(tiny_text(dir, "rule.json", json));

@@ -132,11 +132,14 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"split\":257,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
        "}",
        QUERN_E_SOURCE, "split must be 0 to 256"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"sites\":{}}",
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"sites\":{}"
+       "}",
        QUERN_E_UNSUPPORTED, "sites belong to"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8}}",
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
+       "8}}",
        QUERN_E_UNSUPPORTED, "meet weights of 8 bits"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"group\":32},\"embeddings\":"
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"group\":32},"
+       "\"embeddings\":"
        "{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "activations.group"},
       {"{\"name\":\"x\",\"smooth\":true," STATIC "}", QUERN_E_UNSUPPORTED, "smooth has no meaning"},

@@ -28,7 +28,7 @@ static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t ro
 /* Epilogue of `rows` rows from m on, `panels` panels from p on; floats: the sums are those of 16-bit inputs, a constant. */
 QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, size_t rows, size_t p, size_t panels,
                               const int floats) {
-  const int32_t *sums = all; /* as large as floats */
+  const int32_t *sums = all;                                     /* as large as floats */
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
   for (size_t j = 0; j < panels; j++) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;

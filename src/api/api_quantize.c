@@ -32,6 +32,7 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .calibration = o.calibration_path,
                                .report = o.report_path,
                                .seed = o.seed,
+                               .calibration_rows = o.calibration_rows,
                                .dry_run = dry_run,
                                .limit = o.max_bytes,
                                .pool = c->pool,

@@ -103,9 +103,10 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
         a->kv_heads, a->heads);
   }
   if (a->recipe == QN_RECIPE_STATIC && a->heads * a->head_dim % 16 != 0) {
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: static ranges need heads x head size to be a multiple of 16 in this version; it is %u",
-                   a->heads * a->head_dim);
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: static ranges need heads x head size to be a multiple of 16 in this version; it is %u",
+        a->heads * a->head_dim);
   }
   if (!(a->norm_eps > 0 && a->norm_eps <= 1)) { /* false for NaN too */
     return qn_fail(e, s, "architecture: the norm's epsilon is not between 0 and 1");

@@ -54,8 +54,8 @@ typedef struct qn_layer {
 
 /* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
 typedef struct qn_place {
-  uint32_t bits;                   /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
-  const float *by, *scale, *zero;  /* by: 1 / scale */
+  uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
+  const float *by, *scale, *zero; /* by: 1 / scale */
 } qn_place;
 
 struct quern_context;
@@ -75,12 +75,12 @@ typedef struct quern_model {
   qn_layer *layers;              /* [arch.layers] */
   qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
-  int grouped;        /* some linear operator has groups of inputs: activations need their sums, */
-  int inputs_grouped; /* some that has activations with scales by group */
-  qn_place *places;   /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
+  int grouped;         /* some linear operator has groups of inputs: activations need their sums, */
+  int inputs_grouped;  /* some that has activations with scales by group */
+  qn_place *places;    /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
   size_t places_bytes; /* of the allocation that they and what they point to are in */
-  int wide;           /* some have 16 bits */
-  size_t bytes;       /* of the allocation that holds this struct and the layers */
+  int wide;            /* some have 16 bits */
+  size_t bytes;        /* of the allocation that holds this struct and the layers */
 } quern_model;
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */

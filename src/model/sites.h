@@ -30,11 +30,11 @@ enum {
 };
 
 enum {
-  QN_SITE_ALWAYS = 1,    /* in the list of every recipe; else of static ones alone */
-  QN_SITE_INPUT = 2,     /* the input of a linear operator */
-  QN_SITE_WEIGHTS = 4,   /* attention multiplies by it as by weights: symmetric */
-  QN_SITE_DYNAMIC = 8,   /* has a scale for each row in static recipes too */
-  QN_SITE_MAY_16 = 16,   /* a static recipe may give it 16 bits */
+  QN_SITE_ALWAYS = 1,     /* in the list of every recipe; else of static ones alone */
+  QN_SITE_INPUT = 2,      /* the input of a linear operator */
+  QN_SITE_WEIGHTS = 4,    /* attention multiplies by it as by weights: symmetric */
+  QN_SITE_DYNAMIC = 8,    /* has a scale for each row in static recipes too */
+  QN_SITE_MAY_16 = 16,    /* a static recipe may give it 16 bits */
   QN_SITE_MAY_FLOAT = 32, /* a static recipe may leave it out */
   QN_SITE_MAY_GROUP = 64  /* a static recipe may give groups of its channels scales of their own */
 };

@@ -100,7 +100,8 @@ static quern_status run_session(run *r) {
   const size_t floats = s->observe_floats * s->lanes;
   quern_status status = qn_alloc_array(r->env, &scratch, floats, sizeof(float), "calibration");
   if (status == QUERN_OK)
-    status = qn_alloc_array(r->env, &logits, (size_t)BLOCK_TEXTS * (a->labels ? a->labels : 1), sizeof(float), "logits");
+    status = qn_alloc_array(r->env, &logits, (size_t)BLOCK_TEXTS * (a->labels ? a->labels : 1), sizeof(float),
+                            "logits");
   if (status == QUERN_OK) {
     s->observe = qn_observed_see;
     s->observe_user = r->o;

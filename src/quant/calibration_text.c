@@ -52,8 +52,9 @@ typedef struct columns {
 
 /* The columns that a header names; first -1: the line is no header. */
 static columns columns_of(span header) {
-  static const char *const known[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"}, {"question", "sentence"},
-                                         {"question1", "question2"}, {"sentence", NULL},        {"text", NULL}};
+  static const char *const known[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"},
+                                         {"question", "sentence"},   {"question1", "question2"},
+                                         {"sentence", NULL},         {"text", NULL}};
   if (!memchr(header.p, '\t', header.n)) return (columns){-1, -1};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     const int a = column_named(header, known[i][0]), b = known[i][1] ? column_named(header, known[i][1]) : -1;

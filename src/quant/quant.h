@@ -16,13 +16,13 @@ enum {
 
 /* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
 typedef struct qn_site_rule {
-  char site[64]; /* a name; each * stands for any characters of a static site's */
-  uint32_t bits; /* 8, 16, 32: float; 0: not said */
-  int symmetric; /* -1: not said */
-  uint32_t group; /* of channels with a scale of their own; 0: one for all */
-  int estimator; /* QN_RANGE_*; -1: not said */
-  double percentile; /* 0: not said */
-  double low, high;  /* the range itself, where low < high */
+  char site[64];      /* a name; each * stands for any characters of a static site's */
+  uint32_t bits;      /* 8, 16, 32: float; 0: not said */
+  int symmetric;      /* -1: not said */
+  uint32_t group;     /* of channels with a scale of their own; 0: one for all */
+  int estimator;      /* QN_RANGE_*; -1: not said */
+  double percentile;  /* 0: not said */
+  double low, high;   /* the range itself, where low < high */
   double scale, zero; /* scale and zero point themselves, where scale > 0 */
 } qn_site_rule;
 
@@ -67,7 +67,7 @@ quern_status qn_recipe_check_sites(const qn_recipe *r, qn_env *env, const qn_arc
 typedef struct qn_quantize_job {
   const char *src, *dst;
   const char *recipe, *calibration, *report; /* may be NULL */
-  uint32_t seed, calibration_rows; /* 0: QN_CALIBRATION_ROWS */
+  uint32_t seed, calibration_rows;           /* 0: QN_CALIBRATION_ROWS */
   int dry_run;
   uint64_t limit;
   struct qn_pool *pool;           /* of the runs of the float model; NULL: one thread */

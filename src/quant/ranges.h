@@ -9,7 +9,7 @@ typedef struct qn_site_plan {
   qn_site site;
   qn_site_rule rule; /* all said */
   uint32_t groups;
-  float low, high;    /* range of the whole site: what was seen, or is given */
+  float low, high;     /* range of the whole site: what was seen, or is given */
   float *scale, *zero; /* [groups]; of a site that is float or dynamic not used */
 } qn_site_plan;
 
@@ -31,5 +31,6 @@ void qn_plan_fill(qn_plan *p, const qn_observed *seen);
 /* Scale and zero point of a range that holds 0, for codes of `limit` to either side. */
 void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero);
 /* The range of a site by an estimator (QN_RANGE_*), or of its channels first ... first + count - 1 where it is by groups. */
-qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule, uint32_t first, uint32_t count);
+qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule, uint32_t first,
+                        uint32_t count);
 #endif

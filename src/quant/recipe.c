@@ -11,7 +11,7 @@
 #define EIGHT "{\"bits\":8}"
 #define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16}"
 #define STATIC                                                                                                         \
-  "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"}," \
+  "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
 #define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
 #define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
@@ -25,9 +25,8 @@ static const struct {
     {"int8-g32",
      "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
      "\"symmetric\":true}," REST_OF_INT8},
-    {"int4",
-     "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
-     "\"activations\":" EIGHT "," REST_OF_INT8},
+    {"int4", "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
+             "\"activations\":" EIGHT "," REST_OF_INT8},
     {"int4-g128",
      "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false,\"scales\":\"float\"},"
      "\"activations\":" EIGHT "," REST_OF_INT8},
@@ -65,13 +64,14 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a';
-  const uint32_t may = weights       ? (v < 8    ? GROUP | MINIMUM | SCALES
-                                        : v == 8 ? GROUP
-                                                 : 0)
-                       : activations ? (v != 8                              ? 0
-                                        : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
-                                                                            : STATIC_RANGES | GROUP | SYMMETRIC)
-                                     : (v < 8 ? GROUP : 0);
+  const uint32_t may = weights ? (v < 8    ? GROUP | MINIMUM | SCALES
+                                  : v == 8 ? GROUP
+                                           : 0)
+                       : activations
+                           ? (v != 8                              ? 0
+                              : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
+                                                                  : STATIC_RANGES | GROUP | SYMMETRIC)
+                           : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
     uint32_t m = 0;
@@ -103,9 +103,9 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
-  r->id = r->activation_bits == 32                ? QN_RECIPE_FLOAT
+  r->id = r->activation_bits == 32           ? QN_RECIPE_FLOAT
           : qn_json_bool(j, at, "static", 0) ? QN_RECIPE_STATIC
-                                                  : QN_RECIPE_INT8;
+                                             : QN_RECIPE_INT8;
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
   r->embedding_group = r->embedding_bits < 8 ? group_in(j, at, 32) : 0;
@@ -150,7 +150,8 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
   }
   if (r->id == QN_RECIPE_STATIC && (r->weight_bits != 8 || r->weight_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: static activations meet weights of 8 bits with one scale an output channel in this version", file);
+                   "%s: static activations meet weights of 8 bits with one scale an output channel in this version",
+                   file);
   }
   if (r->embedding_bits < 8 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,

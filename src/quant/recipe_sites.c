@@ -41,16 +41,17 @@ quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, ui
 }
 
 static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site) {
-  static const char *const members[] = {"bits",       "symmetric", "group", "estimator",
-                                        "percentile", "low",       "high",  "scale", "zero"};
+  static const char *const members[] = {"bits", "symmetric", "group", "estimator", "percentile",
+                                        "low",  "high",      "scale", "zero"};
   if (j->nodes[at].kind != QN_JSON_OBJECT)
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %.*s: an object like {\"bits\": 16} is expected", file, 64, site);
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %.*s: an object like {\"bits\": 16} is expected", file, 64,
+                   site);
   for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
     size_t i = 0;
     while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
     if (i == sizeof members / sizeof members[0])
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %.*s: \"%.*s\" is not known to this version", file, 64,
-                     site, 64, j->nodes[k].string);
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %.*s: \"%.*s\" is not known to this version", file,
+                     64, site, 64, j->nodes[k].string);
   }
   return QUERN_OK;
 }
@@ -61,17 +62,18 @@ static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j,
   if (strlen(site) >= sizeof rule->site)
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s...\" is longer than any name", file, 32, site);
   if (strspn(site, "abcdefghijklmnopqrstuvwxyz0123456789.*") != strlen(site) || !*site)
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s\" is no name of a site, nor a pattern of names", file, 64,
-                   site);
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s\" is no name of a site, nor a pattern of names",
+                   file, 64, site);
   qn_format(rule->site, sizeof rule->site, "%s", site);
   QN_TRY(check_members(env, j, at, file, site));
   const int64_t bits = qn_json_get(j, at, "bits") ? qn_json_int(j, at, "bits", -1) : 0;
   const int64_t group = qn_json_int(j, at, "group", 0);
   if (bits != 0 && bits != 8 && bits != 16 && bits != 32)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s has 8 or 16 bits, or 32 for float, in this version", file,
-                   site);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s has 8 or 16 bits, or 32 for float, in this version",
+                   file, site);
   if (group < 0 || group > 512 || group % 32 != 0)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: group is a multiple of 32 up to 512, or 0", file, site);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: group is a multiple of 32 up to 512, or 0", file,
+                   site);
   rule->bits = (uint32_t)bits;
   rule->group = (uint32_t)group;
   if (qn_json_get(j, at, "symmetric")) rule->symmetric = qn_json_bool(j, at, "symmetric", 0);
@@ -81,8 +83,8 @@ static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j,
   rule->scale = qn_json_number(j, at, "scale", 0);
   rule->zero = qn_json_number(j, at, "zero", 0);
   if (rule->low > 0 || rule->high < 0 || rule->low < -1e30 || rule->high > 1e30)
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: low <= 0 <= high is expected: 0 has a code of its own", file,
-                   site);
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: low <= 0 <= high is expected: 0 has a code of its own",
+                   file, site);
   if (qn_json_get(j, at, "scale") && !(rule->scale >= 1e-30 && rule->scale <= 1e30))
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: scale is not between 1e-30 and 1e30", file, site);
   return QUERN_OK;
@@ -159,10 +161,13 @@ static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *s
                ? QUERN_OK
                : refuse(env, r, &s, "has 8 bits and a scale for each row in this version");
   if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
-  if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT)) return refuse(env, r, &s, "cannot stay float in this version");
+  if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
+    return refuse(env, r, &s, "cannot stay float in this version");
   if (s.group && !(site->flags & QN_SITE_MAY_GROUP)) return refuse(env, r, &s, "cannot have groups in this version");
-  if (!s.symmetric && site->flags & QN_SITE_WEIGHTS) return refuse(env, r, &s, "is symmetric: attention multiplies by it");
-  if (s.scale > 0 && (s.zero < -limit || s.zero > limit || s.zero != (double)(int)s.zero || (s.symmetric && s.zero != 0)))
+  if (!s.symmetric && site->flags & QN_SITE_WEIGHTS)
+    return refuse(env, r, &s, "is symmetric: attention multiplies by it");
+  if (s.scale > 0 &&
+      (s.zero < -limit || s.zero > limit || s.zero != (double)(int)s.zero || (s.symmetric && s.zero != 0)))
     return refuse(env, r, &s, "has a zero point that is no code of it");
   return QUERN_OK;
 }

@@ -49,8 +49,7 @@ static const float *bias_rows(const qn_group *g, const qn_head_static *m, qn_uni
   const qn_arch *a = g->arch;
   if (!m->bias) return NULL;
   const float *bias = g->s->model->relative_bias + u.head * (2 * (size_t)a->positions - 1) + a->positions - 1;
-  for (size_t i = 0; i < rows; i++)
-    memcpy(m->bias + i * n, bias - (ptrdiff_t)(i0 + i), n * sizeof *bias);
+  for (size_t i = 0; i < rows; i++) memcpy(m->bias + i * n, bias - (ptrdiff_t)(i0 + i), n * sizeof *bias);
   return m->bias;
 }
 

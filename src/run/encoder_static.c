@@ -41,21 +41,21 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
   const quern_model *m = s->model;
   const size_t row = (size_t)b->g->row + b->r0;
   const uint32_t d = qn_arch_table_width(&m->arch);
-  const qk_embed op = {.ids = s->ids + row,
-                       .positions = s->positions + row,
-                       .type_ids = b->g->typed ? s->types + row : NULL,
-                       .tokens = table_of(&m->tokens),
-                       .position = table_of(&m->positions),
-                       .types = table_of(&m->types),
-                       .sum = qn_sites_of(place_of(b, QN_SITE_EMBED_SUM, QN_NO_LAYER)),
-                       .norm = {.out = b->lane->hidden,
-                                .gain = m->embed_norm.gain,
-                                .bias = m->embed_norm.bias,
-                                .q = m->arch.embed_width ? project_codes(b)
-                                                         : hidden_codes(b, place_of(b, QN_SITE_QKV_IN, 0)),
-                                .ldo = d,
-                                .d = d,
-                                .eps = m->arch.norm_eps}};
+  const qk_embed op = {
+      .ids = s->ids + row,
+      .positions = s->positions + row,
+      .type_ids = b->g->typed ? s->types + row : NULL,
+      .tokens = table_of(&m->tokens),
+      .position = table_of(&m->positions),
+      .types = table_of(&m->types),
+      .sum = qn_sites_of(place_of(b, QN_SITE_EMBED_SUM, QN_NO_LAYER)),
+      .norm = {.out = b->lane->hidden,
+               .gain = m->embed_norm.gain,
+               .bias = m->embed_norm.bias,
+               .q = m->arch.embed_width ? project_codes(b) : hidden_codes(b, place_of(b, QN_SITE_QKV_IN, 0)),
+               .ldo = d,
+               .d = d,
+               .eps = m->arch.norm_eps}};
   qn_group_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
 }
 
@@ -90,8 +90,8 @@ static void step_finish_context(const qn_block *b, size_t r0, size_t r1, size_t 
 }
 
 /* The product before a norm, into the lane's codes, or its floats. */
-static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_codes a, size_t r0, size_t r1, size_t p0,
-                       size_t p1) {
+static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_codes a, size_t r0, size_t r1,
+                       size_t p0, size_t p1) {
   const qn_place *place = place_of(b, kind, b->index);
   qn_static_product p = qn_product_to(l, place, a, out_codes(b, place));
   p.floats = b->lane->hidden;
@@ -101,8 +101,8 @@ static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_
 
 /* The norm of that plus the hidden states, which are at `before`, to hidden states at `after`. out: kind of the product's place, whose
    sum is the kind after it. */
-static void run_norm(const qn_block *b, const qn_norm *norm, uint32_t out, const qn_place *before, const qn_place *after,
-                     size_t r0, size_t r1) {
+static void run_norm(const qn_block *b, const qn_norm *norm, uint32_t out, const qn_place *before,
+                     const qn_place *after, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
   const qn_place *place = place_of(b, out, b->index);
   const qk_codes x = out_codes(b, place), residual = hidden_codes(b, before);

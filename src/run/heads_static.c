@@ -14,7 +14,8 @@ static float value_of(const qn_place *place, size_t p, int32_t code) {
 static void to_floats(const qk_codes *q, const qn_place *place, size_t rows, size_t d, float *out) {
   for (size_t r = 0; r < rows; r++) {
     const int8_t *high = q->codes + r * q->ld, *low = q->low ? q->low + r * q->ld : NULL;
-    for (size_t i = 0; i < d; i++) out[r * d + i] = value_of(place, i / QK_PANEL, low ? 128 * high[i] + low[i] : high[i]);
+    for (size_t i = 0; i < d; i++)
+      out[r * d + i] = value_of(place, i / QK_PANEL, low ? 128 * high[i] + low[i] : high[i]);
   }
 }
 

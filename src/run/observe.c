@@ -22,7 +22,9 @@ static void see(const qn_block *b, uint32_t kind, const float *x, size_t ld, siz
 
 /* What comes out of a product, by what goes in. */
 static uint32_t output_of(uint32_t input) {
-  return input == QN_SITE_ATTN_OUT_IN ? QN_SITE_ATTN_OUT : input == QN_SITE_FFN_DOWN_IN ? QN_SITE_FFN_OUT : QN_SITE_KINDS;
+  return input == QN_SITE_ATTN_OUT_IN   ? QN_SITE_ATTN_OUT
+         : input == QN_SITE_FFN_DOWN_IN ? QN_SITE_FFN_OUT
+                                        : QN_SITE_KINDS;
 }
 
 /* The product without its residual, which is added when it has been seen: one addition of the same two numbers. */

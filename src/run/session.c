@@ -92,7 +92,8 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
 }
 
 /* Codes of a static recipe that are more than one block's. */
-static void take_static(quern_session *s, qn_arena *a, const quern_model *m, size_t tokens, size_t sequences, size_t group) {
+static void take_static(quern_session *s, qn_arena *a, const quern_model *m, size_t tokens, size_t sequences,
+                        size_t group) {
   const qn_arch *arch = &m->arch;
   const size_t inner = (size_t)arch->heads * arch->head_dim;
   s->codes = take_codes(a, tokens, arch->width, m);

@@ -34,26 +34,26 @@ typedef void qn_observe_fn(void *user, const qn_seen *seen);
 /* One head of one sequence of a static recipe: keys and values as weights, some queries, and what is made of them. n: tokens of
    the longest sequence; h: of a head. */
 typedef struct qn_head_static {
-  uint8_t *k, *v;          /* panels of [n, h], [h, n] */
+  uint8_t *k, *v;           /* panels of [n, h], [h, n] */
   int32_t *k_sums, *v_sums; /* [n], [h] */
-  qk_codes q, probs;       /* [QN_TILE_QUERIES, h], [QN_TILE_QUERIES, n] */
-  int8_t *scores;          /* [QN_TILE_QUERIES, n rounded up to 64] */
-  float *bias;             /* [QN_TILE_QUERIES, n]; NULL: the model has none */
+  qk_codes q, probs;        /* [QN_TILE_QUERIES, h], [QN_TILE_QUERIES, n] */
+  int8_t *scores;           /* [QN_TILE_QUERIES, n rounded up to 64] */
+  float *bias;              /* [QN_TILE_QUERIES, n]; NULL: the model has none */
   float *k_scale, *v_scale; /* [n], [h] the same for all */
-  float *by, *zero;        /* [panels of max(n, h)] of the scores, then of the context */
+  float *by, *zero;         /* [panels of max(n, h)] of the scores, then of the context */
 } qn_head_static;
 
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
    lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
-  qk_codes in;         /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
-  qk_codes mid;        /* [QN_BLOCK_ROWS, ffn] codes (not float) */
-  float *hidden;       /* [QN_BLOCK_ROWS, max(ffn, width of the tables)]; static: max(width, width of the tables) */
-  qk_head_q8 head;     /* one head of one sequence (int8) */
-  qk_codes out;        /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
+  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
+  qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (not float) */
+  float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)]; static: max(width, width of the tables) */
+  qk_head_q8 head; /* one head of one sequence (int8) */
+  qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
   qn_head_static attention; /* (static) */
-  uint64_t units_cost; /* of its units of a group's attention, planned */
-  uint32_t units_end;  /* they begin where those of the lane before end */
+  uint64_t units_cost;      /* of its units of a group's attention, planned */
+  uint32_t units_end;       /* they begin where those of the lane before end */
 } qn_lane;
 
 /* One head's attention in one sequence of the pass. lane: whose it is, or QN_UNIT_CUT: all lanes'. */
@@ -89,14 +89,14 @@ struct quern_session {
   /* whole pass */
   int32_t *ids, *types, *positions; /* [max_tokens] */
   uint32_t *lens, *starts;          /* [max_sequences]; starts: first row of each sequence */
-  float *x;                         /* [max_tokens, width] hidden states; static: made of codes when they are asked for */
-  qk_codes codes;                   /* [max_tokens, width] hidden states (static) */
-  float *pooled;                    /* [max_sequences, width] pooled or first-token rows */
-  float *pooler_out;                /* [max_sequences, width] */
-  qk_codes pooled_codes;            /* [max_sequences, width] */
-  qk_codes pooler_codes;            /* [max_sequences, width] (static) */
-  qk_codes logit_codes;             /* [max(max_sequences, max_tokens with a span head), labels] (static) */
-  int32_t *text_ids;                /* [2, text_tokens] one text or pair before the template */
+  float *x;              /* [max_tokens, width] hidden states; static: made of codes when they are asked for */
+  qk_codes codes;        /* [max_tokens, width] hidden states (static) */
+  float *pooled;         /* [max_sequences, width] pooled or first-token rows */
+  float *pooler_out;     /* [max_sequences, width] */
+  qk_codes pooled_codes; /* [max_sequences, width] */
+  qk_codes pooler_codes; /* [max_sequences, width] (static) */
+  qk_codes logit_codes;  /* [max(max_sequences, max_tokens with a span head), labels] (static) */
+  int32_t *text_ids;     /* [2, text_tokens] one text or pair before the template */
   /* the same, with a span head */
   float *logits;             /* [max_tokens, 2] start, end */
   quern_span *spans;         /* [max_tokens] bytes of the context that each token came from */
@@ -104,14 +104,14 @@ struct quern_session {
   int32_t *context_ids;      /* [max_tokens] tokens of one context, before windows */
   quern_span *context_spans; /* [max_tokens] */
   /* one group of sequences */
-  float *qkv;      /* [group_tokens, 3 * heads * head_dim] (not static) */
-  float *context;  /* [group_tokens, heads * head_dim] (not static) */
+  float *qkv;             /* [group_tokens, 3 * heads * head_dim] (not static) */
+  float *context;         /* [group_tokens, heads * head_dim] (not static) */
   int8_t *qkv_codes;      /* [group_tokens, 3 * heads * head_dim] (static) */
   qk_codes context_codes; /* [group_tokens, heads * head_dim] (static) */
   int16_t *exp;           /* [layers, 32] tables of softmax_q8 (static) */
-  qn_unit *units;  /* [group_sequences * heads] */
-  qn_lane *lane;   /* [lanes] */
-  qn_share *share; /* [lanes] of the operation that runs */
+  qn_unit *units;         /* [group_sequences * heads] */
+  qn_lane *lane;          /* [lanes] */
+  qn_share *share;        /* [lanes] of the operation that runs */
 };
 
 /* Options with their defaults filled in and checked against the model. */

@@ -54,8 +54,9 @@ static qk_rows values_of(size_t rows, size_t d, int may_be_floats) {
   return x;
 }
 static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
-  qk_norm_q8 op = {.x = values_of(rows, d, 1),
-                   .norm = {.gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .d = (uint32_t)d, .eps = 1e-5f}};
+  qk_norm_q8 op = {
+      .x = values_of(rows, d, 1),
+      .norm = {.gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .d = (uint32_t)d, .eps = 1e-5f}};
   if (below(4)) op.residual = values_of(rows, d, 1);
   if (below(3)) op.sum = sites_like(d, below(2) ? 16 : 8);
   op.norm.ldo = d + below(20);
@@ -143,7 +144,9 @@ static int mean_gemm_q8_planes(const qk_table *ref, const qk_table *t) {
         size += fabs(w * 32767.0);
       }
       const double scale = (double)op.w_scale[c] * (double)op.a.scale[r], bias = op.bias ? (double)op.bias[c] : 0;
-      if (isfinite(y[r * n + c]) && !same_value("y", (double)y[r * n + c], sum * scale + bias, 1e-6 * (size * scale + fabs(bias)) + 1e-30)) return 0;
+      if (isfinite(y[r * n + c]) &&
+          !same_value("y", (double)y[r * n + c], sum * scale + bias, 1e-6 * (size * scale + fabs(bias)) + 1e-30))
+        return 0;
     }
   const qk_sites s = sites_like(n, 16);
   int8_t *codes = buffer(m * ldc, 1), *low = buffer(m * ldc, 1);
@@ -153,7 +156,8 @@ static int mean_gemm_q8_planes(const qk_table *ref, const qk_table *t) {
     for (size_t c = 0; c < n; c++) {
       const float code = fmaf(y[r * n + c], s.by[c / 16], s.zero[c / 16]);
       const int want = (int)rintf(fminf(fmaxf(code, -16383), 16383)), got = 128 * codes[r * ldc + c] + low[r * ldc + c];
-      if (got != want || codes[r * ldc + c] != want / 128) return failed("code %zu of row %zu: %d, not %d", c, r, got, want);
+      if (got != want || codes[r * ldc + c] != want / 128)
+        return failed("code %zu of row %zu: %d, not %d", c, r, got, want);
     }
   return 1;
 }
