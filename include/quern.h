@@ -344,12 +344,14 @@ typedef struct quern_quantize_options {
   uint32_t size;
   uint32_t flags;
   uint32_t seed;
-  uint32_t reserved;            /* 0 */
-  const char *recipe;           /* NULL: "int8"; a preset's name or the path of a .json recipe */
-  const char *calibration_path; /* NULL: none */
-  const char *report_path;      /* NULL: none; a directory: report.json and report.html are written there */
-  uint64_t max_bytes;           /* 0: no limit; most bytes of memory and of any source file */
-  quern_progress_fn *progress;  /* per layer; may cancel */
+  uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
+  const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
+  const char
+      *calibration_path;   /* NULL: none; texts for recipes with static ranges: one a line, a tab separates a pair; or
+                                   columns named by the first line as quern eval has them */
+  const char *report_path; /* NULL: none; a directory: report.json and report.html are written there */
+  uint64_t max_bytes;      /* 0: no limit; most bytes of memory and of any source file */
+  quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
 } quern_quantize_options;
 
@@ -363,7 +365,7 @@ typedef struct quern_quantize_result {
 
 QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);
 /* Makes dst, a .qrn file, from src, a Hugging Face directory. dst is written under a temporary name and renamed: a
-   failed or cancelled call leaves the old file or none. The same source, recipe and seed give the same bytes. r may be
+   failed or cancelled call leaves the old file or none. The same source, recipe, calibration file and seed give the same bytes. r may be
    NULL. */
 QUERN_API quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,
                                            const quern_quantize_options *o, quern_quantize_result *r);

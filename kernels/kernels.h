@@ -37,7 +37,29 @@ typedef struct qk_codes {
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
+  int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
+  int32_t *low_start;                    /* [rows]: of low what start is of codes */
 } qk_codes;
+
+/* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that
+   both have its sign and lie in -127 ... 127. The high plane is where codes of 8 bits are. They are made as those are, the
+   limits being -16383 and 16383. */
+
+/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
+   by NULL: nothing is rounded. */
+typedef struct qk_sites {
+  const float *by, *scale, *zero;
+  uint32_t bits; /* 8 or 16 */
+} qk_sites;
+
+/* Rows of codes of such sites, or of floats where codes is NULL: value = (code - zero) * scale. Codes are readable up to
+   the end of their last panel. */
+typedef struct qk_rows {
+  const int8_t *codes, *low; /* [rows, ld]; low: of 16 bits */
+  const float *floats;       /* [rows, ld] */
+  size_t ld;
+  qk_sites site;
+} qk_rows;
 
 /* Epilogue of a product, per element, in this order; acc is the exact integer (or float) sum of weight * code:
      y = fma(fma(-a_zero[m], (float)w_sums[n], (float)acc) * w_scale[n], a_scale[m], bias[n])   (8 bit; bias NULL: + 0)
@@ -48,6 +70,8 @@ typedef struct qk_codes {
    8 bit, with codes not NULL, in the place of out: the codes of y at a static site, whose scale and zero point a panel p
    of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two:
      code = rint(min(max(fma(y, by[p], zero[p]), -127), 127))         (NaN gives -127)
+   with low not NULL codes of 16 bits. Inputs of 16 bits (a.low not NULL): (float)acc above is fma((float)H, 128, (float)L), H
+   and L the exact sums of the two planes.
    Activations: act_* below. */
 enum {
   QK_ACT_NONE = 0,
@@ -71,6 +95,7 @@ typedef struct qk_gemm_q8 {
   size_t ldr, ldo;
   uint32_t n, k, act;
   int8_t *codes;          /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */
+  int8_t *low;            /* NULL, or [m, ldc]: codes have 16 bits */
   const float *by, *zero; /* [n/16] of codes */
   size_t ldc;
 } qk_gemm_q8;
@@ -153,8 +178,28 @@ typedef struct qk_embed {
   const int32_t *positions; /* [rows] */
   const int32_t *type_ids;  /* [rows], or NULL for all 0 */
   qk_table_ref tokens, position, types;
+  qk_sites sum; /* the sum is rounded to it before the norm, as qk_norm_q8 does */
   qk_norm norm; /* x is not used */
 } qk_embed;
+
+/* LayerNorm between codes: x = value of x, plus that of residual where it has rows; where sum.by is not NULL rounded, x = (code -
+   zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of it. norm.x is not used, norm.out
+   holds the sum on its way; residual's codes may be those of norm.q. */
+typedef struct qk_norm_q8 {
+  qk_rows x, residual;
+  qk_sites sum;
+  qk_norm norm;
+} qk_norm_q8;
+
+/* Codes as the weights of an 8-bit product: W [n, k] with W[r][c] = x[r * ldx + c], or where `transposed` x[c * ldx + r].
+   panels: [64] of qk_weight_bytes(n, k, 8), padding is code 0; sums: [n] of the codes of W's rows. */
+typedef struct qk_panels_q8 {
+  const int8_t *x;
+  size_t ldx;
+  uint32_t n, k, transposed;
+  uint8_t *panels;
+  int32_t *sums;
+} qk_panels_q8;
 
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
    scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, hp = h
@@ -260,6 +305,9 @@ typedef struct qk_table {
      start and group_start are written. A row's start needs the whole row: not before all its columns are there. */
   void (*start_q8)(const qk_codes *q, uint32_t d, size_t r0, size_t r1);
   void (*softmax_q8)(const qk_softmax_q8 *op, size_t r0, size_t r1);
+  /* Returns what norm does. */
+  size_t (*norm_q8)(const qk_norm_q8 *op, size_t r0, size_t r1);
+  void (*panels_q8)(const qk_panels_q8 *op);
 } qk_table;
 
 /* ---- tables of codes, made once; the same bytes everywhere ---- */

@@ -216,7 +216,7 @@ static const row rows[] = {
     UNSUPPORTED(activation, 0x80000001u),
     UNSUPPORTED(pool, 4),
     UNSUPPORTED(head, 4),
-    UNSUPPORTED(recipe, 3),
+    UNSUPPORTED(recipe, 4),
     A(recipe, 0, "recipe"),
     A(recipe, 1, "another type or shape"),
     A(normalize, 2, "normalize"),

@@ -9,6 +9,7 @@
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
 #include "tests/kernels/check_groups.h"
+#include "tests/kernels/check_static.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -38,6 +39,9 @@ static const check checks[] = {
     {"mean_start_q8", mean_start_q8, 60, 1, 0},
     {"mean_softmax_q8", mean_softmax_q8, 100, 1, 0},
     {"mean_gemm_q8_codes", mean_gemm_q8_codes, 60, 1, 0},
+    {"mean_gemm_q8_planes", mean_gemm_q8_planes, 60, 1, 0},
+    {"mean_norm_q8", mean_norm_q8, 60, 1, 0},
+    {"mean_panels_q8", mean_panels_q8, 60, 1, 0},
     {"quantize", check_quantize, 300, 0, 0x3735519fd28b58abu},
     {"norm", check_norm, 300, 0, 0x4091e54a9d0bec34u},
     {"embed", check_embed, 300, 0, 0x1d6299225b9e3a5du},
@@ -60,6 +64,11 @@ static const check checks[] = {
     {"start_q8", check_start_q8, 200, 0, 0x36c7217bd3f633fbu},
     {"softmax_q8", check_softmax_q8, 300, 0, 0x64e4b6590b4cb9fdu},
     {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0x96bb2e1c5101a264u},
+    {"planes", check_planes, 200, 0, 0x334dd16cb7beaba1u},
+    {"gemm_q8_planes", check_gemm_q8_planes, 300, 0, 0x60377497df2e9610u},
+    {"embed_sum", check_embed_sum, 200, 0, 0xd4ee345399736654u},
+    {"norm_q8", check_norm_q8, 300, 0, 0xe11396a049e506e4u},
+    {"panels_q8", check_panels_q8, 200, 0, 0xace7dff6fcc27c4fu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

@@ -17,6 +17,15 @@ static int message_has(const char *words) {
 }
 static int write_text(const char *text) { return tiny_text(root, "r.json", text); }
 
+/* Whether a recipe written out is this text. */
+static int writes(const qn_recipe *r, const char *text) {
+  qn_buffer text_of = {0};
+  const int same = qn_recipe_format(r, &env, &text_of) == QUERN_OK && !strcmp((const char *)text_of.data, text);
+  if (!same) printf("  %s\n  %s\n", text_of.data ? (const char *)text_of.data : "", text);
+  qn_buffer_free(&env, &text_of);
+  return same;
+}
+
 /* What a file may say comes back from what is written into models. */
 static void keeps_recipes(void) {
   static const char *const texts[] = {
@@ -24,31 +33,40 @@ static void keeps_recipes(void) {
       "\"activations\":{\"bits\":8,\"group\":128,\"symmetric\":false},\"embeddings\":{\"bits\":2,\"group\":32},"
       "\"smooth\":false,\"split\":3}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":0,\"symmetric\":true},"
-      "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"};
+      "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":true,"
+      "\"estimator\":\"percentile\",\"percentile\":99.9},\"embeddings\":{\"bits\":4,\"group\":32},\"smooth\":false,"
+      "\"split\":2,\"sites\":{\"layers.*.ffn.sum\":{\"bits\":16,\"estimator\":\"mse\"},"
+      "\"layers.1.*\":{\"symmetric\":false,\"estimator\":\"percentile\",\"percentile\":99},"
+      "\"embed.sum\":{\"bits\":32},\"layers.0.attn.sum\":{\"group\":32,\"low\":-1.5,\"high\":2},"
+      "\"layers.0.attn.q\":{\"scale\":0.1,\"zero\":-3}}}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
-    char text[512];
     CHECK(write_text(texts[i]));
     CHECK_EQ(qn_recipe_load(&r, &env, out), QUERN_OK);
-    CHECK(qn_recipe_format(&r, text, sizeof text) < sizeof text && !strcmp(text, texts[i]));
+    CHECK(writes(&r, texts[i]));
+    qn_recipe_free(&env, &r);
   }
 }
 
+#define STATIC "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8}"
+#define SITES(rules) "{\"name\":\"x\"," STATIC ",\"sites\":{" rules "}}"
 static void reads_recipes(void) {
   qn_recipe r;
   qn_json j;
-  char text[256];
   for (uint32_t i = 0; qn_recipe_preset_name(i); i++) {
     const char *name = qn_recipe_preset_name(i), *json = qn_recipe_preset_json(name);
     CHECK_EQ(qn_recipe_load(&r, &env, name), QUERN_OK);
     CHECK(!strcmp(r.name, name) && r.id != 0);
-    CHECK(qn_recipe_format(&r, text, sizeof text) < sizeof text && !strcmp(text, json));
+    CHECK(writes(&r, json));
     CHECK_EQ(qn_json_parse(&j, &env, name, json, strlen(json)), QUERN_OK);
     qn_json_free(&env, &j);
     CHECK(write_text(json));
     qn_recipe again;
     CHECK_EQ(qn_recipe_load(&again, &env, out), QUERN_OK);
-    CHECK(!memcmp(&again, &r, sizeof r));
+    CHECK(writes(&again, json));
+    qn_recipe_free(&env, &again);
+    qn_recipe_free(&env, &r);
   }
   CHECK(qn_recipe_preset_json("none") == NULL);
   static const struct {
@@ -114,14 +132,40 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"split\":257,\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
        "}",
        QUERN_E_SOURCE, "split must be 0 to 256"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"sites\":{}"
+       "}",
+       QUERN_E_UNSUPPORTED, "sites belong to"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
+       "8}}",
+       QUERN_E_UNSUPPORTED, "meet weights of 8 bits"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"group\":32},"
+       "\"embeddings\":"
+       "{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.group"},
+      {"{\"name\":\"x\",\"smooth\":true," STATIC "}", QUERN_E_UNSUPPORTED, "smooth has no meaning"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"estimator\":\"best\"},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.estimator"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"percentile\":101},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_SOURCE, "percentile is above 50"},
+      {"{\"name\":\"x\"," STATIC ",\"sites\":[]}", QUERN_E_SOURCE, "sites: an object"},
+      {SITES("\"layers.*.ffn.sum\":16"), QUERN_E_SOURCE, "{\"bits\": 16} is expected"},
+      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum has 8 or 16 bits"},
+      {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is not known"},
+      {SITES("\"layers.*.ffn.sum\":{\"group\":48}"), QUERN_E_UNSUPPORTED, "multiple of 32"},
+      {SITES("\"layers.*.ffn.sum\":{\"low\":1,\"high\":2}"), QUERN_E_SOURCE, "low <= 0 <= high"},
+      {SITES("\"layers.*.ffn.sum\":{\"scale\":0}"), QUERN_E_SOURCE, "scale is not between"},
+      {SITES("\"Layers\":{\"bits\":8}"), QUERN_E_SOURCE, "no name of a site"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     CHECK(write_text(bad[i].text));
     CHECK_EQ(qn_recipe_load(&r, &env, out), bad[i].status);
     CHECK(message_has(bad[i].words));
+    qn_recipe_free(&env, &r);
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
-  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128"));
+  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

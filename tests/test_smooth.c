@@ -39,13 +39,14 @@ static void check_vectors(uint32_t input) {
 }
 
 static void test_vectors(void) {
-  for (uint32_t input = 0; input < QN_INPUT_KINDS; input++) check_vectors(input);
+  static const uint32_t inputs[] = {QN_SITE_QKV_IN, QN_SITE_ATTN_OUT_IN, QN_SITE_FFN_UP_IN, QN_SITE_FFN_DOWN_IN};
+  for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) check_vectors(inputs[i]);
 }
 
 static void test_zero_weights(void) {
   float w[8] = {0}, smooth[4];
   const float maxima[4] = {0};
-  qn_smooth(w, 2, 4, QN_INPUT_QKV, maxima, smooth);
+  qn_smooth(w, 2, 4, QN_SITE_QKV_IN, maxima, smooth);
   for (int j = 0; j < 4; j++) CHECK(smooth[j] > 0 && isfinite(smooth[j]));
   for (int i = 0; i < 8; i++) CHECK(w[i] == 0);
 }
@@ -67,7 +68,7 @@ static void test_maxima(void) {
   CHECK(memcmp(a.data, c.data, a.bytes) != 0);
   /* The first input is a LayerNorm's output over 8 texts: no channel is silent, none beyond what 32 channels can hold. */
   for (uint32_t layer = 0; layer < 2; layer++) {
-    const float *qkv = qn_maxima_of(&a, layer, QN_INPUT_QKV), *down = qn_maxima_of(&a, layer, QN_INPUT_FFN_DOWN);
+    const float *qkv = qn_maxima_of(&a, layer, QN_SITE_QKV_IN), *down = qn_maxima_of(&a, layer, QN_SITE_FFN_DOWN_IN);
     for (int j = 0; j < 32; j++) CHECK(qkv[j] > 0.1f && qkv[j] < 20.0f);
     int used = 0;
     for (int j = 0; j < 64; j++) used += down[j] > 0.0f;
@@ -91,7 +92,7 @@ static void test_bare_models(void) {
   o.positions = 9, o.max_seq = 9;
   CHECK(tiny_model_write(dir, &o));
   CHECK_EQ(observe_model(&m, 0), QUERN_OK);
-  CHECK(qn_maxima_of(&m, 0, QN_INPUT_QKV)[0] > 0);
+  CHECK(qn_maxima_of(&m, 0, QN_SITE_QKV_IN)[0] > 0);
   qn_maxima_free(&env, &m);
 }
 

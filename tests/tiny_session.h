@@ -56,6 +56,12 @@ static const char *const small_json[][2] = {
                 "\"embeddings\":{\"bits\":8}}"},
     {"plain", "{\"name\":\"plain\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},"
               "\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0}"},
+    {"floats", "{\"name\":\"floats\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
+               "\"embeddings\":{\"bits\":8},\"sites\":{\"*.sum\":{\"bits\":32},\"layers.*.out\":{\"bits\":32},"
+               "\"*.in\":{\"bits\":16}}}"},
+    {"grouped", "{\"name\":\"grouped\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
+                "\"embeddings\":{\"bits\":4},\"sites\":{\"*.sum\":{\"group\":32},\"layers.*.out\":{\"group\":32,"
+                "\"symmetric\":true}}}"},
     {"two", "{\"name\":\"two\",\"weights\":{\"bits\":2,\"group\":32},\"activations\":{\"bits\":8},"
             "\"embeddings\":{\"bits\":8}}"},
     {"symmetric", "{\"name\":\"symmetric\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"symmetric\":true},"
@@ -66,15 +72,36 @@ static inline const char *small_recipe(const char *name) {
   return NULL;
 }
 
-/* Recipes are presets, or in small_json. */
+/* dir/texts.txt: `lines` lines of letters, digits and words, for calibration. */
+static inline int write_texts(uint32_t lines) {
+  static char text[65536];
+  size_t n = 0;
+  for (uint32_t i = 0; i < lines; i++) {
+    const uint32_t words = 1 + (uint32_t)(tiny_hash(i) % 20);
+    for (uint32_t j = 0; j < words && n + 16 < sizeof text; j++) {
+      const uint64_t h = tiny_hash(i * 1000 + j);
+      if (h % 3)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%c%c ", (int)('a' + h / 3 % 26), (int)('0' + h / 7 % 10));
+      else
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s ", tiny_words[h / 3 % 7]);
+    }
+    text[n - 1] = '\n';
+  }
+  text[n] = 0;
+  return tiny_text(dir, "texts.txt", text);
+}
+
+/* Recipes are presets, or in small_json. Static ones see dir/texts.txt. */
 static inline int make(const tiny_options *o, const char *const *recipes) {
   quern_context *c = NULL;
-  int ok = tiny_model_write(dir, o) && quern_context_create(&c, NULL) == QUERN_OK;
+  int ok = tiny_model_write(dir, o) && write_texts(80) && quern_context_create(&c, NULL) == QUERN_OK;
   for (; ok && *recipes; recipes++) {
-    char path[300], recipe[300];
+    char path[300], recipe[300], texts[300];
     quern_quantize_options q;
     quern_quantize_options_init(&q, sizeof q);
+    snprintf(texts, sizeof texts, "%s/texts.txt", dir);
     q.recipe = *recipes;
+    q.calibration_path = texts;
     if (small_recipe(*recipes)) {
       snprintf(recipe, sizeof recipe, "%s/small.json", dir);
       if (!tiny_text(dir, "small.json", small_recipe(*recipes))) break;

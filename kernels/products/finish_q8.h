@@ -14,10 +14,21 @@ static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t row
   else
     for (; rows > 0; rows--, y += 16, codes += ldc) vi_store8(codes, qk_requantize(vf_load(y), b, z));
 }
+/* The same of 16 bits, to two planes. */
+static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t rows, float by, float zero, int8_t *codes,
+                                                       int8_t *low, size_t ldc, size_t n) {
+  n = n < 16 ? n : 16;
+  for (; rows > 0; rows--, y += 16, codes += ldc, low += ldc) {
+    const qk_planes p = qk_planes_of(qk_code_of(qk_load_n(y, n), vf_set1(by), vf_set1(zero), QK_LIMIT_16));
+    vi_store8_part(codes, p.high, n);
+    vi_store8_part(low, p.low, n);
+  }
+}
 
-/* Epilogue of `rows` rows from m on, `panels` panels from p on. */
-static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
-                              size_t panels) {
+/* Epilogue of `rows` rows from m on, `panels` panels from p on; floats: the sums are those of 16-bit inputs, a constant. */
+QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, size_t rows, size_t p, size_t panels,
+                              const int floats) {
+  const int32_t *sums = all;                                     /* as large as floats */
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
   for (size_t j = 0, count; j < panels; j += count) {
     const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
@@ -32,10 +43,22 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
                             .rows = rows,
                             .n = n};
     qk_columns c[QK_FINISH_PANELS];
-    count = op->codes ? 1 : qk_finish_count(panels - j, n, op->act);
+    count = op->codes || floats ? 1 : qk_finish_count(panels - j, n, op->act);
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
-    qk_finish_act(&o, c, count, op->act, 0);
-    if (op->codes) qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], op->codes + m * op->ldc + n0, op->ldc, n);
+    if (floats)
+      qk_finish_rows(&o, c, 1, op->act, 1, o.residual != NULL, 0); /* one copy for all cases */
+    else
+      qk_finish_act(&o, c, count, op->act, 0);
+    if (!op->codes) continue;
+    int8_t *codes = op->codes + m * op->ldc + n0;
+    if (op->low)
+      qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, n);
+    else
+      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], codes, op->ldc, n);
   }
+}
+static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
+                              size_t panels) {
+  qk_finish_tile(op, sums, m, rows, p, panels, 0);
 }
 #endif

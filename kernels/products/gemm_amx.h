@@ -157,6 +157,10 @@ static void qk_amx_blocks(qk_amx_gemm *g, size_t m0, size_t m1, size_t p0, size_
 }
 
 static void qk_gemm_q8_over_amx(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  if (op->a.low) { /* two planes: they are not tiles' work yet */
+    QK_FEW_ROWS(op, m0, m1, p0, p1);
+    return;
+  }
   const size_t rest = (m1 - m0) % QK_AMX_STRIP, few = rest < QK_AMX_FEW ? rest : 0, whole = m1 - rest;
   if (p0 < p1 && m1 - m0 > few) {
     qk_amx_gemm g;

@@ -3,6 +3,16 @@
 #define QK_PRODUCTS_GEMM_Q8_H
 #include "kernels/products/finish_q8.h"
 
+/* Sums of both planes of 16-bit inputs, to one in float. */
+static __attribute__((noinline)) void qk_gemm_q8_finish_planes(const qk_gemm_q8 *op, int32_t *high, const int32_t *low,
+                                                               size_t m, size_t rows, size_t p, size_t panels) {
+  for (size_t i = 0; i < rows * QK_TILE_WIDTH; i += 16) {
+    const vf sum = vf_fma(vi_to_vf(vi_load(high + i)), vf_set1(128.0f), vi_to_vf(vi_load(low + i)));
+    vi_store(high + i, vi_bits(sum));
+  }
+  qk_finish_tile(op, high, m, rows, p, panels, 1);
+}
+
 #ifdef QK_ROW_CHAINS
 /* One row: as many panels between two epilogues as sums have room for. */
 static inline void qk_gemm_q8_row(const qk_gemm_q8 *op, qk_tile_q8 *t, size_t m, size_t p0, size_t p1) {
@@ -32,6 +42,7 @@ static inline const uint8_t *qk_gemm_q8_ahead(const qk_gemm_q8 *op, const qk_til
 /* Columns outside, rows inside: a block of panels stays in cache while all rows pass. */
 static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   int32_t sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
+  int32_t low_sums[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
 #ifdef QK_TILE_W_SUMS
   int32_t w_sums[QK_TILE_WIDTH] = {0}; /* of a last tile that is not whole */
 #endif
@@ -46,7 +57,7 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
   t.ahead_by = QK_TILE_PANELS * 64 / (tiles ? tiles : 1);
 #endif
 #ifdef QK_ROW_CHAINS
-  if (m1 - m0 == 1) {
+  if (m1 - m0 == 1 && !op->a.low) {
     qk_gemm_q8_row(op, &t, m0, p0, p1);
     return;
   }
@@ -69,7 +80,16 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
       t.ahead = qk_gemm_q8_ahead(op, &t, i, p, p1);
 #endif
       qk_tile_run(&t, rows, panels);
-      qk_gemm_q8_finish(op, sums, m, rows, p, panels);
+      if (op->a.low) {
+        qk_tile_q8 l = t;
+        l.a = op->a.low + m * op->a.ld;
+        l.start = op->a.low_start + m;
+        l.out = low_sums;
+        qk_tile_run(&l, rows, panels);
+        qk_gemm_q8_finish_planes(op, sums, low_sums, m, rows, p, panels);
+      } else {
+        qk_gemm_q8_finish(op, sums, m, rows, p, panels);
+      }
       m += rows;
     }
   }

@@ -3,6 +3,18 @@
 #include "kernels/ref/panel_ref.h"
 #include "kernels/rows/epilogue.h"
 
+static void store_codes(const qk_gemm_q8 *op, vf y, size_t m, size_t p, size_t n) {
+  const vf by = vf_set1(op->by[p]), zero = vf_set1(op->zero[p]);
+  const size_t at = m * op->ldc + p * QK_PANEL;
+  if (!op->low) {
+    vi_store8_part(op->codes + at, qk_requantize(y, by, zero), n);
+    return;
+  }
+  const qk_planes planes = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
+  vi_store8_part(op->codes + at, planes.high, n);
+  vi_store8_part(op->low + at, planes.low, n);
+}
+
 void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   size_t steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP, panel_bytes = QK_PANEL * qk_k8(op->k);
   for (size_t m = m0; m < m1; m++)
@@ -11,16 +23,19 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
       size_t n0 = p * QK_PANEL, n = op->n - n0;
       const qk_columns c = qk_columns_of(op, n0);
       const float *residual = op->residual ? op->residual + m * op->ldr + n0 : NULL;
-      vf y = qk_dequant(vi_to_vf(acc), &c, qk_row_of(op->a.scale[m], op->a.zero[m]));
+      vf sum = vi_to_vf(acc);
+      if (op->a.low) {
+        const vi low = ref_panel(op->w + p * panel_bytes, op->a.low + m * op->a.ld, steps, op->a.low_start[m]);
+        sum = vf_fma(sum, vf_set1(128.0f), vi_to_vf(low));
+      }
+      const vf y = qk_dequant(sum, &c, qk_row_of(op->a.scale[m], op->a.zero[m]));
       if (!op->codes) {
         qk_finish(y, op->act, residual, op->out + m * op->ldo + n0, n);
         continue;
       }
       float row[16];
       qk_finish(y, op->act, residual, row, n);
-      y = qk_load_n(row, n);
-      vi_store8_part(op->codes + m * op->ldc + n0, qk_requantize(y, vf_set1(op->by[p]), vf_set1(op->zero[p])),
-                     n < 16 ? n : 16);
+      store_codes(op, qk_load_n(row, n), m, p, n < 16 ? n : 16);
     }
 }
 

@@ -22,13 +22,17 @@ static inline vi qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, si
   return kept;
 }
 
+static int32_t qk_start_row(const qk_codes *q, int8_t *codes, uint32_t d) {
+  const size_t whole = d / 16 * 16, rest = d - whole;
+  vi sum = qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
+  for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vi_load8(codes + i));
+  return (int32_t)(-128u * (uint32_t)vi_sum(sum));
+}
 static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
   for (size_t r = r0; r < r1; r++) {
     int8_t *codes = q->codes + r * q->ld;
-    const size_t whole = d / 16 * 16, rest = d - whole;
-    vi sum = qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
-    for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vi_load8(codes + i));
-    q->start[r] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
+    q->start[r] = qk_start_row(q, codes, d);
+    if (q->low) q->low_start[r] = qk_start_row(q, q->low + r * q->ld, d);
     if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + r * qk_groups(d, q->group));
   }
 }
@@ -58,5 +62,60 @@ static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
     }
     op->q.start[r] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
   }
+}
+
+static inline void qk_word_store(uint8_t *p, const int8_t *codes) {
+  uint32_t word;
+  memcpy(&word, codes, sizeof word);
+  word ^= 0x80808080u;
+  memcpy(p, &word, sizeof word);
+}
+/* Rows of codes to rows of W. */
+static void qk_panels_of_rows(const qk_panels_q8 *op) {
+  const size_t k8 = qk_k8(op->k), whole = op->k / 4 * 4, rest = op->k - whole;
+  for (size_t r = 0; r < op->n; r++) {
+    const int8_t *x = op->x + r * op->ldx;
+    uint8_t *to = op->panels + r / 16 * 16 * k8 + r % 16 * 4;
+    int8_t last[4] = {0};
+    int32_t sum = 0;
+    memcpy(last, x + whole, rest);
+    for (size_t c = 0; c < whole; c += 4) qk_word_store(to + c * 16, x + c);
+    if (rest) qk_word_store(to + whole * 16, last);
+    for (size_t c = 0; c < op->k; c++) sum += x[c];
+    op->sums[r] = sum;
+  }
+}
+/* n <= 16 codes. */
+static inline vi qk_load8_n(const int8_t *p, size_t n) { return n >= 16 ? vi_load8(p) : vi_load8_part(p, n); }
+/* Columns of codes to rows of W: four of x make a step of a panel. */
+static void qk_panels_of_columns(const qk_panels_q8 *op) {
+  const size_t k8 = qk_k8(op->k);
+  const vi byte = vi_set1(255), offset = vi_set1((int32_t)0x80808080u);
+  for (size_t r = 0; r < op->n; r += 16) {
+    const size_t n = op->n - r < 16 ? op->n - r : 16;
+    uint8_t *to = op->panels + r * k8;
+    vi sum = vi_zero();
+    for (size_t c = 0; c < op->k; c += 4, to += 64) {
+      vi word = vi_zero();
+      for (size_t i = c + 4; i-- > c;) {
+        const vi x = i < op->k ? qk_load8_n(op->x + i * op->ldx + r, n) : vi_zero();
+        sum = vi_add(sum, x);
+        word = vi_or(vi_shl(word, 8), vi_and(x, byte));
+      }
+      int32_t words[16];
+      vi_store(words, vi_xor(word, offset));
+      memcpy(to, words, sizeof words);
+    }
+    int32_t sums[16];
+    vi_store(sums, sum);
+    memcpy(op->sums + r, sums, n * sizeof *sums);
+  }
+}
+static void qk_rows_panels_q8(const qk_panels_q8 *op) {
+  memset(op->panels, 0x80, qk_weight_bytes(op->n, op->k, 8));
+  if (op->transposed)
+    qk_panels_of_columns(op);
+  else
+    qk_panels_of_rows(op);
 }
 #endif

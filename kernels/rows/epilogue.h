@@ -23,6 +23,19 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
 QK_INLINE vi qk_requantize(vf y, vf by, vf zero) {
   return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-127.0f)), vf_set1(127.0f)));
 }
+/* Codes of 16 bits (kernels.h), as integral floats. */
+#define QK_LIMIT_16 16383.0f
+QK_INLINE vf qk_code_of(vf y, vf by, vf zero, float limit) {
+  return vf_rint(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-limit)), vf_set1(limit)));
+}
+typedef struct qk_planes {
+  vi high, low;
+} qk_planes;
+QK_INLINE qk_planes qk_planes_of(vf code) {
+  const vi m = vf_to_vi(vf_abs(code)), h = vi_shr(m, 7), l = vi_and(m, vi_set1(127));
+  const vi sign = vi_bits(vf_select_lt(code, vf_zero(), vf_from_bits(vi_set1(-1)), vf_zero()));
+  return (qk_planes){vi_sub(vi_xor(h, sign), sign), vi_sub(vi_xor(l, sign), sign)};
+}
 /* What dequantization takes from a panel: the weights' scales and sums, the bias. */
 typedef struct qk_columns {
   vf scale, sums, bias;

@@ -25,6 +25,13 @@ QK_INLINE qk_bounds qk_norm_row(const qk_norm *op, const float *x, float mean, f
   return b;
 }
 
+/* x rounded to a site of panel p; n <= 16 of it count. */
+QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t p) {
+  if (!s->by) return x;
+  const vf zero = vf_set1(s->zero[p]), c = qk_code_of(x, vf_set1(s->by[p]), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
+  return vf_mul(vf_sub(c, zero), vf_set1(s->scale[p]));
+}
+
 /* Rows row ... row + rows - 1 of op->out = norm(x), x being the first of them, which may be the same rows; then their
    codes. Returns how many of them have NaN or infinity in the result: so they have wherever x has. Where nothing is
    quantized, smooth takes no part. */
@@ -58,7 +65,7 @@ static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx,
   return qk_quantize_some(y, op->ldo, op->d, smooth, b, op->q.codes ? &op->q : NULL, row, rows);
 }
 
-static size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
+static __attribute__((noinline)) size_t qk_rows_norm(const qk_norm *op, size_t r0, size_t r1) {
   size_t bad = 0, r = r0;
   for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, QK_ROWS);
   for (; r < r1; r++) bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, 1);
@@ -114,11 +121,45 @@ static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
         size_t type = op->type_ids ? (size_t)op->type_ids[r] : 0;
         x = vf_add(x, qk_table_values(&op->types, type, d, i, n));
       }
-      qk_store_n(out + i, x, n);
+      qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
     }
   }
   qk_norm norm = op->norm;
   norm.x = norm.out, norm.ldx = norm.ldo;
   return qk_rows_norm(&norm, r0, r1);
+}
+
+/* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. */
+QK_INLINE vf qk_value_at(const qk_rows *x, size_t row, size_t i, size_t n) {
+  const size_t at = row * x->ld + i, p = i / 16;
+  if (!x->codes) return qk_load_n(x->floats + at, n);
+  vi c = vi_load8(x->codes + at);
+  if (x->low) c = vi_add(vi_shl(c, 7), vi_load8(x->low + at));
+  return vf_mul(vf_sub(vi_to_vf(c), vf_set1(x->site.zero[p])), vf_set1(x->site.scale[p]));
+}
+
+static inline void qk_sum_row(const qk_norm_q8 *op, size_t r) {
+  const size_t d = op->norm.d;
+  const int add = op->residual.codes || op->residual.floats;
+  float *out = op->norm.out + r * op->norm.ldo;
+  for (size_t i = 0; i < d; i += 16) {
+    const size_t n = d - i < 16 ? d - i : 16;
+    vf x = qk_value_at(&op->x, r, i, n);
+    if (add) x = vf_add(x, qk_value_at(&op->residual, r, i, n));
+    qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
+  }
+}
+
+/* A few rows at a time, so that their sums stay in the L1 cache. */
+static size_t qk_rows_norm_q8(const qk_norm_q8 *op, size_t r0, size_t r1) {
+  size_t bad = 0;
+  qk_norm norm = op->norm;
+  norm.x = norm.out, norm.ldx = norm.ldo;
+  for (size_t r = r0; r < r1; r += QK_ROWS) {
+    const size_t end = r1 - r < QK_ROWS ? r1 : r + QK_ROWS;
+    for (size_t i = r; i < end; i++) qk_sum_row(op, i);
+    bad += qk_rows_norm(&norm, r, end);
+  }
+  return bad;
 }
 #endif

@@ -81,6 +81,28 @@ QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero
   return vi_sum(vi_add(sum, sum1));
 }
 
+/* The same of codes of 16 bits: of both planes. */
+static void qk_row_planes(const float *x, size_t d, float scale, float zero_point, const qk_codes *q, size_t row,
+                          const float *smooth) {
+  const vf by = vf_set1(scale), zero = vf_set1(zero_point);
+  int8_t *codes = q->codes + row * q->ld, *low = q->low + row * q->ld;
+  vi sum = vi_zero(), low_sum = vi_zero();
+  for (size_t i = 0; i < d; i += 16) {
+    const size_t n = d - i < 16 ? d - i : 16;
+    const qk_planes p = qk_planes_of(
+        qk_code_of(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, vf_keep(zero, n), QK_LIMIT_16));
+    vi_store8(codes + i, p.high);
+    vi_store8(low + i, p.low);
+    sum = vi_add(sum, p.high);
+    low_sum = vi_add(low_sum, p.low);
+  }
+  q->start[row] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
+  q->low_start[row] = (int32_t)(-128u * (uint32_t)vi_sum(low_sum));
+}
+static void qk_clear_codes(int8_t *codes, size_t from, size_t to) {
+  for (size_t i = from; i < to; i += 16) vi_store8(codes + i, vi_zero());
+}
+
 /* starts[g] = -8 * sum of the codes of group g: sixteen blocks of 32 inputs are reduced at once. */
 static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, int32_t *starts) {
   const size_t blocks = (d + QK_GROUP - 1) / QK_GROUP, each = group / QK_GROUP;
@@ -143,7 +165,7 @@ static size_t qk_quantize_groups(const float *x, uint32_t d, const float *smooth
   int8_t *codes = q->codes + row * q->ld;
   int32_t total = 0;
   int bad = 0;
-  for (size_t i = 0; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
+  qk_clear_codes(codes, 0, q->ld);
   for (size_t g = 0; g < groups; g += 16) {
     const size_t n = groups - g < 16 ? groups - g : 16, at = row * groups + g;
     vi hi[16], low[16];
@@ -223,11 +245,18 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
     int8_t *codes = q->codes + at * q->ld;
     int32_t sum = 0;
     const float *xr = x + (size_t)r * ldx;
+    if (q->low) {
+      qk_clear_codes(codes, done, q->ld);
+      qk_clear_codes(q->low + at * q->ld, done, q->ld);
+      q->start[at] = q->low_start[at] = 0;
+      if (done) qk_row_planes(xr, d, by[r], q->zero[at], q, at, smooth);
+      continue;
+    }
     if (done && held[r])
       sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 1);
     else if (done)
       sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 0);
-    for (size_t i = done; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
+    qk_clear_codes(codes, done, q->ld);
     q->start[at] = (int32_t)(-128u * (uint32_t)sum);
     if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + at * qk_groups(d, q->group));
   }

@@ -24,5 +24,7 @@
     (t)->lookup_q8 = qk_rows_lookup_q8;                                                                                \
     (t)->start_q8 = qk_rows_start_q8;                                                                                  \
     (t)->softmax_q8 = qk_rows_softmax_q8;                                                                              \
+    (t)->norm_q8 = qk_rows_norm_q8;                                                                                    \
+    (t)->panels_q8 = qk_rows_panels_q8;                                                                                \
   } while (0)
 #endif

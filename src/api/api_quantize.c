@@ -32,8 +32,11 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .calibration = o.calibration_path,
                                .report = o.report_path,
                                .seed = o.seed,
+                               .calibration_rows = o.calibration_rows,
                                .dry_run = dry_run,
                                .limit = o.max_bytes,
+                               .pool = c->pool,
+                               .kernels = &c->kernels,
                                .progress = o.progress,
                                .progress_user = o.progress_user};
   QN_TRY(qn_quantize(&c->env, &job, &full));

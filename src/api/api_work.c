@@ -45,6 +45,7 @@ quern_status quern_encode(quern_session *s, const int32_t *ids, const int32_t *t
   if (total > s->max_tokens)
     return qn_fail(&s->error, QUERN_E_CAPACITY, "%zu tokens do not fit a session of %u", total, s->max_tokens);
   QN_TRY(end(s, encode(s, ids, types, lens, batch, total)));
+  qn_hidden_floats(s, batch);
   *out = (quern_tensor_view){s->x, total, s->model->arch.width};
   return QUERN_OK;
 }

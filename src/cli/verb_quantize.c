@@ -4,7 +4,7 @@
 
 typedef struct values {
   const char *output, *recipe, *calibrate, *report, *print_recipe;
-  uint32_t seed;
+  uint32_t seed, rows;
   int dry_run;
 } values;
 
@@ -73,6 +73,7 @@ static int run(qn_cli_state *c) {
   quern_quantize_options_init(&o, sizeof o);
   o.flags = v->dry_run ? QUERN_DRY_RUN : 0;
   o.seed = v->seed;
+  o.calibration_rows = v->rows;
   o.recipe = v->recipe;
   o.calibration_path = v->calibrate;
   o.report_path = v->report;
@@ -89,8 +90,9 @@ static int run(qn_cli_state *c) {
 static const qn_cli_option options[] = {
     {"output", 'o', CLI_TEXT, "OUT.qrn", "the file to write", offsetof(values, output), 0, 0},
     {"recipe", 0, CLI_TEXT, "NAME|FILE.json", "how to quantize; default: int8", offsetof(values, recipe), 0, 0},
-    {"calibrate", 0, CLI_TEXT, "FILE", "texts for recipes that need them, one a line", offsetof(values, calibrate), 0,
-     0},
+    {"calibrate", 0, CLI_TEXT, "FILE", "texts for recipes with static ranges, one a line or as eval reads them",
+     offsetof(values, calibrate), 0, 0},
+    {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},
     {"report", 0, CLI_TEXT, "DIR", "write report.json and report.html there", offsetof(values, report), 0, 0},
     {"dry-run", 0, CLI_FLAG, NULL, "do everything but write the file", offsetof(values, dry_run), 0, 0},

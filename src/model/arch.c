@@ -56,7 +56,7 @@ static const bound kinds[] = {
     {"feed-forward activation", offsetof(qn_arch, activation), QN_ACT_GELU, QN_ACT_RELU},
     {"pooling", offsetof(qn_arch, pool), QN_POOL_NONE, QN_POOL_LAST},
     {"head", offsetof(qn_arch, head), QN_HEAD_NONE, QN_HEAD_SPAN},
-    {"recipe", offsetof(qn_arch, recipe), 0, QN_RECIPE_INT8},
+    {"recipe", offsetof(qn_arch, recipe), 0, QN_RECIPE_STATIC},
 };
 
 static uint32_t field_of(const qn_arch *a, size_t field) {
@@ -101,6 +101,12 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
         e, QUERN_E_UNSUPPORTED,
         "architecture: %u key/value heads for %u heads (grouped attention) are not supported by this version",
         a->kv_heads, a->heads);
+  }
+  if (a->recipe == QN_RECIPE_STATIC && a->heads * a->head_dim % 16 != 0) {
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: static ranges need heads x head size to be a multiple of 16 in this version; it is %u",
+        a->heads * a->head_dim);
   }
   if (!(a->norm_eps > 0 && a->norm_eps <= 1)) { /* false for NaN too */
     return qn_fail(e, s, "architecture: the norm's epsilon is not between 0 and 1");

@@ -11,7 +11,7 @@ enum { QN_PLACE_POST = 1 }; /* norm after the residual sum */
 enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5 };
 enum { QN_POOL_NONE = 0, QN_POOL_MEAN = 1, QN_POOL_CLS = 2, QN_POOL_LAST = 3 };
 enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2, QN_HEAD_SPAN = 3 };
-enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2 };
+enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2, QN_RECIPE_STATIC = 3 };
 
 /* The most that a qn_arch may say. The inner dimension of an 8-bit product stays below 2^31 / (127 * 128) = 132,104, so
    that its sum fits int32; the other limits keep every product of two of them, in bytes, far below 2^63. */
@@ -45,11 +45,11 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t head_pooler;     /* the head has a dense layer (pooler) with activation head_activation before the output */
   uint32_t head_activation; /* QN_ACT_*; 0 without a pooler */
   uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
-  uint32_t recipe;          /* QN_RECIPE_* : FLOAT: all is float; INT8: activations have 8 bits, weights and tables what
-                               their tensors say */
-  uint32_t relative_bias;   /* 1: attention scores have a bias by distance and head, the same in all layers */
-  uint32_t embed_width;     /* width of the embedding tables where a linear operator leads from it to width; 0: width */
-  uint32_t dense;           /* outputs of a linear operator between pooling and normalizing; 0: none */
+  uint32_t recipe; /* QN_RECIPE_* : FLOAT: all is float; INT8: inputs of linear operators have 8 bits, weights and
+                               tables what their tensors say; STATIC: codes of static sites travel between all operators */
+  uint32_t relative_bias; /* 1: attention scores have a bias by distance and head, the same in all layers */
+  uint32_t embed_width;   /* width of the embedding tables where a linear operator leads from it to width; 0: width */
+  uint32_t dense;         /* outputs of a linear operator between pooling and normalizing; 0: none */
   uint32_t dense_activation; /* QN_ACT_*; 0 without one */
   uint32_t ffn_copies;       /* how many of ffn repeat others of the source's neurons (quant/split.h) */
   uint32_t reserved[3];

@@ -7,12 +7,14 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "model/places.h"
 
 /* What resolving one model needs to know. */
 typedef struct resolver {
   const qrn_reader *file;
   qn_env *env;
-  int is_float; /* linear operators and tables are f32; else what the file says */
+  int is_float;  /* linear operators and tables are f32; else what the file says */
+  int is_static; /* sites are those of a static recipe, resolved by themselves */
   int grouped, inputs_grouped;
   uint64_t params;
   uint32_t sites;   /* resolved: they come in order */
@@ -87,23 +89,53 @@ static quern_status need_head_site(resolver *r, const char *base, const char *su
   return runs ? QUERN_OK : unsupported(r, "the quantization of site ", r->file->site_names + s->name);
 }
 
-/* Scales and zero points that the file gives. Read here: their limits are part of the arithmetic. */
-static quern_status resolve_static(resolver *r, const char *base, uint64_t groups, qn_input *in) {
+/* Scales and zero points that the file gives. Read here: their limits are part of the arithmetic. limit: of zero points. */
+static quern_status resolve_static(resolver *r, const char *site, uint64_t groups, float limit, qn_input *in) {
   const void *p = NULL;
-  QN_TRY(need_vector(r, base, ".in.scale", QRN_F32, groups, &p));
+  QN_TRY(need_vector(r, site, ".scale", QRN_F32, groups, &p));
   in->scale = p;
   if (!in->symmetric) {
-    QN_TRY(need_vector(r, base, ".in.zero", QRN_F32, groups, &p));
+    QN_TRY(need_vector(r, site, ".zero", QRN_F32, groups, &p));
     in->zero = p;
   }
   for (uint64_t i = 0; i < groups; i++) {
     const float scale = in->scale[i], zero = in->zero ? in->zero[i] : 0.0f;
-    if (!(scale >= 0x1p-100f && scale <= 0x1p100f) || !(zero >= -127.0f && zero <= 127.0f) || zero != (float)(int)zero)
+    if (!(scale >= 0x1p-100f && scale <= 0x1p100f) || !(zero >= -limit && zero <= limit) || zero != (float)(int)zero)
       return qn_fail(
           &r->env->error, QUERN_E_FORMAT,
-          "malformed .qrn file: scale or zero point %llu of site %s.in: a scale is 2^-100 to 2^100, a zero point an "
-          "integer from -127 to 127",
-          (unsigned long long)i, base);
+          "malformed .qrn file: scale or zero point %llu of site %s: a scale is 2^-100 to 2^100, a zero point an "
+          "integer from -%d to %d",
+          (unsigned long long)i, site, (int)limit, (int)limit);
+  }
+  return QUERN_OK;
+}
+
+/* Whether a static recipe may have a site like this. */
+static int place_runs(const qn_site *site, const qrn_site *s) {
+  const uint32_t may = site->flags;
+  if (may & QN_SITE_DYNAMIC) return s->bits == 8 && s->grain == QRN_GRAIN_TOKEN && s->groups == 1 && !s->symmetric;
+  if (s->bits == 32) return (may & QN_SITE_MAY_FLOAT) != 0;
+  if (s->groups > 1 && !(may & QN_SITE_MAY_GROUP)) return 0;
+  return s->grain == QRN_GRAIN_STATIC && (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16)) &&
+         (s->symmetric || !(may & QN_SITE_WEIGHTS));
+}
+
+/* All sites of a static recipe: they are those of the table, in its order. */
+static quern_status resolve_sites(resolver *r, const qn_arch *a) {
+  const uint32_t count = qn_site_count(a);
+  for (uint32_t i = 0; i < count; i++) {
+    const qrn_site *s;
+    qn_site site;
+    qn_input values = {0};
+    qn_site_at(a, i, &site);
+    QN_TRY(need_site(r, site.name, "", &s));
+    if (!place_runs(&site, s)) return unsupported(r, "the quantization of site ", site.name);
+    if (s->groups != (s->group ? qk_groups(site.channels, s->group) : 1))
+      return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
+                     site.name, s->groups, s->group, site.channels);
+    values.symmetric = s->symmetric;
+    if (s->grain == QRN_GRAIN_STATIC)
+      QN_TRY(resolve_static(r, site.name, s->groups, s->bits == 16 ? 16383.0f : 127.0f, &values));
   }
   return QUERN_OK;
 }
@@ -112,6 +144,10 @@ static quern_status resolve_static(resolver *r, const char *base, uint64_t group
 
 static quern_status resolve_input(resolver *r, const char *base, qn_linear *out) {
   const qrn_site *s;
+  if (r->is_static)
+    return out->dtype == QRN_I8 && !out->group
+               ? QUERN_OK
+               : unsupported(r, "a static input of weights with groups or of less than 8 bits: ", base);
   QN_TRY(need_site(r, base, ".in", &s));
   const char *name = r->file->site_names + s->name;
   if (r->is_float) return s->bits == 32 ? QUERN_OK : unsupported(r, "the quantization of site ", name);
@@ -122,7 +158,7 @@ static quern_status resolve_input(resolver *r, const char *base, qn_linear *out)
     return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
                    name, s->groups, s->group, out->k);
   out->in = (qn_input){.group = s->group, .symmetric = s->symmetric};
-  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, base, groups, &out->in));
+  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, name, groups, 127.0f, &out->in));
   return QUERN_OK;
 }
 
@@ -228,10 +264,8 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   qn_format(base, sizeof base, "layers.%u.attn.qkv", index);
   QN_TRY(resolve_linear(r, base, 3 * inner, a->width, &l->qkv));
   qn_format(base, sizeof base, "layers.%u.attn.", index);
-  QN_TRY(need_head_site(r, base, "q"));
-  QN_TRY(need_head_site(r, base, "k"));
-  QN_TRY(need_head_site(r, base, "v"));
-  QN_TRY(need_head_site(r, base, "probs"));
+  static const char *const heads[] = {"q", "k", "v", "probs"};
+  for (uint32_t i = 0; i < 4 && !r->is_static; i++) QN_TRY(need_head_site(r, base, heads[i]));
   qn_format(base, sizeof base, "layers.%u.attn.out", index);
   QN_TRY(resolve_linear(r, base, a->width, inner, &l->attn_out));
   qn_format(base, sizeof base, "layers.%u.attn.norm", index);
@@ -261,6 +295,7 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
 static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
   const uint32_t tables = qn_arch_table_width(a);
+  if (r->is_static) QN_TRY(resolve_sites(r, a));
   QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
   QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));
@@ -294,7 +329,10 @@ static quern_status refuse_unknown(quern_model *m, resolver r) {
 }
 
 static quern_status resolve(quern_model *m) {
-  resolver r = {.file = &m->file, .env = m->env, .is_float = m->arch.recipe == QN_RECIPE_FLOAT};
+  resolver r = {.file = &m->file,
+                .env = m->env,
+                .is_float = m->arch.recipe == QN_RECIPE_FLOAT,
+                .is_static = m->arch.recipe == QN_RECIPE_STATIC};
   uint32_t must = 0;
   QN_TRY(resolve_all(&r, m));
   if (r.sites < m->file.site_count) return unsupported(&r, "site ", m->file.site_names + m->file.sites[r.sites].name);
@@ -357,6 +395,7 @@ quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env 
   m->bytes = bytes;
   m->layers = (qn_layer *)((uint8_t *)block + qn_round_up(sizeof(quern_model), 64));
   QN_TRY_CLEANUP(resolve(m));
+  if (arch.recipe == QN_RECIPE_STATIC) QN_TRY_CLEANUP(qn_places_create(m, limit ? limit - bytes : UINT64_MAX));
   size_t tokenizer_bytes = 0;
   const uint8_t *tokenizer = qrn_section_data(&file, QRN_TOKENIZER, &tokenizer_bytes);
   if (tokenizer) {
@@ -372,6 +411,7 @@ quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env 
   return QUERN_OK;
 
 cleanup:
+  if (block) qn_free(env, ((quern_model *)block)->places, ((quern_model *)block)->places_bytes);
   qn_free(env, block, bytes);
   qn_map_close(&map);
   return status;
@@ -382,6 +422,7 @@ void qn_model_retain(quern_model *m) { atomic_fetch_add_explicit(&m->references,
 void qn_model_release(quern_model *m) {
   if (!m || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) return;
   qn_map map = m->map;
+  qn_free(m->env, m->places, m->places_bytes);
   qn_free(m->env, m, m->bytes);
   qn_map_close(&map);
 }

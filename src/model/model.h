@@ -3,7 +3,7 @@
 #define QN_MODEL_H
 #include <stdatomic.h>
 #include "format/qrn.h"
-#include "model/arch.h"
+#include "model/sites.h"
 #include "text/tokenizer.h"
 
 /* How the input of a linear operator is quantized (kernels/kernels.h: qk_codes). */
@@ -52,6 +52,12 @@ typedef struct qn_layer {
   qn_norm ffn_norm;
 } qn_layer;
 
+/* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
+typedef struct qn_place {
+  uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
+  const float *by, *scale, *zero; /* by: 1 / scale */
+} qn_place;
+
 struct quern_context;
 
 typedef struct quern_model {
@@ -69,13 +75,18 @@ typedef struct quern_model {
   qn_layer *layers;              /* [arch.layers] */
   qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
-  int grouped;        /* some linear operator has groups of inputs: activations need their sums, */
-  int inputs_grouped; /* some that has activations with scales by group */
-  size_t bytes;       /* of the allocation that holds this struct and the layers */
+  int grouped;         /* some linear operator has groups of inputs: activations need their sums, */
+  int inputs_grouped;  /* some that has activations with scales by group */
+  qn_place *places;    /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
+  size_t places_bytes; /* of the allocation that they and what they point to are in */
+  int wide;            /* some have 16 bits */
+  size_t bytes;        /* of the allocation that holds this struct and the layers */
 } quern_model;
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */
 quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env *env, qn_map map, uint64_t limit);
+/* The place of a kind (model/sites.h) that the model has. */
+const qn_place *qn_model_place(const quern_model *m, uint32_t kind, uint32_t layer);
 void qn_model_retain(quern_model *m);
 /* Drops one reference; with the last one the model goes. NULL is fine. */
 void qn_model_release(quern_model *m);

@@ -74,8 +74,25 @@ cleanup:
   return status;
 }
 
+static quern_status put_recipe(qn_quantizer *q) {
+  qn_buffer text = {0};
+  quern_status status = qn_recipe_format(&q->recipe, q->env, &text);
+  if (status == QUERN_OK) status = qrn_put_string(q->writer, "recipe.json", (const char *)text.data, text.bytes);
+  qn_buffer_free(q->env, &text);
+  return status;
+}
+
+/* What the ranges came from: the file's name without its path. */
+static quern_status put_calibration(qn_quantizer *q) {
+  const qn_report *r = &q->report;
+  if (!r->calibration) return QUERN_OK;
+  QN_TRY(put_text(q, "calibration.file", r->calibration));
+  QN_TRY(qrn_put_u64(q->writer, "calibration.rows", r->calibration_rows));
+  return qrn_put_u64(q->writer, "calibration.seed", q->job->seed);
+}
+
 static quern_status put_meta(qn_quantizer *q) {
-  char text[512];
+  char text[64];
   const char *family = "";
   for (uint32_t i = 0; qn_family_at(i); i++)
     if (qn_family_at(i)->id == q->arch.family) family = qn_family_name(i);
@@ -90,8 +107,8 @@ static quern_status put_meta(qn_quantizer *q) {
     qn_format(text, sizeof text, "label.%u", i);
     QN_TRY(put_text(q, text, label));
   }
-  qn_recipe_format(&q->recipe, text, sizeof text);
-  QN_TRY(put_text(q, "recipe.json", text));
+  QN_TRY(put_recipe(q));
+  QN_TRY(put_calibration(q));
   return qrn_put_section(q->writer, QRN_ARCH, &q->arch, sizeof q->arch);
 }
 
@@ -112,8 +129,26 @@ static quern_status put_head_sites(qn_quantizer *q, uint32_t layer) {
   return put_site(q, prefix, "probs", &site);
 }
 
+/* Those of a static recipe. */
+static quern_status put_plan(qn_quantizer *q) {
+  for (uint32_t i = 0; i < q->plan.count; i++) {
+    const qn_site_plan *s = &q->plan.site[i];
+    const int floats = s->rule.bits == 32, values = qn_plan_is_static(s);
+    const qrn_site site = {.bits = s->rule.bits,
+                           .grain = floats   ? QRN_GRAIN_NONE
+                                    : values ? QRN_GRAIN_STATIC
+                                             : QRN_GRAIN_TOKEN,
+                           .groups = floats ? 1 : s->groups,
+                           .group = floats || s->groups == 1 ? 0 : s->rule.group,
+                           .symmetric = floats || (values && s->rule.symmetric)};
+    QN_TRY(qrn_put_site(q->writer, s->site.name, &site));
+  }
+  return QUERN_OK;
+}
+
 /* Of linear operators as they come, which is how they are executed; of attention behind its first. */
 static quern_status put_sites(qn_quantizer *q) {
+  if (q->recipe.id == QN_RECIPE_STATIC) return put_plan(q);
   const uint32_t count = qn_item_count(&q->arch);
   for (uint32_t i = 0; i < count; i++) {
     qn_item it;
@@ -126,7 +161,7 @@ static quern_status put_sites(qn_quantizer *q) {
                            .group = group,
                            .symmetric = it.input >= 0 && q->recipe.activation_symmetric};
     QN_TRY(put_site(q, it.name, ".in", &site));
-    if (it.input == QN_INPUT_QKV) QN_TRY(put_head_sites(q, (uint32_t)it.layer));
+    if (it.input == QN_SITE_QKV_IN) QN_TRY(put_head_sites(q, (uint32_t)it.layer));
   }
   return QUERN_OK;
 }
@@ -263,6 +298,23 @@ static void size_item(qn_quantizer *q, const qn_item *it) {
   q->scales = qn_max_size(q->scales, qn_max_size(scales, q->rows));
 }
 
+/* Scale, and zero point where there is one, of each static site: declared, or written. */
+static quern_status site_values(qn_quantizer *q, int declares) {
+  for (uint32_t i = 0; i < q->plan.count; i++) {
+    const qn_site_plan *s = &q->plan.site[i];
+    const uint64_t groups = s->groups;
+    for (int zero = 0; zero < (s->rule.symmetric ? 1 : 2) && qn_plan_is_static(s); zero++) {
+      char name[QN_ITEM_NAME_BYTES];
+      qn_format(name, sizeof name, "%s.%s", s->site.name, zero ? "zero" : "scale");
+      if (declares) q->report.tensor_bytes += groups * sizeof(float);
+      QN_TRY(declares ? qrn_declare_tensor(q->writer, name, QRN_F32, QRN_ROWS, 1, &groups)
+                      : qrn_write_tensor(q->writer, name, zero ? s->zero : s->scale, groups * sizeof(float)));
+    }
+  }
+  return QUERN_OK;
+}
+quern_status qn_quantizer_write_sites(qn_quantizer *q) { return site_values(q, 0); }
+
 quern_status qn_quantizer_declare(qn_quantizer *q) {
   const uint32_t count = qn_item_count(&q->arch);
   for (uint32_t i = 0; i < count; i++) {
@@ -283,5 +335,5 @@ quern_status qn_quantizer_declare(qn_quantizer *q) {
     q->report.count++;
   }
   q->report.rows = (qn_report_row *)(void *)q->rows_found.data;
-  return QUERN_OK;
+  return site_values(q, 1);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "run/session.h"
+#include "model/sites.h"
 
 #define OUTPUT_ITEMS 3u
 
@@ -25,12 +25,12 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
   switch (i) {
     case 0:
       set_item(it, prefix, "attn.qkv", QN_ITEM_LINEAR, 3 * inner, width);
-      it->input = QN_INPUT_QKV;
+      it->input = QN_SITE_QKV_IN;
       it->parts = 3;
       break;
     case 1:
       set_item(it, prefix, "attn.out", QN_ITEM_LINEAR, width, inner);
-      it->input = QN_INPUT_ATTN_OUT;
+      it->input = QN_SITE_ATTN_OUT_IN;
       break;
     case 2:
       set_item(it, prefix, "attn.norm.gain", QN_ITEM_VECTOR, width, 1);
@@ -40,12 +40,12 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
       break;
     case 4:
       set_item(it, prefix, "ffn.up", QN_ITEM_LINEAR, a->ffn, width);
-      it->input = QN_INPUT_FFN_UP;
+      it->input = QN_SITE_FFN_UP_IN;
       it->row_copies = a->ffn_copies;
       break;
     case 5:
       set_item(it, prefix, "ffn.down", QN_ITEM_LINEAR, width, a->ffn);
-      it->input = QN_INPUT_FFN_DOWN;
+      it->input = QN_SITE_FFN_DOWN_IN;
       it->column_copies = a->ffn_copies;
       break;
     case 6:

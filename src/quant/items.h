@@ -15,7 +15,7 @@ typedef struct qn_item {
   uint32_t n, k;  /* shape in the file; a vector: n */
   uint32_t parts; /* 1, or 3: q, k, v of the source joined, n / 3 rows each */
   int has_bias;
-  int layer, input;                   /* a layer's linear operator: which, and QN_INPUT_*; else -1 */
+  int layer, input;                   /* a layer's linear operator: which, and its input's QN_SITE_*; else -1 */
   uint32_t row_copies, column_copies; /* of n, k: what repeats others of the source's (split.h) */
   int small;                          /* a table whose bytes do not matter: kept as floats */
 } qn_item;

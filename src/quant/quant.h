@@ -3,6 +3,28 @@
 #define QN_QUANT_H
 #include "base/env.h"
 #include "import/import.h"
+#include "model/sites.h"
+
+/* How the range of a static site is estimated from what calibration saw. */
+enum {
+  QN_RANGE_MINMAX,     /* least and greatest value */
+  QN_RANGE_RUNNING,    /* their means over blocks of texts */
+  QN_RANGE_PERCENTILE, /* of all values, as far from either end */
+  QN_RANGE_MSE,        /* the ends with the least squared error */
+  QN_RANGES
+};
+
+/* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
+typedef struct qn_site_rule {
+  char site[64];      /* a name; each * stands for any characters of a static site's */
+  uint32_t bits;      /* 8, 16, 32: float; 0: not said */
+  int symmetric;      /* -1: not said */
+  uint32_t group;     /* of channels with a scale of their own; 0: one for all */
+  int estimator;      /* QN_RANGE_*; -1: not said */
+  double percentile;  /* 0: not said */
+  double low, high;   /* the range itself, where low < high */
+  double scale, zero; /* scale and zero point themselves, where scale > 0 */
+} qn_site_rule;
 
 typedef struct qn_recipe {
   char name[64];
@@ -18,25 +40,38 @@ typedef struct qn_recipe {
   uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
   int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
+  uint32_t estimator;        /* QN_RANGE_*, of static recipes */
+  double percentile;         /* of that estimator */
+  qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
+  uint32_t rule_count;
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
    {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false, "scales": "float"},
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
-    "split": 16}. Members that are unknown, and combinations that this version cannot run, are refused by name. */
+    "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
+    {"layers.*.ffn.sum": {"bits": 16}}. Members that are unknown, and combinations that this version cannot run, are refused by
+    name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
+void qn_recipe_free(qn_env *env, qn_recipe *r);
 const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
 const char *qn_recipe_preset_json(const char *name); /* NULL: no such preset */
-/* The recipe as one line of JSON; returns its length. */
-size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap);
+/* The recipe as one line of JSON, appended to *out, with a NUL behind it that is not counted. */
+quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out);
+/* What a recipe makes of a site: all members are said. */
+qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site);
+/* Every rule of a static recipe names a site of the model, and says what it may be. */
+quern_status qn_recipe_check_sites(const qn_recipe *r, qn_env *env, const qn_arch *a);
 
 typedef struct qn_quantize_job {
   const char *src, *dst;
   const char *recipe, *calibration, *report; /* may be NULL */
-  uint32_t seed;
+  uint32_t seed, calibration_rows;           /* 0: QN_CALIBRATION_ROWS */
   int dry_run;
   uint64_t limit;
+  struct qn_pool *pool;           /* of the runs of the float model; NULL: one thread */
+  const struct qk_table *kernels; /* of the same; NULL: the best */
   quern_progress_fn *progress;
   void *progress_user;
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */

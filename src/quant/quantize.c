@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/thread.h"
 #include "kernels/layout.h"
+#include "quant/calibrate.h"
 #include "quant/quantizer.h"
 #include "quant/relative.h"
 #include "quant/split.h"
@@ -236,6 +237,7 @@ static quern_status write_all(qn_quantizer *q) {
     qn_item_at(&q->arch, i, &it);
     if (it.n > 0) QN_TRY(write_item(q, &it, &row));
   }
+  QN_TRY(qn_quantizer_write_sites(q));
   return step(q, "done");
 }
 
@@ -248,6 +250,34 @@ static double worst_weight_error(const qn_report *r) {
   return worst;
 }
 
+/* The name of a file, without its path. */
+static const char *name_of(const char *path) {
+  const char *slash = strrchr(path, '/');
+  return slash ? slash + 1 : path;
+}
+
+/* Ranges of a static recipe's sites. */
+static quern_status plan_sites(qn_quantizer *q) {
+  const qn_quantize_job *job = q->job;
+  qn_observed seen = {0};
+  QN_TRY(qn_recipe_check_sites(&q->recipe, q->env, &q->arch));
+  QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
+  if (!qn_plan_needs_text(&q->plan)) {
+    qn_plan_fill(&q->plan, NULL);
+    return QUERN_OK;
+  }
+  if (!job->calibration)
+    return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
+                   "recipe %s has static ranges: give texts to calibrate on (--calibrate FILE, one text a line)",
+                   q->recipe.name);
+  const quern_status status = qn_calibrate(&seen, q->env, job);
+  if (status == QUERN_OK) qn_plan_fill(&q->plan, &seen);
+  q->report.calibration = name_of(job->calibration);
+  q->report.calibration_rows = seen.texts;
+  qn_observed_free(q->env, &seen);
+  return status;
+}
+
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
@@ -258,7 +288,9 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch.ffn_copies = (uint32_t)qn_min_size(q->recipe.split, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
-  if (job->calibration) {
+  if (q->recipe.id == QN_RECIPE_STATIC) {
+    QN_TRY(plan_sites(q));
+  } else if (job->calibration) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
   if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
@@ -273,6 +305,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->report.source = qn_source_name(q->source);
   q->report.recipe = &q->recipe;
   q->report.arch = &q->arch;
+  q->report.plan = &q->plan;
+  q->report.seed = job->seed;
   q->report.source_bytes = qn_source_weight_bytes(q->source);
   if (job->report) QN_TRY(qn_report_write(&q->report, q->env, job->report));
   QN_TRY(qrn_writer_finish(q->writer, &bytes));
@@ -305,6 +339,8 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_free(env, q.sums, q.rows * sizeof(int32_t));
   qn_free(env, q.smooth, q.rows * sizeof *q.smooth);
   qn_maxima_free(env, &q.maxima);
+  qn_plan_free(env, &q.plan);
+  qn_recipe_free(env, &q.recipe);
   return status;
 }
 

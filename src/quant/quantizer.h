@@ -4,6 +4,7 @@
 #include "format/qrn.h"
 #include "quant/items.h"
 #include "quant/quant.h"
+#include "quant/ranges.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
 
@@ -17,6 +18,7 @@ typedef struct qn_quantizer {
   qn_report report;
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
+  qn_plan plan;         /* the sites of a static recipe */
   uint32_t *split;      /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
   uint64_t done, total; /* progress: embeddings, layers, head */
@@ -43,6 +45,8 @@ int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
 /* Checks every item against the source, so that a missing tensor is found before anything is written; declares what it becomes,
    and counts the working memory. */
 quern_status qn_quantizer_declare(qn_quantizer *q);
+/* The values of static sites, declared behind all other tensors. */
+quern_status qn_quantizer_write_sites(qn_quantizer *q);
 /* META, ARCH, SITES and TOKENIZER. */
 quern_status qn_quantizer_describe(qn_quantizer *q);
 #endif

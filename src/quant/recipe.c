@@ -3,87 +3,45 @@
 #include <string.h>
 #include "base/file.h"
 #include "base/json.h"
-#include "quant/quant.h"
+#include "quant/recipe.h"
 
 #define RECIPE_BYTES (1u << 20)
-#define INT8_SPLIT 16u /* as the preset says */
+#define INT8_SPLIT 16u /* as the presets say */
 
-#define REST_OF_INT8 "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}"
 #define EIGHT "{\"bits\":8}"
+#define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16}"
+#define STATIC                                                                                                         \
+  "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
+  "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
+#define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
+#define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
 static const struct {
-  qn_recipe recipe;
-  const char *json;
+  const char *name, *json;
 } presets[] = {
-    {{.name = "float", .id = QN_RECIPE_FLOAT, .weight_bits = 32, .activation_bits = 32, .embedding_bits = 32},
+    {"float",
      "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
      "\"smooth\":false,\"split\":0}"},
-    {{.name = "int8",
-      .id = QN_RECIPE_INT8,
-      .weight_bits = 8,
-      .activation_bits = 8,
-      .embedding_bits = 8,
-      .smooth = 1,
-      .split = INT8_SPLIT},
-     "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8},
-    {{.name = "int8-g32",
-      .id = QN_RECIPE_INT8,
-      .weight_bits = 8,
-      .weight_group = 32,
-      .activation_bits = 8,
-      .activation_group = 32,
-      .activation_symmetric = 1,
-      .embedding_bits = 8,
-      .smooth = 1,
-      .split = INT8_SPLIT},
+    {"int8", "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8},
+    {"int8-g32",
      "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
      "\"symmetric\":true}," REST_OF_INT8},
-    {{.name = "int4",
-      .id = QN_RECIPE_INT8,
-      .weight_bits = 4,
-      .weight_group = 32,
-      .activation_bits = 8,
-      .embedding_bits = 8,
-      .smooth = 1,
-      .split = INT8_SPLIT},
-     "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
-     "\"activations\":" EIGHT "," REST_OF_INT8},
-    {{.name = "int4-g128",
-      .id = QN_RECIPE_INT8,
-      .weight_bits = 4,
-      .weight_group = 128,
-      .activation_bits = 8,
-      .embedding_bits = 8,
-      .smooth = 1,
-      .split = INT8_SPLIT},
+    {"int4", "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
+             "\"activations\":" EIGHT "," REST_OF_INT8},
+    {"int4-g128",
      "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false,\"scales\":\"float\"},"
      "\"activations\":" EIGHT "," REST_OF_INT8},
+    {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
+    {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
+    {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
-const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].recipe.name : NULL; }
+const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].name : NULL; }
 
 const char *qn_recipe_preset_json(const char *name) {
   for (uint32_t i = 0; i < PRESETS; i++)
-    if (!strcmp(presets[i].recipe.name, name)) return presets[i].json;
+    if (!strcmp(presets[i].name, name)) return presets[i].json;
   return NULL;
-}
-
-size_t qn_recipe_format(const qn_recipe *r, char *buf, size_t cap) {
-  char weights[96] = "", activations[64] = "", embeddings[32] = "";
-  if (r->weight_bits < 8)
-    qn_format(weights, sizeof weights, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group,
-              r->weight_min ? "true" : "false", r->weight_steps ? "integer" : "float");
-  else if (r->weight_group)
-    qn_format(weights, sizeof weights, ",\"group\":%u", r->weight_group);
-  if (r->activation_group || r->activation_symmetric)
-    qn_format(activations, sizeof activations, ",\"group\":%u,\"symmetric\":%s", r->activation_group,
-              r->activation_symmetric ? "true" : "false");
-  if (r->embedding_bits < 8) qn_format(embeddings, sizeof embeddings, ",\"group\":%u", r->embedding_group);
-  return qn_format(buf, cap,
-                   "{\"name\":\"%s\",\"weights\":{\"bits\":%u%s},\"activations\":{\"bits\":%u%s},"
-                   "\"embeddings\":{\"bits\":%u%s},\"smooth\":%s,\"split\":%u}",
-                   r->name, r->weight_bits, weights, r->activation_bits, activations, r->embedding_bits, embeddings,
-                   r->smooth ? "true" : "false", r->split);
 }
 
 /* A name goes into metadata and reports unescaped. */
@@ -94,23 +52,26 @@ static int valid_name(const char *name) {
 }
 
 /* What codes may say beside their bits: a bit each. */
-enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8 };
+enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8, STATIC_RANGES = 16, ESTIMATOR = 32, PERCENTILE = 64 };
 
 /* {"bits": 4, "group": 32, ...}: bits and group, and which members there may be besides. *at: the object. */
 static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *at,
                                uint32_t *bits) {
-  static const char *const members[] = {"group", "minimum", "scales", "symmetric"};
+  static const char *const members[] = {"group", "minimum", "scales", "symmetric", "static", "estimator", "percentile"};
   *at = qn_json_get(j, 0, key);
   int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a';
-  const uint32_t may = weights       ? (v < 8    ? GROUP | MINIMUM | SCALES
-                                        : v == 8 ? GROUP
-                                                 : 0)
-                       : activations ? (v == 8 ? GROUP | SYMMETRIC : 0)
-                                     : (v < 8 ? GROUP : 0);
+  const uint32_t may = weights ? (v < 8    ? GROUP | MINIMUM | SCALES
+                                  : v == 8 ? GROUP
+                                           : 0)
+                       : activations
+                           ? (v != 8                              ? 0
+                              : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
+                                                                  : STATIC_RANGES | GROUP | SYMMETRIC)
+                           : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
     uint32_t m = 0;
@@ -142,6 +103,10 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
+  r->id = r->activation_bits == 32           ? QN_RECIPE_FLOAT
+          : qn_json_bool(j, at, "static", 0) ? QN_RECIPE_STATIC
+                                             : QN_RECIPE_INT8;
+  if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
   r->embedding_group = r->embedding_bits < 8 ? group_in(j, at, 32) : 0;
   return QUERN_OK;
@@ -183,6 +148,11 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
         "scales",
         file, r->weight_group);
   }
+  if (r->id == QN_RECIPE_STATIC && (r->weight_bits != 8 || r->weight_group)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: static activations meet weights of 8 bits with one scale an output channel in this version",
+                   file);
+  }
   if (r->embedding_bits < 8 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
                    r->embedding_group);
@@ -190,8 +160,29 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
   return QUERN_OK;
 }
 
+/* Smoothing, splitting, sites. */
+static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
+  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
+  if (split < 0 || split > QN_SPLIT_MOST) {
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
+  }
+  r->split = (uint32_t)split;
+  if (r->split && r->id == QN_RECIPE_FLOAT) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
+  }
+  if (r->smooth && r->id != QN_RECIPE_INT8) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are %s", file,
+                   r->id == QN_RECIPE_FLOAT ? "float" : "static: they are also what is added to further ones");
+  }
+  if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
+  }
+  return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
+}
+
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split"};
+  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split", "sites"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }
@@ -212,31 +203,22 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
   qn_format(r->name, sizeof r->name, "%s", name);
   QN_TRY(read_all_codes(r, env, j, file));
   QN_TRY(check_recipe(r, env, file));
-  r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : QN_RECIPE_INT8;
-  r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
-  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
-  if (split < 0 || split > QN_SPLIT_MOST) {
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
-  }
-  r->split = (uint32_t)split;
-  if (r->split && r->id == QN_RECIPE_FLOAT) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
-  }
-  if (r->smooth && r->id == QN_RECIPE_FLOAT) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are float", file);
-  }
-  return QUERN_OK;
+  return read_rest(r, env, j, file);
+}
+
+static quern_status read_text(qn_recipe *r, qn_env *env, const char *name, const void *text, size_t bytes) {
+  qn_json j;
+  QN_TRY(qn_json_parse(&j, env, name, text, bytes));
+  const quern_status status = read_recipe(r, env, &j, name);
+  qn_json_free(env, &j);
+  return status;
 }
 
 static quern_status load_file(qn_recipe *r, qn_env *env, const char *path) {
   qn_map map;
-  qn_json j;
   QN_TRY(qn_map_open(&map, env, path, RECIPE_BYTES));
-  quern_status status = qn_json_parse(&j, env, path, map.data, map.bytes);
+  const quern_status status = read_text(r, env, path, map.data, map.bytes);
   qn_map_close(&map);
-  QN_TRY(status);
-  status = read_recipe(r, env, &j, path);
-  qn_json_free(env, &j);
   return status;
 }
 
@@ -249,10 +231,9 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
   char list[256];
   size_t used = 0;
   for (uint32_t i = 0; i < PRESETS; i++) {
-    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].recipe.name);
-    if (strcmp(presets[i].recipe.name, name_or_path) != 0) continue;
-    *r = presets[i].recipe;
-    return QUERN_OK;
+    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].name);
+    if (!strcmp(presets[i].name, name_or_path))
+      return read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                  "recipe \"%.*s\" is not known to this version (presets: %s; or a .json file)", 64, name_or_path, list);

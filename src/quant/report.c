@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "base/file.h"
+#include "base/json.h"
 
 typedef struct page {
   qn_env *env;
@@ -83,6 +84,12 @@ static void put_string(page *p, const char *text) {
   put_plain(p, "\"");
 }
 
+static void put_number(page *p, const char *key, double v) {
+  char text[32];
+  qn_format_number(text, sizeof text, v);
+  put(p, "%s%s", key, text);
+}
+
 static uint32_t worst_row(const qn_report *r) {
   uint32_t worst = r->count;
   for (uint32_t i = 0; i < r->count; i++)
@@ -92,13 +99,39 @@ static uint32_t worst_row(const qn_report *r) {
 
 /* ---- JSON ---- */
 
+/* What became of each site. */
+static void put_json_sites(page *p, const qn_report *r) {
+  put_plain(p, ",\n  \"calibration\": ");
+  if (r->calibration) {
+    put_plain(p, "{\"file\": ");
+    put_string(p, r->calibration);
+    put(p, ", \"rows\": %llu, \"seed\": %u}", (unsigned long long)r->calibration_rows, r->seed);
+  } else {
+    put_plain(p, "null");
+  }
+  put_plain(p, ",\n  \"sites\": [");
+  for (uint32_t i = 0; i < r->plan->count; i++) {
+    const qn_site_plan *s = &r->plan->site[i];
+    put(p, "%s\n    {\"name\": \"%s\", \"bits\": %u", i ? "," : "", s->site.name, s->rule.bits);
+    if (qn_plan_is_static(s)) {
+      put_number(p, ", \"low\": ", (double)s->low);
+      put_number(p, ", \"high\": ", (double)s->high);
+      put(p, ", \"groups\": %u, \"symmetric\": %s", s->groups, s->rule.symmetric ? "true" : "false");
+      put_number(p, ", \"scale\": ", (double)s->scale[0]);
+      put_number(p, ", \"zero\": ", (double)s->zero[0]);
+    }
+    put_plain(p, "}");
+  }
+  put_plain(p, "\n  ]");
+}
+
 static void make_json(page *p, const qn_report *r) {
-  char recipe[256];
   uint32_t worst = worst_row(r);
-  qn_recipe_format(r->recipe, recipe, sizeof recipe);
   put_plain(p, "{\n  \"source\": ");
   put_string(p, r->source);
-  put(p, ",\n  \"recipe\": %s,\n", recipe);
+  put_plain(p, ",\n  \"recipe\": ");
+  if (p->status == QUERN_OK) p->status = qn_recipe_format(r->recipe, p->env, &p->buffer);
+  put_plain(p, ",\n");
   put(p, "  \"layers\": %u, \"width\": %u, \"heads\": %u, \"ffn_width\": %u, \"vocab\": %u,\n", r->arch->layers,
       r->arch->width, r->arch->heads, r->arch->ffn, r->arch->vocab);
   put(p, "  \"source_bytes\": %llu,\n  \"tensor_bytes\": %llu,\n  \"worst_weight_error\": ",
@@ -116,7 +149,9 @@ static void make_json(page *p, const qn_report *r) {
     put_fixed(p, row->worst_error, 9);
     put_plain(p, "}");
   }
-  put_plain(p, "\n  ]\n}\n");
+  put_plain(p, "\n  ]");
+  if (r->plan->count) put_json_sites(p, r);
+  put_plain(p, "\n}\n");
 }
 
 /* ---- HTML ---- */

@@ -3,6 +3,7 @@
 #define QN_REPORT_H
 #include "base/env.h"
 #include "quant/quant.h"
+#include "quant/ranges.h"
 
 typedef struct qn_report_row {
   char name[64];
@@ -22,6 +23,10 @@ typedef struct qn_report {
   uint64_t tensor_bytes; /* of all tensors in the file */
   qn_report_row *rows;
   uint32_t count;
+  const qn_plan *plan;     /* the sites of a static recipe; else without any */
+  const char *calibration; /* name of the file that their ranges came from; NULL: none */
+  uint64_t calibration_rows;
+  uint32_t seed;
 } qn_report;
 
 /* Writes dir/report.json and dir/report.html; dir is created when it is missing. */

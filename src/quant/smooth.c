@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "quant/calibrate.h"
 
 #define TEXTS 8u
 #define TEXT_TOKENS 104u /* special tokens included */
@@ -15,13 +16,13 @@
 
 static quern_status create(qn_maxima *m, qn_env *env, const qn_arch *a) {
   const size_t inner = (size_t)a->heads * a->head_dim;
-  const size_t width[QN_INPUT_KINDS] = {[QN_INPUT_QKV] = a->width,
-                                        [QN_INPUT_ATTN_OUT] = inner,
-                                        [QN_INPUT_FFN_UP] = a->width,
-                                        [QN_INPUT_FFN_DOWN] = a->ffn};
+  const size_t width[QN_SITE_KINDS] = {[QN_SITE_QKV_IN] = a->width,
+                                       [QN_SITE_ATTN_OUT_IN] = inner,
+                                       [QN_SITE_FFN_UP_IN] = a->width,
+                                       [QN_SITE_FFN_DOWN_IN] = a->ffn};
   void *p = NULL;
   *m = (qn_maxima){.layers = a->layers};
-  for (size_t i = 0; i < QN_INPUT_KINDS; i++) {
+  for (size_t i = 0; i < QN_SITE_KINDS; i++) {
     m->offset[i] = m->stride;
     m->stride += width[i];
   }
@@ -46,13 +47,14 @@ typedef struct observer {
   pthread_mutex_t lock;
 } observer;
 
-static void observe(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows, uint32_t d) {
+static void observe(void *user, const qn_seen *seen) {
   observer *o = user;
-  float *most = o->maxima->data + layer * o->maxima->stride + o->maxima->offset[input];
+  if (seen->layer == QN_NO_LAYER) return;
+  float *most = o->maxima->data + seen->layer * o->maxima->stride + o->maxima->offset[seen->kind];
   pthread_mutex_lock(&o->lock);
-  for (size_t r = 0; r < rows; r++) {
-    for (size_t i = 0; i < d; i++) {
-      const float a = fabsf(x[r * ld + i]);
+  for (size_t r = 0; r < seen->rows; r++) {
+    for (size_t i = 0; i < seen->d; i++) {
+      const float a = fabsf(seen->x[r * seen->ld + i]);
       most[i] = a > most[i] ? a : most[i];
     }
   }
@@ -60,14 +62,6 @@ static void observe(void *user, uint32_t layer, uint32_t input, const float *x, 
 }
 
 /* ---- the run of the float model ---------------------------------------------------------------------------------- */
-
-/* A counter hash (splitmix64's finalizer): the same tokens for the same seed, everywhere. */
-static uint64_t draw(uint64_t seed, uint64_t i) {
-  uint64_t x = (seed << 32) + i + 0x9e3779b97f4a7c15u;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-  return x ^ (x >> 31);
-}
 
 /* Random tokens in the model's own template, as the session's next pass. */
 static quern_status fill(quern_session *s, uint32_t seed) {
@@ -78,7 +72,7 @@ static quern_status fill(quern_session *s, uint32_t seed) {
   uint32_t row = 0;
   for (uint32_t i = 0; i < TEXTS; i++) {
     int32_t ids[TEXT_TOKENS];
-    for (size_t j = 0; j < n; j++) ids[j] = (int32_t)(draw(seed, i * TEXT_TOKENS + j) % a->vocab);
+    for (size_t j = 0; j < n; j++) ids[j] = (int32_t)(qn_draw(seed, i * TEXT_TOKENS + j) % a->vocab);
     qn_ids out = {.ids = s->ids + row, .types = s->types + row, .cap = s->max_tokens - row};
     if (t->kind) {
       QN_TRY(qn_tokenizer_template(t, ids, n, NULL, 0, 0, &out));
@@ -93,14 +87,23 @@ static quern_status fill(quern_session *s, uint32_t seed) {
   return QUERN_OK;
 }
 
-static quern_status run_model(observer *o, quern_model *m, uint32_t seed) {
+typedef struct task {
+  qn_maxima *maxima;
+  qn_env *env;
+  uint32_t seed;
+} task;
+
+static quern_status run_model(void *user, quern_model *m) {
+  task *t = user;
   quern_session_options options = {.max_tokens = TEXTS * TEXT_TOKENS, .max_sequences = TEXTS};
   quern_session *s = NULL;
+  QN_TRY(create(t->maxima, t->env, &m->arch));
+  observer o = {.maxima = t->maxima, .lock = PTHREAD_MUTEX_INITIALIZER};
   QN_TRY(qn_session_resolve(&options, m, &m->env->error));
   QN_TRY(qn_session_create(&s, m, &options));
   s->observe = observe;
-  s->observe_user = o;
-  quern_status status = fill(s, seed);
+  s->observe_user = &o;
+  quern_status status = fill(s, t->seed);
   if (status == QUERN_OK) {
     status = qn_encode_pass(s, TEXTS, m->arch.types > 0);
     if (status != QUERN_OK) qn_fail(&m->env->error, status, "%s", s->error.text);
@@ -109,29 +112,9 @@ static quern_status run_model(observer *o, quern_model *m, uint32_t seed) {
   return status;
 }
 
-/* A context of one thread and the best kernels: results are the same on any. */
-static quern_status run_file(qn_maxima *out, qn_env *env, const qn_buffer *file, uint32_t seed) {
-  quern_context c = {.pool = NULL};
-  quern_model *m = NULL;
-  observer o = {.maxima = out, .lock = PTHREAD_MUTEX_INITIALIZER};
-  if (!qk_table_build(&c.kernels, NULL, qk_cpu_features()))
-    return qn_fail(&env->error, QUERN_E_ISA, "no kernel set runs on this CPU");
-  QN_TRY(qn_pool_create(&c.pool, env, 1, NULL, NULL));
-  quern_status status = qn_model_create(&m, &c, env, (qn_map){.data = file->data, .bytes = file->bytes}, 0);
-  if (status == QUERN_OK) status = create(out, env, &m->arch);
-  if (status == QUERN_OK) status = run_model(&o, m, seed);
-  qn_model_release(m);
-  qn_pool_free(c.pool);
-  return status;
-}
-
 quern_status qn_maxima_observe(qn_maxima *out, qn_env *env, const qn_quantize_job *job) {
-  qn_buffer file = {0};
-  const qn_quantize_job to_float = {.src = job->src, .recipe = "float", .seed = job->seed, .memory = &file};
-  quern_status status = qn_quantize(env, &to_float, NULL);
-  if (status == QUERN_OK) status = run_file(out, env, &file, job->seed);
-  qn_buffer_free(env, &file);
-  return status;
+  task t = {out, env, job->seed};
+  return qn_with_float_model(env, job, run_model, &t);
 }
 
 /* ---- smoothing --------------------------------------------------------------------------------------------------- */
@@ -149,8 +132,8 @@ static float eighths(float x, uint32_t k) {
 }
 
 void qn_smooth(float *w, size_t n, size_t k, uint32_t input, const float *maxima, float *smooth) {
-  static const uint32_t alphas[QN_INPUT_KINDS] = {
-      [QN_INPUT_QKV] = 6, [QN_INPUT_ATTN_OUT] = 4, [QN_INPUT_FFN_UP] = 3, [QN_INPUT_FFN_DOWN] = 2};
+  static const uint32_t alphas[QN_SITE_KINDS] = {
+      [QN_SITE_QKV_IN] = 6, [QN_SITE_ATTN_OUT_IN] = 4, [QN_SITE_FFN_UP_IN] = 3, [QN_SITE_FFN_DOWN_IN] = 2};
   const uint32_t alpha = alphas[input];
   const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
   for (size_t j = 0; j < k; j++) {

@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "run/heads_static.h"
 #include "run/linear.h"
 #include "run/session.h"
 
@@ -22,6 +23,10 @@ typedef struct span_task {
 static void span_lane(void *task, uint32_t lane) {
   span_task *t = task;
   const quern_session *s = t->s;
+  if (s->model->arch.recipe == QN_RECIPE_STATIC) {
+    if (lane == 0) qn_static_span(t->s, t->rows);
+    return;
+  }
   const qn_linear *l = &s->model->head;
   for (uint32_t r0 = lane * QN_BLOCK_ROWS; r0 < t->rows; r0 += t->lanes * QN_BLOCK_ROWS) {
     const size_t rows = qn_min_size(QN_BLOCK_ROWS, t->rows - r0);
@@ -32,7 +37,7 @@ static void span_lane(void *task, uint32_t lane) {
       if (bad) atomic_fetch_add_explicit(&t->nonfinite, bad, memory_order_relaxed);
     }
     const qn_product p = {
-        .linear = l, .input = QN_INPUT_KINDS, .x = x, .q = q, .out = s->logits + (size_t)r0 * l->n, .ldo = l->n};
+        .linear = l, .site = QN_SITE_KINDS, .x = x, .q = q, .out = s->logits + (size_t)r0 * l->n, .ldo = l->n};
     qn_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
   }
 }

@@ -4,7 +4,8 @@
  * them, then all lanes attend. Any cut gives the same bytes (docs/NUMERICS.md). Thread rule: as in encoder.c; the memory
  * of a head that is cut is that of the lane with its number. */
 #include "base/checked.h"
-#include "run/group.h"
+#include "run/attention_static.h"
+#include "run/observe.h"
 
 /* Queries of a unit's part: few enough that each lane gets QN_PARTS, and at least QN_PART_LEAST. */
 #define QN_PART_MOST 64u
@@ -128,17 +129,28 @@ static const float *queries_of(const qn_group *g, qn_unit u) {
 }
 
 static int is_packed(const qn_group *g) { return g->arch->recipe != QN_RECIPE_FLOAT; }
+static int is_static(const qn_group *g) { return g->arch->recipe == QN_RECIPE_STATIC; }
 
-/* Rows r0 (a multiple of 64) ... r1 - 1 of a unit into a head's memory. */
-static void pack(qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
+/* Rows r0 (a multiple of 64) ... r1 - 1 of a unit into the memory of lane `owner`; in a static recipe all of it, with the first. */
+static void pack(qn_group *g, uint32_t owner, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
+  if (is_static(g)) {
+    if (r0 == 0) qn_static_pack(g, owner, u);
+    return;
+  }
   const size_t inner = qn_group_inner(g);
   const float *q = queries_of(g, u);
   const qk_pack_q8 op = {*head, q, q + inner, q + 2 * inner, 3 * inner, g->s->fold};
   qn_group_nonfinite(g, g->s->kernels->pack_q8(&op, r0, r1));
 }
 
-/* Queries r0 ... r1 - 1 of a unit, packed in `head` unless the model is a float one. */
-static void attend(const qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
+/* Queries r0 ... r1 - 1 of a unit, packed in the memory of lane `owner`, which `head` is of, unless the model is a float one; on
+   lane `lane`. */
+static void attend(const qn_group *g, uint32_t lane, uint32_t owner, const qk_head_q8 *head, qn_unit u, uint32_t r0,
+                   uint32_t r1) {
+  if (is_static(g)) {
+    qn_static_attend(g, lane, owner, u, r0, r1);
+    return;
+  }
   const quern_session *s = g->s;
   const qn_arch *a = g->arch;
   const size_t inner = qn_group_inner(g), row = s->starts[u.sequence] - g->row;
@@ -152,6 +164,7 @@ static void attend(const qn_group *g, const qk_head_q8 *head, qn_unit u, uint32_
     const float *q = queries_of(g, u);
     const qk_attention_f32 op = {q,    q + inner, q + 2 * inner, 3 * inner,           s->fold,
                                  bias, out,       inner,         s->lens[u.sequence], a->head_dim};
+    if (s->observe) qn_observe_attention(s, lane, g->layer, &op, s->starts[u.sequence], r0, r1);
     s->kernels->attention_f32(&op, r0, r1);
   }
 }
@@ -165,8 +178,8 @@ static void whole_lane(void *task, uint32_t lane) {
     const uint32_t n = s->lens[s->units[i].sequence];
     qk_head_q8 head = s->lane[lane].head;
     head.n = n;
-    if (is_packed(g)) pack(g, &head, s->units[i], 0, n);
-    attend(g, &head, s->units[i], 0, n);
+    if (is_packed(g)) pack(g, lane, &head, s->units[i], 0, n);
+    attend(g, lane, lane, &head, s->units[i], 0, n);
   }
 }
 
@@ -189,9 +202,9 @@ static void cut_lane(void *task, uint32_t lane) {
     qk_head_q8 head = s->lane[u].head;
     head.n = t->n;
     if (t->packing)
-      pack(t->g, &head, t->units[u], r0, r1);
+      pack(t->g, u, &head, t->units[u], r0, r1);
     else
-      attend(t->g, &head, t->units[u], r0, r1);
+      attend(t->g, lane, u, &head, t->units[u], r0, r1);
   }
 }
 

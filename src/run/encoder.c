@@ -6,27 +6,7 @@
  * be taken from them (base/share.h). Attention is attention.c's. Any cut gives the same bytes (docs/NUMERICS.md).
  * Thread rule: lanes touch disjoint rows and heads, and their own scratch. */
 #include "base/checked.h"
-#include "run/group.h"
-#include "run/linear.h"
-
-/* A block of rows of a group, in a lane's scratch. */
-typedef struct block {
-  qn_group *g;
-  qn_lane *lane;
-  const qn_layer *layer;
-  const qn_linear *next; /* of the product after this one, or NULL */
-  uint32_t index;        /* of the layer */
-  uint32_t r0, rows;     /* within the group */
-} block;
-
-/* One step over rows r0 ... r1 - 1 of a block; for a product also output panels p0 ... p1 - 1. */
-typedef void step_fn(const block *b, size_t r0, size_t r1, size_t p0, size_t p1);
-typedef struct step {
-  step_fn *run;
-  uint32_t layer;          /* whose weights it uses */
-  const qn_linear *linear; /* of a product; NULL: row work */
-} step;
-static uint32_t panels_of(const step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }
+#include "run/observe.h"
 
 /* Below this many rows a lane, weights are read too often for the work done on them: columns are shared instead. */
 #define QN_NARROW_ROWS 24u
@@ -42,22 +22,16 @@ static uint32_t panels_of(const step *s) { return s->linear ? (uint32_t)qk_panel
 #define QN_TILES_A_LANE 3u
 #define QN_ROWS_LEAST 4u /* of row work that another lane is asked to do */
 
-#define MAX_STEPS 8u
-typedef struct steps {
-  step list[MAX_STEPS];
-  uint32_t count;
-} steps;
-
 static size_t inner_of(const qn_arch *a) { return (size_t)a->heads * a->head_dim; }
 static int is_int8(const qn_group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
-static float *hidden_rows(const block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
-static float *context_rows(const block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
+static float *hidden_rows(const qn_block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
+static float *context_rows(const qn_block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
 
 /* The lane's codes as the input of a linear operator; none in a float model. */
-static qk_codes in_codes(const block *b, const qn_linear *l) {
+static qk_codes in_codes(const qn_block *b, const qn_linear *l) {
   return is_int8(b->g) ? qn_input_codes(b->lane->in, l) : (qk_codes){0};
 }
-static qk_codes mid_codes(const block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
+static qk_codes mid_codes(const qn_block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
 static qk_table_ref table_of(const qn_table *t) {
   return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
 }
@@ -71,19 +45,18 @@ uint32_t qn_kernel_act(uint32_t act) {
   return acts[act];
 }
 
-/* A block's product p, p->next apart; an observer sees its input once, with the first columns. */
-static void run_product(const block *b, qn_product p, size_t r0, size_t r1, size_t p0, size_t p1) {
-  const quern_session *s = b->g->s;
-  const uint32_t k = p.linear->k;
-  if (s->observe && p0 == 0 && p.input < QN_INPUT_KINDS)
-    s->observe(s->observe_user, b->index, p.input, p.x + r0 * k, k, r1 - r0, k);
+/* A block's product p, p->next apart; observers see what they ask for. */
+static void run_product(const qn_block *b, qn_product p, size_t r0, size_t r1, size_t p0, size_t p1) {
   p.next = b->next;
-  qn_product_run(s->kernels, &p, r0, r1, p0, p1);
+  if (b->g->s->observe)
+    qn_observe_product(b, &p, r0, r1);
+  else
+    qn_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const quern_session *s = b->g->s;
   const quern_model *m = s->model;
@@ -103,14 +76,15 @@ static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p
                                 .ldo = d,
                                 .d = (uint32_t)d,
                                 .eps = m->arch.norm_eps}};
+  if (s->observe) qn_observe_embeddings(b, r0, r1);
   qn_group_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
 }
 
 /* From the tables' width to that of the hidden states. */
-static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
   const qn_product p = {.linear = &b->g->s->model->project,
-                        .input = QN_INPUT_UNSEEN,
+                        .site = QN_SITE_PROJECT_IN,
                         .x = b->lane->hidden,
                         .q = in_codes(b, &b->g->s->model->project),
                         .out = hidden_rows(b),
@@ -118,17 +92,17 @@ static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t
   run_product(b, p, r0, r1, p0, p1);
 }
 
-static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_projected(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t width = b->g->arch->width;
   const qk_codes q = in_codes(b, &b->layer->qkv);
   qn_group_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
 }
 
-static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const size_t ld = 3 * inner_of(b->g->arch);
   const qn_product p = {.linear = &b->layer->qkv,
-                        .input = QN_INPUT_QKV,
+                        .site = QN_SITE_QKV_IN,
                         .x = hidden_rows(b),
                         .q = in_codes(b, &b->layer->qkv),
                         .out = b->g->s->qkv + (size_t)b->r0 * ld,
@@ -136,7 +110,7 @@ static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1)
   run_product(b, p, r0, r1, p0, p1);
 }
 
-static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const size_t inner = inner_of(b->g->arch);
   const qk_codes q = in_codes(b, &b->layer->attn_out);
@@ -144,9 +118,9 @@ static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
 
-static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->attn_out,
-                        .input = QN_INPUT_ATTN_OUT,
+                        .site = QN_SITE_ATTN_OUT_IN,
                         .x = context_rows(b),
                         .q = in_codes(b, &b->layer->attn_out),
                         .residual = hidden_rows(b),
@@ -156,7 +130,7 @@ static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_
 }
 
 /* Norm of the hidden rows; codes for the linear operator `next`, if there is one. */
-static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next, size_t r0, size_t r1) {
+static void run_norm(const qn_block *b, const qn_norm *norm, const qn_linear *next, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
   const qk_norm op = {.x = hidden_rows(b),
                       .out = hidden_rows(b),
@@ -171,7 +145,7 @@ static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next,
   qn_group_nonfinite(b->g, b->g->s->kernels->norm(&op, r0, r1));
 }
 
-static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_attn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   run_norm(b, &b->layer->attn_norm, &b->layer->ffn_up, r0, r1);
 }
@@ -182,10 +156,10 @@ static uint32_t ffn_act(const qn_arch *a) {
   return act == QK_ACT_GELU && a->recipe != QN_RECIPE_FLOAT ? QK_ACT_GELU_SHORT : act;
 }
 
-static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
   const qn_product p = {.linear = &b->layer->ffn_up,
-                        .input = QN_INPUT_FFN_UP,
+                        .site = QN_SITE_FFN_UP_IN,
                         .x = hidden_rows(b),
                         .q = in_codes(b, &b->layer->ffn_up),
                         .out = b->lane->hidden,
@@ -194,7 +168,7 @@ static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t 
   run_product(b, p, r0, r1, p0, p1);
 }
 
-static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_hidden(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t ffn = b->g->arch->ffn;
   const qk_codes q = mid_codes(b);
@@ -202,9 +176,9 @@ static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0
                      b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
 }
 
-static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_down(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->ffn_down,
-                        .input = QN_INPUT_FFN_DOWN,
+                        .site = QN_SITE_FFN_DOWN_IN,
                         .x = b->lane->hidden,
                         .q = mid_codes(b),
                         .residual = hidden_rows(b),
@@ -213,40 +187,38 @@ static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_
   run_product(b, p, r0, r1, p0, p1);
 }
 
-static void step_ffn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   run_norm(b, &b->layer->ffn_norm, b->index + 1 < b->g->arch->layers ? &b->layer[1].qkv : NULL, r0, r1);
 }
 
-static void add_step(steps *list, step_fn *run, uint32_t layer, const qn_linear *linear) {
-  list->list[list->count++] = (step){run, layer, linear};
-}
-
 /* Before the first attention. */
-static steps steps_before(const quern_model *m) {
+static qn_steps steps_before(const quern_model *m) {
   const qn_arch *a = &m->arch;
-  steps list = {.count = 0};
-  add_step(&list, step_embed, 0, NULL);
-  if (a->embed_width) add_step(&list, step_project, 0, &m->project);
-  if (a->embed_width && a->recipe == QN_RECIPE_INT8) add_step(&list, step_quantize_projected, 0, NULL);
-  add_step(&list, step_qkv, 0, &m->layers[0].qkv);
+  if (a->recipe == QN_RECIPE_STATIC) return qn_static_before(m);
+  qn_steps list = {.count = 0};
+  qn_step_add(&list, step_embed, 0, NULL);
+  if (a->embed_width) qn_step_add(&list, step_project, 0, &m->project);
+  if (a->embed_width && a->recipe == QN_RECIPE_INT8) qn_step_add(&list, step_quantize_projected, 0, NULL);
+  qn_step_add(&list, step_qkv, 0, &m->layers[0].qkv);
   return list;
 }
 
 /* Between attention `layer` and the next one, or the end. */
-static steps steps_after(const quern_model *m, uint32_t layer) {
+static qn_steps steps_after(const quern_model *m, uint32_t layer) {
   const qn_arch *a = &m->arch;
+  if (a->recipe == QN_RECIPE_STATIC) return qn_static_after(m, layer);
   const qn_layer *l = &m->layers[layer];
   const int int8 = a->recipe == QN_RECIPE_INT8;
-  steps list = {.count = 0};
-  if (int8) add_step(&list, step_quantize_context, layer, NULL);
-  add_step(&list, step_attn_out, layer, &l->attn_out);
-  add_step(&list, step_attn_norm, layer, NULL);
-  add_step(&list, step_ffn_up, layer, &l->ffn_up);
-  if (int8) add_step(&list, step_quantize_hidden, layer, NULL);
-  add_step(&list, step_ffn_down, layer, &l->ffn_down);
-  add_step(&list, step_ffn_norm, layer, NULL);
-  if (layer + 1 < a->layers) add_step(&list, step_qkv, layer + 1, &l[1].qkv);
+  qn_steps list = {.count = 0};
+  if (int8) qn_step_add(&list, step_quantize_context, layer, NULL);
+  qn_step_add(&list, step_attn_out, layer, &l->attn_out);
+  qn_step_add(&list, step_attn_norm, layer, NULL);
+  qn_step_add(&list, step_ffn_up, layer, &l->ffn_up);
+  if (int8) qn_step_add(&list, step_quantize_hidden, layer, NULL);
+  qn_step_add(&list, step_ffn_down, layer, &l->ffn_down);
+  qn_step_add(&list, step_ffn_norm, layer, NULL);
+  if (layer + 1 < a->layers) qn_step_add(&list, step_qkv, layer + 1, &l[1].qkv);
   return list;
 }
 
@@ -254,19 +226,19 @@ static steps steps_after(const quern_model *m, uint32_t layer) {
 
 typedef struct row_task {
   qn_group *g;
-  const steps *list;
+  const qn_steps *list;
   uint32_t block_rows; /* at most QN_BLOCK_ROWS */
   uint32_t lanes;      /* that take blocks */
 } row_task;
 
-static block block_at(const row_task *t, uint32_t index, uint32_t lane) {
+static qn_block block_at(const row_task *t, uint32_t index, uint32_t lane) {
   const uint32_t r0 = index * t->block_rows;
-  return (block){
+  return (qn_block){
       .g = t->g, .lane = &t->g->s->lane[lane], .r0 = r0, .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
 /* What is multiplied after step i, or NULL. */
-static const qn_linear *next_of(const steps *list, uint32_t i) {
+static const qn_linear *next_of(const qn_steps *list, uint32_t i) {
   while (++i < list->count)
     if (list->list[i].linear) return list->list[i].linear;
   return NULL;
@@ -277,21 +249,21 @@ static void run_lane(void *task, uint32_t lane) {
   const row_task *t = task;
   uint32_t i;
   while (qn_share_take(t->g->s->share, t->lanes, lane, &i) && !qn_group_stopped(t->g)) {
-    block b = block_at(t, i, lane);
+    qn_block b = block_at(t, i, lane);
     for (uint32_t j = 0; j < t->list->count; j++) {
-      const step *st = &t->list->list[j];
+      const qn_step *st = &t->list->list[j];
       b.index = st->layer;
       b.layer = &t->g->s->model->layers[st->layer];
       b.next = next_of(t->list, j);
-      st->run(&b, 0, b.rows, 0, panels_of(st));
+      st->run(&b, 0, b.rows, 0, qn_step_panels(st));
     }
   }
 }
 
 /* One step of one block in tiles: `rows` rows, and of a product `panels` panels. */
 typedef struct tile_task {
-  const block *b;
-  const step *step;
+  const qn_block *b;
+  const qn_step *step;
   uint32_t rows, panels;
   uint32_t down;  /* tiles one below the other */
   uint32_t lanes; /* that take tiles */
@@ -302,7 +274,7 @@ static void run_tiles(void *task, uint32_t lane) {
   uint32_t i;
   while (qn_share_take(t->b->g->s->share, t->lanes, lane, &i)) {
     const size_t r0 = (size_t)(i % t->down) * t->rows, r1 = qn_min_size(r0 + t->rows, t->b->rows);
-    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, panels_of(t->step));
+    const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, qn_step_panels(t->step));
     t->step->run(t->b, r0, r1, p0, p1);
   }
 }
@@ -328,9 +300,9 @@ static void choose_tiles(tile_task *t, uint32_t rows, uint32_t panels, uint32_t 
 }
 
 /* A step of a block over all lanes. Few rows without a product are not worth waking anybody. */
-static void run_step(const block *b, const step *st) {
+static void run_step(const qn_block *b, const qn_step *st) {
   quern_session *s = b->g->s;
-  const uint32_t panels = panels_of(st);
+  const uint32_t panels = qn_step_panels(st);
   tile_task t = {.b = b, .step = st, .panels = 1};
   if (panels)
     choose_tiles(&t, b->rows, panels, s->lanes);
@@ -345,7 +317,7 @@ static void run_step(const block *b, const step *st) {
 
 static void run_narrow(const row_task *t) {
   for (uint32_t r = 0, i = 0; r < t->g->rows && !qn_group_stopped(t->g); r += t->block_rows, i++) {
-    block b = block_at(t, i, 0);
+    qn_block b = block_at(t, i, 0);
     for (uint32_t j = 0; j < t->list->count; j++) {
       b.index = t->list->list[j].layer;
       b.layer = &t->g->s->model->layers[b.index];
@@ -364,10 +336,10 @@ static uint32_t share_rows(uint32_t rows, uint32_t lanes) {
   return (uint32_t)qn_min_size((share + QN_TILE_ROWS - 1) / QN_TILE_ROWS * QN_TILE_ROWS, QN_BLOCK_ROWS);
 }
 
-static void run_rows(qn_group *g, const steps *list) {
+static void run_rows(qn_group *g, const qn_steps *list) {
   quern_session *s = g->s;
   row_task t = {.g = g, .list = list, .block_rows = QN_BLOCK_ROWS};
-  if (s->lanes > 1 && g->rows < QN_NARROW_ROWS * s->lanes) {
+  if (s->lanes > 1 && g->rows < QN_NARROW_ROWS * s->lanes && !s->observe) { /* an observer sees whole rows */
     run_narrow(&t);
     return;
   }
@@ -393,7 +365,7 @@ static quern_status check_group(qn_group *g) {
 
 static quern_status run_group(qn_group *g) {
   const uint32_t layers = g->arch->layers;
-  steps list = steps_before(g->s->model);
+  qn_steps list = steps_before(g->s->model);
   qn_attention_plan(g);
   run_rows(g, &list);
   QN_TRY(check_group(g));

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "run/heads_static.h"
 #include "run/linear.h"
 #include "run/session.h"
 
@@ -38,7 +39,7 @@ static uint32_t pool_of(const quern_session *s) {
 /* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; returns how many rows have NaN or infinity. */
 static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
   const qk_codes q = qn_input_codes(s->pooled_codes, l);
-  const qn_product p = {.linear = l, .input = QN_INPUT_KINDS, .x = x, .q = q, .out = y, .ldo = l->n, .act = act};
+  const qn_product p = {.linear = l, .site = QN_SITE_KINDS, .x = x, .q = q, .out = y, .ldo = l->n, .act = act};
   size_t bad = 0;
   if (l->dtype != QRN_F32) bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &q, 0, rows);
   qn_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
@@ -57,6 +58,7 @@ static void dense_task(void *task, uint32_t index) {
 }
 
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
+  qn_hidden_floats(s, batch);
   const int dense = s->model->arch.dense != 0;
   const int normalize = s->model->arch.normalize && !(s->flags & QUERN_NO_NORMALIZE);
   head_task t = {
@@ -74,10 +76,8 @@ quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {
   return QUERN_OK;
 }
 
-/* Small work (a few rows of one dense layer): one task. */
-static void classify_task(void *task, uint32_t index) {
-  (void)index;
-  head_task *t = task;
+/* Pooler and output on the first tokens. */
+static void apply_head(head_task *t) {
   quern_session *s = t->s;
   const qn_arch *a = &s->model->arch;
   const float *x = s->pooled;
@@ -88,6 +88,18 @@ static void classify_task(void *task, uint32_t index) {
     x = s->pooler_out;
   }
   t->nonfinite += apply(s, &s->model->head, x, t->batch, t->out, QK_ACT_NONE);
+}
+
+/* Small work (a few rows of one dense layer): one task. */
+static void classify_task(void *task, uint32_t index) {
+  (void)index;
+  head_task *t = task;
+  quern_session *s = t->s;
+  const qn_arch *a = &s->model->arch;
+  if (a->recipe == QN_RECIPE_STATIC)
+    qn_static_classify(s, t->batch, t->out);
+  else
+    apply_head(t);
   for (uint32_t i = 0; t->probabilities && i < t->batch; i++)
     s->kernels->softmax(t->out + (size_t)i * a->labels, t->probabilities + (size_t)i * a->labels, a->labels);
 }

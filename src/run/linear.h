@@ -21,7 +21,7 @@ static inline qk_codes qn_input_codes(qk_codes q, const qn_linear *l) {
 typedef struct qn_product {
   const qn_linear *linear;
   const qn_linear *next; /* whose product follows, or NULL: its memory is asked for */
-  uint32_t input;        /* QN_INPUT_*, or QN_INPUT_KINDS where nobody observes */
+  uint32_t site;         /* QN_SITE_* of its input; QN_SITE_KINDS: not shown to observers */
   const float *x;
   qk_codes q;
   const float *residual; /* laid out as out; NULL: none */

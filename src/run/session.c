@@ -30,7 +30,7 @@ quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, 
   return QUERN_OK;
 }
 
-/* With what the smallest groups need, where there are some. */
+/* With what the smallest groups need, where there are some, and a second plane where codes may have 16 bits. */
 static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, const quern_model *m) {
   const size_t ld = qk_k8(d), groups = ld / QK_GROUP, scales = rows * (m->inputs_grouped ? groups : 1);
   return (qk_codes){.codes = qn_arena_take(a, rows * ld, 1),
@@ -38,7 +38,25 @@ static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, const quern_model
                     .scale = qn_arena_take(a, scales, sizeof(float)),
                     .zero = qn_arena_take(a, scales, sizeof(float)),
                     .start = qn_arena_take(a, rows, sizeof(int32_t)),
-                    .group_start = m->grouped ? qn_arena_take(a, rows * groups, sizeof(int32_t)) : NULL};
+                    .group_start = m->grouped ? qn_arena_take(a, rows * groups, sizeof(int32_t)) : NULL,
+                    .low = m->wide ? qn_arena_take(a, rows * ld, 1) : NULL,
+                    .low_start = m->wide ? qn_arena_take(a, rows, sizeof(int32_t)) : NULL};
+}
+
+static qn_head_static take_static_head(qn_arena *a, size_t n, uint32_t h, const quern_model *m) {
+  const size_t panels = qk_panels(qn_max_size(n, h));
+  return (qn_head_static){.k = qn_arena_take(a, qk_weight_bytes(n, h, 8), 1),
+                          .v = qn_arena_take(a, qk_weight_bytes(h, n, 8), 1),
+                          .k_sums = qn_arena_take(a, n, sizeof(int32_t)),
+                          .v_sums = qn_arena_take(a, h, sizeof(int32_t)),
+                          .q = take_codes(a, QN_TILE_QUERIES, h, m),
+                          .probs = take_codes(a, QN_TILE_QUERIES, n, m),
+                          .scores = qn_arena_take(a, QN_TILE_QUERIES * qk_k8(n), 1),
+                          .bias = m->relative_bias ? qn_arena_take(a, QN_TILE_QUERIES * n, sizeof(float)) : NULL,
+                          .k_scale = qn_arena_take(a, n, sizeof(float)),
+                          .v_scale = qn_arena_take(a, h, sizeof(float)),
+                          .by = qn_arena_take(a, panels, sizeof(float)),
+                          .zero = qn_arena_take(a, panels, sizeof(float))};
 }
 
 /* One head of the longest sequence that fits. */
@@ -58,13 +76,33 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   const qn_arch *arch = &m->arch;
   const size_t inner = (size_t)arch->heads * arch->head_dim;
   const size_t tables = qn_arch_table_width(arch);
-  qn_lane lane = {.hidden = qn_arena_take(a, (size_t)QN_BLOCK_ROWS * qn_max_size(arch->ffn, tables), sizeof(float))};
+  const int is_static = arch->recipe == QN_RECIPE_STATIC;
+  const size_t hidden = qn_max_size(is_static ? arch->width : arch->ffn, tables);
+  qn_lane lane = {.hidden = qn_arena_take(a, QN_BLOCK_ROWS * hidden, sizeof(float))};
+  if (is_static) {
+    lane.out = take_codes(a, QN_BLOCK_ROWS, arch->width, m);
+    lane.attention = take_static_head(a, longest, arch->head_dim, m);
+  }
   if (arch->recipe != QN_RECIPE_FLOAT) {
     lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)), m);
     lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn, m);
-    lane.head = take_head(a, longest, arch->head_dim);
+    if (!is_static) lane.head = take_head(a, longest, arch->head_dim);
   }
   if (l) *l = lane;
+}
+
+/* Codes of a static recipe that are more than one block's. */
+static void take_static(quern_session *s, qn_arena *a, const quern_model *m, size_t tokens, size_t sequences,
+                        size_t group) {
+  const qn_arch *arch = &m->arch;
+  const size_t inner = (size_t)arch->heads * arch->head_dim;
+  s->codes = take_codes(a, tokens, arch->width, m);
+  s->qkv_codes = qn_arena_take(a, group * 3 * inner, 1);
+  s->context_codes = take_codes(a, group, inner, m);
+  s->exp = qn_arena_take(a, (size_t)arch->layers * 32, sizeof(int16_t));
+  if (qn_arch_classifies(arch)) s->pooler_codes = take_codes(a, sequences, arch->width, m);
+  if (arch->head != QN_HEAD_NONE)
+    s->logit_codes = take_codes(a, arch->head == QN_HEAD_SPAN ? tokens : sequences, arch->labels, m);
 }
 
 static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a) {
@@ -103,8 +141,12 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   if (arch->recipe != QN_RECIPE_FLOAT && (qn_arch_classifies(arch) || arch->dense))
     s->pooled_codes = take_codes(a, sequences, width, m);
   s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
-  s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
-  s->context = qn_arena_take(a, group * inner, sizeof(float));
+  if (arch->recipe == QN_RECIPE_STATIC) {
+    take_static(s, a, m, tokens, sequences, group);
+  } else {
+    s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
+    s->context = qn_arena_take(a, group * inner, sizeof(float));
+  }
   s->units = qn_arena_take(a, (size_t)s->group_sequences * arch->heads, sizeof(qn_unit));
   s->lane = qn_arena_take(a, lanes, sizeof(qn_lane));
   s->share = qn_arena_take(a, lanes, sizeof(qn_share));
@@ -129,6 +171,13 @@ quern_status qn_session_count(const quern_model *m, const quern_session_options 
   return QUERN_OK;
 }
 
+static void build_exp(quern_session *s) {
+  const qn_fpenv guard = qn_fpenv_enter();
+  for (uint32_t i = 0; i < s->model->arch.layers; i++)
+    qk_exp_build(s->exp + (size_t)i * 32, qn_model_place(s->model, QN_SITE_SCORES, i)->scale[0]);
+  qn_fpenv_leave(guard);
+}
+
 quern_status qn_session_create(quern_session **out, quern_model *m, const quern_session_options *o) {
   size_t bytes = 0;
   QN_TRY(qn_session_count(m, o, &bytes));
@@ -148,6 +197,7 @@ quern_status qn_session_create(quern_session **out, quern_model *m, const quern_
   s->bytes = bytes;
   s->stats.bytes = bytes;
   s->fold = (float)(LOG2_E / __builtin_sqrt((double)m->arch.head_dim));
+  if (s->exp) build_exp(s);
   qn_error_init(&s->error);
   atomic_init(&s->cancel, 0);
   qn_model_retain(m);

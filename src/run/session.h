@@ -6,6 +6,7 @@
 
 #include "base/share.h"
 #include "model/model.h"
+#include "model/sites.h"
 #include "run/context.h"
 
 /* Rows that one lane takes through all row steps of a layer at once: their activations stay in the L2 cache beside the
@@ -14,24 +15,45 @@
 /* Tokens that go through all layers together, for each thread (at least one whole sequence). */
 #define QN_GROUP_TOKENS 256u
 
-/* Inputs of linear operators, as an observer sees them. */
-enum { QN_INPUT_QKV, QN_INPUT_ATTN_OUT, QN_INPUT_FFN_UP, QN_INPUT_FFN_DOWN, QN_INPUT_KINDS, QN_INPUT_UNSEEN };
-/* Watches x: [rows, d] f32, ld between rows, the input of one operator of a float model. Called from any lane. */
-typedef void qn_observe_fn(void *user, uint32_t layer, uint32_t input, const float *x, size_t ld, size_t rows,
-                           uint32_t d);
+/* What an observer of a float model is shown: values of a site (model/sites.h), x: [rows, d] f32. */
+typedef struct qn_seen {
+  uint32_t kind, layer; /* QN_SITE_*; QN_NO_LAYER outside of the layers */
+  uint32_t d;
+  size_t row; /* the first of the rows within the pass: a token */
+  size_t rows, ld;
+  const float *x;
+  int channels; /* columns are channels; else each row has values of one kind, as scores have */
+} qn_seen;
+/* Called from any lane; a value is shown once. */
+typedef void qn_observe_fn(void *user, const qn_seen *seen);
 
 /* Units of attention in a group, at most, or those of one sequence. */
 #define QN_GROUP_UNITS (1u << 24)
 
+#define QN_TILE_QUERIES 64u /* that one head's attention takes at once in a static recipe */
+/* One head of one sequence of a static recipe: keys and values as weights, some queries, and what is made of them. n: tokens of
+   the longest sequence; h: of a head. */
+typedef struct qn_head_static {
+  uint8_t *k, *v;           /* panels of [n, h], [h, n] */
+  int32_t *k_sums, *v_sums; /* [n], [h] */
+  qk_codes q, probs;        /* [QN_TILE_QUERIES, h], [QN_TILE_QUERIES, n] */
+  int8_t *scores;           /* [QN_TILE_QUERIES, n rounded up to 64] */
+  float *bias;              /* [QN_TILE_QUERIES, n]; NULL: the model has none */
+  float *k_scale, *v_scale; /* [n], [h] the same for all */
+  float *by, *zero;         /* [panels of max(n, h)] of the scores, then of the context */
+} qn_head_static;
+
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
    lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
-  qk_codes in;         /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (int8) */
-  qk_codes mid;        /* [QN_BLOCK_ROWS, ffn] codes (int8) */
-  float *hidden;       /* [QN_BLOCK_ROWS, max(ffn, width of the tables)] */
-  qk_head_q8 head;     /* one head of one sequence (int8) */
-  uint64_t units_cost; /* of its units of a group's attention, planned */
-  uint32_t units_end;  /* they begin where those of the lane before end */
+  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
+  qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (not float) */
+  float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)]; static: max(width, width of the tables) */
+  qk_head_q8 head; /* one head of one sequence (int8) */
+  qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
+  qn_head_static attention; /* (static) */
+  uint64_t units_cost;      /* of its units of a group's attention, planned */
+  uint32_t units_end;       /* they begin where those of the lane before end */
 } qn_lane;
 
 /* One head's attention in one sequence of the pass. lane: whose it is, or QN_UNIT_CUT: all lanes'. */
@@ -60,15 +82,21 @@ struct quern_session {
   float fold;             /* log2(e) / sqrt(head_dim) */
   qn_observe_fn *observe; /* NULL but in calibration */
   void *observe_user;
+  float *observe_scratch; /* NULL: inputs of linear operators alone are shown; else all sites of layers and embeddings:
+                             [lanes, observe_floats] */
+  size_t observe_floats;  /* at least QN_BLOCK_ROWS * max(width, width of the tables), and 2 * text_tokens */
 
   /* whole pass */
   int32_t *ids, *types, *positions; /* [max_tokens] */
   uint32_t *lens, *starts;          /* [max_sequences]; starts: first row of each sequence */
-  float *x;                         /* [max_tokens, width] hidden states */
-  float *pooled;                    /* [max_sequences, width] pooled or first-token rows */
-  float *pooler_out;                /* [max_sequences, width] */
-  qk_codes pooled_codes;            /* [max_sequences, width] */
-  int32_t *text_ids;                /* [2, text_tokens] one text or pair before the template */
+  float *x;              /* [max_tokens, width] hidden states; static: made of codes when they are asked for */
+  qk_codes codes;        /* [max_tokens, width] hidden states (static) */
+  float *pooled;         /* [max_sequences, width] pooled or first-token rows */
+  float *pooler_out;     /* [max_sequences, width] */
+  qk_codes pooled_codes; /* [max_sequences, width] */
+  qk_codes pooler_codes; /* [max_sequences, width] (static) */
+  qk_codes logit_codes;  /* [max(max_sequences, max_tokens with a span head), labels] (static) */
+  int32_t *text_ids;     /* [2, text_tokens] one text or pair before the template */
   /* the same, with a span head */
   float *logits;             /* [max_tokens, 2] start, end */
   quern_span *spans;         /* [max_tokens] bytes of the context that each token came from */
@@ -76,11 +104,14 @@ struct quern_session {
   int32_t *context_ids;      /* [max_tokens] tokens of one context, before windows */
   quern_span *context_spans; /* [max_tokens] */
   /* one group of sequences */
-  float *qkv;      /* [group_tokens, 3 * heads * head_dim] */
-  float *context;  /* [group_tokens, heads * head_dim] */
-  qn_unit *units;  /* [group_sequences * heads] */
-  qn_lane *lane;   /* [lanes] */
-  qn_share *share; /* [lanes] of the operation that runs */
+  float *qkv;             /* [group_tokens, 3 * heads * head_dim] (not static) */
+  float *context;         /* [group_tokens, heads * head_dim] (not static) */
+  int8_t *qkv_codes;      /* [group_tokens, 3 * heads * head_dim] (static) */
+  qk_codes context_codes; /* [group_tokens, heads * head_dim] (static) */
+  int16_t *exp;           /* [layers, 32] tables of softmax_q8 (static) */
+  qn_unit *units;         /* [group_sequences * heads] */
+  qn_lane *lane;          /* [lanes] */
+  qn_share *share;        /* [lanes] of the operation that runs */
 };
 
 /* Options with their defaults filled in and checked against the model. */
@@ -92,6 +123,8 @@ void qn_session_free(quern_session *s);
 
 /* QK_ACT_* of a QN_ACT_*. */
 uint32_t qn_kernel_act(uint32_t act);
+/* Hidden states of the pass just run as floats in s->x, which they are already unless the recipe is static. heads_static.c */
+void qn_hidden_floats(quern_session *s, uint32_t batch);
 /* Runs the encoder over s->ids/types (types NULL in `typed` 0), `batch` sequences of s->lens: hidden states in s->x.
  * encoder.c */
 quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed);

@@ -147,7 +147,20 @@ static int32_t *ids_of(size_t rows, size_t limit) {
   for (size_t i = 0; i < rows; i++) ids[i] = (int32_t)below(limit);
   return ids;
 }
-static int check_embed(const qk_table *ref, const qk_table *t) {
+/* Sites of d columns, several panels with the same one. */
+static qk_sites sites_like(size_t d, uint32_t bits) {
+  const size_t panels = qk_panels(d);
+  float *by = buffer(panels * 4, 4), *scale = buffer(panels * 4, 4), *zero = buffer(panels * 4, 4);
+  const size_t limit = bits == 16 ? 16383 : 127;
+  for (size_t p = 0; p < panels; p++) {
+    const size_t same = p && below(3);
+    scale[p] = same ? scale[p - 1] : fabsf(scaled(-12, 16)) + 0x1p-20f;
+    by[p] = 1.0f / scale[p];
+    zero[p] = same ? zero[p - 1] : (float)((int)below(2 * limit + 1) - (int)limit);
+  }
+  return (qk_sites){by, scale, zero, bits};
+}
+static int check_embed_as(const qk_table *ref, const qk_table *t, int rounded) {
   size_t rows = below(6), d = row_size(), ldo = d + below(2) * below(20), cut[8], bad = 0;
   pair y = outputs_rows(rows, ldo, d);
   codes_pair c = any_codes(rows, d);
@@ -158,6 +171,7 @@ static int check_embed(const qk_table *ref, const qk_table *t) {
   a.norm = (qk_norm){
       .gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .ldo = ldo, .d = (uint32_t)d, .eps = 1e-12f};
   a.norm.smooth = smooth_of(d);
+  if (rounded) a.sum = sites_like(d, below(2) ? 16 : 8);
   qk_embed b = a;
   a.norm.out = y.ref, b.norm.out = y.got;
   if (below(4)) a.norm.q = c.ref, b.norm.q = c.got;
@@ -165,6 +179,7 @@ static int check_embed(const qk_table *ref, const qk_table *t) {
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->embed(&b, cut[i], cut[i + 1]);
   return same_rows("out", y, ldo, d) && same_codes(&c) && same_count("embed", want, bad);
 }
+static int check_embed(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 0); }
 
 /* The memory of one head, for both. */
 typedef struct head_pair {

@@ -45,7 +45,7 @@ static float scaled(int least, size_t span) {
 /* ---- buffers ---- */
 /* A slot is a fixed mapping with an inaccessible page on both sides. A buffer touches its end, or its start; what lies
    around it in the slot is filled with a pattern that must survive. */
-#define SLOTS 40
+#define SLOTS 64
 #define SLOT_BYTES ((size_t)3 << 20)
 #define MARGIN 256u
 

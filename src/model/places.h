@@ -1,0 +1,8 @@
+/* places.h - scales of a static recipe's sites by panels of channels, as kernels take them: made when a model is opened. */
+#ifndef QN_PLACES_H
+#define QN_PLACES_H
+#include "model/model.h"
+
+/* m's places, from sites and tensors that have been resolved. limit: the most bytes. */
+quern_status qn_places_create(quern_model *m, uint64_t limit);
+#endif

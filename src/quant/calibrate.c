@@ -1,0 +1,150 @@
+/* calibrate.c - calibration (calibrate.h): blocks of texts through the float model, sites into the store. */
+#include "quant/calibrate.h"
+
+#include "base/checked.h"
+
+#define BLOCK_TEXTS 32u
+
+uint64_t qn_draw(uint64_t seed, uint64_t i) {
+  uint64_t x = (seed << 32) + i + 0x9e3779b97f4a7c15u;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return x ^ (x >> 31);
+}
+
+/* ---- the float model --------------------------------------------------------------------------------------------- */
+
+static quern_status open_and_run(qn_env *env, const qn_quantize_job *job, const qn_buffer *file,
+                                 quern_status (*fn)(void *user, quern_model *m), void *user) {
+  quern_context c = {.pool = job->pool};
+  quern_model *m = NULL;
+  if (job->kernels)
+    c.kernels = *job->kernels;
+  else if (!qk_table_build(&c.kernels, NULL, qk_cpu_features()))
+    return qn_fail(&env->error, QUERN_E_ISA, "no kernel set runs on this CPU");
+  if (!c.pool) QN_TRY(qn_pool_create(&c.pool, env, 1, NULL, NULL));
+  quern_status status = qn_model_create(&m, &c, env, (qn_map){.data = file->data, .bytes = file->bytes}, 0);
+  if (status == QUERN_OK) status = fn(user, m);
+  qn_model_release(m);
+  if (!job->pool) qn_pool_free(c.pool);
+  return status;
+}
+
+quern_status qn_with_float_model(qn_env *env, const qn_quantize_job *job,
+                                 quern_status (*fn)(void *user, quern_model *m), void *user) {
+  qn_buffer file = {0};
+  const qn_quantize_job to_float = {.src = job->src, .recipe = "float", .seed = job->seed, .memory = &file};
+  quern_status status = qn_quantize(env, &to_float, NULL);
+  if (status == QUERN_OK) status = open_and_run(env, job, &file, fn, user);
+  qn_buffer_free(env, &file);
+  return status;
+}
+
+/* ---- the run ----------------------------------------------------------------------------------------------------- */
+
+typedef struct run {
+  qn_observed *o;
+  qn_env *env;
+  const qn_quantize_job *job;
+  const qn_calibration_text *text;
+  quern_session *s;
+  float *logits; /* [BLOCK_TEXTS, labels] */
+  size_t done;   /* rows of text */
+} run;
+
+static void see_rows(const run *r, uint32_t kind, const float *x, size_t rows, uint32_t d) {
+  const qn_seen seen = {.kind = kind, .layer = QN_NO_LAYER, .d = d, .rows = rows, .ld = d, .x = x, .channels = 1};
+  qn_observed_see(r->o, &seen);
+}
+
+/* What comes behind the layers: the last norm's output, the pooler's, logits. */
+static quern_status see_outputs(run *r, uint32_t batch, size_t tokens) {
+  quern_session *s = r->s;
+  const qn_arch *a = &s->model->arch;
+  see_rows(r, qn_site_output_kind(a), s->x, tokens, a->width);
+  if (a->head == QN_HEAD_SPAN) {
+    QN_TRY(qn_span_pass(s, (uint32_t)tokens));
+    see_rows(r, QN_SITE_LOGITS, s->logits, tokens, a->labels);
+  } else if (a->head != QN_HEAD_NONE) {
+    QN_TRY(qn_classify_pass(s, batch, r->logits, NULL));
+    if (a->head_pooler) see_rows(r, QN_SITE_HEAD_IN, s->pooler_out, batch, a->width);
+    see_rows(r, QN_SITE_LOGITS, r->logits, batch, a->labels);
+  }
+  return QUERN_OK;
+}
+
+static quern_status progress(const run *r) {
+  const size_t rows = r->text->pairs ? r->text->texts / 2 : r->text->texts;
+  const qn_quantize_job *job = r->job;
+  if (job->progress && job->progress(job->progress_user, r->done, rows, "calibration"))
+    return qn_fail(&r->s->error, QUERN_E_CANCELLED, "calibration was cancelled; nothing was written");
+  return QUERN_OK;
+}
+
+static quern_status see_block(void *user, size_t first, uint32_t batch) {
+  run *r = user;
+  size_t tokens = 0;
+  for (uint32_t i = 0; i < batch; i++) tokens += r->s->lens[i];
+  QN_TRY(see_outputs(r, batch, tokens));
+  qn_observed_end_block(r->o, tokens, batch);
+  r->done = first + batch;
+  return progress(r);
+}
+
+static quern_status run_session(run *r) {
+  quern_session *s = r->s;
+  const qn_arch *a = &s->model->arch;
+  void *scratch = NULL, *logits = NULL;
+  const size_t width = qn_max_size(a->width, qn_arch_table_width(a));
+  s->observe_floats = qn_max_size(QN_BLOCK_ROWS * width, 2 * (size_t)s->text_tokens);
+  const size_t floats = s->observe_floats * s->lanes;
+  quern_status status = qn_alloc_array(r->env, &scratch, floats, sizeof(float), "calibration");
+  if (status == QUERN_OK)
+    status = qn_alloc_array(r->env, &logits, (size_t)BLOCK_TEXTS * (a->labels ? a->labels : 1), sizeof(float),
+                            "logits");
+  if (status == QUERN_OK) {
+    s->observe = qn_observed_see;
+    s->observe_user = r->o;
+    s->observe_scratch = scratch;
+    r->logits = logits;
+    status = progress(r);
+    if (status == QUERN_OK)
+      status = qn_run_texts(s, (const char *)r->text->utf8.data, (const int64_t *)(const void *)r->text->offsets.data,
+                            r->text->texts, r->text->pairs, see_block, r);
+    if (status != QUERN_OK) {
+      char message[QN_ERROR_BYTES];
+      qn_error_copy(&s->error, message, sizeof message);
+      qn_fail(&r->env->error, status, "calibrating on %s: %s", r->job->calibration, message);
+    }
+  }
+  qn_free(r->env, logits, (size_t)BLOCK_TEXTS * (a->labels ? a->labels : 1) * sizeof(float));
+  qn_free(r->env, scratch, floats * sizeof(float));
+  return status;
+}
+
+static quern_status run_model(void *user, quern_model *m) {
+  run *r = user;
+  const size_t rows = r->text->pairs ? r->text->texts / 2 : r->text->texts;
+  quern_session_options options = {.max_sequences = BLOCK_TEXTS};
+  QN_TRY(qn_session_resolve(&options, m, &r->env->error));
+  options.max_sequences = BLOCK_TEXTS;
+  options.max_tokens = BLOCK_TEXTS * options.text_tokens;
+  QN_TRY(qn_session_resolve(&options, m, &r->env->error));
+  /* Tokens are not counted before: texts have at most a token a byte and their special ones. */
+  const size_t most = qn_min_size(rows * options.text_tokens, r->text->utf8.bytes + rows * 4);
+  QN_TRY(qn_observed_create(r->o, r->env, &m->arch, most));
+  QN_TRY(qn_session_create(&r->s, m, &options));
+  const quern_status status = run_session(r);
+  qn_session_free(r->s);
+  return status;
+}
+
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job) {
+  qn_calibration_text text = {0};
+  run r = {.o = o, .env = env, .job = job, .text = &text};
+  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
+  quern_status status = qn_calibration_read(&text, env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK) status = qn_with_float_model(env, job, run_model, &r);
+  qn_calibration_free(env, &text);
+  return status;
+}

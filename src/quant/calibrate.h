@@ -1,0 +1,29 @@
+/* calibrate.h - the float model run over text, every site observed. */
+#ifndef QN_CALIBRATE_H
+#define QN_CALIBRATE_H
+#include "quant/observed.h"
+#include "quant/quant.h"
+
+#define QN_CALIBRATION_ROWS 256u
+
+/* Texts drawn from a file: rows by the seed, in the order of the file. */
+typedef struct qn_calibration_text {
+  qn_buffer utf8, offsets; /* offsets: int64_t [texts + 1] */
+  size_t texts;            /* twice as many as rows where they are pairs */
+  int pairs;
+  size_t rows_found;
+} qn_calibration_text;
+/* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, those that `quern
+   eval` takes texts from. Blank lines are left out. At most `rows` are drawn. */
+quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
+void qn_calibration_free(qn_env *env, qn_calibration_text *t);
+
+/* Makes the float model of job's source in memory and runs it over rows of job's calibration file. */
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job);
+
+/* The float model of job's source, made in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
+quern_status qn_with_float_model(qn_env *env, const qn_quantize_job *job,
+                                 quern_status (*fn)(void *user, quern_model *m), void *user);
+/* A number for each i, the same for the same seed everywhere. */
+uint64_t qn_draw(uint64_t seed, uint64_t i);
+#endif

@@ -1,0 +1,129 @@
+/* calibration_text.c - rows of text for calibration (calibrate.h). */
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "quant/calibrate.h"
+
+typedef struct span {
+  const char *p;
+  size_t n;
+} span;
+typedef struct line_reader {
+  const char *p, *end;
+} line_reader;
+
+/* The next line that is not empty, without its end; 0: none. */
+static int next_line(line_reader *r, span *out) {
+  while (r->p < r->end) {
+    const char *nl = memchr(r->p, '\n', (size_t)(r->end - r->p)), *stop = nl ? nl : r->end;
+    *out = (span){r->p, (size_t)(stop - r->p)};
+    r->p = nl ? nl + 1 : r->end;
+    if (out->n && out->p[out->n - 1] == '\r') out->n--;
+    if (out->n) return 1;
+  }
+  return 0;
+}
+
+/* Field i of a line; n 0 past the last. */
+static span field_of(span line, uint32_t i) {
+  for (;; i--) {
+    const char *tab = line.n ? memchr(line.p, '\t', line.n) : NULL;
+    const span f = {line.p, tab ? (size_t)(tab - line.p) : line.n};
+    if (i == 0) return f;
+    if (!tab) return (span){line.p, 0};
+    line = (span){tab + 1, line.n - f.n - 1};
+  }
+}
+
+#define COLUMNS_MOST 256u
+static int column_named(span header, const char *name) {
+  for (uint32_t i = 0; i < COLUMNS_MOST; i++) {
+    const span f = field_of(header, i);
+    if (f.n == strlen(name) && !memcmp(f.p, name, f.n)) return (int)i;
+  }
+  return -1;
+}
+
+/* Columns of text: the second is -1 where there is one alone. */
+typedef struct columns {
+  int first, second;
+} columns;
+
+/* The columns that a header names; first -1: the line is no header. */
+static columns columns_of(span header) {
+  static const char *const known[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"},
+                                         {"question", "sentence"},   {"question1", "question2"},
+                                         {"sentence", NULL},         {"text", NULL}};
+  if (!memchr(header.p, '\t', header.n)) return (columns){-1, -1};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    const int a = column_named(header, known[i][0]), b = known[i][1] ? column_named(header, known[i][1]) : -1;
+    if (a >= 0 && (b >= 0 || !known[i][1])) return (columns){a, b};
+  }
+  return (columns){-1, -1};
+}
+
+static quern_status add_text(qn_calibration_text *t, qn_env *env, span text) {
+  QN_TRY(qn_buffer_append(env, &t->utf8, text.p, text.n));
+  const int64_t end = (int64_t)t->utf8.bytes;
+  QN_TRY(qn_buffer_append(env, &t->offsets, &end, sizeof end));
+  t->texts++;
+  return QUERN_OK;
+}
+
+typedef struct source {
+  const char *path;
+  columns c;
+  line_reader body; /* behind the header */
+} source;
+
+static quern_status take_row(qn_calibration_text *t, qn_env *env, const source *s, span line, size_t number) {
+  const span a = s->c.first >= 0 ? field_of(line, (uint32_t)s->c.first) : field_of(line, 0);
+  const span b = s->c.second >= 0 ? field_of(line, (uint32_t)s->c.second) : (span){NULL, 0};
+  if (!a.n || (t->pairs && !b.n))
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: row %zu has %s", s->path, number,
+                   t->pairs ? "not two texts, as the rows before: all are pairs or none is" : "no text");
+  QN_TRY(add_text(t, env, a));
+  return t->pairs ? add_text(t, env, b) : QUERN_OK;
+}
+
+static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *path, const qn_map *map, uint32_t rows,
+                              uint32_t seed) {
+  source s = {.path = path, .body = {(const char *)map->data, (const char *)map->data + map->bytes}};
+  span line;
+  const int64_t zero = 0;
+  line_reader r = s.body;
+  if (!next_line(&r, &line))
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s is empty: calibration needs texts, one a line", path);
+  s.c = columns_of(line);
+  if (s.c.first >= 0)
+    s.body = r;
+  else
+    s.c.second = memchr(line.p, '\t', line.n) ? 1 : -1;
+  t->pairs = s.c.second >= 0;
+  for (r = s.body; next_line(&r, &line);) t->rows_found++;
+  if (!t->rows_found) return qn_fail(&env->error, QUERN_E_SOURCE, "%s has a header and no rows", path);
+  QN_TRY(qn_buffer_append(env, &t->offsets, &zero, sizeof zero));
+  /* Row i of those left is taken with the chance that as many are taken as are still wanted. */
+  size_t wanted = qn_min_size(rows, t->rows_found), i = 0;
+  for (r = s.body; wanted && next_line(&r, &line); i++) {
+    if (qn_draw(seed, i) % (t->rows_found - i) >= wanted) continue;
+    QN_TRY(take_row(t, env, &s, line, i + 1));
+    wanted--;
+  }
+  return QUERN_OK;
+}
+
+quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed) {
+  qn_map map;
+  *t = (qn_calibration_text){0};
+  QN_TRY(qn_map_open(&map, env, path, 0));
+  const quern_status status = read_rows(t, env, path, &map, rows, seed);
+  qn_map_close(&map);
+  return status;
+}
+
+void qn_calibration_free(qn_env *env, qn_calibration_text *t) {
+  qn_buffer_free(env, &t->utf8);
+  qn_buffer_free(env, &t->offsets);
+}

@@ -1,0 +1,173 @@
+/* ranges.c - estimators of ranges and the plan of a static recipe's sites (ranges.h). Needs round-to-nearest (base/thread.h's guard).
+ * Deterministic; any thread. */
+#include "quant/ranges.h"
+
+#include "base/checked.h"
+#include "kernels/layout.h"
+
+#define LOG2_E 1.44269504088896340736
+#define STEPS 100u /* that an end of the range with the least squared error is looked for in */
+
+/* ---- estimators -------------------------------------------------------------------------------------------------- */
+
+/* The value that `beyond` of all values are above (direction 1) or below (-1), to the end of a bin. */
+static float end_of(const qn_site_seen *s, double beyond, int direction) {
+  double left = beyond * (double)s->count;
+  for (uint32_t i = 0; i < QN_BINS; i++) {
+    const uint32_t bin = direction > 0 ? QN_BINS - 1 - i : i;
+    left -= (double)s->bin[bin];
+    if (left >= 0) continue;
+    const float end = direction > 0 ? qn_bin_end(bin) : bin ? qn_bin_end(bin - 1) : s->all.low;
+    return direction > 0 ? __builtin_fminf(end, s->all.high) : __builtin_fmaxf(end, s->all.low);
+  }
+  return 0;
+}
+
+/* Squared error of all values when the range is low ... high: rounding within it, what is cut off outside. */
+static double error_of(const qn_site_seen *s, double low, double high, double steps) {
+  const double step = (high - low) / steps, rounding = step * step / 12;
+  double error = 0;
+  for (uint32_t i = 0; i < QN_BINS; i++) {
+    if (!s->bin[i]) continue;
+    const double x = (double)qn_bin_value(i), out = x > high ? x - high : x < low ? low - x : 0;
+    error += (double)s->bin[i] * (out > 0 ? out * out : rounding);
+  }
+  return error;
+}
+
+/* Both ends drawn in together, then each by itself. */
+static qn_extremes least_error(const qn_site_seen *s, qn_extremes all, int symmetric, double limit) {
+  const double steps = 2 * limit, most = (double)__builtin_fmaxf(-all.low, all.high);
+  const double low = symmetric ? -most : (double)all.low, high = symmetric ? most : (double)all.high;
+  uint32_t at[2] = {STEPS, STEPS};
+  double least = error_of(s, low, high, steps);
+  for (uint32_t pass = 0; pass < (symmetric ? 1u : 3u); pass++)
+    for (uint32_t i = 1; i <= STEPS; i++) {
+      const uint32_t l = pass == 2 ? at[0] : i, h = pass == 1 ? at[1] : i;
+      const double error = error_of(s, low * l / STEPS, high * h / STEPS, steps);
+      if (error >= least) continue;
+      least = error;
+      at[0] = l, at[1] = h;
+    }
+  return (qn_extremes){(float)(low * at[0] / STEPS), (float)(high * at[1] / STEPS)};
+}
+
+qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule, uint32_t first,
+                        uint32_t count) {
+  qn_extremes e = seen->all;
+  if (!seen->count) return (qn_extremes){0, 0};
+  if (rule->group) {
+    e = seen->channel[first];
+    for (uint32_t i = first + 1; i < first + count; i++) {
+      e.low = __builtin_fminf(e.low, seen->channel[i].low);
+      e.high = __builtin_fmaxf(e.high, seen->channel[i].high);
+    }
+  } else if (rule->estimator == QN_RANGE_RUNNING) {
+    e.low = (float)(seen->low_of_blocks / blocks);
+    e.high = (float)(seen->high_of_blocks / blocks);
+  } else if (rule->estimator == QN_RANGE_PERCENTILE) {
+    const double beyond = 1 - rule->percentile / 100;
+    e = (qn_extremes){end_of(seen, beyond, -1), end_of(seen, beyond, 1)};
+  } else if (rule->estimator == QN_RANGE_MSE) {
+    e = least_error(seen, (qn_extremes){__builtin_fminf(e.low, 0), __builtin_fmaxf(e.high, 0)}, rule->symmetric,
+                    rule->bits == 16 ? 16383 : 127);
+  }
+  return e;
+}
+
+void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero) {
+  low = __builtin_fminf(low, 0);
+  high = __builtin_fmaxf(high, 0);
+  const float most = __builtin_fmaxf(-low, high), range = symmetric ? most : high - low;
+  *scale = range / (symmetric ? limit : 2 * limit);
+  *zero = 0;
+  if (!(*scale >= 0x1p-100f)) { /* nothing but zeros was seen */
+    *scale = 1;
+    return;
+  }
+  *scale = __builtin_fminf(*scale, 0x1p100f);
+  if (!symmetric) *zero = __builtin_fmaxf(-limit, __builtin_fminf(limit, __builtin_rintf(-low / *scale - limit)));
+}
+
+/* ---- the plan ---------------------------------------------------------------------------------------------------- */
+
+int qn_plan_is_static(const qn_site_plan *s) { return s->rule.bits != 32 && !(s->site.flags & QN_SITE_DYNAMIC); }
+
+static uint32_t groups_of(const qn_site *site, const qn_site_rule *rule) {
+  return rule->group ? (uint32_t)qk_groups(site->channels, rule->group) : 1;
+}
+
+quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r) {
+  const uint32_t count = qn_site_count(a);
+  size_t values = 0;
+  void *memory = NULL;
+  for (uint32_t i = 0; i < count; i++) {
+    qn_site site;
+    qn_site_at(a, i, &site);
+    const qn_site_rule rule = qn_recipe_site(r, &site);
+    values += groups_of(&site, &rule);
+  }
+  *p = (qn_plan){.count = count, .bytes = count * sizeof *p->site + 2 * values * sizeof(float)};
+  QN_TRY(qn_alloc(env, &memory, p->bytes, "the sites of a recipe"));
+  p->site = memory;
+  float *at = (float *)(void *)(p->site + count);
+  for (uint32_t i = 0; i < count; i++) {
+    qn_site_plan *s = &p->site[i];
+    *s = (qn_site_plan){.scale = at};
+    qn_site_at(a, i, &s->site);
+    s->rule = qn_recipe_site(r, &s->site);
+    s->groups = groups_of(&s->site, &s->rule);
+    s->zero = s->scale + s->groups;
+    at = s->zero + s->groups;
+  }
+  return QUERN_OK;
+}
+
+void qn_plan_free(qn_env *env, qn_plan *p) {
+  qn_free(env, p->site, p->bytes);
+  *p = (qn_plan){0};
+}
+
+static int is_given(const qn_site_rule *r) { return r->scale > 0 || r->low < r->high; }
+
+int qn_plan_needs_text(const qn_plan *p) {
+  for (uint32_t i = 0; i < p->count; i++)
+    if (qn_plan_is_static(&p->site[i]) && !is_given(&p->site[i].rule)) return 1;
+  return 0;
+}
+
+static void fill_given(qn_site_plan *s, float limit) {
+  /* Scores are executed in units of log2. */
+  const double by = s->site.kind == QN_SITE_SCORES ? LOG2_E : 1;
+  for (uint32_t g = 0; g < s->groups; g++) {
+    s->low = (float)(s->rule.low * by);
+    s->high = (float)(s->rule.high * by);
+    if (s->rule.scale > 0)
+      s->scale[g] = (float)(s->rule.scale * by), s->zero[g] = (float)s->rule.zero;
+    else
+      qn_range_codes(s->low, s->high, s->rule.symmetric, limit, &s->scale[g], &s->zero[g]);
+  }
+}
+
+static void fill_seen(qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks, float limit) {
+  for (uint32_t g = 0; g < s->groups; g++) {
+    const uint32_t first = g * s->rule.group, left = s->site.channels - first;
+    const uint32_t count = s->groups > 1 && left > s->rule.group ? s->rule.group : left;
+    const qn_extremes e = qn_range_of(seen, blocks, &s->rule, first, count);
+    qn_range_codes(e.low, e.high, s->rule.symmetric, limit, &s->scale[g], &s->zero[g]);
+    s->low = g ? __builtin_fminf(s->low, e.low) : e.low;
+    s->high = g ? __builtin_fmaxf(s->high, e.high) : e.high;
+  }
+}
+
+void qn_plan_fill(qn_plan *p, const qn_observed *seen) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    qn_site_plan *s = &p->site[i];
+    const float limit = s->rule.bits == 16 ? 16383.0f : 127.0f;
+    if (!qn_plan_is_static(s)) continue;
+    if (is_given(&s->rule))
+      fill_given(s, limit);
+    else
+      fill_seen(s, &seen->site[i], seen->blocks, limit);
+  }
+}

@@ -1,0 +1,11 @@
+/* recipe.h - what reads a recipe's JSON, between recipe.c and recipe_sites.c. */
+#ifndef QN_RECIPE_H
+#define QN_RECIPE_H
+#include "base/json.h"
+#include "quant/quant.h"
+
+/* The estimator that the object at node `at` names, and its percentile. */
+quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, uint32_t at, const char *file);
+/* The rules of "sites". */
+quern_status qn_recipe_rules(qn_recipe *r, qn_env *env, const qn_json *j, const char *file);
+#endif

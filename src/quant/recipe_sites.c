@@ -1,0 +1,261 @@
+/* recipe_sites.c - what a static recipe says of sites, one by one or by pattern; and a recipe written out. Stateless; any thread. */
+#include <stdarg.h>
+#include <string.h>
+#include "quant/recipe.h"
+
+static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
+#define PERCENTILE 99.99
+
+void qn_recipe_free(qn_env *env, qn_recipe *r) {
+  qn_free(env, r->rules, r->rule_count * sizeof *r->rules);
+  r->rules = NULL;
+  r->rule_count = 0;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+/* *estimator and *percentile are left as they are where the object has none. where: for messages. */
+static quern_status read_estimator(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *where,
+                                   int *estimator, double *percentile) {
+  const char *name = qn_json_string(j, at, "estimator", NULL);
+  if (name) {
+    *estimator = 0;
+    while (*estimator < QN_RANGES && strcmp(name, estimators[*estimator]) != 0) ++*estimator;
+    if (*estimator == QN_RANGES)
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "%s: %s.estimator is \"minmax\", \"running\", \"percentile\" or \"mse\"", file, where);
+  }
+  if (!qn_json_get(j, at, "percentile")) return QUERN_OK;
+  *percentile = qn_json_number(j, at, "percentile", -1);
+  if (!(*percentile > 50 && *percentile <= 100))
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s.percentile is above 50 and at most 100", file, where);
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, uint32_t at, const char *file) {
+  int estimator = QN_RANGE_MINMAX;
+  r->percentile = PERCENTILE;
+  QN_TRY(read_estimator(env, j, at, file, "activations", &estimator, &r->percentile));
+  r->estimator = (uint32_t)estimator;
+  return QUERN_OK;
+}
+
+static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site) {
+  static const char *const members[] = {"bits", "symmetric", "group", "estimator", "percentile",
+                                        "low",  "high",      "scale", "zero"};
+  if (j->nodes[at].kind != QN_JSON_OBJECT)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %.*s: an object like {\"bits\": 16} is expected", file, 64,
+                   site);
+  for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next) {
+    size_t i = 0;
+    while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
+    if (i == sizeof members / sizeof members[0])
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %.*s: \"%.*s\" is not known to this version", file,
+                     64, site, 64, j->nodes[k].string);
+  }
+  return QUERN_OK;
+}
+
+static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j, uint32_t at, const char *file,
+                              const char *site) {
+  *rule = (qn_site_rule){.symmetric = -1, .estimator = -1};
+  if (strlen(site) >= sizeof rule->site)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s...\" is longer than any name", file, 32, site);
+  if (strspn(site, "abcdefghijklmnopqrstuvwxyz0123456789.*") != strlen(site) || !*site)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s\" is no name of a site, nor a pattern of names",
+                   file, 64, site);
+  qn_format(rule->site, sizeof rule->site, "%s", site);
+  QN_TRY(check_members(env, j, at, file, site));
+  const int64_t bits = qn_json_get(j, at, "bits") ? qn_json_int(j, at, "bits", -1) : 0;
+  const int64_t group = qn_json_int(j, at, "group", 0);
+  if (bits != 0 && bits != 8 && bits != 16 && bits != 32)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s has 8 or 16 bits, or 32 for float, in this version",
+                   file, site);
+  if (group < 0 || group > 512 || group % 32 != 0)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: group is a multiple of 32 up to 512, or 0", file,
+                   site);
+  rule->bits = (uint32_t)bits;
+  rule->group = (uint32_t)group;
+  if (qn_json_get(j, at, "symmetric")) rule->symmetric = qn_json_bool(j, at, "symmetric", 0);
+  QN_TRY(read_estimator(env, j, at, file, site, &rule->estimator, &rule->percentile));
+  rule->low = qn_json_number(j, at, "low", 0);
+  rule->high = qn_json_number(j, at, "high", 0);
+  rule->scale = qn_json_number(j, at, "scale", 0);
+  rule->zero = qn_json_number(j, at, "zero", 0);
+  if (rule->low > 0 || rule->high < 0 || rule->low < -1e30 || rule->high > 1e30)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: low <= 0 <= high is expected: 0 has a code of its own",
+                   file, site);
+  if (qn_json_get(j, at, "scale") && !(rule->scale >= 1e-30 && rule->scale <= 1e30))
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: scale is not between 1e-30 and 1e30", file, site);
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_rules(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  const uint32_t at = qn_json_get(j, 0, "sites");
+  void *p = NULL;
+  uint32_t i = 0;
+  if (!at) return QUERN_OK;
+  if (j->nodes[at].kind != QN_JSON_OBJECT)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: an object of names and what they are is expected", file);
+  QN_TRY(qn_alloc_array(env, &p, j->nodes[at].count, sizeof *r->rules, "the sites of a recipe"));
+  r->rules = p;
+  r->rule_count = j->nodes[at].count;
+  for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next)
+    QN_TRY(read_rule(&r->rules[i++], env, j, k + 1, file, j->nodes[k].string));
+  return QUERN_OK;
+}
+
+/* ---- meaning ----------------------------------------------------------------------------------------------------- */
+
+/* Without recursion: a * takes as little as it can, and more when what follows does not fit. */
+static int fits(const char *pattern, const char *name) {
+  const char *star = NULL, *from = NULL;
+  while (*name) {
+    if (*pattern == '*') {
+      star = pattern++;
+      from = name;
+    } else if (*pattern == *name) {
+      pattern++, name++;
+    } else if (star) {
+      pattern = star + 1;
+      name = ++from;
+    } else {
+      return 0;
+    }
+  }
+  while (*pattern == '*') pattern++;
+  return !*pattern;
+}
+
+qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
+  const int weights = (site->flags & QN_SITE_WEIGHTS) != 0;
+  qn_site_rule out = {.bits = 8,
+                      .symmetric = r->activation_symmetric || weights,
+                      .estimator = (int)r->estimator,
+                      .percentile = r->percentile};
+  qn_format(out.site, sizeof out.site, "%s", site->name);
+  for (uint32_t i = 0; i < r->rule_count; i++) {
+    const qn_site_rule *rule = &r->rules[i];
+    if (site->flags & QN_SITE_DYNAMIC ? strcmp(rule->site, site->name) != 0 : !fits(rule->site, site->name)) continue;
+    if (rule->bits) out.bits = rule->bits;
+    if (rule->symmetric >= 0) out.symmetric = rule->symmetric;
+    if (rule->estimator >= 0) out.estimator = rule->estimator;
+    if (rule->percentile > 0) out.percentile = rule->percentile;
+    if (rule->group) out.group = rule->group;
+    if (rule->low < rule->high) out.low = rule->low, out.high = rule->high;
+    if (rule->scale > 0) out.scale = rule->scale, out.zero = rule->zero;
+  }
+  if (site->channels <= out.group) out.group = 0;
+  return out;
+}
+
+static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *s, const char *why) {
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s %s", r->name, s->site, why);
+}
+
+static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *site) {
+  const qn_site_rule s = qn_recipe_site(r, site);
+  const double limit = s.bits == 16 ? 16383 : 127;
+  if (site->flags & QN_SITE_DYNAMIC)
+    return s.bits == 8 && !s.group && !(s.scale > 0) && !(s.low < s.high)
+               ? QUERN_OK
+               : refuse(env, r, &s, "has 8 bits and a scale for each row in this version");
+  if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
+  if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
+    return refuse(env, r, &s, "cannot stay float in this version");
+  if (s.group && !(site->flags & QN_SITE_MAY_GROUP)) return refuse(env, r, &s, "cannot have groups in this version");
+  if (!s.symmetric && site->flags & QN_SITE_WEIGHTS)
+    return refuse(env, r, &s, "is symmetric: attention multiplies by it");
+  if (s.scale > 0 &&
+      (s.zero < -limit || s.zero > limit || s.zero != (double)(int)s.zero || (s.symmetric && s.zero != 0)))
+    return refuse(env, r, &s, "has a zero point that is no code of it");
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_check_sites(const qn_recipe *r, qn_env *env, const qn_arch *a) {
+  const uint32_t count = qn_site_count(a);
+  qn_site site;
+  for (uint32_t k = 0; k < r->rule_count; k++) {
+    int used = 0;
+    for (uint32_t i = 0; i < count && !used; i++) {
+      qn_site_at(a, i, &site);
+      used = fits(r->rules[k].site, site.name);
+    }
+    if (!used) return refuse(env, r, &r->rules[k], "is none of the model's: quern inspect --sites lists them");
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    qn_site_at(a, i, &site);
+    QN_TRY(check_site(r, env, &site));
+  }
+  return QUERN_OK;
+}
+
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
+
+typedef struct text {
+  qn_env *env;
+  qn_buffer *out;
+  quern_status status; /* the first failure */
+} text;
+
+static void put(text *t, const char *fmt, ...) QN_PRINTF(2, 3);
+static void put(text *t, const char *fmt, ...) {
+  char part[256];
+  va_list ap;
+  va_start(ap, fmt);
+  const size_t n = qn_vformat(part, sizeof part, fmt, ap);
+  va_end(ap);
+  if (t->status == QUERN_OK) t->status = qn_buffer_append(t->env, t->out, part, n);
+}
+static void put_number(text *t, const char *key, double v) {
+  char number[32];
+  qn_format_number(number, sizeof number, v);
+  put(t, "%s%s", key, number);
+}
+static const char *truth(int x) { return x ? "true" : "false"; }
+
+static void put_rule(text *t, const qn_site_rule *rule) {
+  const char *between = "";
+  put(t, "\"%s\":{", rule->site);
+  if (rule->bits) put(t, "\"bits\":%u", rule->bits), between = ",";
+  if (rule->symmetric >= 0) put(t, "%s\"symmetric\":%s", between, truth(rule->symmetric)), between = ",";
+  if (rule->group) put(t, "%s\"group\":%u", between, rule->group), between = ",";
+  if (rule->estimator >= 0) put(t, "%s\"estimator\":\"%s\"", between, estimators[rule->estimator]), between = ",";
+  if (rule->percentile > 0) put(t, "%s", between), put_number(t, "\"percentile\":", rule->percentile), between = ",";
+  if (rule->low < rule->high) {
+    put(t, "%s", between), put_number(t, "\"low\":", rule->low), put_number(t, ",\"high\":", rule->high);
+    between = ",";
+  }
+  if (rule->scale > 0)
+    put(t, "%s", between), put_number(t, "\"scale\":", rule->scale), put_number(t, ",\"zero\":", rule->zero);
+  put(t, "}");
+}
+
+quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
+  text t = {env, out, QUERN_OK};
+  put(&t, "{\"name\":\"%s\",\"weights\":{\"bits\":%u", r->name, r->weight_bits);
+  if (r->weight_bits < 8)
+    put(&t, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group, truth(r->weight_min),
+        r->weight_steps ? "integer" : "float");
+  else if (r->weight_group)
+    put(&t, ",\"group\":%u", r->weight_group);
+  put(&t, "},\"activations\":{\"bits\":%u", r->activation_bits);
+  if (r->id == QN_RECIPE_STATIC) {
+    put(&t, ",\"static\":true,\"symmetric\":%s,\"estimator\":\"%s\"", truth(r->activation_symmetric),
+        estimators[r->estimator]);
+    if (r->estimator == QN_RANGE_PERCENTILE) put_number(&t, ",\"percentile\":", r->percentile);
+  } else if (r->activation_group || r->activation_symmetric) {
+    put(&t, ",\"group\":%u,\"symmetric\":%s", r->activation_group, truth(r->activation_symmetric));
+  }
+  put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
+  if (r->embedding_bits < 8) put(&t, ",\"group\":%u", r->embedding_group);
+  put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
+  for (uint32_t i = 0; i < r->rule_count; i++) {
+    put(&t, i ? "," : ",\"sites\":{");
+    put_rule(&t, &r->rules[i]);
+  }
+  put(&t, r->rule_count ? "}}" : "}");
+  if (t.status == QUERN_OK) t.status = qn_buffer_reserve(env, out, 1);
+  if (t.status == QUERN_OK) out->data[out->bytes] = 0;
+  return t.status;
+}

@@ -1,0 +1,45 @@
+/* static.c - products between codes of static sites (static.h). Stateless; any thread. */
+#include "run/static.h"
+
+qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d) {
+  q.ld = qk_k8(d);
+  q.codes += row * q.ld;
+  q.scale += row;
+  q.zero += row;
+  q.start += row;
+  q.low = p->bits == 16 ? q.low + row * q.ld : NULL;
+  q.low_start = p->bits == 16 ? q.low_start + row : NULL;
+  q.group_start = NULL;
+  q.given_scale = p->scale;
+  q.given_zero = p->zero;
+  return q;
+}
+
+qn_static_product qn_product_to(const qn_linear *l, const qn_place *place, qk_codes a, qk_codes to) {
+  return (qn_static_product){.linear = l, .place = place, .a = a, .codes = to.codes, .low = to.low, .ldc = to.ld};
+}
+
+void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+  const qn_linear *l = p->linear;
+  const qk_gemm_q8 op = {.a = p->a,
+                         .w = l->weight,
+                         .w_scale = l->scale,
+                         .w_sums = l->sums,
+                         .bias = l->bias,
+                         .out = p->floats,
+                         .ldo = p->ldo,
+                         .n = l->n,
+                         .k = l->k,
+                         .act = p->act,
+                         .codes = p->place->by ? p->codes : NULL,
+                         .low = p->low,
+                         .by = p->place->by,
+                         .zero = p->place->zero,
+                         .ldc = p->ldc};
+  k->gemm_q8(&op, r0, r1, p0, p1);
+}
+
+void qn_codes_finish(const qk_table *k, const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
+  k->start_q8(q, d, r0, r1);
+  for (size_t r = r0; r < r1; r++) q->scale[r] = q->given_scale[0], q->zero[r] = q->given_zero[0];
+}

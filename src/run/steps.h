@@ -1,0 +1,41 @@
+/* steps.h - what takes a block of rows from one attention to the next: a list of steps (encoder.c runs them). */
+#ifndef QN_STEPS_H
+#define QN_STEPS_H
+#include "run/group.h"
+#include "run/linear.h"
+
+/* A block of rows of a group, in a lane's scratch. */
+typedef struct qn_block {
+  qn_group *g;
+  qn_lane *lane;
+  const qn_layer *layer;
+  const qn_linear *next; /* of the product after this one, or NULL */
+  uint32_t index;        /* of the layer */
+  uint32_t r0, rows;     /* within the group */
+} qn_block;
+
+/* One step over rows r0 ... r1 - 1 of a block; for a product also output panels p0 ... p1 - 1. */
+typedef void qn_step_fn(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1);
+typedef struct qn_step {
+  qn_step_fn *run;
+  uint32_t layer;          /* whose weights it uses */
+  const qn_linear *linear; /* of a product; NULL: row work */
+} qn_step;
+
+#define QN_STEPS_MOST 10u
+typedef struct qn_steps {
+  qn_step list[QN_STEPS_MOST];
+  uint32_t count;
+} qn_steps;
+
+/* The lists of a static recipe: before the first attention, and behind that of a layer. encoder_static.c */
+qn_steps qn_static_before(const quern_model *m);
+qn_steps qn_static_after(const quern_model *m, uint32_t layer);
+
+/* linear: of a product; NULL: row work. */
+static inline void qn_step_add(qn_steps *list, qn_step_fn *run, uint32_t layer, const qn_linear *linear) {
+  list->list[list->count++] = (qn_step){run, layer, linear};
+}
+/* Output panels of a product; 0: row work. */
+static inline uint32_t qn_step_panels(const qn_step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }
+#endif

@@ -1,0 +1,438 @@
+/* test_calibrate.c - calibration and static recipes: the table of sites, what is observed, ranges made of it, the file that comes
+ * out (the same bytes on every kernel set and thread count), no floats between operators, and bad input. */
+#include <math.h>
+
+#include "faulty_alloc.h"
+#include "quant/calibrate.h"
+#include "quant/ranges.h"
+#include "tiny_session.h"
+
+static qn_env env;
+static char texts[300];
+
+static int message_has(const qn_error *error, const char *words) {
+  char message[QN_ERROR_BYTES];
+  qn_error_copy(error, message, sizeof message);
+  if (strstr(message, words)) return 1;
+  printf("  message: %s\n", message);
+  return 0;
+}
+
+/* ---- the table of sites -------------------------------------------------------------------------------------------- */
+
+static void test_table(void) {
+  qn_arch a = {.layers = 2, .width = 32, .heads = 2, .head_dim = 16, .ffn = 64, .labels = 3};
+  for (uint32_t shape = 0; shape < 16; shape++) {
+    a.embed_width = shape & 1 ? 24 : 0;
+    a.head = shape & 2 ? QN_HEAD_CLASSIFY : QN_HEAD_NONE;
+    a.head_pooler = (shape & 6) == 6;
+    a.dense = shape & 8 ? 20 : 0;
+    const uint32_t count = qn_site_count(&a);
+    for (uint32_t i = 0; i < count; i++) {
+      qn_site s;
+      qn_site_at(&a, i, &s);
+      CHECK_EQ(qn_site_index(&a, s.kind, s.layer), i);
+      CHECK(s.channels > 0 && s.name[0]);
+    }
+    CHECK(qn_site_index(&a, qn_site_output_kind(&a), QN_NO_LAYER) < count);
+    CHECK_EQ(qn_site_index(&a, QN_SITE_PROJECT_IN, QN_NO_LAYER) == UINT32_MAX, !a.embed_width);
+  }
+}
+
+/* ---- what is observed ---------------------------------------------------------------------------------------------- */
+
+static quern_status observe(qn_observed *o, const char *file, uint32_t rows) {
+  const qn_quantize_job job = {.src = dir, .calibration = file, .calibration_rows = rows};
+  const qn_fpenv guard = qn_fpenv_enter();
+  const quern_status status = qn_calibrate(o, &env, &job);
+  qn_fpenv_leave(guard);
+  return status;
+}
+
+/* Channels, tokens and bins of a site say the same as the whole. */
+static void check_site(const qn_observed *o, uint32_t i) {
+  const qn_site_seen *s = &o->site[i];
+  qn_extremes channels = {INFINITY, -INFINITY}, tokens = channels;
+  uint64_t count = 0;
+  qn_site site;
+  qn_site_at(&o->arch, i, &site);
+  for (uint32_t c = 0; c < s->channels; c++) {
+    channels.low = fminf(channels.low, s->channel[c].low);
+    channels.high = fmaxf(channels.high, s->channel[c].high);
+  }
+  for (size_t t = 0; t < o->tokens; t++) {
+    tokens.low = fminf(tokens.low, s->token[t].low);
+    tokens.high = fmaxf(tokens.high, s->token[t].high);
+    if (s->token[t].high >= s->token[t].low) CHECK(t < o->first);
+  }
+  for (uint32_t b = 0; b < QN_BINS; b++) {
+    count += s->bin[b];
+    if (!s->bin[b]) continue;
+    CHECK(qn_bin_end(b) >= s->all.low && (b == 0 || qn_bin_end(b - 1) <= s->all.high));
+  }
+  CHECK(s->count > 0 && count == s->count);
+  CHECK(channels.low == s->all.low && channels.high == s->all.high);
+  CHECK(tokens.low == s->all.low && tokens.high == s->all.high);
+  CHECK(s->low_of_blocks / o->blocks >= (double)s->all.low && s->high_of_blocks / o->blocks <= (double)s->all.high);
+  if (site.kind == QN_SITE_PROBS) CHECK(s->all.low >= 0 && s->all.high <= 1 && s->all.high > 0);
+}
+
+static void test_observed(void) {
+  static const char *const families[] = {"bert", "mpnet", "distilbert", "electra"};
+  for (size_t f = 0; f < 4; f++) {
+    tiny_options o = tiny_defaults();
+    qn_observed seen = {0};
+    o.model_type = families[f];
+    if (f == 3) o.embed_width = 24;
+    if (f % 2) o.labels = 2;
+    CHECK(tiny_model_write(dir, &o) && write_texts(80));
+    CHECK_EQ(observe(&seen, texts, 70), QUERN_OK);
+    CHECK_EQ(seen.blocks, 3); /* of 32 texts */
+    CHECK_EQ(seen.texts, 70);
+    for (uint32_t i = 0; i < seen.sites; i++) {
+      qn_site site;
+      qn_site_at(&seen.arch, i, &site);
+      if (!(site.flags & QN_SITE_DYNAMIC)) check_site(&seen, i);
+    }
+    /* A residual sum is what was added: its range is no wider than those of its parts together. */
+    for (uint32_t layer = 0; layer < o.layers && seen.site; layer++) {
+      const qn_extremes sum = seen.site[qn_site_index(&seen.arch, QN_SITE_FFN_SUM, layer)].all;
+      const qn_extremes out = seen.site[qn_site_index(&seen.arch, QN_SITE_FFN_OUT, layer)].all;
+      const qn_extremes in = seen.site[qn_site_index(&seen.arch, QN_SITE_FFN_UP_IN, layer)].all;
+      CHECK(sum.high <= (out.high + in.high) * 1.0001f && sum.low >= (out.low + in.low) * 1.0001f);
+    }
+    qn_observed_free(&env, &seen);
+  }
+}
+
+/* ---- ranges -------------------------------------------------------------------------------------------------------- */
+
+/* A site that has seen x. */
+static qn_site_seen seen_of(qn_observed *o, const float *x, uint32_t rows, uint32_t d) {
+  const qn_arch a = {.layers = 1, .width = 4, .heads = 1, .head_dim = 4, .ffn = d, .head = QN_HEAD_NONE};
+  CHECK_EQ(qn_observed_create(o, &env, &a, rows), QUERN_OK);
+  const qn_seen s = {.kind = QN_SITE_FFN_DOWN_IN, .d = d, .rows = rows, .ld = d, .x = x, .channels = 1};
+  qn_observed_see(o, &s);
+  qn_observed_end_block(o, rows, 1);
+  return o->site[qn_site_index(&a, QN_SITE_FFN_DOWN_IN, 0)];
+}
+
+static void test_estimators(void) {
+  enum { ROWS = 100, D = 100 };
+  static float x[ROWS * D];
+  qn_observed o;
+  for (int i = 0; i < ROWS * D; i++) x[i] = tiny_weight(3, "x", (uint64_t)i) * 4; /* mostly within 1 */
+  for (int i = 0; i < ROWS * D; i++) x[i] = fmaxf(-1, fminf(1, x[i]));
+  x[17] = 1000;
+  x[18] = -3;
+  const qn_site_seen s = seen_of(&o, x, ROWS, D);
+  qn_site_rule rule = {.bits = 8, .estimator = QN_RANGE_MINMAX, .percentile = 99.9};
+  qn_extremes e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.low == -3 && e.high == 1000);
+  rule.estimator = QN_RANGE_RUNNING;
+  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.low == -3 && e.high == 1000);
+  rule.estimator = QN_RANGE_PERCENTILE; /* both ends lose one value in a thousand */
+  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.low >= -1.02f && e.low < -0.5f && e.high <= 1.02f && e.high > 0.5f);
+  rule.percentile = 100;
+  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.low == -3 && e.high == 1000);
+  rule.estimator =
+      QN_RANGE_MSE; /* one value of 1000 in 10,000 of 1 is worth keeping: its square outweighs their rounding */
+  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.high >= 900 && e.low <= 0);
+  rule.bits = 16;
+  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  CHECK(e.high >= 990 && e.low <= 0);
+  rule.group = 32; /* channels 0 ... 31 have both outliers, the others none */
+  e = qn_range_of(&s, o.blocks, &rule, 0, 32);
+  CHECK(e.low == -3 && e.high == 1000);
+  e = qn_range_of(&s, o.blocks, &rule, 32, 32);
+  CHECK(e.low >= -1 && e.high <= 1);
+  qn_observed_free(&env, &o);
+}
+
+static void test_range_codes(void) {
+  static const float ends[] = {0, 1e-38f, 0.3f, 1, 77, 1e30f, INFINITY};
+  for (size_t i = 0; i < 7; i++)
+    for (size_t j = 0; j < 7; j++)
+      for (int symmetric = 0; symmetric < 2; symmetric++)
+        for (int wide = 0; wide < 2; wide++) {
+          const float limit = wide ? 16383.0f : 127.0f, low = -ends[i], high = ends[j];
+          float scale, zero;
+          qn_range_codes(low, high, symmetric, limit, &scale, &zero);
+          CHECK(scale >= 0x1p-100f && scale <= 0x1p100f && fabsf(zero) <= limit && zero == rintf(zero));
+          if (symmetric) CHECK(zero == 0);
+          if (ends[i] > 1e29f || ends[j] > 1e29f || fmaxf(ends[i], ends[j]) < 1e-30f) continue;
+          CHECK(rintf(high / scale) + zero <= limit + 1 && rintf(low / scale) + zero >= -limit - 1);
+        }
+}
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+static quern_status quantize(const char *recipe, const char *out, const char *isa, uint32_t threads,
+                             const char *calibration, char *message, size_t cap) {
+  quern_context *c = NULL;
+  quern_context_options co;
+  quern_quantize_options q;
+  quern_context_options_init(&co, sizeof co);
+  quern_quantize_options_init(&q, sizeof q);
+  co.isa = isa;
+  co.threads = threads;
+  q.recipe = recipe;
+  q.calibration_path = calibration;
+  quern_status s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_quantize_file(c, dir, out, &q, NULL);
+  if (c && message) quern_context_error(c, message, cap);
+  quern_context_free(c);
+  return s;
+}
+
+static void test_same_file(void) {
+  static const uint32_t threads[] = {1, 2, 5};
+  tiny_options o = tiny_defaults();
+  char path[300], want_path[300];
+  size_t n = 0;
+  o.model_type = "mpnet";
+  o.labels = 2;
+  CHECK(tiny_model_write(dir, &o) && write_texts(80));
+  path_of(want_path, sizeof want_path, "want");
+  path_of(path, sizeof path, "got");
+  CHECK_EQ(quantize("mixed", want_path, "ref", 1, texts, NULL, 0), QUERN_OK);
+  uint8_t *want = tiny_read(want_path, &n);
+  for (uint32_t isa = 0; want && quern_isa_name(isa); isa++)
+    for (size_t t = 0; t < 3; t++) {
+      size_t m = 0;
+      CHECK_EQ(quantize("mixed", path, quern_isa_name(isa), threads[t], texts, NULL, 0), QUERN_OK);
+      uint8_t *got = tiny_read(path, &m);
+      CHECK(got && m == n && !memcmp(got, want, n));
+      free(got);
+    }
+  free(want);
+}
+
+/* Sites of a model whose activations are floats, and those of 16 bits; others are 8 bits. */
+static void count_sites(const char *recipe, uint32_t *floats, uint32_t *wide, uint32_t *all) {
+  opened m = open_model(recipe, NULL, 1, 64, 4);
+  quern_model_info info = {.size = sizeof info};
+  *floats = *wide = *all = 0;
+  if (m.m) CHECK_EQ(quern_model_get_info(m.m, &info), QUERN_OK);
+  for (uint32_t i = 0; m.m && i < info.sites; i++) {
+    quern_site_info s = {.size = sizeof s};
+    CHECK_EQ(quern_model_get_site(m.m, i, &s), QUERN_OK);
+    *floats += s.bits == 32;
+    *wide += s.bits == 16;
+    CHECK(s.bits == 32 || !strcmp(s.granularity, "static"));
+  }
+  *all = info.sites;
+  /* Nothing of the kind that dynamic recipes have between operators is there to be written. */
+  if (m.s) CHECK(!m.s->qkv && !m.s->context && m.s->qkv_codes && m.s->context_codes.codes);
+  close_model(&m);
+}
+
+static void test_no_floats_between(void) {
+  static const char *const recipes[] = {"w8a8-static", "mixed", "mixed-gelu", "floats", NULL};
+  tiny_options o = tiny_defaults();
+  uint32_t floats, wide, all;
+  o.labels = 2; /* 13 sites a layer, the embedding sum, pooler, head and logits */
+  CHECK(make(&o, recipes));
+  count_sites("w8a8-static", &floats, &wide, &all);
+  CHECK(floats == 0 && wide == 0 && all == 13 * o.layers + 4);
+  count_sites("mixed", &floats, &wide, &all);
+  CHECK(floats == 0 && wide == 3 * o.layers);
+  count_sites("mixed-gelu", &floats, &wide, &all);
+  CHECK(floats == 0 && wide == 4 * o.layers);
+  count_sites("floats", &floats, &wide, &all);
+  CHECK(floats == 1 + 4 * o.layers && wide == 4 * o.layers + 2);
+}
+
+/* w8a8-static with the sites of mixed at 16 bits is mixed; ranges given one by one make the file that calibration made. */
+static void test_given(void) {
+  tiny_options o = tiny_defaults();
+  char message[512] = "", path[300], recipe[300];
+  static char json[32768];
+  size_t n = 0;
+  qn_observed seen = {0};
+  CHECK(tiny_model_write(dir, &o) && write_texts(80));
+  CHECK_EQ(observe(&seen, texts, 256), QUERN_OK);
+  n += (size_t)snprintf(json, sizeof json,
+                        "{\"name\":\"given\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
+                        "\"embeddings\":{\"bits\":8},\"sites\":{");
+  for (uint32_t i = 0; i < seen.sites; i++) {
+    qn_site s;
+    qn_site_at(&seen.arch, i, &s);
+    const double by = s.kind == QN_SITE_SCORES ? 1 / 1.44269504088896340736 : 1;
+    n += (size_t)snprintf(json + n, sizeof json - n, "%s\"%s\":{\"low\":%.17g,\"high\":%.17g}", i ? "," : "", s.name,
+                          fmin(0, (double)seen.site[i].all.low * by), fmax(0, (double)seen.site[i].all.high * by));
+  }
+  qn_observed_free(&env, &seen);
+  snprintf(json + n, sizeof json - n, "}}");
+  CHECK(tiny_text(dir, "given.json", json));
+  snprintf(recipe, sizeof recipe, "%s/given.json", dir);
+  path_of(path, sizeof path, "given");
+  CHECK_EQ(quantize(recipe, path, NULL, 1, NULL, message, sizeof message), QUERN_OK);
+  path_of(path, sizeof path, "w8a8-static");
+  CHECK_EQ(quantize("w8a8-static", path, NULL, 1, texts, message, sizeof message), QUERN_OK);
+  if (message[0]) printf("  %s\n", message);
+  static const char text[] = "the cat sat on the mat";
+  float a[32], b[32];
+  opened x = open_model("given", NULL, 1, 0, 0), y = open_model("w8a8-static", NULL, 1, 0, 0);
+  CHECK_EQ(quern_embed(x.s, text, sizeof text - 1, a, 32, NULL), QUERN_OK);
+  CHECK_EQ(quern_embed(y.s, text, sizeof text - 1, b, 32, NULL), QUERN_OK);
+  CHECK(!memcmp(a, b, sizeof a));
+  close_model(&x);
+  close_model(&y);
+}
+
+/* ---- bad input ----------------------------------------------------------------------------------------------------- */
+
+static void test_texts(void) {
+  static const struct {
+    const char *text, *words; /* words NULL: it is read */
+    size_t texts;
+    int pairs;
+  } files[] = {
+      {"", "is empty", 0, 0},
+      {"\n\n\r\n", "is empty", 0, 0},
+      {"one\ntwo\n\nthree", NULL, 3, 0},
+      {"a\tb\r\nc\td\r\n", NULL, 4, 1},
+      {"a\tb\nc\n", "row 2 has not two texts", 0, 0},
+      {"id\tsentence\n1\tone\n2\ttwo\n", NULL, 2, 0},
+      {"id\tsentence1\tscore\tsentence2\n1\tone\t5\ttwo\n", NULL, 2, 1},
+      {"label\tpremise\thypothesis\n", "a header and no rows", 0, 0},
+      {"id\tsentence\n1\t\n", "row 1 has no text", 0, 0},
+      {"id\tsentence\n1\n", "row 1 has no text", 0, 0},
+  };
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    qn_calibration_text t;
+    CHECK(tiny_text(dir, "texts.txt", files[i].text));
+    const quern_status s = qn_calibration_read(&t, &env, texts, 256, 0);
+    CHECK_EQ(s, files[i].words ? QUERN_E_SOURCE : QUERN_OK);
+    CHECK(files[i].words ? message_has(&env.error, files[i].words)
+                         : t.texts == files[i].texts && t.pairs == files[i].pairs);
+    qn_calibration_free(&env, &t);
+  }
+  qn_calibration_text t;
+  CHECK_EQ(qn_calibration_read(&t, &env, "/nonexistent/texts", 256, 0), QUERN_E_IO);
+  qn_calibration_free(&env, &t);
+}
+
+/* Drawn rows: as many as asked for, in order, others for another seed. */
+static void test_draws(void) {
+  qn_calibration_text a, b;
+  CHECK(write_texts(200));
+  CHECK_EQ(qn_calibration_read(&a, &env, texts, 50, 0), QUERN_OK);
+  CHECK(a.texts == 50 && a.rows_found == 200);
+  CHECK_EQ(qn_calibration_read(&b, &env, texts, 50, 1), QUERN_OK);
+  CHECK(a.utf8.bytes != b.utf8.bytes || memcmp(a.utf8.data, b.utf8.data, a.utf8.bytes) != 0);
+  qn_calibration_free(&env, &a);
+  qn_calibration_free(&env, &b);
+}
+
+static void refused(const char *recipe, const char *calibration, quern_status status, const char *words) {
+  char message[512] = "", path[300];
+  path_of(path, sizeof path, "refused");
+  CHECK_EQ(quantize(recipe, path, NULL, 1, calibration, message, sizeof message), status);
+  CHECK(strstr(message, words));
+  if (!strstr(message, words)) printf("  message: %s\n", message);
+  CHECK(access(path, F_OK) != 0);
+}
+static void rule_refused(const char *rule, const char *words) {
+  char json[1024], path[300];
+  snprintf(json, sizeof json,
+           "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{"
+           "\"bits\":8},"
+           "\"sites\":{%s}}",
+           rule);
+  CHECK(tiny_text(dir, "rule.json", json));
+  snprintf(path, sizeof path, "%s/rule.json", dir);
+  refused(path, texts, QUERN_E_UNSUPPORTED, words);
+}
+
+static void test_bad_input(void) {
+  tiny_options o = tiny_defaults();
+  char path[300];
+  CHECK(tiny_model_write(dir, &o) && write_texts(40));
+  refused("mixed", NULL, QUERN_E_ARGUMENT, "--calibrate FILE");
+  refused("mixed", "/nonexistent/texts", QUERN_E_IO, "/nonexistent/texts");
+  rule_refused("\"layers.7.ffn.sum\":{\"bits\":16}", "layers.7.ffn.sum is none of the model's");
+  rule_refused("\"*.attn.q\":{\"bits\":16}", "layers.0.attn.q has 8 bits");
+  rule_refused("\"*.attn.scores\":{\"bits\":32}", "attn.scores cannot stay float");
+  rule_refused("\"layers.1.ffn.down.in\":{\"group\":32}", "layers.1.ffn.down.in cannot have groups");
+  rule_refused("\"*.attn.k\":{\"symmetric\":false}", "is symmetric");
+  rule_refused("\"*.attn.q\":{\"scale\":0.1,\"zero\":0.5}", "zero point that is no code");
+  o.poison = "encoder.layer.1.intermediate.dense.weight";
+  CHECK(tiny_model_write(dir, &o));
+  refused("w8a8-static", texts, QUERN_E_NONFINITE, "is NaN");
+  o = tiny_defaults();
+  o.heads = 4, o.width = 40, o.ffn = 64; /* 40 is no multiple of 16 */
+  CHECK(tiny_model_write(dir, &o));
+  refused("w8a8-static", texts, QUERN_E_UNSUPPORTED, "multiple of 16");
+  o = tiny_defaults();
+  o.tokenizer = 0;
+  snprintf(path, sizeof path, "%s/vocab.txt", dir);
+  CHECK(tiny_model_write(dir, &o) && unlink(path) == 0);
+  refused("w8a8-static", texts, QUERN_E_TASK, "no tokenizer");
+  /* Texts that are all the same, of a token each, are enough for ranges. */
+  o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "a\na\na\n"));
+  path_of(path, sizeof path, "same");
+  CHECK_EQ(quantize("w8a8-static", path, NULL, 1, texts, NULL, 0), QUERN_OK);
+  opened m = open_model("same", NULL, 1, 0, 0);
+  float out[32];
+  CHECK_EQ(quern_embed(m.s, "the cat", 7, out, 32, NULL), QUERN_OK);
+  close_model(&m);
+}
+
+static quern_status attempt(const quern_allocator *alloc, void *arg) {
+  quern_context *c = NULL;
+  quern_context_options co;
+  quern_quantize_options q;
+  (void)arg;
+  quern_context_options_init(&co, sizeof co);
+  quern_quantize_options_init(&q, sizeof q);
+  co.threads = 1;
+  co.alloc = alloc;
+  q.recipe = "mixed";
+  q.calibration_path = texts;
+  char path[300];
+  path_of(path, sizeof path, "faulty");
+  quern_status s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
+  quern_model *m = NULL;
+  if (s == QUERN_OK) s = quern_model_open(&m, c, path, NULL);
+  quern_session *session = NULL;
+  if (s == QUERN_OK) s = quern_session_create(&session, m, NULL);
+  quern_session_free(session);
+  quern_model_free(m);
+  quern_context_free(c);
+  return s;
+}
+static void test_memory(void) {
+  tiny_options o = tiny_defaults();
+  long allocations = 0;
+  o.layers = 1;
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "a b\nthe cat\n"));
+  CHECK_EQ(faulty_each(attempt, NULL, &allocations), 0);
+  printf("  %ld allocations\n", allocations);
+}
+
+int main(void) {
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  if (!tiny_dir_make(dir, sizeof dir)) return 1;
+  snprintf(texts, sizeof texts, "%s/texts.txt", dir);
+  RUN(test_table);
+  RUN(test_observed);
+  RUN(test_estimators);
+  RUN(test_range_codes);
+  RUN(test_same_file);
+  RUN(test_no_floats_between);
+  RUN(test_given);
+  RUN(test_texts);
+  RUN(test_draws);
+  RUN(test_bad_input);
+  RUN(test_memory);
+  tiny_dir_remove(dir);
+  return TEST_END();
+}
