@@ -8,6 +8,12 @@
 #include "base/checked.h"
 #include "run/observe.h"
 
+/* steps.h' names, short. */
+typedef qn_block block;
+typedef qn_step step;
+typedef qn_steps steps;
+#define add_step qn_step_add
+
 /* Below this many rows a lane, weights are read too often for the work done on them: columns are shared instead. */
 #define QN_NARROW_ROWS 24u
 #define QN_TILE_ROWS 6u   /* of the widest kernels in vectors */
@@ -24,14 +30,14 @@
 
 static size_t inner_of(const qn_arch *a) { return (size_t)a->heads * a->head_dim; }
 static int is_int8(const qn_group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
-static float *hidden_rows(const qn_block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
-static float *context_rows(const qn_block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
+static float *hidden_rows(const block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
+static float *context_rows(const block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
 
 /* The lane's codes as the input of a linear operator; none in a float model. */
-static qk_codes in_codes(const qn_block *b, const qn_linear *l) {
+static qk_codes in_codes(const block *b, const qn_linear *l) {
   return is_int8(b->g) ? qn_input_codes(b->lane->in, l) : (qk_codes){0};
 }
-static qk_codes mid_codes(const qn_block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
+static qk_codes mid_codes(const block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
 static qk_table_ref table_of(const qn_table *t) {
   return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
 }
@@ -45,7 +51,7 @@ uint32_t qn_kernel_act(uint32_t act) {
   return acts[act];
 }
 
-static void run_product(const qn_block *b, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void run_product(const block *b, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
   if (b->g->s->observe)
     qn_observe_product(b, p, r0, r1);
   else
@@ -54,7 +60,7 @@ static void run_product(const qn_block *b, const qn_product *p, size_t r0, size_
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_embed(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const quern_session *s = b->g->s;
   const quern_model *m = s->model;
@@ -79,7 +85,7 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
 }
 
 /* From the tables' width to that of the hidden states. */
-static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_project(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
   const qn_product p = {.linear = &b->g->s->model->project,
                         .site = QN_SITE_PROJECT_IN,
@@ -90,14 +96,14 @@ static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, siz
   run_product(b, &p, r0, r1, p0, p1);
 }
 
-static void step_quantize_projected(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_projected(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t width = b->g->arch->width;
   const qk_codes q = in_codes(b, &b->layer->qkv);
   qn_group_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
 }
 
-static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_qkv(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const size_t ld = 3 * inner_of(b->g->arch);
   const qn_product p = {.linear = &b->layer->qkv,
                         .site = QN_SITE_QKV_IN,
@@ -108,7 +114,7 @@ static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t 
   run_product(b, &p, r0, r1, p0, p1);
 }
 
-static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_context(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const size_t inner = inner_of(b->g->arch);
   const qk_codes q = in_codes(b, &b->layer->attn_out);
@@ -116,7 +122,7 @@ static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
 
-static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_attn_out(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->attn_out,
                         .site = QN_SITE_ATTN_OUT_IN,
                         .x = context_rows(b),
@@ -128,7 +134,7 @@ static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, si
 }
 
 /* Norm of the hidden rows; codes for the linear operator `next`, if there is one. */
-static void run_norm(const qn_block *b, const qn_norm *norm, const qn_linear *next, size_t r0, size_t r1) {
+static void run_norm(const block *b, const qn_norm *norm, const qn_linear *next, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
   const qk_norm op = {.x = hidden_rows(b),
                       .out = hidden_rows(b),
@@ -143,7 +149,7 @@ static void run_norm(const qn_block *b, const qn_norm *norm, const qn_linear *ne
   qn_group_nonfinite(b->g, b->g->s->kernels->norm(&op, r0, r1));
 }
 
-static void step_attn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_attn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   run_norm(b, &b->layer->attn_norm, &b->layer->ffn_up, r0, r1);
 }
@@ -154,7 +160,7 @@ static uint32_t ffn_act(const qn_arch *a) {
   return act == QK_ACT_GELU && a->recipe != QN_RECIPE_FLOAT ? QK_ACT_GELU_SHORT : act;
 }
 
-static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_up(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_arch *a = b->g->arch;
   const qn_product p = {.linear = &b->layer->ffn_up,
                         .site = QN_SITE_FFN_UP_IN,
@@ -166,7 +172,7 @@ static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size
   run_product(b, &p, r0, r1, p0, p1);
 }
 
-static void step_quantize_hidden(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_quantize_hidden(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const uint32_t ffn = b->g->arch->ffn;
   const qk_codes q = mid_codes(b);
@@ -174,7 +180,7 @@ static void step_quantize_hidden(const qn_block *b, size_t r0, size_t r1, size_t
                      b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
 }
 
-static void step_ffn_down(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_down(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->ffn_down,
                         .site = QN_SITE_FFN_DOWN_IN,
                         .x = b->lane->hidden,
@@ -185,35 +191,35 @@ static void step_ffn_down(const qn_block *b, size_t r0, size_t r1, size_t p0, si
   run_product(b, &p, r0, r1, p0, p1);
 }
 
-static void step_ffn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+static void step_ffn_norm(const block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   run_norm(b, &b->layer->ffn_norm, b->index + 1 < b->g->arch->layers ? &b->layer[1].qkv : NULL, r0, r1);
 }
 
 /* Before the first attention. */
-static qn_steps steps_before(const qn_arch *a) {
+static steps steps_before(const qn_arch *a) {
   if (a->recipe == QN_RECIPE_STATIC) return qn_static_before(a);
-  qn_steps list = {.count = 0};
-  qn_step_add(&list, step_embed, 0, 0);
-  if (a->embed_width) qn_step_add(&list, step_project, 0, a->width);
-  if (a->embed_width && a->recipe == QN_RECIPE_INT8) qn_step_add(&list, step_quantize_projected, 0, 0);
-  qn_step_add(&list, step_qkv, 0, 3 * inner_of(a));
+  steps list = {.count = 0};
+  add_step(&list, step_embed, 0, 0);
+  if (a->embed_width) add_step(&list, step_project, 0, a->width);
+  if (a->embed_width && a->recipe == QN_RECIPE_INT8) add_step(&list, step_quantize_projected, 0, 0);
+  add_step(&list, step_qkv, 0, 3 * inner_of(a));
   return list;
 }
 
 /* Between attention `layer` and the next one, or the end. */
-static qn_steps steps_after(const qn_arch *a, uint32_t layer) {
+static steps steps_after(const qn_arch *a, uint32_t layer) {
   if (a->recipe == QN_RECIPE_STATIC) return qn_static_after(a, layer);
   const int int8 = a->recipe == QN_RECIPE_INT8;
-  qn_steps list = {.count = 0};
-  if (int8) qn_step_add(&list, step_quantize_context, layer, 0);
-  qn_step_add(&list, step_attn_out, layer, a->width);
-  qn_step_add(&list, step_attn_norm, layer, 0);
-  qn_step_add(&list, step_ffn_up, layer, a->ffn);
-  if (int8) qn_step_add(&list, step_quantize_hidden, layer, 0);
-  qn_step_add(&list, step_ffn_down, layer, a->width);
-  qn_step_add(&list, step_ffn_norm, layer, 0);
-  if (layer + 1 < a->layers) qn_step_add(&list, step_qkv, layer + 1, 3 * inner_of(a));
+  steps list = {.count = 0};
+  if (int8) add_step(&list, step_quantize_context, layer, 0);
+  add_step(&list, step_attn_out, layer, a->width);
+  add_step(&list, step_attn_norm, layer, 0);
+  add_step(&list, step_ffn_up, layer, a->ffn);
+  if (int8) add_step(&list, step_quantize_hidden, layer, 0);
+  add_step(&list, step_ffn_down, layer, a->width);
+  add_step(&list, step_ffn_norm, layer, 0);
+  if (layer + 1 < a->layers) add_step(&list, step_qkv, layer + 1, 3 * inner_of(a));
   return list;
 }
 
@@ -221,14 +227,14 @@ static qn_steps steps_after(const qn_arch *a, uint32_t layer) {
 
 typedef struct row_task {
   qn_group *g;
-  const qn_steps *list;
+  const steps *list;
   uint32_t block_rows; /* at most QN_BLOCK_ROWS */
   uint32_t lanes;      /* that take blocks */
 } row_task;
 
-static qn_block block_at(const row_task *t, uint32_t index, uint32_t lane) {
+static block block_at(const row_task *t, uint32_t index, uint32_t lane) {
   const uint32_t r0 = index * t->block_rows;
-  return (qn_block){
+  return (block){
       .g = t->g, .lane = &t->g->s->lane[lane], .r0 = r0, .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
@@ -237,9 +243,9 @@ static void run_lane(void *task, uint32_t lane) {
   const row_task *t = task;
   uint32_t i;
   while (qn_share_take(t->g->s->share, t->lanes, lane, &i) && !qn_group_stopped(t->g)) {
-    qn_block b = block_at(t, i, lane);
+    block b = block_at(t, i, lane);
     for (uint32_t j = 0; j < t->list->count; j++) {
-      const qn_step *st = &t->list->list[j];
+      const step *st = &t->list->list[j];
       b.index = st->layer;
       b.layer = &t->g->s->model->layers[st->layer];
       st->run(&b, 0, b.rows, 0, st->panels);
@@ -249,8 +255,8 @@ static void run_lane(void *task, uint32_t lane) {
 
 /* One step of one block in tiles: `rows` rows, and of a product `panels` panels. */
 typedef struct tile_task {
-  const qn_block *b;
-  const qn_step *step;
+  const block *b;
+  const step *step;
   uint32_t rows, panels;
   uint32_t down;  /* tiles one below the other */
   uint32_t lanes; /* that take tiles */
@@ -287,7 +293,7 @@ static void choose_tiles(tile_task *t, uint32_t rows, uint32_t panels, uint32_t 
 }
 
 /* A step of a block over all lanes. Few rows without a product are not worth waking anybody. */
-static void run_step(const qn_block *b, const qn_step *st) {
+static void run_step(const block *b, const step *st) {
   quern_session *s = b->g->s;
   tile_task t = {.b = b, .step = st, .panels = 1};
   if (st->panels)
@@ -303,7 +309,7 @@ static void run_step(const qn_block *b, const qn_step *st) {
 
 static void run_narrow(const row_task *t) {
   for (uint32_t r = 0, i = 0; r < t->g->rows && !qn_group_stopped(t->g); r += t->block_rows, i++) {
-    qn_block b = block_at(t, i, 0);
+    block b = block_at(t, i, 0);
     for (uint32_t j = 0; j < t->list->count; j++) {
       b.index = t->list->list[j].layer;
       b.layer = &t->g->s->model->layers[b.index];
@@ -322,7 +328,7 @@ static uint32_t share_rows(uint32_t rows, uint32_t lanes) {
   return (uint32_t)qn_min_size((share + QN_TILE_ROWS - 1) / QN_TILE_ROWS * QN_TILE_ROWS, QN_BLOCK_ROWS);
 }
 
-static void run_rows(qn_group *g, const qn_steps *list) {
+static void run_rows(qn_group *g, const steps *list) {
   quern_session *s = g->s;
   row_task t = {.g = g, .list = list, .block_rows = QN_BLOCK_ROWS};
   if (s->lanes > 1 && g->rows < QN_NARROW_ROWS * s->lanes && !s->observe) { /* an observer sees whole rows */
@@ -351,7 +357,7 @@ static quern_status check_group(qn_group *g) {
 
 static quern_status run_group(qn_group *g) {
   const uint32_t layers = g->arch->layers;
-  qn_steps list = steps_before(g->arch);
+  steps list = steps_before(g->arch);
   qn_attention_plan(g);
   run_rows(g, &list);
   QN_TRY(check_group(g));
