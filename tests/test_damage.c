@@ -11,17 +11,30 @@ static size_t bytes;
 static quern_context *c;
 
 /* Small models, so that all their bits can be tried; together they have everything that a file may hold. */
-static const char *const families[] = {"electra", "mpnet", NULL};
+static const char *const families[] = {"electra", "mpnet", "bert", NULL};
 static const char *family;
+/* A static recipe is that of the last, a classifier. */
+static int is_static(void) { return !strcmp(family, "bert"); }
+static char texts[300];
+static quern_quantize_options recipe_of(void) {
+  quern_quantize_options o;
+  quern_quantize_options_init(&o, sizeof o);
+  if (!is_static()) return o;
+  o.recipe = "mixed";
+  o.calibration_path = texts;
+  return o;
+}
 static tiny_options smallest(void) {
   tiny_options o = tiny_defaults();
   o.model_type = family;
   o.embed_width = strcmp(family, "electra") ? 0 : 5;
-  if (strcmp(family, "electra"))
+  if (is_static())
+    o.labels = 2;
+  else if (strcmp(family, "electra"))
     o.span = 1;
   else
     o.dense = 7;
-  o.width = 8, o.heads = 1, o.ffn = 8, o.layers = 1, o.positions = 8, o.max_seq = 8;
+  o.width = is_static() ? 16 : 8, o.heads = 1, o.ffn = 8, o.layers = 1, o.positions = 8, o.max_seq = 8;
   return o;
 }
 
@@ -30,9 +43,10 @@ static void setup(void) {
   quern_context_options co;
   quern_context_options_init(&co, sizeof co);
   co.threads = 1;
-  CHECK(tiny_model_write(dir, &o));
+  const quern_quantize_options qo = recipe_of();
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "the cat\na dog\n"));
   CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
-  CHECK_EQ(quern_quantize_file(c, dir, path, NULL, NULL), QUERN_OK);
+  CHECK_EQ(quern_quantize_file(c, dir, path, &qo, NULL), QUERN_OK);
   file = tiny_read(path, &bytes);
   CHECK(file && posix_memalign((void **)&copy, 64, bytes) == 0);
   if (file && copy) memcpy(copy, file, bytes);
@@ -80,7 +94,10 @@ static void use(const uint8_t *data, size_t n) {
     float *out = malloc(info.width * sizeof *out);
     quern_span answer;
     float scores[2];
+    static const int64_t offsets[2] = {0, 20};
     quern_embed(s, "the cat sat on a mat", 20, out, info.width, NULL);
+    if (info.labels <= info.width)
+      quern_classify_batch(s, "the cat sat on a mat", offsets, 1, 0, out, NULL, info.width);
     quern_answer(s, "a?", 2, "the cat sat on a mat", 20, NULL, &answer, scores);
     quern_session_free(s);
     free(out);
@@ -163,15 +180,18 @@ static quern_status whole_life(counting *k, uint32_t threads) {
   quern_context_options_init(&co, sizeof co);
   co.alloc = &alloc;
   co.threads = threads;
+  const quern_quantize_options qo = recipe_of();
   quern_status status = quern_context_create(&x, &co);
-  if (status == QUERN_OK) status = quern_quantize_file(x, dir, out_path, NULL, NULL);
+  if (status == QUERN_OK) status = quern_quantize_file(x, dir, out_path, &qo, NULL);
   if (status == QUERN_OK) status = quern_model_open(&m, x, out_path, NULL);
   if (status == QUERN_OK) status = quern_tokenize(m, "the cat", 7, 0, ids, 64, &n);
   if (status == QUERN_OK) status = quern_session_create(&s, m, NULL);
   if (status == QUERN_OK) {
     quern_span answer;
-    status = smallest().span ? quern_answer(s, "a?", 2, "the cat", 7, NULL, &answer, out)
-                             : quern_embed(s, "the cat", 7, out, 8, NULL);
+    static const int64_t offsets[2] = {0, 7};
+    status = is_static()       ? quern_classify_batch(s, "the cat", offsets, 1, 0, out, NULL, 8)
+             : smallest().span ? quern_answer(s, "a?", 2, "the cat", 7, NULL, &answer, out)
+                               : quern_embed(s, "the cat", 7, out, 8, NULL);
   }
   quern_session_free(s);
   quern_model_free(m);
@@ -200,6 +220,7 @@ int main(void) {
     family = families[i];
     if (!tiny_dir_make(dir, sizeof dir)) return 1;
     snprintf(path, sizeof path, "%s/m.qrn", dir);
+    snprintf(texts, sizeof texts, "%s/texts.txt", dir);
     RUN(setup);
     if (file && copy) {
       RUN(test_intact);

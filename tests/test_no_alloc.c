@@ -55,7 +55,7 @@ static void host_free(void *user, void *p, size_t size) {
   free(p);
 }
 
-static char dir[256], path[300];
+static char dir[256], path[300], texts[300];
 
 static void check_quiet(const char *recipe, uint32_t labels, int span, uint32_t threads) {
   tiny_options o = tiny_defaults();
@@ -69,10 +69,11 @@ static void check_quiet(const char *recipe, uint32_t labels, int span, uint32_t 
   co.alloc = &alloc;
   co.threads = threads;
   qo.recipe = recipe;
+  qo.calibration_path = texts;
   quern_context *c = NULL;
   quern_model *m = NULL;
   quern_session *s = NULL;
-  CHECK(tiny_model_write(dir, &o));
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "the cat\tsat\na dog\tis on the mat\n"));
   CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
   CHECK_EQ(quern_quantize_file(c, dir, path, &qo, NULL), QUERN_OK);
   CHECK_EQ(quern_model_open(&m, c, path, NULL), QUERN_OK);
@@ -109,10 +110,15 @@ static void check_quiet(const char *recipe, uint32_t labels, int span, uint32_t 
 
 static void test_embed(void) {
   check_quiet("int8", 0, 0, 1), check_quiet("int4", 0, 0, 1), check_quiet("float", 0, 0, 1);
+  check_quiet("mixed", 0, 0, 1);
 }
 static void test_embed_threads(void) { check_quiet("int8", 0, 0, 3); }
-static void test_classify(void) { check_quiet("int8", 3, 0, 2), check_quiet("float", 1, 0, 1); }
-static void test_answer(void) { check_quiet("int8", 0, 1, 2), check_quiet("float", 0, 1, 1); }
+static void test_classify(void) {
+  check_quiet("int8", 3, 0, 2), check_quiet("float", 1, 0, 1), check_quiet("mixed-gelu", 2, 0, 3);
+}
+static void test_answer(void) {
+  check_quiet("int8", 0, 1, 2), check_quiet("float", 0, 1, 1), check_quiet("w8a8-static", 0, 1, 2);
+}
 
 /* The counters themselves count. */
 static void test_counts(void) {
@@ -126,6 +132,7 @@ static void test_counts(void) {
 
 int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
+  snprintf(texts, sizeof texts, "%s/texts.txt", dir);
   snprintf(path, sizeof path, "%s/m.qrn", dir);
   RUN(test_counts);
   RUN(test_embed);

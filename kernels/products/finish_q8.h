@@ -4,6 +4,15 @@
 #include "kernels/products/finish.h"
 #include "kernels/products/tile.h"
 
+/* A whole panel's rows straight to codes of 8 bits, of the two activations that static recipes have most. */
+QK_INLINE void qk_finish_to_codes(const qk_panel_out *o, const qk_columns *c, const uint32_t act, float by, float zero,
+                                  int8_t *codes, size_t ldc) {
+  const int32_t *sums = o->sums;
+  const vf b = vf_set1(by), z = vf_set1(zero);
+  for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc)
+    vi_store8(codes, qk_requantize(qk_act(qk_dequant(vi_to_vf(vi_load(sums)), c, qk_row_of(o->a_scale[r], o->a_zero[r])), act), b, z));
+}
+
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
    every activation, where codes made in registers would take a copy of the epilogue for each. n: columns left in the row. */
 static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t rows, float by, float zero, int8_t *codes,
@@ -42,15 +51,26 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, s
                             .ldo = op->codes ? QK_PANEL : op->ldo,
                             .rows = rows,
                             .n = n};
+    int8_t *codes = op->codes ? op->codes + m * op->ldc + n0 : NULL;
     qk_columns c[QK_FINISH_PANELS];
-    count = op->codes || floats ? 1 : qk_finish_count(panels - j, n, op->act);
+    count = codes || floats ? 1 : qk_finish_count(panels - j, n, op->act);
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
+    if (!floats && codes && !op->low && !op->residual && n >= 16) {
+      const float by = op->by[p + j], zero = op->zero[p + j];
+      if (op->act == QK_ACT_NONE) {
+        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, codes, op->ldc);
+        continue;
+      }
+      if (op->act == QK_ACT_GELU_SHORT) {
+        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, codes, op->ldc);
+        continue;
+      }
+    }
     if (floats)
       qk_finish_rows(&o, c, 1, op->act, 1, o.residual != NULL, 0); /* one copy for all cases */
     else
       qk_finish_act(&o, c, count, op->act, 0);
-    if (!op->codes) continue;
-    int8_t *codes = op->codes + m * op->ldc + n0;
+    if (!codes) continue;
     if (op->low)
       qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, n);
     else

@@ -64,29 +64,36 @@ static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
   }
 }
 
-static inline void qk_word_store(uint8_t *p, const int8_t *codes) {
-  uint32_t word;
-  memcpy(&word, codes, sizeof word);
-  word ^= 0x80808080u;
-  memcpy(p, &word, sizeof word);
-}
-/* Rows of codes to rows of W. */
-static void qk_panels_of_rows(const qk_panels_q8 *op) {
-  const size_t k8 = qk_k8(op->k), whole = op->k / 4 * 4, rest = op->k - whole;
-  for (size_t r = 0; r < op->n; r++) {
-    const int8_t *x = op->x + r * op->ldx;
-    uint8_t *to = op->panels + r / 16 * 16 * k8 + r % 16 * 4;
-    int8_t last[4] = {0};
-    int32_t sum = 0;
-    memcpy(last, x + whole, rest);
-    for (size_t c = 0; c < whole; c += 4) qk_word_store(to + c * 16, x + c);
-    if (rest) qk_word_store(to + whole * 16, last);
-    for (size_t c = 0; c < op->k; c++) sum += x[c];
-    op->sums[r] = sum;
-  }
-}
 /* n <= 16 codes. */
 static inline vi qk_load8_n(const int8_t *p, size_t n) { return n >= 16 ? vi_load8(p) : vi_load8_part(p, n); }
+/* Sums of up to 16 rows of W; the padding of their panel, from input `k` on, a multiple of 4. */
+static inline void qk_panel_end(const qk_panels_q8 *op, size_t r, size_t n, vi sum, size_t k) {
+  const size_t k8 = qk_k8(op->k);
+  int32_t sums[16];
+  vi_store(sums, sum);
+  memcpy(op->sums + r, sums, n * sizeof *sums);
+  memset(op->panels + r * k8 + k * 16, 0x80, (k8 - k) * 16);
+}
+
+/* Rows of codes to rows of W, 16 at a time. */
+static void qk_panels_of_rows(const qk_panels_q8 *op) {
+  const size_t k8 = qk_k8(op->k), k = op->k;
+  for (size_t r = 0; r < op->n; r += 16) {
+    const size_t n = op->n - r < 16 ? op->n - r : 16;
+    vi sums[16];
+    for (size_t j = 0; j < 16; j++) sums[j] = vi_zero();
+    for (size_t c = 0; c < k; c += 16) {
+      vi rows[16];
+      for (size_t j = 0; j < 16; j++) {
+        const vi x = j < n ? qk_load8_n(op->x + (r + j) * op->ldx + c, k - c) : vi_zero();
+        sums[j] = vi_add(sums[j], x);
+        rows[j] = vi_xor(x, vi_set1(-128));
+      }
+      vi_store8_panel(op->panels + r * k8 + c * 16, rows);
+    }
+    qk_panel_end(op, r, n, vi_sum_rows(sums), qk_round_up(k, 16));
+  }
+}
 /* Columns of codes to rows of W: four of x make a step of a panel. */
 static void qk_panels_of_columns(const qk_panels_q8 *op) {
   const size_t k8 = qk_k8(op->k);
@@ -106,13 +113,10 @@ static void qk_panels_of_columns(const qk_panels_q8 *op) {
       vi_store(words, vi_xor(word, offset));
       memcpy(to, words, sizeof words);
     }
-    int32_t sums[16];
-    vi_store(sums, sum);
-    memcpy(op->sums + r, sums, n * sizeof *sums);
+    qk_panel_end(op, r, n, sum, qk_round_up(op->k, 4));
   }
 }
 static void qk_rows_panels_q8(const qk_panels_q8 *op) {
-  memset(op->panels, 0x80, qk_weight_bytes(op->n, op->k, 8));
   if (op->transposed)
     qk_panels_of_columns(op);
   else
