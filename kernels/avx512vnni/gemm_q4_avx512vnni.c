@@ -8,9 +8,9 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #define QK_WIDE 0
 #define QK_FINISH_GROUP qk_finish_group_avx512
-#define QK_TILE_ROWS 6
-#define QK_TILE_PANELS 2
-#define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
+#define QK_TILE_ROWS 4
+#define QK_TILE_PANELS 4
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1) QK_ROWS_4(X, 2) QK_ROWS_4(X, 3) QK_ROWS_4(X, 4)
 
 #include "kernels/avx512vnni/dot_avx512vnni.h"
 #include "kernels/avx512/nibbles_avx512.h"

@@ -28,11 +28,12 @@
 #include "kernels/products/gemm_group.h"
 
 /* What the sums of a row begin with. */
-QK_INLINE int32_t qk_group_first(const qk_tile_group *t, int32_t start) {
+QK_INLINE vi qk_group_first(const qk_tile_group *t, const int32_t *start) {
 #if QK_WIDE
-  return qk_dot_start((int32_t)((uint32_t)start * (uint32_t)t->start_by));
+  return vi_set1(qk_dot_start((int32_t)((uint32_t)*start * (uint32_t)t->start_by)));
 #else
-  return t->min ? 0 : start;
+  (void)t;
+  return vi_set1(*start);
 #endif
 }
 
@@ -88,17 +89,24 @@ QK_INLINE void qk_tile_group_fixed(const qk_tile_group *t, const int rows, const
                                    const int unrolled) {
   const int8_t *a = t->a;
   const uint8_t *w = t->w;
-  const size_t groups = t->groups;
+  static const int32_t none = 0; /* with minima codes are what they are */
+  const int from_zero = !QK_WIDE && t->min;
+  const int32_t *start = from_zero ? &none : t->start;
+  const size_t start_row = from_zero ? 0 : t->groups, start_group = from_zero ? 0 : 1;
   vf acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[r][p] = t->fresh ? vf_zero() : vf_load(t->out + r * QK_TILE_WIDTH + p * 16);
-  for (size_t g = 0, left = t->blocks; left > 0; g++) {
+  for (size_t g = 0, left = t->blocks; left > 0; g++, start += start_group) {
     vi total[QK_TILE_ROWS][QK_TILE_PANELS];
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-        total[r][p] = single || t->begin ? vi_set1(qk_group_first(t, t->start[(size_t)r * groups + g]))
+        total[r][p] = single || t->begin ? qk_group_first(t, start + (size_t)r * start_row)
                                          : vi_bits(vf_load(t->out + r * QK_TILE_WIDTH + p * 16));
     size_t n = single ? 1 : left < t->each ? left : t->each;
     left -= n;
+#if QK_SUM_GOES_ON
+    (void)unrolled;
+    for (size_t s = n * 8; s > 0; s--, a += 4, w += 64) qk_steps_group(t, total, total, a, w, 1, 0, rows, panels);
+#else
     do {
       qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
       if (unrolled) {
@@ -113,6 +121,7 @@ QK_INLINE void qk_tile_group_fixed(const qk_tile_group *t, const int rows, const
       QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
           total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
     } while (!single && --n);
+#endif
     if (!single && !t->end) {
       QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
           vf_store(t->out + r * QK_TILE_WIDTH + p * 16, vf_from_bits(total[r][p]));
@@ -150,12 +159,14 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
   qk_tiles_group[rows - 1][panels - 1](t);
 }
 #else
+#if QK_SUM_SINGLE
 #define QK_TILE_GROUP_SINGLE(name, r)                                                                                  \
   static __attribute__((noinline)) void name(const qk_tile_group *t) {                                                 \
     qk_tile_group_fixed(t, r, QK_TILE_PANELS, 1, QK_SUM_UNROLLED);                                                     \
   }
 QK_TILE_GROUP_SINGLE(qk_tile_group_most_single, QK_TILE_ROWS)
 QK_TILE_GROUP_SINGLE(qk_tile_group_less_single, QK_TILE_ROWS - 1)
+#endif
 
 /* A block of a panel as it lies in the file: its eight steps in QK_Q4_CHAINS chains, one after another. */
 QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_t *w) {
@@ -202,8 +213,10 @@ static __attribute__((noinline)) void qk_tile_group_row(const qk_tile_group *t, 
 static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
   if (t->nibbles)
     qk_tile_group_row(t, panels);
+#if QK_SUM_SINGLE
   else if (t->each == 1 && QK_LARGE(rows, panels))
     (rows == QK_TILE_ROWS ? qk_tile_group_most_single : qk_tile_group_less_single)(t);
+#endif
   else
     qk_tiles_group[rows - 1][panels - 1](t);
 }
