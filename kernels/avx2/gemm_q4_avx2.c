@@ -38,7 +38,6 @@ static inline vi qk_sum_begin(vi total) {
   return vi_zero();
 }
 #define QK_SUM_GOES_ON 0
-#define QK_SUM_SINGLE 1
 #define QK_SUM_UNROLLED 1
 #define QK_Q4_CHAINS 1
 

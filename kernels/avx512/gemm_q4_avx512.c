@@ -31,7 +31,6 @@ static inline vi qk_sum_begin(vi total) {
   return vi_zero();
 }
 #define QK_SUM_GOES_ON 0
-#define QK_SUM_SINGLE 1
 #define QK_SUM_UNROLLED 0 /* it would be a twelfth, for much code */
 #define QK_Q4_CHAINS 1
 

@@ -31,7 +31,6 @@ static inline vi qk_sum_end(vi total, vi sum) {
 
 static inline vi qk_sum_begin(vi total) { return total; }
 #define QK_SUM_GOES_ON 0
-#define QK_SUM_SINGLE 1
 #define QK_SUM_UNROLLED 0
 #define QK_Q4_CHAINS 4
 

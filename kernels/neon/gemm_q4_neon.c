@@ -41,7 +41,6 @@ static inline qk_sum qk_sum_begin(vi total) {
   return (qk_sum){z, z, z, z, z, z, z, z};
 }
 #define QK_SUM_GOES_ON 0
-#define QK_SUM_SINGLE 1
 #define QK_SUM_UNROLLED 0
 #define QK_Q4_CHAINS 1
 

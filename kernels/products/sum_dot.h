@@ -12,5 +12,4 @@ static inline vi qk_sum_end(vi total, vi sum) {
 }
 #define QK_SUM_UNROLLED 0
 #define QK_SUM_GOES_ON 1
-#define QK_SUM_SINGLE 0
 #endif

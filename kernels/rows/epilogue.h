@@ -23,19 +23,20 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
 QK_INLINE vi qk_requantize(vf y, vf by, vf zero) {
   return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-127.0f)), vf_set1(127.0f)));
 }
-/* What dequantization takes from a panel: the weights' scales and sums, the bias. */
+/* What dequantization takes from a panel: the weights' scales, their sums with the sign changed, so that no row has to change
+   that of its zero point, and the bias. */
 typedef struct qk_columns {
-  vf scale, sums, bias;
+  vf scale, less, bias;
 } qk_columns;
 QK_INLINE qk_columns qk_columns_of(const qk_gemm_q8 *op, size_t n0) {
   const size_t n = op->n - n0;
   const float *bias = op->bias ? op->bias + n0 : NULL;
   if (n >= 16)
-    return (qk_columns){vf_load(op->w_scale + n0), vi_to_vf(vi_load(op->w_sums + n0)),
+    return (qk_columns){vf_load(op->w_scale + n0), vf_neg(vi_to_vf(vi_load(op->w_sums + n0))),
                         bias ? vf_load(bias) : vf_zero()};
   int32_t sums[16] = {0};
   memcpy(sums, op->w_sums + n0, n * sizeof *sums);
-  return (qk_columns){vf_load_part(op->w_scale + n0, n), vi_to_vf(vi_load(sums)),
+  return (qk_columns){vf_load_part(op->w_scale + n0, n), vf_neg(vi_to_vf(vi_load(sums))),
                       bias ? vf_load_part(bias, n) : vf_zero()};
 }
 /* Of products by groups: where activations have scales by group, all but the bias is in the sum. */
@@ -44,20 +45,20 @@ QK_INLINE qk_columns qk_columns_of_group(const qk_gemm_group *op, size_t n0) {
   qk_columns c = {vf_set1(1.0f), vf_zero(), op->bias ? qk_load_n(op->bias + n0, n) : vf_zero()};
   if (op->a.grouped) return c;
   if (!op->steps) {
-    c.sums = qk_load_n(op->w_sums + n0, n);
+    c.less = vf_neg(qk_load_n(op->w_sums + n0, n));
     return c;
   }
   int32_t sums[16] = {0};
   memcpy(sums, op->code_sums + n0, (n < 16 ? n : 16) * sizeof *sums);
   c.scale = qk_load_n(op->scale + n0, n);
-  c.sums = vi_to_vf(vi_load(sums));
+  c.less = vf_neg(vi_to_vf(vi_load(sums)));
   return c;
 }
 QK_INLINE vf qk_dequant_sums(vf acc, const qk_columns *c, float a_scale, float a_zero) {
-  return vf_fma(vf_mul(vf_fma(vf_set1(-a_zero), c->sums, acc), c->scale), vf_set1(a_scale), c->bias);
+  return vf_fma(vf_mul(vf_fma(vf_set1(a_zero), c->less, acc), c->scale), vf_set1(a_scale), c->bias);
 }
 QK_INLINE vf qk_dequant(vi acc, const qk_columns *c, float a_scale, float a_zero) {
-  const vf x = vf_fma(vf_set1(-a_zero), c->sums, vi_to_vf(acc));
+  const vf x = vf_fma(vf_set1(a_zero), c->less, vi_to_vf(acc));
   return vf_fma(vf_mul(x, c->scale), vf_set1(a_scale), c->bias);
 }
 #endif
