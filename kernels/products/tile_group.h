@@ -16,6 +16,7 @@
  *   qk_sum_end(total, sum)      total + the block, where qk_sum_begin has not taken it in already
  *   QK_SUM_GOES_ON              1: a sum may go on from block to block as it is, qk_sum is vi (sum_dot.h), and a whole tile unpacks
  *                               codes of 4 bits on the way, for the tiles that follow
+ *   QK_SUM_BITS                 1: sums become floats by a subtraction
  *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
  *   QK_Q4_CHAINS                of sums of a single row: 1, 2 or 4
  */
@@ -28,15 +29,24 @@
 #define QK_GROUP_ROW 2 /* unpacking pays from the third row on */
 #endif
 #define QK_UNPACKS_IN_TILE (!QK_WIDE && QK_SUM_GOES_ON)
+#ifndef QK_SUM_BITS
+#define QK_SUM_BITS 0
+#endif
 #include "kernels/products/gemm_group.h"
+
+/* QK_SUM_BITS: an exact sum, with the bits of 1.5 * 2^23 in its start, is the bits of that float plus the sum: a subtraction makes a
+   float of it, and may have units to itself where a conversion takes one from products. Groups that are not cut: 32 * 15 * 127
+   times QK_GROUP_BLOCKS is below 2^22. */
+#define QK_BITS_FIRST 0x4b400000
+#define QK_BITS_FLOAT 12582912.0f
+QK_INLINE int qk_group_bits(const qk_tile_group *t) { return QK_SUM_BITS && t->each <= QK_GROUP_BLOCKS; }
 
 /* What the sums of a row begin with. */
 QK_INLINE vi qk_group_first(const qk_tile_group *t, const int32_t *start) {
 #if QK_WIDE
   return vi_set1(qk_dot_start((int32_t)((uint32_t)*start * (uint32_t)t->start_by)));
 #else
-  (void)t;
-  return vi_set1(*start);
+  return qk_group_bits(t) ? vi_add(vi_set1(*start), vi_set1(QK_BITS_FIRST)) : vi_set1(*start);
 #endif
 }
 
@@ -72,6 +82,9 @@ QK_INLINE void qk_scale_group(const qk_tile_group *t, vf acc[QK_TILE_ROWS][QK_TI
     if (scaled)
       QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(
           vf_mul(vi_to_vf(total[r][p]), scale), vf_set1(t->a_scale[(size_t)r * groups + g]), acc[r][p]);
+    else if (qk_group_bits(t))
+      QK_UNROLL for (int r = 0; r < rows; r++)
+          acc[r][p] = vf_fma(vf_sub(vf_from_bits(total[r][p]), vf_set1(QK_BITS_FLOAT)), scale, acc[r][p]);
     else
       QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vi_to_vf(total[r][p]), scale, acc[r][p]);
   }
@@ -104,18 +117,17 @@ typedef struct qk_group_at {
 QK_INLINE void qk_steps_unpacking(const qk_tile_group *t, vi total[QK_TILE_ROWS][QK_TILE_PANELS], const qk_group_at *at,
                                   const int rows, const int panels) {
   const size_t lda = t->lda, panel_bytes = t->panel_bytes, steps_bytes = t->steps_bytes;
-  qk_nib_w b[2][QK_TILE_PANELS];
-  QK_UNROLL for (int p = 0; p < panels; p++) {
-    const uint8_t *from = at->w + (size_t)p * panel_bytes;
-    uint8_t *to = at->to + (size_t)p * steps_bytes;
-    b[0][p] = qk_nib_low(from);
-    b[1][p] = qk_nib_high(from);
-    qk_nib_store(to, b[0][p]);
-    qk_nib_store(to + 64, b[1][p]);
-  }
-  QK_UNROLL for (int s = 0; s < 2; s++) QK_UNROLL for (int r = 0; r < rows; r++) {
-    const qk_nib_a x = qk_nib_spread(at->a + (size_t)r * lda + s * 4);
-    QK_UNROLL for (int p = 0; p < panels; p++) total[r][p] = qk_sum_next(total[r][p], b[s][p], x);
+  QK_UNROLL for (int s = 0; s < 2; s++) {
+    qk_nib_w b[QK_TILE_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const uint8_t *from = at->w + (size_t)p * panel_bytes;
+      b[p] = s ? qk_nib_high(from) : qk_nib_low(from);
+      qk_nib_store(at->to + (size_t)p * steps_bytes + s * 64, b[p]);
+    }
+    QK_UNROLL for (int r = 0; r < rows; r++) {
+      const qk_nib_a x = qk_nib_spread(at->a + (size_t)r * lda + s * 4);
+      QK_UNROLL for (int p = 0; p < panels; p++) total[r][p] = qk_sum_next(total[r][p], b[p], x);
+    }
   }
 }
 #endif
