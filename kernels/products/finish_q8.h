@@ -19,21 +19,26 @@ static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t row
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
                               size_t panels) {
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
-  for (size_t j = 0; j < panels; j++) {
-    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
-    const qk_panel_out o = {.sums = sums + j * 16,
-                            .ldsums = QK_TILE_WIDTH,
-                            .a_scale = op->a.scale + m,
-                            .a_zero = op->a.zero + m,
-                            .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
-                            .out = op->codes ? y : op->out + m * op->ldo + n0,
-                            .ldr = op->ldr,
-                            .ldo = op->codes ? QK_PANEL : op->ldo,
-                            .rows = rows,
-                            .n = n};
-    const qk_columns c = qk_columns_of(op, n0);
+  const size_t n0 = p * QK_PANEL, end = n0 + panels * QK_PANEL;
+  qk_panel_out o = {.sums = sums,
+                    .ldsums = QK_TILE_WIDTH,
+                    .a_scale = op->a.scale + m,
+                    .a_zero = op->a.zero + m,
+                    .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
+                    .out = op->codes ? y : op->out + m * op->ldo + n0,
+                    .ldr = op->ldr,
+                    .ldo = op->codes ? QK_PANEL : op->ldo,
+                    .rows = rows};
+  for (size_t n = n0; n < end; n += QK_PANEL) {
+    const qk_columns c = qk_columns_of(op, n);
+    o.n = op->n - n;
     qk_finish_act(&o, &c, op->act, 0);
-    if (op->codes) qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], op->codes + m * op->ldc + n0, op->ldc, n);
+    o.sums = (const int32_t *)o.sums + QK_PANEL;
+    if (o.residual) o.residual += QK_PANEL;
+    if (op->codes)
+      qk_finish_codes(y, rows, op->by[n / QK_PANEL], op->zero[n / QK_PANEL], op->codes + m * op->ldc + n, op->ldc, o.n);
+    else
+      o.out += QK_PANEL;
   }
 }
 #endif
