@@ -10,7 +10,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_FINISH_GROUP qk_finish_group_avx2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_4(X, 1)
 #define QK_GROUP_TILES 32u /* unpacking is a tenth of the work where 32 rows share it: 128 do */
 
 #include "kernels/avx2/nibbles_avx2.h"

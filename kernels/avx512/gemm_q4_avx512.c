@@ -10,7 +10,7 @@ QK_TARGET_BEGIN_AVX512
 #define QK_FINISH_GROUP qk_finish_group_avx512
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 2
-#define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_6(X, 1) QK_ROWS_FROM_2_TO_6(X, 2)
 
 #include "kernels/avx512/nibbles_avx512.h"
 

@@ -2,7 +2,8 @@
  * groups, scaled and added to float sums. Written once for both families (gemm_group.h); an ISA gives, before including this,
  * its lanes and
  *
- *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h
+ *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h; evenly shared, three rows and more leave no tile of one row
+ *                               where QK_TILE_ROWS is above 2, and fewer take no tiles in the small family
  *   QK_WIDE                     1: codes of 8 bits, over the dot product that tile_q8.h takes (sum_wide.h): that is all. 0:
  *   qk_nib_w, qk_nib_a          codes of a step (16 channels, 4 inputs) and 4 codes of a row, as a product wants them
  *   qk_nib_load(w)              a step of unpacked codes: [16][4] bytes of 0 ... 15
