@@ -10,7 +10,7 @@ QK_TARGET_BEGIN_AVX2
 #define QK_FINISH_GROUP qk_finish_group_avx2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_4(X, 1)
 #define QK_GROUP_TILES 32u /* unpacking is a tenth of the work where 32 rows share it: 128 do */
 
 #include "kernels/avx2/nibbles_avx2.h"
@@ -37,6 +37,7 @@ static inline vi qk_sum_begin(vi total) {
   (void)total;
   return vi_zero();
 }
+#define QK_SUM_GOES_ON 0
 #define QK_SUM_UNROLLED 1
 #define QK_Q4_CHAINS 1
 

@@ -11,7 +11,7 @@ QK_TARGET_BEGIN_AVX512
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 2
 #define QK_FINISH_PANELS 2
-#define QK_TILE_CASES(X) QK_ROWS_6(X, 1) QK_ROWS_6(X, 2)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_6(X, 1) QK_ROWS_FROM_2_TO_6(X, 2)
 
 #include "kernels/avx512/nibbles_avx512.h"
 
@@ -31,6 +31,7 @@ static inline vi qk_sum_begin(vi total) {
   (void)total;
   return vi_zero();
 }
+#define QK_SUM_GOES_ON 0
 #define QK_SUM_UNROLLED 0 /* it would be a twelfth, for much code */
 #define QK_Q4_CHAINS 1
 

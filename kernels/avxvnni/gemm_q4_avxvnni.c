@@ -8,9 +8,12 @@ QK_TARGET_BEGIN_AVX2
 
 #define QK_WIDE 0
 #define QK_FINISH_GROUP qk_finish_group_avx2
+#define QK_SUM_BITS 1
+#define QK_GROUP_BLOCKS 48u /* of one panel: 24 KB */
+#define QK_GROUP_TILES 22u  /* 132 rows */
 #define QK_TILE_ROWS 6
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) QK_ROWS_6(X, 1)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_6(X, 1)
 
 #include "kernels/avxvnni/dot_avxvnni.h"
 #include "kernels/avx2/nibbles_avx2.h"

@@ -10,7 +10,7 @@ QK_TARGET_BEGIN_DOTPROD
 #define QK_FINISH_GROUP qk_finish_group_neon
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1
-#define QK_TILE_CASES(X) QK_ROWS_4(X, 1)
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_4(X, 1)
 
 #include "kernels/neon/nibbles_neon.h"
 
@@ -30,6 +30,7 @@ static inline vi qk_sum_end(vi total, vi sum) {
 }
 
 static inline vi qk_sum_begin(vi total) { return total; }
+#define QK_SUM_GOES_ON 0
 #define QK_SUM_UNROLLED 0
 #define QK_Q4_CHAINS 4
 

@@ -40,6 +40,7 @@ static inline qk_sum qk_sum_begin(vi total) {
   const int16x8_t z = vdupq_n_s16(0);
   return (qk_sum){z, z, z, z, z, z, z, z};
 }
+#define QK_SUM_GOES_ON 0
 #define QK_SUM_UNROLLED 0
 #define QK_Q4_CHAINS 1
 

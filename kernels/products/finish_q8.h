@@ -10,7 +10,9 @@ QK_INLINE void qk_finish_to_codes(const qk_panel_out *o, const qk_columns *c, co
   const int32_t *sums = o->sums;
   const vf b = vf_set1(by), z = vf_set1(zero);
   for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc)
-    vi_store8(codes, qk_requantize(qk_act(qk_dequant(vi_to_vf(vi_load(sums)), c, qk_row_of(o->a_scale[r], o->a_zero[r])), act), b, z));
+    vi_store8(codes,
+              qk_requantize(qk_act(qk_dequant(vi_to_vf(vi_load(sums)), c, qk_row_of(o->a_scale[r], o->a_zero[r])), act),
+                            b, z));
 }
 
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
@@ -35,27 +37,27 @@ static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t ro
 }
 
 /* Epilogue of `rows` rows from m on, `panels` panels from p on; floats: the sums are those of 16-bit inputs, a constant. */
-QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, size_t rows, size_t p, size_t panels,
+QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, size_t rows, size_t p, size_t panels,
                               const int floats) {
-  const int32_t *sums = all;                                     /* as large as floats */
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
+  qk_panel_out o = {.ldsums = QK_TILE_WIDTH,
+                    .a_scale = op->a.scale + m,
+                    .a_zero = op->a.zero + m,
+                    .out = y,
+                    .ldr = op->ldr,
+                    .ldo = op->codes ? QK_PANEL : op->ldo,
+                    .rows = rows};
   for (size_t j = 0, count; j < panels; j += count) {
-    const size_t n0 = (p + j) * QK_PANEL, n = op->n - n0;
-    const qk_panel_out o = {.sums = sums + j * 16,
-                            .ldsums = QK_TILE_WIDTH,
-                            .a_scale = op->a.scale + m,
-                            .a_zero = op->a.zero + m,
-                            .residual = op->residual ? op->residual + m * op->ldr + n0 : NULL,
-                            .out = op->codes ? y : op->out + m * op->ldo + n0,
-                            .ldr = op->ldr,
-                            .ldo = op->codes ? QK_PANEL : op->ldo,
-                            .rows = rows,
-                            .n = n};
+    const size_t n0 = (p + j) * QK_PANEL;
     int8_t *codes = op->codes ? op->codes + m * op->ldc + n0 : NULL;
     qk_columns c[QK_FINISH_PANELS];
-    count = codes || floats ? 1 : qk_finish_count(panels - j, n, op->act);
+    o.n = op->n - n0;
+    o.sums = (const int32_t *)sums + j * QK_PANEL; /* or floats, as large */
+    if (op->residual) o.residual = op->residual + m * op->ldr + n0;
+    if (!codes) o.out = op->out + m * op->ldo + n0;
+    count = codes || floats ? 1 : qk_finish_count(panels - j, o.n, op->act);
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
-    if (!floats && codes && !op->low && !op->residual && n >= 16) {
+    if (!floats && codes && !op->low && !op->residual && o.n >= 16) {
       const float by = op->by[p + j], zero = op->zero[p + j];
       if (op->act == QK_ACT_NONE) {
         qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, codes, op->ldc);
@@ -72,9 +74,9 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *all, size_t m, s
       qk_finish_act(&o, c, count, op->act, 0);
     if (!codes) continue;
     if (op->low)
-      qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, n);
+      qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, o.n);
     else
-      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], codes, op->ldc, n);
+      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], codes, op->ldc, o.n);
   }
 }
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,

@@ -3,10 +3,11 @@
  * 4 first), and activations have one scale a row. The *wide* one (QK_WIDE 1) multiplies codes of 8 bits: those of 8-bit weights
  * where they lie, and all else after unpacking, which multiplies by integer steps of scales on the way.
  *
- * Where codes are unpacked they go into steps that stay in the L1 cache: chunks of inputs outside, rows inside, float sums of
- * a block of rows kept between them. A set defines QK_TILE_ROWS, QK_TILE_PANELS, QK_FINISH_GROUP (finish_group.h), QK_WIDE,
- * QK_GROUP_ROW (so many rows read codes of 4 bits as they lie, one by one), and, after including this, qk_unpack_small (of the small
- * family) and qk_tile_group_run; tile_group.h does. */
+ * Where codes are unpacked they go into steps that stay in the L1 cache. Inputs that fit there at once are unpacked once for all
+ * rows, and a tile's epilogue follows it; more inputs pass in chunks, rows inside, float sums of a block of rows kept between
+ * chunks. A set defines QK_TILE_ROWS, QK_TILE_PANELS, QK_FINISH_GROUP (finish_group.h), QK_WIDE, QK_GROUP_ROW (so many rows read
+ * codes of 4 bits as they lie, one by one), QK_UNPACKS_IN_TILE (a whole tile unpacks codes of 4 bits on the way), and, after
+ * including this, qk_unpack_small (of the small family) and qk_tile_group_run; tile_group.h does. */
 #ifndef QK_PRODUCTS_GEMM_GROUP_H
 #define QK_PRODUCTS_GEMM_GROUP_H
 #include "kernels/kernels.h"
@@ -16,8 +17,11 @@
 #define QK_GROUP_BLOCKS                                                                                                \
   16u /* of 32 inputs: a chunk whose weights are unpacked at once; no group but one of all is longer */
 #endif
+#ifndef QK_UNPACKS_IN_TILE
+#define QK_UNPACKS_IN_TILE 0
+#endif
 #ifndef QK_GROUP_TILES
-#define QK_GROUP_TILES 8u /* of rows, that share what is unpacked */
+#define QK_GROUP_TILES 8u /* of rows, that share a chunk, where there are several */
 #endif
 #define QK_STEP_BYTES (QK_GROUP * 16u) /* of a block unpacked */
 #define QK_SMALL_BYTES (QK_GROUP * 8u) /* of a block of 4 bits */
@@ -34,6 +38,8 @@ typedef struct qk_tile_group {
   int fresh;                                    /* no group has been summed before */
   int begin, end; /* a group begins here; the last one ends here. A group that is cut is the only one */
   int nibbles;    /* w is not unpacked */
+  uint8_t *steps; /* NULL, or where the tile unpacks codes of 4 bits to, panels of steps_bytes; a whole tile */
+  size_t steps_bytes;
   /* of the wide family */
   const float *a_scale, *a_zero; /* of the first row's first group, as start; NULL: not here */
   const float *sums;             /* of the first panel's first group, panels of sums_panel floats; NULL: none */
@@ -81,6 +87,7 @@ static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to)
 typedef struct qk_group_tiles {
   size_t rows, tiles;     /* of the product */
   size_t first, count, m; /* tiles here, and their first row */
+  size_t chunk;           /* blocks of inputs at once */
 } qk_group_tiles;
 
 /* Where a product's scales lie: floats of a panel, and between groups. */
@@ -111,12 +118,25 @@ static inline void qk_group_unpack(const qk_gemm_group *op, size_t p, size_t pan
   }
 }
 
-/* Sums of the tiles, each with the rows of a whole tile, and panels p ... */
+/* One exact sum of a row, whatever the groups. */
+static inline int qk_group_whole_row(const qk_gemm_group *op) { return QK_WIDE && op->steps && !op->a.grouped; }
+/* row: a single one is multiplied. */
+static inline int qk_group_in_place(const qk_gemm_group *op, int row) {
+  return op->bits == 8 || (QK_GROUP_ROW && row && op->bits == 4);
+}
+/* Chunks are of whole groups, unless all inputs are one. */
+static inline size_t qk_group_chunk(const qk_gemm_group *op, int row) {
+  const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, each = op->a.group / QK_GROUP;
+  if (qk_group_in_place(op, row) || blocks <= QK_GROUP_BLOCKS) return blocks;
+  return qk_group_whole_row(op) || each > QK_GROUP_BLOCKS ? QK_GROUP_BLOCKS : QK_GROUP_BLOCKS / each * each;
+}
+
+/* The tiles, with panels p ... sums: room for one, or where there are several chunks for each, with the rows of a whole one. */
 static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_scales *scales, qk_group_tiles some,
                                        size_t p, size_t panels, float *sums) {
   uint8_t steps[QK_TILE_PANELS * QK_GROUP_BLOCKS * QK_STEP_BYTES] __attribute__((aligned(64)));
   const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, panel_bytes = QK_PANEL * qk_k8(op->k) * op->bits / 8;
-  const int whole_row = QK_WIDE && op->steps && !op->a.grouped; /* one exact sum */
+  const int whole_row = qk_group_whole_row(op), in_place = qk_group_in_place(op, some.rows == 1);
   qk_tile_group t = {.lda = op->a.ld,
                      .groups = whole_row ? 1 : qk_groups(op->k, op->a.group),
                      .scale_panel = scales->panel,
@@ -124,13 +144,11 @@ static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_s
                      .each = whole_row ? blocks : op->a.group / QK_GROUP,
                      .nibbles = QK_GROUP_ROW && some.rows == 1,
                      .start_by = whole_row ? 1 : 16};
-  const int in_place = op->bits == 8 || (t.nibbles && op->bits == 4);
   const int32_t *starts = whole_row ? op->a.start : op->a.group_start;
-  /* Chunks are of whole groups, unless all inputs are one. */
-  const size_t chunk = in_place                   ? blocks
-                       : t.each > QK_GROUP_BLOCKS ? QK_GROUP_BLOCKS
-                                                  : QK_GROUP_BLOCKS / t.each * t.each;
-  t.panel_bytes = in_place ? panel_bytes : chunk * (t.nibbles ? QK_SMALL_BYTES : QK_STEP_BYTES);
+  const size_t chunk = some.chunk;
+  const int by_tile = QK_UNPACKS_IN_TILE && !in_place && op->bits == 4 && panels == QK_TILE_PANELS &&
+                      qk_tile_share(some.rows, some.tiles, some.first) == QK_TILE_ROWS;
+  const size_t steps_bytes = chunk * (t.nibbles ? QK_SMALL_BYTES : QK_STEP_BYTES);
   t.sums_panel = t.groups * 16;
   for (size_t b = 0; b < blocks; b += chunk) {
     const size_t g = b / t.each;
@@ -139,9 +157,15 @@ static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_s
     t.begin = b % t.each == 0;
     t.end = (b + t.blocks) % t.each == 0 || b + t.blocks == blocks;
     t.w = op->w + p * panel_bytes;
-    if (!in_place) {
-      qk_group_unpack(op, p, panels, b, t.blocks, t.nibbles, steps, t.panel_bytes);
+    t.panel_bytes = panel_bytes;
+    if (by_tile) { /* the first one, for all */
+      t.w += b * QK_SMALL_BYTES;
+      t.steps = steps;
+      t.steps_bytes = steps_bytes;
+    } else if (!in_place) {
+      qk_group_unpack(op, p, panels, b, t.blocks, t.nibbles, steps, steps_bytes);
       t.w = steps;
+      t.panel_bytes = steps_bytes;
     }
     t.scale = scales->scale + g * scales->step;
     t.min = op->min ? op->min + p * scales->panel + g * scales->step : NULL;
@@ -154,9 +178,15 @@ static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_s
         t.a_scale = op->a.scale + m * t.groups + g;
         t.a_zero = op->a.zero + m * t.groups + g;
       }
-      t.out = sums + i * QK_TILE_ROWS * QK_TILE_WIDTH;
+      t.out = sums + (chunk < blocks ? i : 0) * QK_TILE_ROWS * QK_TILE_WIDTH;
       qk_tile_group_run(&t, rows, panels);
+      if (b + t.blocks == blocks) QK_FINISH_GROUP(op, t.out, QK_TILE_WIDTH, m, rows, p, panels);
       m += rows;
+      if (t.steps) {
+        t.steps = NULL;
+        t.w = steps;
+        t.panel_bytes = steps_bytes;
+      }
     }
   }
 }
@@ -180,7 +210,9 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   const size_t passes = one_by_one ? m1 - m0 : 1;
   qk_group_tiles all = {.rows = one_by_one ? 1 : m1 - m0};
   all.tiles = (all.rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
-  const size_t parts = (all.tiles + QK_GROUP_TILES - 1) / QK_GROUP_TILES;
+  all.chunk = qk_group_chunk(op, all.rows == 1);
+  const int at_once = all.chunk * QK_GROUP >= op->k;
+  const size_t parts = at_once ? 1 : (all.tiles + QK_GROUP_TILES - 1) / QK_GROUP_TILES;
   for (size_t p = p0; p < p1; p += wide) {
     const size_t panels = p1 - p < wide ? p1 - p : wide;
     const qk_group_scales scales = qk_scales_of(op, p, panels, channel);
@@ -190,11 +222,7 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
       for (size_t i = 0; i < parts; i++) {
         some.count = qk_tile_share(all.tiles, parts, i);
         qk_gemm_group_block(op, &scales, some, p, panels, sums);
-        for (size_t j = 0; j < some.count; j++) {
-          const size_t rows = qk_tile_share(all.rows, all.tiles, some.first + j);
-          QK_FINISH_GROUP(op, sums + j * QK_TILE_ROWS * QK_TILE_WIDTH, QK_TILE_WIDTH, some.m, rows, p, panels);
-          some.m += rows;
-        }
+        for (size_t j = 0; j < some.count; j++) some.m += qk_tile_share(all.rows, all.tiles, some.first + j);
         some.first += some.count;
       }
     }

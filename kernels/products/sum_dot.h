@@ -11,4 +11,5 @@ static inline vi qk_sum_end(vi total, vi sum) {
   return sum;
 }
 #define QK_SUM_UNROLLED 0
+#define QK_SUM_GOES_ON 1
 #endif

@@ -5,9 +5,11 @@
 #define QK_PRODUCTS_TILE_H
 #include "kernels/layout.h"
 
-/* For QK_TILE_CASES: tiles of up to 4, of up to 6 rows. */
-#define QK_ROWS_4(X, panels) X(1, panels) X(2, panels) X(3, panels) X(4, panels)
-#define QK_ROWS_6(X, panels) QK_ROWS_4(X, panels) X(5, panels) X(6, panels)
+/* For QK_TILE_CASES: tiles of up to 4, of up to 6 rows; of more than one. */
+#define QK_ROWS_FROM_2_TO_4(X, panels) X(2, panels) X(3, panels) X(4, panels)
+#define QK_ROWS_FROM_2_TO_6(X, panels) QK_ROWS_FROM_2_TO_4(X, panels) X(5, panels) X(6, panels)
+#define QK_ROWS_4(X, panels) X(1, panels) QK_ROWS_FROM_2_TO_4(X, panels)
+#define QK_ROWS_6(X, panels) X(1, panels) QK_ROWS_FROM_2_TO_6(X, panels)
 
 #define QK_ROW_AHEAD 2048 /* bytes of weights that a single row asks for before their use */
 

@@ -2,7 +2,8 @@
  * groups, scaled and added to float sums. Written once for both families (gemm_group.h); an ISA gives, before including this,
  * its lanes and
  *
- *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h
+ *   QK_TILE_ROWS, QK_TILE_PANELS, QK_TILE_CASES(X)   as for tile_q8.h; evenly shared, three rows and more leave no tile of one row
+ *                               where QK_TILE_ROWS is above 2, and fewer take no tiles in the small family
  *   QK_WIDE                     1: codes of 8 bits, over the dot product that tile_q8.h takes (sum_wide.h): that is all. 0:
  *   qk_nib_w, qk_nib_a          codes of a step (16 channels, 4 inputs) and 4 codes of a row, as a product wants them
  *   qk_nib_load(w)              a step of unpacked codes: [16][4] bytes of 0 ... 15
@@ -14,6 +15,9 @@
  *   qk_sum_next(sum, w, a)      c: sum + sum over i < 4 of w[c][i] * a[i]
  *   qk_sum_first(total, w, a)   qk_sum_next of qk_sum_begin
  *   qk_sum_end(total, sum)      total + the block, where qk_sum_begin has not taken it in already
+ *   QK_SUM_GOES_ON              1: a sum may go on from block to block as it is, qk_sum is vi (sum_dot.h), and a whole tile unpacks
+ *                               codes of 4 bits on the way, for the tiles that follow
+ *   QK_SUM_BITS                 1: sums become floats by a subtraction
  *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
  *   QK_Q4_CHAINS                of sums of a single row: 1, 2 or 4
  */
@@ -25,16 +29,33 @@
 #else
 #define QK_GROUP_ROW 2 /* unpacking pays from the third row on */
 #endif
+#define QK_UNPACKS_IN_TILE (!QK_WIDE && QK_SUM_GOES_ON)
+#ifndef QK_SUM_BITS
+#define QK_SUM_BITS 0
+#endif
 #include "kernels/products/gemm_group.h"
 
+/* QK_SUM_BITS: an exact sum, with the bits of 1.5 * 2^23 in its start, is the bits of that float plus the sum: a subtraction makes a
+   float of it, and may have units to itself where a conversion takes one from products. Groups that are not cut: 32 * 15 * 127
+   times QK_GROUP_BLOCKS is below 2^22. */
+#define QK_BITS_FIRST 0x4b400000
+#define QK_BITS_FLOAT 12582912.0f
+QK_INLINE int qk_group_bits(const qk_tile_group *t) { return QK_SUM_BITS && t->each <= QK_GROUP_BLOCKS; }
+
 /* What the sums of a row begin with. */
-QK_INLINE int32_t qk_group_first(const qk_tile_group *t, int32_t start) {
+QK_INLINE vi qk_group_first(const qk_tile_group *t, const int32_t *start) {
 #if QK_WIDE
-  return qk_dot_start((int32_t)((uint32_t)start * (uint32_t)t->start_by));
+  return vi_set1(qk_dot_start((int32_t)((uint32_t)*start * (uint32_t)t->start_by)));
 #else
-  return t->min ? 0 : start;
+  return qk_group_bits(t) ? vi_add(vi_set1(*start), vi_set1(QK_BITS_FIRST)) : vi_set1(*start);
 #endif
 }
+
+/* Ways to more speed for more code. single: groups are of one block; unrolled: all eight steps of a block, otherwise two by two, or
+   where sums go on one by one; unpacking: see qk_tile_group. */
+typedef struct qk_group_way {
+  int single, unrolled, unpacking;
+} qk_group_way;
 
 /* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
 QK_INLINE void qk_steps_group(const qk_tile_group *t, qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS],
@@ -62,6 +83,9 @@ QK_INLINE void qk_scale_group(const qk_tile_group *t, vf acc[QK_TILE_ROWS][QK_TI
     if (scaled)
       QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(
           vf_mul(vi_to_vf(total[r][p]), scale), vf_set1(t->a_scale[(size_t)r * groups + g]), acc[r][p]);
+    else if (qk_group_bits(t))
+      QK_UNROLL for (int r = 0; r < rows; r++)
+          acc[r][p] = vf_fma(vf_sub(vf_from_bits(total[r][p]), vf_set1(QK_BITS_FLOAT)), scale, acc[r][p]);
     else
       QK_UNROLL for (int r = 0; r < rows; r++) acc[r][p] = vf_fma(vi_to_vf(total[r][p]), scale, acc[r][p]);
   }
@@ -82,38 +106,85 @@ QK_INLINE void qk_scale_group(const qk_tile_group *t, vf acc[QK_TILE_ROWS][QK_TI
   }
 }
 
-/* Sums of the tile's groups. Two ways to more speed for more code: single: groups are of one block; unrolled: all eight steps
-   of a block, otherwise two by two. */
-QK_INLINE void qk_tile_group_fixed(const qk_tile_group *t, const int rows, const int panels, const int single,
-                                   const int unrolled) {
-  const int8_t *a = t->a;
-  const uint8_t *w = t->w;
-  const size_t groups = t->groups;
+/* Where a tile is. */
+typedef struct qk_group_at {
+  const int8_t *a;
+  const uint8_t *w;
+  uint8_t *to;
+} qk_group_at;
+
+#if QK_UNPACKS_IN_TILE
+/* Two steps of codes as they lie in the file, which are unpacked on the way. */
+QK_INLINE void qk_steps_unpacking(const qk_tile_group *t, vi total[QK_TILE_ROWS][QK_TILE_PANELS], const qk_group_at *at,
+                                  const int rows, const int panels) {
+  const size_t lda = t->lda, panel_bytes = t->panel_bytes, steps_bytes = t->steps_bytes;
+  QK_UNROLL for (int s = 0; s < 2; s++) {
+    qk_nib_w b[QK_TILE_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) {
+      const uint8_t *from = at->w + (size_t)p * panel_bytes;
+      b[p] = s ? qk_nib_high(from) : qk_nib_low(from);
+      qk_nib_store(at->to + (size_t)p * steps_bytes + s * 64, b[p]);
+    }
+    QK_UNROLL for (int r = 0; r < rows; r++) {
+      const qk_nib_a x = qk_nib_spread(at->a + (size_t)r * lda + s * 4);
+      QK_UNROLL for (int p = 0; p < panels; p++) total[r][p] = qk_sum_next(total[r][p], b[p], x);
+    }
+  }
+}
+#endif
+
+/* n blocks to the exact sums. */
+QK_INLINE void qk_sum_blocks(const qk_tile_group *t, vi total[QK_TILE_ROWS][QK_TILE_PANELS], qk_group_at *at, size_t n,
+                             const int rows, const int panels, const qk_group_way way) {
+#if QK_UNPACKS_IN_TILE
+  if (way.unpacking) {
+    for (size_t s = n * 4; s > 0; s--, at->a += 8, at->w += 64, at->to += 128)
+      qk_steps_unpacking(t, total, at, rows, panels);
+    return;
+  }
+#endif
+#if QK_SUM_GOES_ON
+  (void)way;
+  for (size_t s = n * 8; s > 0; s--, at->a += 4, at->w += 64)
+    qk_steps_group(t, total, total, at->a, at->w, 1, 0, rows, panels);
+#else
+  do {
+    qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
+    if (way.unrolled) {
+      qk_steps_group(t, sum, total, at->a, at->w, 8, 1, rows, panels);
+      at->a += QK_GROUP;
+      at->w += QK_STEP_BYTES;
+    } else {
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+          sum[r][p] = qk_sum_begin(total[r][p]);
+      for (int i = 0; i < 4; i++, at->a += 8, at->w += 128)
+        qk_steps_group(t, sum, total, at->a, at->w, 2, 0, rows, panels);
+    }
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
+  } while (!way.single && --n);
+#endif
+}
+
+/* Sums of the tile's groups. */
+QK_INLINE void qk_tile_group_fixed(const qk_tile_group *t, const int rows, const int panels, const qk_group_way way) {
+  static const int32_t none = 0; /* with minima codes are what they are */
+  const int from_none = !QK_WIDE && t->min;
+  const int32_t *start = from_none ? &none : t->start;
+  const size_t start_row = from_none ? 0 : t->groups, start_group = !from_none;
+  qk_group_at at = {t->a, t->w, t->steps};
   vf acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[r][p] = t->fresh ? vf_zero() : vf_load(t->out + r * QK_TILE_WIDTH + p * 16);
-  for (size_t g = 0, left = t->blocks; left > 0; g++) {
+  for (size_t g = 0, left = t->blocks; left > 0; g++, start += start_group) {
     vi total[QK_TILE_ROWS][QK_TILE_PANELS];
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-        total[r][p] = single || t->begin ? vi_set1(qk_group_first(t, t->start[(size_t)r * groups + g]))
-                                         : vi_bits(vf_load(t->out + r * QK_TILE_WIDTH + p * 16));
-    size_t n = single ? 1 : left < t->each ? left : t->each;
+        total[r][p] = way.single || t->begin ? qk_group_first(t, start + (size_t)r * start_row)
+                                             : vi_bits(vf_load(t->out + r * QK_TILE_WIDTH + p * 16));
+    const size_t n = way.single ? 1 : left < t->each ? left : t->each;
     left -= n;
-    do {
-      qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
-      if (unrolled) {
-        qk_steps_group(t, sum, total, a, w, 8, 1, rows, panels);
-        a += QK_GROUP;
-        w += QK_STEP_BYTES;
-      } else {
-        QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-            sum[r][p] = qk_sum_begin(total[r][p]);
-        for (int i = 0; i < 4; i++, a += 8, w += 128) qk_steps_group(t, sum, total, a, w, 2, 0, rows, panels);
-      }
-      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-          total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
-    } while (!single && --n);
-    if (!single && !t->end) {
+    qk_sum_blocks(t, total, &at, n, rows, panels, way);
+    if (!way.single && !t->end) {
       QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
           vf_store(t->out + r * QK_TILE_WIDTH + p * 16, vf_from_bits(total[r][p]));
       return;
@@ -139,7 +210,7 @@ static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to)
 typedef void qk_tile_group_fn(const qk_tile_group *t);
 #define QK_TILE_GROUP_DEFINE(r, p)                                                                                     \
   static __attribute__((noinline)) void qk_tile_group_##r##x##p(const qk_tile_group *t) {                              \
-    qk_tile_group_fixed(t, r, p, 0, QK_SUM_UNROLLED &&QK_LARGE(r, p));                                                 \
+    qk_tile_group_fixed(t, r, p, (qk_group_way){.unrolled = QK_SUM_UNROLLED && QK_LARGE(r, p)});                       \
   }
 QK_TILE_CASES(QK_TILE_GROUP_DEFINE)
 #define QK_TILE_GROUP_ENTRY(r, p) [r - 1][p - 1] = qk_tile_group_##r##x##p,
@@ -150,12 +221,14 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
   qk_tiles_group[rows - 1][panels - 1](t);
 }
 #else
+#if !QK_SUM_GOES_ON
 #define QK_TILE_GROUP_SINGLE(name, r)                                                                                  \
   static __attribute__((noinline)) void name(const qk_tile_group *t) {                                                 \
-    qk_tile_group_fixed(t, r, QK_TILE_PANELS, 1, QK_SUM_UNROLLED);                                                     \
+    qk_tile_group_fixed(t, r, QK_TILE_PANELS, (qk_group_way){.single = 1, .unrolled = QK_SUM_UNROLLED});               \
   }
 QK_TILE_GROUP_SINGLE(qk_tile_group_most_single, QK_TILE_ROWS)
 QK_TILE_GROUP_SINGLE(qk_tile_group_less_single, QK_TILE_ROWS - 1)
+#endif
 
 /* A block of a panel as it lies in the file: its eight steps in QK_Q4_CHAINS chains, one after another. */
 QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_t *w) {
@@ -199,11 +272,21 @@ static __attribute__((noinline)) void qk_tile_group_row(const qk_tile_group *t, 
   }
 }
 
+#if QK_SUM_GOES_ON
+static __attribute__((noinline)) void qk_tile_group_unpacking(const qk_tile_group *t) {
+  qk_tile_group_fixed(t, QK_TILE_ROWS, QK_TILE_PANELS, (qk_group_way){.unpacking = 1});
+}
+#endif
+
 static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
-  if (t->nibbles)
-    qk_tile_group_row(t, panels);
+  if (t->nibbles) qk_tile_group_row(t, panels);
+#if QK_SUM_GOES_ON
+  else if (t->steps)
+    qk_tile_group_unpacking(t);
+#else
   else if (t->each == 1 && QK_LARGE(rows, panels))
     (rows == QK_TILE_ROWS ? qk_tile_group_most_single : qk_tile_group_less_single)(t);
+#endif
   else
     qk_tiles_group[rows - 1][panels - 1](t);
 }

@@ -36,19 +36,20 @@ QK_INLINE qk_planes qk_planes_of(vf code) {
   const vi sign = vi_bits(vf_select_lt(code, vf_zero(), vf_from_bits(vi_set1(-1)), vf_zero()));
   return (qk_planes){vi_sub(vi_xor(h, sign), sign), vi_sub(vi_xor(l, sign), sign)};
 }
-/* What dequantization takes from a panel: the weights' scales and sums, the bias. */
+/* What dequantization takes from a panel: the weights' scales, their sums with the sign changed, so that no row has to change
+   that of its zero point, and the bias. */
 typedef struct qk_columns {
-  vf scale, sums, bias;
+  vf scale, less, bias;
 } qk_columns;
 QK_INLINE qk_columns qk_columns_of(const qk_gemm_q8 *op, size_t n0) {
   const size_t n = op->n - n0;
   const float *bias = op->bias ? op->bias + n0 : NULL;
   if (n >= 16)
-    return (qk_columns){vf_load(op->w_scale + n0), vi_to_vf(vi_load(op->w_sums + n0)),
+    return (qk_columns){vf_load(op->w_scale + n0), vf_neg(vi_to_vf(vi_load(op->w_sums + n0))),
                         bias ? vf_load(bias) : vf_zero()};
   int32_t sums[16] = {0};
   memcpy(sums, op->w_sums + n0, n * sizeof *sums);
-  return (qk_columns){vf_load_part(op->w_scale + n0, n), vi_to_vf(vi_load(sums)),
+  return (qk_columns){vf_load_part(op->w_scale + n0, n), vf_neg(vi_to_vf(vi_load(sums))),
                       bias ? vf_load_part(bias, n) : vf_zero()};
 }
 /* Of products by groups: where activations have scales by group, all but the bias is in the sum. */
@@ -57,21 +58,21 @@ QK_INLINE qk_columns qk_columns_of_group(const qk_gemm_group *op, size_t n0) {
   qk_columns c = {vf_set1(1.0f), vf_zero(), op->bias ? qk_load_n(op->bias + n0, n) : vf_zero()};
   if (op->a.grouped) return c;
   if (!op->steps) {
-    c.sums = qk_load_n(op->w_sums + n0, n);
+    c.less = vf_neg(qk_load_n(op->w_sums + n0, n));
     return c;
   }
   int32_t sums[16] = {0};
   memcpy(sums, op->code_sums + n0, (n < 16 ? n : 16) * sizeof *sums);
   c.scale = qk_load_n(op->scale + n0, n);
-  c.sums = vi_to_vf(vi_load(sums));
+  c.less = vf_neg(vi_to_vf(vi_load(sums)));
   return c;
 }
-/* Of a row: its scale, and its zero point times -1. */
+/* Of a row. */
 typedef struct qk_row {
-  vf scale, minus_zero;
+  vf scale, zero;
 } qk_row;
-QK_INLINE qk_row qk_row_of(float scale, float zero) { return (qk_row){vf_set1(scale), vf_neg(vf_set1(zero))}; }
+QK_INLINE qk_row qk_row_of(float scale, float zero) { return (qk_row){vf_set1(scale), vf_set1(zero)}; }
 QK_INLINE vf qk_dequant(vf acc, const qk_columns *c, qk_row r) {
-  return vf_fma(vf_mul(vf_fma(r.minus_zero, c->sums, acc), c->scale), r.scale, c->bias);
+  return vf_fma(vf_mul(vf_fma(r.zero, c->less, acc), c->scale), r.scale, c->bias);
 }
 #endif
