@@ -162,17 +162,17 @@ typedef struct qk_embed {
    pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
    are quantized per row, symmetric: a = absmax; NaN or infinity: scale 0, codes 0; a < 2^-100: scale 0, codes 0; else
    scale = a / 127, code = rint(x * (127 / a)).
-     q: codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum of the row's codes
-     k: [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64]
-     v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j); v_scale:
-        [n/64 * 64]
-   The last block is padded. Returns the number of rows of q, k or v with NaN or infinity. */
+     q: [n/16][hp/4][16][4] offset codes; q_scale = scale * fold
+     k: codes, hp bytes a row, padded with 0; k_start = -128 * sum of the row's codes
+     v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j)
+   The last block is padded: n is rounded up to 64, also for scales and k_start. Returns the number of rows of q, k or v
+   with NaN or infinity. */
 typedef struct qk_head_q8 {
-  int8_t *q;
+  uint8_t *q; /* [64], as k and v */
   float *q_scale;
-  int32_t *q_start; /* q: [64] [n rounded up to 64, hp] */
-  uint8_t *k;
-  float *k_scale; /* k, v: [64] */
+  int8_t *k;
+  float *k_scale;
+  int32_t *k_start;
   uint8_t *v;
   float *v_scale;
   uint32_t n, h;
