@@ -27,11 +27,7 @@ static inline void qk_attend_keys(qk_attend *s) {
   qk_attend_sums(t, s->live, s->vectors);
   for (size_t at = 0; at < s->vectors * QK_LANES; at += QK_LANES) {
     vf max = vf_set1(-INFINITY);
-    for (size_t j = 0; j < s->live; j++) {
-      const vf x = qk_attend_score(s, at, j, vi_load(s->sums[j] + at));
-      vf_store(s->score[j] + at, x);
-      max = vf_max(max, x);
-    }
+    for (size_t j = 0; j < s->live; j++) max = vf_max(max, qk_attend_score(s, at, j));
     vf_store(s->block_max + at, max);
   }
 }

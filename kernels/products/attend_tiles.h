@@ -19,10 +19,12 @@ QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const in
   }
 }
 
-/* Of `panels` vectors of queries from v on. The last tile may take keys again, so as not to leave the block. */
-QK_INLINE void qk_attend_keys_of(qk_attend *s, size_t v, const int panels) {
+/* Scores of `panels` vectors of queries from `at` on, and block_max. The last tile may take keys again, so as not to leave the
+   block. Calls, whose loops have registers for all they need. */
+QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
   const qk_head_q8 *hd = &s->op->head;
-  const size_t at = v * QK_LANES, hp = s->hp;
+  const size_t hp = s->hp;
+  const float *k_scale = hd->k_scale + s->j0;
   vf max[QK_ATTEND_PANELS];
   QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_set1(-INFINITY);
   for (size_t k = 0; k < s->live; k += QK_ATTEND_ROWS) {
@@ -30,23 +32,30 @@ QK_INLINE void qk_attend_keys_of(qk_attend *s, size_t v, const int panels) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
     qk_attend_dots(acc, hd->k + (s->j0 + j) * hp, hp, QK_KSTEP, hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp,
                    QK_PANEL * hp, hp / QK_KSTEP, panels);
-    QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) {
-      if (j + i >= s->live) continue;
-      QK_UNROLL for (int p = 0; p < panels; p++) {
-        const vf x = qk_attend_score(s, at + (size_t)p * QK_LANES, j + i, acc[i][p]);
+    if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
+      QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
+        const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(k_scale[j + i]));
         vf_store(s->score[j + i] + at + p * 16, x);
         max[p] = vf_max(max[p], x);
       }
+      continue;
     }
+    QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
+        vi_store(s->sums[j + i] + at + p * 16, acc[i][p]);
+    for (size_t i = j; i < j + QK_ATTEND_ROWS && i < s->live; i++)
+      QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_max(max[p], qk_attend_score(s, at + (size_t)p * 16, i));
   }
   QK_UNROLL for (int p = 0; p < panels; p++) vf_store(s->block_max + at + p * 16, max[p]);
 }
+static __attribute__((noinline)) void qk_attend_scores_1(qk_attend *s, size_t at) { qk_attend_scores(s, at, 1); }
+#if QK_TILE_PANELS > 1
+static __attribute__((noinline)) void qk_attend_scores_2(qk_attend *s, size_t at) { qk_attend_scores(s, at, 2); }
+#else
+#define qk_attend_scores_2 qk_attend_scores_1
+#endif
 static inline void qk_attend_keys(qk_attend *s) {
   for (size_t v = 0; v < s->vectors; v += QK_ATTEND_PANELS)
-    if (QK_ATTEND_PANELS > 1 && s->vectors - v > 1)
-      qk_attend_keys_of(s, v, QK_ATTEND_PANELS);
-    else
-      qk_attend_keys_of(s, v, 1);
+    (s->vectors - v > 1 ? qk_attend_scores_2 : qk_attend_scores_1)(s, v * QK_LANES);
 }
 
 /* A tile of results, from what they were, `ldw` apart. */

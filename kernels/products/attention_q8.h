@@ -47,12 +47,13 @@ static inline void qk_attend_window(qk_attend *s) {
     s->window[k] = d >= -most && d <= most ? s->op->bias[d] : 0.0f;
   }
 }
-/* x_j of the queries from `at` on. */
-QK_INLINE vf qk_attend_score(const qk_attend *s, size_t at, size_t j, vi sums) {
+/* x_j of the queries from `at` on, in the place of its sums. */
+QK_INLINE vf qk_attend_score(qk_attend *s, size_t at, size_t j) {
   const qk_head_q8 *hd = &s->op->head;
-  const vf x = vf_mul(vi_to_vf(sums), vf_set1(hd->k_scale[s->j0 + j]));
-  if (!s->op->bias) return x;
-  return vf_fma(x, vf_load(hd->q_scale + s->i + at), vf_load(s->window + QK_BLOCK - 1 - j + at));
+  vf x = vf_mul(vi_to_vf(vi_load(s->sums[j] + at)), vf_set1(hd->k_scale[s->j0 + j]));
+  if (s->op->bias) x = vf_fma(x, vf_load(hd->q_scale + s->i + at), vf_load(s->window + QK_BLOCK - 1 - j + at));
+  vf_store(s->score[j] + at, x);
+  return x;
 }
 /* O of query r from what it was; with the last block times 1 / Z. With the first block it was -0 and is not kept, which leaves
    every sum as it is. */
