@@ -24,7 +24,6 @@ QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const in
 QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
   const qk_head_q8 *hd = &s->op->head;
   const size_t hp = s->hp;
-  const float *k_scale = hd->k_scale + s->j0;
   vf max[QK_ATTEND_PANELS];
   QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_set1(-INFINITY);
   for (size_t k = 0; k < s->live; k += QK_ATTEND_ROWS) {
@@ -32,16 +31,18 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
     qk_attend_dots(acc, hd->k + (s->j0 + j) * hp, hp, QK_KSTEP, hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp,
                    QK_PANEL * hp, hp / QK_KSTEP, panels);
+    float *to = s->score[j] + at;
     if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
-      QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
-        const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(k_scale[j + i]));
-        vf_store(s->score[j + i] + at + p * 16, x);
+      const float *scale = hd->k_scale + s->j0 + j;
+      QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
+        const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(scale[i]));
+        vf_store(to + i * (int)QK_QUERIES + p * 16, x);
         max[p] = vf_max(max[p], x);
       }
       continue;
     }
-    QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
-        vi_store(s->sums[j + i] + at + p * 16, acc[i][p]);
+    QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
+        vf_store(to + i * (int)QK_QUERIES + p * 16, vf_from_bits(acc[i][p]));
     for (size_t i = j; i < j + QK_ATTEND_ROWS && i < s->live; i++)
       QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_max(max[p], qk_attend_score(s, at + (size_t)p * 16, i));
   }
