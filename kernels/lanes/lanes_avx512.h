@@ -41,6 +41,12 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
 static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   return _mm512_castsi512_ps(_mm512_maskz_add_epi32(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), _mm512_castps_si512(x), n));
 }
+/* Of this set alone: x - rint(x), and a < b ? x * 2^n : 0 for integral n. */
+#define QK_LANES_SCALE 1 /* math.h: 0 elsewhere */
+static inline vf vf_past_rint(vf x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline vf vf_scale_lt(vf a, vf b, vf x, vf n) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, n);
+}
 static inline vf vf_keep(vf a, size_t n) { return _mm512_maskz_mov_ps(avx512_mask(n), a); }
 static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }

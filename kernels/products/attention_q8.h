@@ -71,10 +71,11 @@ static const float qk_nothing[32] = {QK_NOTHING_8, QK_NOTHING_8, QK_NOTHING_8, Q
 #include "kernels/products/attend_tiles.h"
 #endif
 
-/* The softmax of a block, of 16 queries from `at` on. `live` is a constant where the block is whole, so that loops over keys unroll. */
+/* The softmax of a block, of 16 queries from `at` on. Constants: `live` where the block is whole, so that loops over keys unroll;
+   `calm`, whether no score is large. */
 
 /* e_j and their sum z, u_j and their maximum t; the block merges into M and Z: keep and add for the values. */
-QK_INLINE void qk_attend_exp(qk_attend *s, size_t at, const size_t live) {
+QK_INLINE void qk_attend_exp(qk_attend *s, size_t at, const size_t live, const int calm) {
   const float *v_scale = s->op->head.v_scale + s->j0;
   const vf factor = vf_load(s->factor + at), less = vf_neg(vf_load(s->block_max + at));
   float tree[8][QK_LANES]; /* lanes l and l + 8 of sum16, of each query */
@@ -87,7 +88,8 @@ QK_INLINE void qk_attend_exp(qk_attend *s, size_t at, const size_t live) {
         const size_t key = l + 8 * i + j;
         if (key >= live) continue;
         float *score = s->score[key] + at;
-        const vf e = qk_exp2_short(vf_fma(vf_load(score), factor, less)), u = vf_mul(e, vf_set1(v_scale[key]));
+        const vf x = vf_fma(vf_load(score), factor, less), e = calm ? qk_exp2_short_low(x) : qk_exp2_short(x);
+        const vf u = vf_mul(e, vf_set1(v_scale[key]));
         sum[i] = vf_add(sum[i], e);
         top[i] = vf_max(top[i], u);
         vf_store(score, u);
@@ -137,12 +139,22 @@ QK_INLINE void qk_attend_codes(qk_attend *s, size_t at, const size_t live) {
   vi_store(s->p_start + at, vi_mul(sum, vi_set1(-128)));
 }
 
-QK_INLINE void qk_attend_softmax(qk_attend *s, const size_t live) {
+QK_INLINE void qk_attend_softmax(qk_attend *s, const size_t live, const int calm) {
   const size_t end = s->vectors * QK_LANES;
-  for (size_t at = 0; at < end; at += QK_LANES)
-    vf_store(s->block_max + at, vf_mul(vf_load(s->block_max + at), vf_load(s->factor + at)));
-  for (size_t at = 0; at < end; at += QK_LANES) qk_attend_exp(s, at, live);
+  for (size_t at = 0; at < end; at += QK_LANES) qk_attend_exp(s, at, live, calm);
   for (size_t at = 0; at < end; at += QK_LANES) qk_attend_codes(s, at, live);
+}
+
+/* m of all queries. Returns whether it makes no difference whether they are large: they are below 2^30 and numbers, and so
+   no score is above m by more than its rounding, 64. */
+static inline int qk_attend_max(qk_attend *s) {
+  vi most = vi_zero();
+  for (size_t at = 0; at < s->vectors * QK_LANES; at += QK_LANES) {
+    const vf m = vf_mul(vf_load(s->block_max + at), vf_load(s->factor + at));
+    vf_store(s->block_max + at, m);
+    most = vi_max(most, vi_bits(vf_abs(m)));
+  }
+  return !QK_LANES_SCALE || vi_hmax(most) < 0x4e800000; /* 2^30 */
 }
 
 static inline void qk_attend_queries(qk_attend *s) {
@@ -155,10 +167,13 @@ static inline void qk_attend_queries(qk_attend *s) {
     s->live = hd->n - s->j0 < QK_BLOCK ? hd->n - s->j0 : QK_BLOCK;
     if (s->op->bias) qk_attend_window(s);
     qk_attend_keys(s);
-    if (s->live == QK_BLOCK)
-      qk_attend_softmax(s, QK_BLOCK);
+    const int calm = qk_attend_max(s);
+    if (!calm)
+      qk_attend_softmax(s, s->live, 0);
+    else if (s->live == QK_BLOCK)
+      qk_attend_softmax(s, QK_BLOCK, 1);
     else
-      qk_attend_softmax(s, s->live);
+      qk_attend_softmax(s, s->live, 1);
     qk_attend_values(s);
   }
 }
