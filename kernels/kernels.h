@@ -157,13 +157,13 @@ typedef struct qk_embed {
 
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
    scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, hp = h
-   rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (byte 0x80), padding scales 0.
+   rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (offset: byte 0x80), padding scales 0.
 
    pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
    are quantized per row, symmetric: a = absmax; NaN or infinity: scale 0, codes 0; a < 2^-100: scale 0, codes 0; else
    scale = a / 127, code = rint(x * (127 / a)).
      q: [n/16][hp/4][16][4] offset codes; q_scale = scale * fold
-     k: codes, hp bytes a row, padded with 0; k_start = -128 * sum of the row's codes
+     k: the same of codes as they are; k_start = -128 * sum of the row's codes
      v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j)
    The last block is padded: n is rounded up to 64, also for scales and k_start. Returns the number of rows of q, k or v
    with NaN or infinity. */

@@ -188,16 +188,9 @@ static inline __m256i avx2_low8(__m256i a, __m256i b, __m256i c, __m256i d) {
   const __m256i x = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
   return _mm256_packus_epi16(x, _mm256_packus_epi32(_mm256_and_si256(c, low), _mm256_and_si256(d, low)));
 }
-static inline void vi_store8_rows(int8_t *p, const vi rows[4]) {
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  for (int i = 0; i < 4; i += 2) {
-    const __m256i x = avx2_low8(rows[i].lo, rows[i].hi, rows[i + 1].lo, rows[i + 1].hi);
-    _mm256_storeu_si256((__m256i *)(p + 16 * i), _mm256_permutevar8x32_epi32(x, order));
-  }
-}
 /* A 128-bit half is a step of four rows. */
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
-  const __m256i offset = _mm256_set1_epi8(-128);
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  const __m256i offset = _mm256_set1_epi32((int32_t)flip);
   for (int j = 0; j < 16; j += 8, p += 32) {
     const vi *r = rows + j;
     const __m256i a = _mm256_xor_si256(avx2_low8(r[0].lo, r[1].lo, r[2].lo, r[3].lo), offset);

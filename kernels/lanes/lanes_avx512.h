@@ -133,16 +133,12 @@ static inline __m512i avx512_low8(const vi rows[4]) {
   x = _mm512_mask_shuffle_epi8(x, 0x0f000f000f000f00, rows[2], low);
   return _mm512_mask_shuffle_epi8(x, 0xf000f000f000f000, rows[3], low);
 }
-static inline void vi_store8_rows(int8_t *p, const vi rows[4]) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  _mm512_storeu_si512(p, _mm512_permutexvar_epi32(order, avx512_low8(rows)));
-}
 /* A part is a step of four rows: a 4 x 4 transposition of parts. */
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
   const __m512i a = avx512_low8(rows), b = avx512_low8(rows + 4), c = avx512_low8(rows + 8), d = avx512_low8(rows + 12);
   const __m512i x = _mm512_shuffle_i32x4(a, b, 0x44), y = _mm512_shuffle_i32x4(c, d, 0x44);
   const __m512i z = _mm512_shuffle_i32x4(a, b, 0xee), w = _mm512_shuffle_i32x4(c, d, 0xee);
-  const __m512i offset = _mm512_set1_epi8(-128);
+  const __m512i offset = _mm512_set1_epi32((int32_t)flip);
   _mm512_storeu_si512(p, _mm512_xor_si512(_mm512_shuffle_i32x4(x, y, 0x88), offset));
   _mm512_storeu_si512(p + 64, _mm512_xor_si512(_mm512_shuffle_i32x4(x, y, 0xdd), offset));
   _mm512_storeu_si512(p + 128, _mm512_xor_si512(_mm512_shuffle_i32x4(z, w, 0x88), offset));

@@ -295,13 +295,10 @@ QK_LANE void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
 QK_LANE void vi_store8_part(int8_t *p, vi a, size_t n) {
   for (size_t i = 0; i < n; i++) p[i] = (int8_t)a.l[i];
 }
-/* The lowest bytes of 64 lanes, one vector after another. */
-QK_LANE void vi_store8_rows(int8_t *p, const vi rows[4]) {
-  for (int j = 0; j < 4; j++) QK_EACH p[16 * j + i] = (int8_t)(uint8_t)rows[j].l[i];
-}
-/* The lowest byte of lane 4 s + i of rows[j], plus 128, to p[64 s + 4 j + i]: rows of channels become panels of rows. */
-QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16]) {
-  for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)(rows[j].l[i] ^ 128);
+/* The lowest byte of lane 4 s + i of rows[j], exclusive or `flip` (a byte four times), to p[64 s + 4 j + i]: rows of channels
+   become panels of rows. */
+QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)((uint32_t)rows[j].l[i] ^ flip);
 }
 /* y[i] = table[x[i] as an unsigned byte]; n: a multiple of 64. y may be x. */
 QK_LANE void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {

@@ -2,8 +2,8 @@
  * until they are scores or results. Included by attention_q8.h. */
 #ifndef QK_PRODUCTS_ATTEND_TILES_H
 #define QK_PRODUCTS_ATTEND_TILES_H
-/* Rows of codes `lda` apart, whose steps are `next` apart, times panels `panel_bytes` apart. */
-QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const int8_t *a, size_t lda, size_t next,
+/* Rows of codes that lie side by side, steps `next` apart, times panels `panel_bytes` apart. */
+QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const int8_t *a, const size_t next,
                               const int32_t *start, const uint8_t *w, size_t panel_bytes, size_t steps, const int panels) {
   QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[i][p] = vi_set1(qk_dot_start(start[i]));
@@ -11,7 +11,7 @@ QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const in
     qk_dot_w b[QK_ATTEND_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_dot_load(w + (size_t)p * panel_bytes);
     QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) {
-      const qk_dot_a x = qk_dot_spread(a + (size_t)i * lda);
+      const qk_dot_a x = qk_dot_spread(a + i * 4);
       QK_UNROLL for (int p = 0; p < panels; p++) acc[i][p] = qk_dot(acc[i][p], b[p], x);
     }
     a += next;
@@ -19,18 +19,16 @@ QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const in
   }
 }
 
-/* Scores of `panels` vectors of queries from `at` on, and block_max. The last tile may take keys again, so as not to leave the
-   block. Calls, whose loops have registers for all they need. */
+/* Scores of `panels` vectors of queries from `at` on, and block_max. Calls, whose loops have registers for all they need. */
 QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
   const qk_head_q8 *hd = &s->op->head;
   const size_t hp = s->hp;
   vf max[QK_ATTEND_PANELS];
   QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_set1(-INFINITY);
-  for (size_t k = 0; k < s->live; k += QK_ATTEND_ROWS) {
-    const size_t j = k + QK_ATTEND_ROWS > QK_BLOCK ? QK_BLOCK - QK_ATTEND_ROWS : k;
+  for (size_t j = 0; j < s->live; j += QK_ATTEND_ROWS) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
-    qk_attend_dots(acc, hd->k + (s->j0 + j) * hp, hp, QK_KSTEP, hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp,
-                   QK_PANEL * hp, hp / QK_KSTEP, panels);
+    qk_attend_dots(acc, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
+                   hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
     float *to = s->score[j] + at;
     if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
       const float *scale = hd->k_scale + s->j0 + j;
@@ -63,8 +61,8 @@ static inline void qk_attend_keys(qk_attend *s) {
 QK_INLINE void qk_attend_values_of(const qk_attend *s, size_t r, const uint8_t *w, const float *was, size_t ldw, float *out,
                                    size_t ldo, const int panels) {
   vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
-  qk_attend_dots(acc, (const int8_t *)(s->p + r), QK_KSTEP, QK_KSTEP * QK_QUERIES, s->p_start + r, w,
-                 QK_PANEL * QK_BLOCK, s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS, panels);
+  qk_attend_dots(acc, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, w, QK_PANEL * QK_BLOCK,
+                 s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS, panels);
   QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       vf_store(out + i * ldo + p * 16, qk_attend_value(s, r + i, acc[i][p], vf_load(was + i * ldw + p * 16)));
 }

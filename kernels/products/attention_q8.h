@@ -14,7 +14,7 @@
 #define QK_KEY_STEPS (QK_BLOCK / QK_KSTEP) /* of values: keys j, 16 + j, 32 + j, 48 + j lie together */
 
 /* A tile of scores or values. What rows give that are not there is not used, so there is no size but this. */
-#define QK_ATTEND_ROWS (QK_TILE_PANELS > 1 ? 8 : QK_TILE_ROWS)
+#define QK_ATTEND_ROWS (QK_TILE_PANELS > 1 ? 8 : 4)
 #define QK_ATTEND_PANELS (QK_TILE_PANELS > 1 ? 2 : 1)
 
 /* Queries on their way through the blocks. Where there is one number a query, rows of a last tile may lie past the end. */

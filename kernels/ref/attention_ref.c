@@ -57,9 +57,10 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
       const int8_t *k = hd->k + j0 * hp;
       const uint8_t *q = hd->q + i / 16 * 16 * hp + i % 16 * 4, *v = hd->v + j0 * hp;
       float x[QK_BLOCK], e[QK_BLOCK], u[QK_BLOCK], t = 0.0f, keep, add;
-      for (size_t j = 0; j < QK_BLOCK; j++) { /* q: [hp/4][16][4] */
+      for (size_t j = 0; j < QK_BLOCK; j++) { /* q, k: [hp/4][16][4] */
         int32_t acc = hd->k_start[j0 + j];
-        for (size_t c = 0; c < hp; c++) acc += q[c / 4 * 64 + c % 4] * k[j * hp + c];
+        for (size_t c = 0; c < hp; c++)
+          acc += q[c / 4 * 64 + c % 4] * k[j / 16 * 16 * hp + c / 4 * 64 + j % 16 * 4 + c % 4];
         x[j] = (float)acc * hd->k_scale[j0 + j];
       }
       for (size_t j = 0; op->bias && j < live; j++)

@@ -5,6 +5,8 @@
 #define QK_ROWS_PACK_H
 #include "kernels/rows/quantize.h"
 
+#define QK_OFFSET_4 0x80808080u /* four codes of 0, offset */
+
 /* Rows of a head are taken 16 at a time, the first `live` of them real, 1 ... 16. In the place of the others the last one is read
    again; what comes of it is multiplied by 0. Four of them are looked at together: loops that end after four rounds are
    predicted to the end, so that what one waits for is hidden by the next one's work. */
@@ -44,44 +46,31 @@ static __attribute__((noinline)) size_t qk_scales_16(const float *x, size_t ldx,
   return bad;
 }
 
-/* Codes of the first n channels of x, at most 16. Where `by` is 0 they are 0, but for NaN, of which the lowest byte is. */
+/* Codes of the first n channels of x, at most 16, in the lowest bytes. Where `by` is 0 they are 0, but for NaN, of which the lowest
+   byte is 0 (lanes_ref.h: vf_to_vi). */
 QK_INLINE vi qk_codes_by(const float *x, size_t n, float by) { return vf_to_vi(vf_mul(qk_load_n(x, n), vf_set1(by))); }
 
-/* Queries of 16 rows to their panel. */
-static inline void qk_pack_queries(const float *q, size_t ldx, size_t live, size_t h, const float *by, uint8_t *to) {
+/* Queries or keys of 16 rows to their panel. */
+static inline void qk_pack_panel(const float *x, size_t ldx, size_t live, size_t h, const float *by, uint8_t *to,
+                                 uint32_t flip) {
   for (size_t i = 0; i < h; i += 16) {
     vi rows[16];
     for (size_t r = 0; r < 16; r += 4) {
-      const qk_rows4 p = qk_rows4_of(q, ldx, live, r);
+      const qk_rows4 p = qk_rows4_of(x, ldx, live, r);
       QK_UNROLL for (size_t j = 0; j < 4; j++) rows[r + j] = qk_codes_by(p.x[j] + i, h - i, by[r + j]);
     }
-    vi_store8_panel(to + i * 16, rows);
+    vi_store8_panel(to + i * 16, rows, flip);
   }
 }
 
-/* Keys of 16 rows, and their starts. bad: how many of them have NaN or infinity. */
-static inline void qk_pack_keys(const float *k, size_t ldx, size_t live, size_t h, const float *by, int8_t *to,
-                                int32_t *start, size_t bad) {
-  const size_t hp = qk_round_up(h, 16);
-  vi sums[16];
-  for (size_t r = 0; r < 16; r += 4) {
-    const qk_rows4 p = qk_rows4_of(k, ldx, live, r);
-    vi sum[4];
-    QK_UNROLL for (size_t j = 0; j < 4; j++) sum[j] = vi_zero();
-    for (size_t i = 0; i < h; i += 16)
-      QK_UNROLL for (size_t j = 0; j < 4; j++) {
-        const vi c = qk_codes_by(p.x[j] + i, h - i, by[r + j]);
-        sum[j] = vi_add(sum[j], c);
-        vi_store8(to + (r + j) * hp + i, c);
-      }
-    QK_UNROLL for (size_t j = 0; j < 4; j++) sums[r + j] = sum[j];
+/* Starts of a panel of keys, from its codes plus 128. */
+static inline vi qk_panel_starts(const int8_t *panel, size_t steps) {
+  vi sum = vi_zero();
+  for (size_t s = 0; s < steps; s++) {
+    const vi codes = vi_load((const int32_t *)(const void *)(panel + s * 64));
+    sum = vi_add(sum, vi_sum_bytes(vi_xor(codes, vi_set1((int32_t)QK_OFFSET_4))));
   }
-  vi_store(start, vi_mul(vi_sum_rows(sums), vi_set1(-128)));
-  for (size_t r = 0; bad && r < 16; r++)
-    if (by[r] == 0.0f) {
-      memset(to + r * hp, 0, hp);
-      start[r] = 0;
-    }
+  return vi_mul(vi_sub(sum, vi_set1(512 * (int32_t)steps)), vi_set1(-128));
 }
 
 /* Values of 64 rows, of which `live` are real: keys j, 16 + j, 32 + j, 48 + j of 16 channels are one vector. */
@@ -95,7 +84,7 @@ static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_
         c[b] = qk_codes_by(v + row * ldx + i, h - i, by[b][r]);
       }
       vi_store((int32_t *)(void *)to,
-               vi_xor(vi_join8(c[0], c[1], c[2], c[3]), vi_set1(-2139062144))); /* 0x80808080 */
+               vi_xor(vi_join8(c[0], c[1], c[2], c[3]), vi_set1((int32_t)QK_OFFSET_4)));
     }
 }
 
@@ -124,10 +113,11 @@ static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
         continue;
       }
       bad += qk_scales_16(op->q + at, ldx, live, h, op->fold, hd->q_scale + r, q_by);
-      const size_t bad_keys = qk_scales_16(op->k + at, ldx, live, h, 1.0f, hd->k_scale + r, k_by);
-      bad += bad_keys + qk_scales_16(op->v + at, ldx, live, h, 1.0f, hd->v_scale + r, v_by[b]);
-      qk_pack_queries(op->q + at, ldx, live, h, q_by, hd->q + r * hp);
-      qk_pack_keys(op->k + at, ldx, live, h, k_by, hd->k + r * hp, hd->k_start + r, bad_keys);
+      bad += qk_scales_16(op->k + at, ldx, live, h, 1.0f, hd->k_scale + r, k_by);
+      bad += qk_scales_16(op->v + at, ldx, live, h, 1.0f, hd->v_scale + r, v_by[b]);
+      qk_pack_panel(op->q + at, ldx, live, h, q_by, hd->q + r * hp, QK_OFFSET_4);
+      qk_pack_panel(op->k + at, ldx, live, h, k_by, (uint8_t *)(hd->k + r * hp), 0);
+      vi_store(hd->k_start + r, qk_panel_starts(hd->k + r * hp, hp / QK_KSTEP));
     }
     qk_pack_values(op->v + block * ldx, ldx, n - block, h, v_by, hd->v + block * hp);
   }
