@@ -156,8 +156,8 @@ typedef struct qk_embed {
 } qk_embed;
 
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
-   scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, hp = h
-   rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (offset: byte 0x80), padding scales 0.
+   scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, at
+   most 1,024; hp = h rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (offset: byte 0x80), padding scales 0.
 
    pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
    are quantized per row, symmetric: a = absmax; NaN or infinity: scale 0, codes 0; a < 2^-100: scale 0, codes 0; else
@@ -188,7 +188,7 @@ typedef struct qk_pack_q8 {
 /* Queries r0 ... r1 - 1 against all keys. Per query i and block of 64 keys (fma is not used unless written):
      x_j = (float)(q . k_j) * k_scale_j, f = q_scale           [bias not NULL: x_j = fma(x_j, q_scale, bias[j - i]), f = 1]
      m = (max x_j over keys j < n) * f;  e_j = exp2s(fma(x_j, f, -m)), 0 for j >= n;  z = sum16(e)
-     u_j = e_j * v_scale_j;  t = max u_j;  p_j = rint(u_j * (127 / t)) by one fma, all 0 when t < 2^-100
+     u_j = e_j * v_scale_j;  t = max(0, u_j);  p_j = rint(u_j * (127 / t)) by one fma, all 0 when t < 2^-100
      o_c = sum p_j * v_jc, exact in int32
    Blocks merge serially, ascending. The first: M = m, Z = z, O_c = (t / 127) * (float)o_c. Each further one:
      M' = max(M, m);  A = exp2(M - M');  B = exp2(m - M')

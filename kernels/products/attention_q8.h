@@ -24,7 +24,7 @@ typedef struct qk_attend {
   size_t j0, live, hp;         /* the block's first key, how many keys it has; head size rounded up */
   union {
     float score[QK_BLOCK][QK_QUERIES];                    /* x_j, then u_j */
-    int32_t sums[QK_BLOCK][QK_QUERIES];                   /* of keys, or [query][channel] of values */
+    int32_t sums[QK_BLOCK][QK_QUERIES];                   /* of keys, or [query][channel] of values; rows in pairs */
   };
   int32_t p[QK_KEY_STEPS * QK_QUERIES + QK_ATTEND_ROWS]; /* [step][query], four codes each */
   int32_t p_start[QK_QUERIES + QK_ATTEND_ROWS];
@@ -91,7 +91,7 @@ QK_INLINE void qk_attend_exp(qk_attend *s, size_t at, const size_t live, const i
         const vf x = vf_fma(vf_load(score), factor, less), e = calm ? qk_exp2_short_low(x) : qk_exp2_short(x);
         const vf u = vf_mul(e, vf_set1(v_scale[key]));
         sum[i] = vf_add(sum[i], e);
-        top[i] = vf_max(top[i], u);
+        top[i] = vf_max(u, top[i]); /* in this order +0 if none is above it */
         vf_store(score, u);
       }
     }

@@ -75,7 +75,7 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
       }
       for (size_t j = 0; j < QK_BLOCK; j++) {
         u[j] = e[j] * hd->v_scale[j0 + j];
-        t = t > u[j] ? t : u[j];
+        t = u[j] > t ? u[j] : t; /* +0 if none is above it, whatever the order */
       }
       int8_t p[QK_BLOCK];
       float by = t < 0x1p-100f ? 0.0f : 127.0f / t;
