@@ -190,8 +190,7 @@ static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip)
   const int32x4_t offset = vdupq_n_s32((int32_t)flip);
   for (int j = 0; j < 16; j += 4) {
     int32x4_t r[4];
-    QK_UNROLL for (int i = 0; i < 4; i++) r[i] =
-        veorq_s32(vreinterpretq_s32_s8(neon_narrow8(rows[j + i])), offset);
+    QK_UNROLL for (int i = 0; i < 4; i++) r[i] = veorq_s32(vreinterpretq_s32_s8(neon_narrow8(rows[j + i])), offset);
     const int32x4_t x = vzip1q_s32(r[0], r[2]), y = vzip1q_s32(r[1], r[3]);
     const int32x4_t z = vzip2q_s32(r[0], r[2]), w = vzip2q_s32(r[1], r[3]);
     vst1q_u8(p + j * 4, vreinterpretq_u8_s32(vzip1q_s32(x, y)));

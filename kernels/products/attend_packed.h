@@ -9,13 +9,8 @@
 static inline void qk_attend_sums(qk_attend *s, size_t to, const int8_t *a, size_t next, const int32_t *start,
                                   const uint8_t *w, size_t steps, size_t panel_bytes, size_t rows, size_t panels) {
   int8_t packed[QK_TILE_ROWS * QK_ATTEND_CHANNELS] __attribute__((aligned(64)));
-  qk_strip t = {.a = packed,
-                .w = w,
-                .start = start,
-                .out = s->sums[to],
-                .ldo = QK_QUERIES,
-                .n = (steps + 3) / 4,
-                .rows = rows};
+  qk_strip t = {
+      .a = packed, .w = w, .start = start, .out = s->sums[to], .ldo = QK_QUERIES, .n = (steps + 3) / 4, .rows = rows};
   qk_packed_steps(packed, a, next, rows, t.n);
   for (size_t p = 0; p < panels; p++) {
     qk_packed_panel(&t);

@@ -4,7 +4,8 @@
 #define QK_PRODUCTS_ATTEND_TILES_H
 /* Rows of codes that lie side by side, steps `next` apart, times panels `panel_bytes` apart. */
 QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const int8_t *a, const size_t next,
-                              const int32_t *start, const uint8_t *w, size_t panel_bytes, size_t steps, const int panels) {
+                              const int32_t *start, const uint8_t *w, size_t panel_bytes, size_t steps,
+                              const int panels) {
   QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[i][p] = vi_set1(qk_dot_start(start[i]));
   for (; steps > 0; steps--) {
@@ -29,9 +30,9 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
     qk_attend_dots(acc, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
                    hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
-    float *to = s->score[j] + at;
     if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
       const float *scale = hd->k_scale + s->j0 + j;
+      float *to = s->score[j] + at;
       QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
         const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(scale[i]));
         vf_store(to + i * (int)QK_QUERIES + p * 16, x);
@@ -39,8 +40,9 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
       }
       continue;
     }
+    int32_t *sums = s->sums[j] + at;
     QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
-        vf_store(to + i * (int)QK_QUERIES + p * 16, vf_from_bits(acc[i][p]));
+        vi_store(sums + i * (int)QK_QUERIES + p * 16, acc[i][p]);
     for (size_t i = j; i < j + QK_ATTEND_ROWS && i < s->live; i++)
       QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_max(max[p], qk_attend_score(s, at + (size_t)p * 16, i));
   }
@@ -58,8 +60,8 @@ static inline void qk_attend_keys(qk_attend *s) {
 }
 
 /* A tile of results, from what they were, `ldw` apart. */
-QK_INLINE void qk_attend_values_of(const qk_attend *s, size_t r, const uint8_t *w, const float *was, size_t ldw, float *out,
-                                   size_t ldo, const int panels) {
+QK_INLINE void qk_attend_values_of(const qk_attend *s, size_t r, const uint8_t *w, const float *was, size_t ldw,
+                                   float *out, size_t ldo, const int panels) {
   vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
   qk_attend_dots(acc, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, w, QK_PANEL * QK_BLOCK,
                  s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS, panels);

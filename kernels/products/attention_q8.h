@@ -23,19 +23,19 @@ typedef struct qk_attend {
   size_t i, vectors, from, to; /* the first query, a multiple of 16; results are of queries i + from ... i + to - 1 */
   size_t j0, live, hp;         /* the block's first key, how many keys it has; head size rounded up */
   union {
-    float score[QK_BLOCK][QK_QUERIES];                    /* x_j, then u_j */
-    int32_t sums[QK_BLOCK][QK_QUERIES];                   /* of keys, or [query][channel] of values; rows in pairs */
+    float score[QK_BLOCK][QK_QUERIES];  /* x_j, then u_j */
+    int32_t sums[QK_BLOCK][QK_QUERIES]; /* of keys, or [query][channel] of values; rows in pairs */
   };
   int32_t p[QK_KEY_STEPS * QK_QUERIES + QK_ATTEND_ROWS]; /* [step][query], four codes each */
   int32_t p_start[QK_QUERIES + QK_ATTEND_ROWS];
-  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, descending: that of key j and query r is at 63 - j + r */
-  float factor[QK_QUERIES];            /* f */
-  float max[QK_QUERIES], z[QK_QUERIES];       /* M and Z of the blocks so far */
-  float block_max[QK_QUERIES];                /* max of x_j, then m */
-  float by[QK_QUERIES];                       /* 127 / t */
-  float keep[QK_QUERIES + QK_ATTEND_ROWS];    /* A */
-  float add[QK_QUERIES + QK_ATTEND_ROWS];     /* B * (t / 127) */
-  float divide[QK_QUERIES + QK_ATTEND_ROWS];  /* 1; with the last block 1 / Z */
+  float window[QK_BLOCK + QK_QUERIES];  /* of the bias table, descending: that of key j and query r is at 63 - j + r */
+  float factor[QK_QUERIES];             /* f */
+  float max[QK_QUERIES], z[QK_QUERIES]; /* M and Z of the blocks so far */
+  float block_max[QK_QUERIES];          /* max of x_j, then m */
+  float by[QK_QUERIES];                 /* 127 / t */
+  float keep[QK_QUERIES + QK_ATTEND_ROWS];   /* A */
+  float add[QK_QUERIES + QK_ATTEND_ROWS];    /* B * (t / 127) */
+  float divide[QK_QUERIES + QK_ATTEND_ROWS]; /* 1; with the last block 1 / Z */
 } qk_attend;
 
 /* What bias there is for the block's keys and all queries, the other way round, so that queries ascend. */

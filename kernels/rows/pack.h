@@ -75,7 +75,8 @@ static inline vi qk_panel_starts(const int8_t *panel, size_t steps) {
 
 /* Values of 64 rows, of which `live` are real: keys j, 16 + j, 32 + j, 48 + j of 16 channels are one vector. */
 #define QK_PARTS (QK_BLOCK / 16)
-static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_t h, float by[QK_PARTS][16], uint8_t *to) {
+static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_t h, float by[QK_PARTS][16],
+                                  uint8_t *to) {
   for (size_t i = 0; i < h; i += 16)
     for (size_t r = 0; r < 16; r++, to += 64) {
       vi c[QK_PARTS];
@@ -83,8 +84,7 @@ static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_
         const size_t row = 16 * b + r < live ? 16 * b + r : 0;
         c[b] = qk_codes_by(v + row * ldx + i, h - i, by[b][r]);
       }
-      vi_store((int32_t *)(void *)to,
-               vi_xor(vi_join8(c[0], c[1], c[2], c[3]), vi_set1((int32_t)QK_OFFSET_4)));
+      vi_store((int32_t *)(void *)to, vi_xor(vi_join8(c[0], c[1], c[2], c[3]), vi_set1((int32_t)QK_OFFSET_4)));
     }
 }
 
