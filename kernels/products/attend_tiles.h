@@ -30,9 +30,9 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
     qk_attend_dots(acc, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
                    hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
+    float *to = s->score[j] + at;
     if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
       const float *scale = hd->k_scale + s->j0 + j;
-      float *to = s->score[j] + at;
       QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
         const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(scale[i]));
         vf_store(to + i * (int)QK_QUERIES + p * 16, x);
@@ -40,9 +40,8 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
       }
       continue;
     }
-    int32_t *sums = s->sums[j] + at;
     QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
-        vi_store(sums + i * (int)QK_QUERIES + p * 16, acc[i][p]);
+        vf_store(to + i * (int)QK_QUERIES + p * 16, vf_from_bits(acc[i][p]));
     for (size_t i = j; i < j + QK_ATTEND_ROWS && i < s->live; i++)
       QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_max(max[p], qk_attend_score(s, at + (size_t)p * 16, i));
   }

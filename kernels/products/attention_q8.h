@@ -50,7 +50,7 @@ static inline void qk_attend_window(qk_attend *s) {
 /* x_j of the queries from `at` on, in the place of its sums. */
 QK_INLINE vf qk_attend_score(qk_attend *s, size_t at, size_t j) {
   const qk_head_q8 *hd = &s->op->head;
-  vf x = vf_mul(vi_to_vf(vi_load(s->sums[j] + at)), vf_set1(hd->k_scale[s->j0 + j]));
+  vf x = vf_mul(vi_to_vf(vi_bits(vf_load(s->score[j] + at))), vf_set1(hd->k_scale[s->j0 + j]));
   if (s->op->bias) x = vf_fma(x, vf_load(hd->q_scale + s->i + at), vf_load(s->window + QK_BLOCK - 1 - j + at));
   vf_store(s->score[j] + at, x);
   return x;
