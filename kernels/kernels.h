@@ -202,23 +202,23 @@ typedef struct qk_panels_q8 {
 } qk_panels_q8;
 
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
-   scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, hp = h
-   rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (byte 0x80), padding scales 0.
+   scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, at
+   most 1,024; hp = h rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (offset: byte 0x80), padding scales 0.
 
    pack_q8: rows r0 ... r1 - 1 (r0 a multiple of 64) of q, k, v [n, ldx] f32 (each pointing at the head's first channel)
    are quantized per row, symmetric: a = absmax; NaN or infinity: scale 0, codes 0; a < 2^-100: scale 0, codes 0; else
    scale = a / 127, code = rint(x * (127 / a)).
-     q: codes, hp bytes a row, padded with 0; q_scale = scale * fold; q_start = -128 * sum of the row's codes
-     k: [n/64][4][hp/4][16][4] offset codes; k_scale: [n/64 * 64]
-     v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j); v_scale:
-        [n/64 * 64]
-   The last block is padded. Returns the number of rows of q, k or v with NaN or infinity. */
+     q: [n/16][hp/4][16][4] offset codes; q_scale = scale * fold
+     k: the same of codes as they are; k_start = -128 * sum of the row's codes
+     v: [n/64][hp/16][16][16][4] offset codes (channel panels; step j holds keys j, 16 + j, 32 + j, 48 + j)
+   The last block is padded: n is rounded up to 64, also for scales and k_start. Returns the number of rows of q, k or v
+   with NaN or infinity. */
 typedef struct qk_head_q8 {
-  int8_t *q;
+  uint8_t *q; /* [64], as k and v */
   float *q_scale;
-  int32_t *q_start; /* q: [64] [n rounded up to 64, hp] */
-  uint8_t *k;
-  float *k_scale; /* k, v: [64] */
+  int8_t *k;
+  float *k_scale;
+  int32_t *k_start;
   uint8_t *v;
   float *v_scale;
   uint32_t n, h;
@@ -234,7 +234,7 @@ typedef struct qk_pack_q8 {
 /* Queries r0 ... r1 - 1 against all keys. Per query i and block of 64 keys (fma is not used unless written):
      x_j = (float)(q . k_j) * k_scale_j, f = q_scale           [bias not NULL: x_j = fma(x_j, q_scale, bias[j - i]), f = 1]
      m = (max x_j over keys j < n) * f;  e_j = exp2s(fma(x_j, f, -m)), 0 for j >= n;  z = sum16(e)
-     u_j = e_j * v_scale_j;  t = max u_j;  p_j = rint(u_j * (127 / t)) by one fma, all 0 when t < 2^-100
+     u_j = e_j * v_scale_j;  t = max(0, u_j);  p_j = rint(u_j * (127 / t)) by one fma, all 0 when t < 2^-100
      o_c = sum p_j * v_jc, exact in int32
    Blocks merge serially, ascending. The first: M = m, Z = z, O_c = (t / 127) * (float)o_c. Each further one:
      M' = max(M, m);  A = exp2(M - M');  B = exp2(m - M')

@@ -81,6 +81,21 @@ DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6) static void qk_packe
   by_pairs[(s->rows + 1) / 2 - 1](s);
 }
 
+/* The same of rows that lie side by side, steps `next` apart: two steps of four rows, zipped, are two pairs. */
+static __attribute__((noinline)) void qk_packed_steps(int8_t *packed, const int8_t *a, size_t next, size_t rows,
+                                                      size_t n) {
+  for (size_t k = 2 * n; k > 0; k--, a += 2 * next)
+    for (size_t r = 0; r < rows; r += 4) {
+      const int32x4_t u = vreinterpretq_s32_s8(vld1q_s8(a + 4 * r));
+      const int32x4_t v = vreinterpretq_s32_s8(vld1q_s8(a + next + 4 * r));
+      vst1q_s8(packed, vreinterpretq_s8_s32(vzip1q_s32(u, v)));
+      packed += 16;
+      if (r + 2 >= rows) continue;
+      vst1q_s8(packed, vreinterpretq_s8_s32(vzip2q_s32(u, v)));
+      packed += 16;
+    }
+}
+
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 

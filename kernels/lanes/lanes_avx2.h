@@ -120,9 +120,17 @@ static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   return (vf){_mm256_and_ps(_mm256_castsi256_ps(y.lo), _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
               _mm256_and_ps(_mm256_castsi256_ps(y.hi), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
 }
-static inline vi vi_sum_bytes(vi a) {
-  const __m256i zero = _mm256_setzero_si256();
-  return (vi){_mm256_sad_epu8(a.lo, zero), _mm256_sad_epu8(a.hi, zero)};
+static inline __m256i avx2_sum_bytes(__m256i a) {
+  return _mm256_madd_epi16(_mm256_maddubs_epi16(a, _mm256_set1_epi8(1)), _mm256_set1_epi16(1));
+}
+QK_LANE_OP1(vi_sum_bytes, vi, vi, avx2_sum_bytes)
+static inline __m256i avx2_join8(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i even = _mm256_blend_epi16(a, _mm256_slli_epi32(c, 16), 0xaa);
+  const __m256i odd = _mm256_blend_epi16(b, _mm256_slli_epi32(d, 16), 0xaa);
+  return _mm256_or_si256(_mm256_and_si256(even, _mm256_set1_epi16(255)), _mm256_slli_epi16(odd, 8));
+}
+static inline vi vi_join8(vi a, vi b, vi c, vi d) {
+  return (vi){avx2_join8(a.lo, b.lo, c.lo, d.lo), avx2_join8(a.hi, b.hi, c.hi, d.hi)};
 }
 static inline vf vf_scale2(vf a, vf n) { return vf_from_bits(vi_add(vi_bits(a), vi_shl(vf_to_vi(n), 23))); }
 static inline int32_t vi_sum(vi a) {
@@ -155,22 +163,6 @@ QK_REDUCE8(avx2_hmax8, _mm256_max_epi32)
 static inline vi vi_sum_rows(const vi rows[16]) { return (vi){avx2_sum8(rows), avx2_sum8(rows + 8)}; }
 static inline vi vi_hmax_rows(const vi rows[16]) { return (vi){avx2_hmax8(rows), avx2_hmax8(rows + 8)}; }
 
-/* The same of floats, folding lanes in the order of vf_sum: l + 8, l + 4, l + 2, l + 1. */
-#define QK_REDUCE8_PS(name, op)                                                                                        \
-  static inline __m256 name(const vf *rows) {                                                                          \
-    __m256 r[8], p[4], q[2];                                                                                           \
-    for (int i = 0; i < 8; i++) r[i] = op(rows[i].lo, rows[i].hi);                                                     \
-    for (int i = 0; i < 4; i++)                                                                                        \
-      p[i] = op(_mm256_permute2f128_ps(r[i], r[i + 4], 0x20), _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));           \
-    for (int i = 0; i < 2; i++)                                                                                        \
-      q[i] = op(_mm256_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm256_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));     \
-    return op(_mm256_shuffle_ps(q[0], q[1], 0x88), _mm256_shuffle_ps(q[0], q[1], 0xdd));                               \
-  }
-QK_REDUCE8_PS(avx2_sum8_ps, _mm256_add_ps)
-QK_REDUCE8_PS(avx2_hmax8_ps, _mm256_max_ps)
-static inline vf vf_sum_rows(const vf rows[16]) { return (vf){avx2_sum8_ps(rows), avx2_sum8_ps(rows + 8)}; }
-static inline vf vf_hmax_rows(const vf rows[16]) { return (vf){avx2_hmax8_ps(rows), avx2_hmax8_ps(rows + 8)}; }
-
 static inline vi avx2_widen8(__m128i b) {
   return (vi){_mm256_cvtepi8_epi32(b), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(b, b))};
 }
@@ -190,20 +182,26 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
   vi_store8(t, a);
   memcpy(p, t, n);
 }
-/* Rows 4 p + i of eight make one vector for each i, so that two steps of interleaving leave the rows in order. */
-static inline void avx2_store8_panel(uint8_t *p, const vi rows[8]) {
-  __m256i z[4];
-  for (int i = 0; i < 4; i++) z[i] = _mm256_set_m128i(avx2_narrow8(rows[i + 4]), avx2_narrow8(rows[i]));
-  __m256i a = _mm256_unpacklo_epi32(z[0], z[1]), b = _mm256_unpacklo_epi32(z[2], z[3]);
-  __m256i c = _mm256_unpackhi_epi32(z[0], z[1]), d = _mm256_unpackhi_epi32(z[2], z[3]);
-  _mm256_storeu_si256((__m256i *)p, _mm256_unpacklo_epi64(a, b));
-  _mm256_storeu_si256((__m256i *)(p + 64), _mm256_unpackhi_epi64(a, b));
-  _mm256_storeu_si256((__m256i *)(p + 128), _mm256_unpacklo_epi64(c, d));
-  _mm256_storeu_si256((__m256i *)(p + 192), _mm256_unpackhi_epi64(c, d));
+/* The lowest bytes of four half vectors: word j of each 128-bit half holds those of its lanes of the j-th. */
+static inline __m256i avx2_low8(__m256i a, __m256i b, __m256i c, __m256i d) {
+  const __m256i low = _mm256_set1_epi32(255);
+  const __m256i x = _mm256_packus_epi32(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+  return _mm256_packus_epi16(x, _mm256_packus_epi32(_mm256_and_si256(c, low), _mm256_and_si256(d, low)));
 }
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
-  avx2_store8_panel(p, rows);
-  avx2_store8_panel(p + 32, rows + 8);
+/* A 128-bit half is a step of four rows. */
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  const __m256i offset = _mm256_set1_epi32((int32_t)flip);
+  for (int j = 0; j < 16; j += 8, p += 32) {
+    const vi *r = rows + j;
+    const __m256i a = _mm256_xor_si256(avx2_low8(r[0].lo, r[1].lo, r[2].lo, r[3].lo), offset);
+    const __m256i b = _mm256_xor_si256(avx2_low8(r[4].lo, r[5].lo, r[6].lo, r[7].lo), offset);
+    const __m256i c = _mm256_xor_si256(avx2_low8(r[0].hi, r[1].hi, r[2].hi, r[3].hi), offset);
+    const __m256i d = _mm256_xor_si256(avx2_low8(r[4].hi, r[5].hi, r[6].hi, r[7].hi), offset);
+    _mm256_storeu_si256((__m256i *)p, _mm256_permute2x128_si256(a, b, 0x20));
+    _mm256_storeu_si256((__m256i *)(p + 64), _mm256_permute2x128_si256(a, b, 0x31));
+    _mm256_storeu_si256((__m256i *)(p + 128), _mm256_permute2x128_si256(c, d, 0x20));
+    _mm256_storeu_si256((__m256i *)(p + 192), _mm256_permute2x128_si256(c, d, 0x31));
+  }
 }
 /* Sixteen slices of 16 entries; the upper four bits choose among them, one bit a step. A blend looks at bit 7 of a byte. */
 static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {

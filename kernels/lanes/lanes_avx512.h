@@ -41,6 +41,12 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
 static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   return _mm512_castsi512_ps(_mm512_maskz_add_epi32(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), _mm512_castps_si512(x), n));
 }
+/* Of this set alone: x - rint(x), and a < b ? x * 2^n : 0 for integral n. */
+#define QK_LANES_SCALE 1 /* math.h: 0 elsewhere */
+static inline vf vf_past_rint(vf x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+static inline vf vf_scale_lt(vf a, vf b, vf x, vf n) {
+  return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, n);
+}
 static inline vf vf_keep(vf a, size_t n) { return _mm512_maskz_mov_ps(avx512_mask(n), a); }
 static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }
@@ -71,7 +77,16 @@ static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 #define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
-static inline vi vi_sum_bytes(vi a) { return _mm512_sad_epu8(a, _mm512_setzero_si512()); }
+static inline vi vi_sum_bytes(vi a) {
+  return _mm512_madd_epi16(_mm512_maddubs_epi16(a, _mm512_set1_epi8(1)), _mm512_set1_epi16(1));
+}
+/* Byte 0 of a lane to all of its bytes; masks say which of them is taken. */
+static inline vi vi_join8(vi a, vi b, vi c, vi d) {
+  const __m512i low = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12));
+  a = _mm512_mask_shuffle_epi8(a, 0x2222222222222222, b, low);
+  a = _mm512_mask_shuffle_epi8(a, 0x4444444444444444, c, low);
+  return _mm512_mask_shuffle_epi8(a, 0x8888888888888888, d, low);
+}
 static inline int32_t vi_sum(vi a) {
   __m256i x = _mm256_add_epi32(_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64(a, 1));
   __m128i y = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
@@ -101,22 +116,6 @@ static inline int32_t vi_hmax(vi a) {
 QK_REDUCE16(vi_sum_rows, _mm512_add_epi32)
 QK_REDUCE16(vi_hmax_rows, _mm512_max_epi32)
 
-/* The same of floats, folding lanes in the order of vf_sum: l + 8 (256-bit halves), l + 4 (128-bit parts), l + 2, l + 1. */
-#define QK_REDUCE16_PS(name, op)                                                                                       \
-  static inline vf name(const vf rows[16]) {                                                                           \
-    vf r[8], p[4], q[2];                                                                                               \
-    QK_UNROLL for (int i = 0; i < 8; i++)                                                                              \
-        r[i] = op(_mm512_shuffle_f32x4(rows[i], rows[i + 8], 0x44), _mm512_shuffle_f32x4(rows[i], rows[i + 8], 0xee)); \
-    QK_UNROLL for (int i = 0; i < 4; i++)                                                                              \
-        p[i] = op(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));             \
-    QK_UNROLL for (int i = 0; i < 2; i++)                                                                              \
-        q[i] = op(_mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0x44), _mm512_shuffle_ps(p[2 * i], p[2 * i + 1], 0xee));   \
-    const vf s = op(_mm512_shuffle_ps(q[0], q[1], 0x88), _mm512_shuffle_ps(q[0], q[1], 0xdd));                         \
-    return _mm512_shuffle_f32x4(s, s, 0xd8); /* parts hold rows 0-3, 8-11, 4-7, 12-15 */                               \
-  }
-QK_REDUCE16_PS(vf_sum_rows, _mm512_add_ps)
-QK_REDUCE16_PS(vf_hmax_rows, _mm512_max_ps)
-
 static inline vi vi_load8(const int8_t *p) { return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 static inline vi vi_load8_part(const int8_t *p, size_t n) {
   return _mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(avx512_mask(n), p));
@@ -126,22 +125,24 @@ static inline void vi_store8_part(int8_t *p, vi a, size_t n) {
   _mm_mask_storeu_epi8(p, avx512_mask(n), _mm512_cvtepi32_epi8(a));
 }
 #undef QK_REDUCE16
-#undef QK_REDUCE16_PS
-/* Rows 4 p + i make one vector for each i, so that two steps of interleaving leave the rows in order. */
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
-  __m512i z[4];
-  QK_UNROLL for (int i = 0; i < 4; i++) {
-    z[i] = _mm512_castsi128_si512(_mm512_cvtepi32_epi8(rows[i]));
-    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 4]), 1);
-    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 8]), 2);
-    z[i] = _mm512_inserti32x4(z[i], _mm512_cvtepi32_epi8(rows[i + 12]), 3);
-  }
-  __m512i a = _mm512_unpacklo_epi32(z[0], z[1]), b = _mm512_unpacklo_epi32(z[2], z[3]);
-  __m512i c = _mm512_unpackhi_epi32(z[0], z[1]), d = _mm512_unpackhi_epi32(z[2], z[3]);
-  _mm512_storeu_si512(p, _mm512_unpacklo_epi64(a, b));
-  _mm512_storeu_si512(p + 64, _mm512_unpackhi_epi64(a, b));
-  _mm512_storeu_si512(p + 128, _mm512_unpacklo_epi64(c, d));
-  _mm512_storeu_si512(p + 192, _mm512_unpackhi_epi64(c, d));
+/* The lowest bytes of four vectors: word j of each 128-bit part holds those of the part's lanes of rows[j]. */
+static inline __m512i avx512_low8(const vi rows[4]) {
+  const __m512i low = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12));
+  __m512i x = _mm512_shuffle_epi8(rows[0], low);
+  x = _mm512_mask_shuffle_epi8(x, 0x00f000f000f000f0, rows[1], low);
+  x = _mm512_mask_shuffle_epi8(x, 0x0f000f000f000f00, rows[2], low);
+  return _mm512_mask_shuffle_epi8(x, 0xf000f000f000f000, rows[3], low);
+}
+/* A part is a step of four rows: a 4 x 4 transposition of parts. */
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  const __m512i a = avx512_low8(rows), b = avx512_low8(rows + 4), c = avx512_low8(rows + 8), d = avx512_low8(rows + 12);
+  const __m512i x = _mm512_shuffle_i32x4(a, b, 0x44), y = _mm512_shuffle_i32x4(c, d, 0x44);
+  const __m512i z = _mm512_shuffle_i32x4(a, b, 0xee), w = _mm512_shuffle_i32x4(c, d, 0xee);
+  const __m512i offset = _mm512_set1_epi32((int32_t)flip);
+  _mm512_storeu_si512(p, _mm512_xor_si512(_mm512_shuffle_i32x4(x, y, 0x88), offset));
+  _mm512_storeu_si512(p + 64, _mm512_xor_si512(_mm512_shuffle_i32x4(x, y, 0xdd), offset));
+  _mm512_storeu_si512(p + 128, _mm512_xor_si512(_mm512_shuffle_i32x4(z, w, 0x88), offset));
+  _mm512_storeu_si512(p + 192, _mm512_xor_si512(_mm512_shuffle_i32x4(z, w, 0xdd), offset));
 }
 /* Sixteen slices of 16 entries; the upper four bits of a byte choose among them, one bit a step. */
 static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {

@@ -84,29 +84,6 @@ static inline vf vf_keep(vf x, size_t n) {
 }
 static inline float vf_first(vf x) { return vgetq_lane_f32(x.a, 0); }
 
-/* The fixed tree of four rows at once: l + 8 and l + 4 inside a row, then l + 2 and l + 1 over pairs of rows. */
-#define QK_REDUCE4(name, op)                                                                                           \
-  static inline float32x4_t name(const vf *r) {                                                                        \
-    float32x4_t x[4];                                                                                                  \
-    QK_UNROLL for (int i = 0; i < 4; i++) x[i] = op(op(r[i].a, r[i].c), op(r[i].b, r[i].d));                           \
-    const float32x4_t y0 = op(neon_low(x[0], x[1]), neon_high(x[0], x[1]));                                            \
-    const float32x4_t y1 = op(neon_low(x[2], x[3]), neon_high(x[2], x[3]));                                            \
-    return op(vuzp1q_f32(y0, y1), vuzp2q_f32(y0, y1));                                                                 \
-  }
-static inline float32x4_t neon_low(float32x4_t x, float32x4_t y) {
-  return vcombine_f32(vget_low_f32(x), vget_low_f32(y));
-}
-static inline float32x4_t neon_high(float32x4_t x, float32x4_t y) {
-  return vcombine_f32(vget_high_f32(x), vget_high_f32(y));
-}
-QK_REDUCE4(neon_sum4, vaddq_f32)
-QK_REDUCE4(neon_max4, neon_max)
-static inline vf vf_sum_rows(const vf r[16]) {
-  return (vf){neon_sum4(r), neon_sum4(r + 4), neon_sum4(r + 8), neon_sum4(r + 12)};
-}
-static inline vf vf_hmax_rows(const vf r[16]) {
-  return (vf){neon_max4(r), neon_max4(r + 4), neon_max4(r + 8), neon_max4(r + 12)};
-}
 static inline float vf_sum(vf x) {
   const float32x4_t y = vaddq_f32(vaddq_f32(x.a, x.c), vaddq_f32(x.b, x.d));
   const float32x2_t z = vadd_f32(vget_low_f32(y), vget_high_f32(y));
@@ -162,6 +139,13 @@ static inline int32x4_t neon_sum_bytes(int32x4_t x) {
   return vreinterpretq_s32_u32(vpaddlq_u16(vpaddlq_u8(vreinterpretq_u8_s32(x))));
 }
 QK_LANE_OP1(vi_sum_bytes, vi, vi, neon_sum_bytes)
+static inline int32x4_t neon_join8(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d) {
+  return vsliq_n_s32(vsliq_n_s32(vsliq_n_s32(a, b, 8), c, 16), d, 24);
+}
+static inline vi vi_join8(vi a, vi b, vi c, vi d) {
+  return (vi){neon_join8(a.a, b.a, c.a, d.a), neon_join8(a.b, b.b, c.b, d.b), neon_join8(a.c, b.c, c.c, d.c),
+              neon_join8(a.d, b.d, c.d, d.d)};
+}
 static inline int32_t vi_sum(vi x) { return vaddvq_s32(vaddq_s32(vaddq_s32(x.a, x.c), vaddq_s32(x.b, x.d))); }
 static inline int32_t vi_hmax(vi x) { return vmaxvq_s32(vmaxq_s32(vmaxq_s32(x.a, x.c), vmaxq_s32(x.b, x.d))); }
 #define QK_REDUCE4_INT(name, op, pairs)                                                                                \
@@ -202,10 +186,11 @@ static inline void vi_store8_part(int8_t *p, vi x, size_t n) {
   memcpy(p, t, n);
 }
 /* Four rows are a 4 x 4 matrix of words to transpose. */
-static inline void vi_store8_panel(uint8_t *p, const vi rows[16]) {
+static inline void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  const int32x4_t offset = vdupq_n_s32((int32_t)flip);
   for (int j = 0; j < 16; j += 4) {
     int32x4_t r[4];
-    QK_UNROLL for (int i = 0; i < 4; i++) r[i] = vreinterpretq_s32_s8(neon_narrow8(rows[j + i]));
+    QK_UNROLL for (int i = 0; i < 4; i++) r[i] = veorq_s32(vreinterpretq_s32_s8(neon_narrow8(rows[j + i])), offset);
     const int32x4_t x = vzip1q_s32(r[0], r[2]), y = vzip1q_s32(r[1], r[3]);
     const int32x4_t z = vzip2q_s32(r[0], r[2]), w = vzip2q_s32(r[1], r[3]);
     vst1q_u8(p + j * 4, vreinterpretq_u8_s32(vzip1q_s32(x, y)));
@@ -246,6 +231,5 @@ static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
 #undef QK_AS_BITS
 #undef QK_LANE_OP1
 #undef QK_LANE_OP2
-#undef QK_REDUCE4
 #undef QK_REDUCE4_INT
 #endif

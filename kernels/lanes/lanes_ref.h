@@ -154,7 +154,8 @@ QK_LANE vf vf_rint(vf a) { /* to nearest even, the sign of zero kept */
   QK_EACH a.l[i] = ref_rint(a.l[i]);
   return a;
 }
-QK_LANE vi vf_to_vi(vf a) { /* to nearest even; lanes that are NaN or not within int32: any value */
+/* To nearest even. Lanes that are NaN: any value whose lowest byte is 0; not within int32: any value. */
+QK_LANE vi vf_to_vi(vf a) {
   vi r;
   QK_EACH {
     float x = ref_rint(a.l[i]);
@@ -251,11 +252,19 @@ QK_LANE int32_t vi_hmax(vi a) {
   QK_EACH m = a.l[i] > m ? a.l[i] : m;
   return m;
 }
-/* Lanes that add up to the sum of all 64 bytes, unsigned. */
+/* Of each lane the sum of its four bytes, unsigned. */
 QK_LANE vi vi_sum_bytes(vi a) {
   QK_EACH {
     const uint32_t x = (uint32_t)a.l[i];
     a.l[i] = (int32_t)((x & 255) + (x >> 8 & 255) + (x >> 16 & 255) + (x >> 24));
+  }
+  return a;
+}
+/* The lowest bytes of a, b, c and d as the bytes of a lane, that of a the lowest. */
+QK_LANE vi vi_join8(vi a, vi b, vi c, vi d) {
+  QK_EACH {
+    const uint32_t low = ((uint32_t)a.l[i] & 255) | ((uint32_t)b.l[i] & 255) << 8;
+    a.l[i] = (int32_t)(low | ((uint32_t)c.l[i] & 255) << 16 | (uint32_t)d.l[i] << 24);
   }
   return a;
 }
@@ -268,17 +277,6 @@ QK_LANE vi vi_sum_rows(const vi rows[16]) {
 QK_LANE vi vi_hmax_rows(const vi rows[16]) {
   vi r;
   QK_EACH r.l[i] = vi_hmax(rows[i]);
-  return r;
-}
-/* The same of floats: lane j is vf_sum, vf_hmax of rows[j]. */
-QK_LANE vf vf_sum_rows(const vf rows[16]) {
-  vf r;
-  QK_EACH r.l[i] = vf_sum(rows[i]);
-  return r;
-}
-QK_LANE vf vf_hmax_rows(const vf rows[16]) {
-  vf r;
-  QK_EACH r.l[i] = vf_hmax(rows[i]);
   return r;
 }
 QK_LANE vi vi_load8(const int8_t *p) {
@@ -297,9 +295,10 @@ QK_LANE void vi_store8(int8_t *p, vi a) { /* lanes in -128 ... 127 */
 QK_LANE void vi_store8_part(int8_t *p, vi a, size_t n) {
   for (size_t i = 0; i < n; i++) p[i] = (int8_t)a.l[i];
 }
-/* Byte of lane 4 s + i of rows[j] to p[64 s + 4 j + i]: rows of channels become panels of rows. */
-QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16]) {
-  for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)rows[j].l[i];
+/* The lowest byte of lane 4 s + i of rows[j], exclusive or `flip` (a byte four times), to p[64 s + 4 j + i]: rows of channels
+   become panels of rows. */
+QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
+  for (int j = 0; j < 16; j++) QK_EACH p[i / 4 * 64 + j * 4 + i % 4] = (uint8_t)((uint32_t)rows[j].l[i] ^ flip);
 }
 /* y[i] = table[x[i] as an unsigned byte]; n: a multiple of 64. y may be x. */
 QK_LANE void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {

@@ -1,6 +1,7 @@
-/* attention_q8.h - integer attention of one head (kernels.h: qk_attention_q8): 16 queries against blocks of 64 keys. Scores and
- * values are tiles of tile.h; what is one number a query (maximum, sum, scale) is a lane of a vector, so that maxima, sums,
- * divisions and merging exponentials of 16 queries cost as much as one. */
+/* attention_q8.h - integer attention of one head (kernels.h: qk_attention_q8): up to 64 queries against blocks of 64 keys.
+ * Queries are lanes: a vector holds one key's scores of 16 queries, so that maxima, sums, divisions and merging exponentials
+ * cost as much for 16 queries as for one, and nothing is ever reduced across lanes. Scores are tiles of keys times panels of
+ * queries, values tiles of queries times panels of channels: attend_tiles.h over tile_q8.h, attend_packed.h over tile_packed.h. */
 #ifndef QK_PRODUCTS_ATTENTION_Q8_H
 #define QK_PRODUCTS_ATTENTION_Q8_H
 #include <math.h>
@@ -8,199 +9,188 @@
 #include "kernels/products/tile.h"
 #include "kernels/rows/epilogue.h"
 
-#define QK_QUERIES 16u
-#define QK_HALVES 2u /* groups of queries at a time: what one waits for is hidden by the other's work */
+#define QK_ATTEND_VECTORS 4u /* of queries at a time: what one waits for is hidden by the others' work */
+#define QK_QUERIES (QK_ATTEND_VECTORS * QK_LANES)
+#define QK_KEY_STEPS (QK_BLOCK / QK_KSTEP) /* of values: keys j, 16 + j, 32 + j, 48 + j lie together */
 
-/* 16 queries on their way through the blocks; query r's numbers are lane r. */
+/* A tile of scores or values. What rows give that are not there is not used, so there is no size but this. */
+#define QK_ATTEND_ROWS (QK_TILE_PANELS > 1 ? 8 : 4)
+#define QK_ATTEND_PANELS (QK_TILE_PANELS > 1 ? 2 : 1)
+
+/* Queries on their way through the blocks. Where there is one number a query, rows of a last tile may lie past the end. */
 typedef struct qk_attend {
+  const qk_attention_q8 *op;
+  size_t i, vectors, from, to; /* the first query, a multiple of 16; results are of queries i + from ... i + to - 1 */
+  size_t j0, live, hp;         /* the block's first key, how many keys it has; head size rounded up */
   union {
-    int32_t sums[QK_QUERIES][QK_BLOCK]; /* of keys, later of values */
-    float score[QK_QUERIES][QK_BLOCK];  /* x_j, then u_j */
+    float score[QK_BLOCK][QK_QUERIES];  /* x_j, then u_j */
+    int32_t sums[QK_BLOCK][QK_QUERIES]; /* of keys, or [query][channel] of values; rows in pairs */
   };
-  int8_t p[QK_QUERIES][QK_BLOCK]; /* in the order of values: keys j, 16 + j, 32 + j, 48 + j lie together */
-  int32_t p_start[QK_QUERIES];
-  size_t i, rows;                              /* the first query; how many, at most 16 */
-  float max[QK_QUERIES], z[QK_QUERIES];        /* M and Z of the blocks so far; at the end 1 / Z */
-  float factor[QK_QUERIES];                    /* f */
-  float block_max[QK_QUERIES], by[QK_QUERIES]; /* m, 127 / t */
-  float keep[QK_QUERIES], add[QK_QUERIES];     /* A, B * (t / 127) */
+  int32_t p[QK_KEY_STEPS * QK_QUERIES + QK_ATTEND_ROWS]; /* [step][query], four codes each */
+  int32_t p_start[QK_QUERIES + QK_ATTEND_ROWS];
+  float window[QK_BLOCK + QK_QUERIES];  /* of the bias table, descending: that of key j and query r is at 63 - j + r */
+  float factor[QK_QUERIES];             /* f */
+  float max[QK_QUERIES], z[QK_QUERIES]; /* M and Z of the blocks so far */
+  float block_max[QK_QUERIES];          /* max of x_j, then m */
+  float by[QK_QUERIES];                 /* 127 / t */
+  float keep[QK_QUERIES + QK_ATTEND_ROWS];   /* A */
+  float add[QK_QUERIES + QK_ATTEND_ROWS];    /* B * (t / 127) */
+  float divide[QK_QUERIES + QK_ATTEND_ROWS]; /* 1; with the last block 1 / Z */
 } qk_attend;
 
-/* Sums of the queries' rows against `panels` panels, into s->sums. */
-static inline void qk_attend_sums(qk_attend *s, qk_tile_q8 t, size_t panels) {
-  const size_t tiles = (s->rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
-  t.ldo = QK_BLOCK;
-  for (size_t p = 0; p < panels; p += QK_TILE_PANELS) {
-    qk_tile_q8 u = t;
-    u.w = t.w + p * t.panel_bytes;
-    u.ahead = u.w;
-    for (size_t i = 0, r = 0; i < tiles; i++) {
-      const size_t n = qk_tile_share(s->rows, tiles, i);
-      u.a = t.a + r * t.lda;
-      u.start = t.start + r;
-      u.out = s->sums[r] + p * 16;
-      qk_tile_run(&u, n, panels - p < QK_TILE_PANELS ? panels - p : QK_TILE_PANELS);
-      r += n;
-    }
+/* What bias there is for the block's keys and all queries, the other way round, so that queries ascend. */
+static inline void qk_attend_window(qk_attend *s) {
+  const ptrdiff_t most = (ptrdiff_t)s->op->head.n - 1, size = QK_BLOCK + QK_QUERIES;
+  const ptrdiff_t first = (ptrdiff_t)s->j0 - (ptrdiff_t)s->i + (ptrdiff_t)QK_BLOCK - 1;
+  for (ptrdiff_t k = 0; k < size; k++) {
+    const ptrdiff_t d = first - k;
+    s->window[k] = d >= -most && d <= most ? s->op->bias[d] : 0.0f;
   }
 }
-
-/* 16 - n floats in: n zeros, then -infinity for keys that are not there. */
-static const float qk_dead_after[32] = {0,         0,         0,         0,         0,         0,         0,
-                                        0,         0,         0,         0,         0,         0,         0,
-                                        0,         0,         -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY,
-                                        -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY,
-                                        -INFINITY, -INFINITY, -INFINITY, -INFINITY};
-
-/* The softmax of a block, in phases with a reduction between them. `live` and bias are constants where the block is whole and no bias is there, so that
-   the loops over keys unroll. */
-
-/* x_j, and m from their maxima. */
-QK_INLINE void qk_attend_scores(qk_attend *s, const qk_head_q8 *hd, size_t j0, const size_t live, const float *bias) {
-  vf m[QK_QUERIES];
-  if (s->rows < QK_QUERIES) { QK_UNROLL for (size_t r = 0; r < QK_QUERIES; r++) m[r] = vf_zero(); }
-  for (size_t r = 0; r < s->rows; r++) {
-    vf max = vf_set1(-INFINITY);
-    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
-      if (j >= live) continue;
-      vf x = vf_mul(vi_to_vf(vi_load(s->sums[r] + j)), vf_load(hd->k_scale + j0 + j));
-      if (bias)
-        x = vf_fma(x, vf_set1(hd->q_scale[s->i + r]),
-                   qk_load_n(bias + ((ptrdiff_t)(j0 + j) - (ptrdiff_t)(s->i + r)), live - j));
-      if (live - j < 16) x = vf_add(vf_keep(x, live - j), vf_load(qk_dead_after + 16 - (live - j)));
-      vf_store(s->score[r] + j, x);
-      max = vf_max(max, x);
-    }
-    m[r] = max;
-  }
-  vf_store(s->block_max, vf_mul(vf_hmax_rows(m), vf_load(s->factor)));
+/* x_j of the queries from `at` on, in the place of its sums. */
+QK_INLINE vf qk_attend_score(qk_attend *s, size_t at, size_t j) {
+  const qk_head_q8 *hd = &s->op->head;
+  vf x = vf_mul(vi_to_vf(vi_bits(vf_load(s->score[j] + at))), vf_set1(hd->k_scale[s->j0 + j]));
+  if (s->op->bias) x = vf_fma(x, vf_load(hd->q_scale + s->i + at), vf_load(s->window + QK_BLOCK - 1 - j + at));
+  vf_store(s->score[j] + at, x);
+  return x;
 }
+/* O of query r from what it was; with the last block times 1 / Z. With the first block it was -0 and is not kept, which leaves
+   every sum as it is. */
+QK_INLINE vf qk_attend_value(const qk_attend *s, size_t r, vi sums, vf was) {
+  const vf o = vf_mul(vf_set1(s->add[r]), vi_to_vf(sums));
+  return vf_mul(vf_fma(vf_set1(s->keep[r]), was, o), vf_set1(s->divide[r]));
+}
+#define QK_NOTHING_8 -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f, -0.0f
+static const float qk_nothing[32] = {QK_NOTHING_8, QK_NOTHING_8, QK_NOTHING_8, QK_NOTHING_8};
 
-/* e_j and their sums z, u_j and their maxima t; the block merges into M and Z: keep and add for the values. */
-QK_INLINE void qk_attend_exp(qk_attend *s, const qk_head_q8 *hd, size_t j0, const size_t live) {
-  vf sums[QK_QUERIES], tops[QK_QUERIES];
-  if (s->rows < QK_QUERIES) { QK_UNROLL for (size_t r = 0; r < QK_QUERIES; r++) sums[r] = tops[r] = vf_zero(); }
-  for (size_t r = 0; r < s->rows; r++) {
-    const vf factor = vf_set1(s->factor[r]), less = vf_set1(-s->block_max[r]);
-    vf sum = vf_zero(), top = vf_zero();
-    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
-      if (j >= live) continue;
-      const vf e = qk_exp2_short(vf_fma(vf_load(s->score[r] + j), factor, less));
-      const vf u = vf_mul(e, vf_load(hd->v_scale + j0 + j));
-      sum = vf_add(sum, e);
-      top = vf_max(top, u);
-      vf_store(s->score[r] + j, u);
+/* qk_attend_keys: scores of the block, and block_max. qk_attend_values: O of all channels. */
+#ifdef QK_PRODUCTS_TILE_PACKED_H
+#include "kernels/products/attend_packed.h"
+#else
+#include "kernels/products/attend_tiles.h"
+#endif
+
+/* The softmax of a block, of 16 queries from `at` on. Constants: `live` where the block is whole, so that loops over keys unroll;
+   `calm`, whether no score is large. */
+
+/* e_j and their sum z, u_j and their maximum t; the block merges into M and Z: keep and add for the values. */
+QK_INLINE void qk_attend_exp(qk_attend *s, size_t at, const size_t live, const int calm) {
+  const float *v_scale = s->op->head.v_scale + s->j0;
+  const vf factor = vf_load(s->factor + at), less = vf_neg(vf_load(s->block_max + at));
+  float tree[8][QK_LANES]; /* lanes l and l + 8 of sum16, of each query */
+  vf t = vf_zero();
+  for (size_t l = 0; l < 8; l++) {
+    vf sum[2], top[2];
+    QK_UNROLL for (size_t i = 0; i < 2; i++) {
+      sum[i] = top[i] = vf_zero();
+      QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16) {
+        const size_t key = l + 8 * i + j;
+        if (key >= live) continue;
+        float *score = s->score[key] + at;
+        const vf x = vf_fma(vf_load(score), factor, less), e = calm ? qk_exp2_short_low(x) : qk_exp2_short(x);
+        const vf u = vf_mul(e, vf_set1(v_scale[key]));
+        sum[i] = vf_add(sum[i], e);
+        top[i] = vf_max(u, top[i]); /* in this order +0 if none is above it */
+        vf_store(score, u);
+      }
     }
-    sums[r] = sum;
-    tops[r] = top;
+    vf_store(tree[l], vf_add(sum[0], sum[1]));
+    t = vf_max(t, vf_max(top[0], top[1]));
   }
-  const vf t = vf_hmax_rows(tops);
-  vf m = vf_load(s->block_max), z = vf_sum_rows(sums), add = vf_div(t, vf_set1(127.0f)), keep = vf_zero();
-  vf_store(s->by, vf_select_lt(t, vf_set1(0x1p-100f), vf_zero(), vf_div(vf_set1(127.0f), t)));
-  if (j0) {
-    const vf old = vf_load(s->max), max = vf_max(old, m), now = qk_exp2(vf_sub(m, max));
+  QK_UNROLL for (size_t step = 4; step; step /= 2) QK_UNROLL for (size_t l = 0; l < step; l++)
+      vf_store(tree[l], vf_add(vf_load(tree[l]), vf_load(tree[l + step])));
+  vf m = vf_load(s->block_max + at), z = vf_load(tree[0]), add = vf_div(t, vf_set1(127.0f)), keep = vf_zero();
+  vf_store(s->by + at, vf_select_lt(t, vf_set1(0x1p-100f), vf_zero(), vf_div(vf_set1(127.0f), t)));
+  if (s->j0) {
+    const vf old = vf_load(s->max + at), max = vf_max(old, m), now = qk_exp2(vf_sub(m, max));
     keep = qk_exp2(vf_sub(old, max));
     add = vf_mul(now, add);
-    z = vf_fma(keep, vf_load(s->z), vf_mul(now, z));
+    z = vf_fma(keep, vf_load(s->z + at), vf_mul(now, z));
     m = max;
   }
-  vf_store(s->max, m);
-  vf_store(s->z, z);
-  vf_store(s->keep, keep);
-  vf_store(s->add, add);
+  vf_store(s->max + at, m);
+  vf_store(s->z + at, z);
+  vf_store(s->keep + at, keep);
+  vf_store(s->add + at, add);
+  if (s->j0 + QK_BLOCK >= s->op->head.n) vf_store(s->divide + at, vf_div(vf_set1(1.0f), z));
 }
 
-/* p_j and their sums; those of dead keys are 0. A code is the low byte of u_j * by + QK_MAGIC, whose other bits are the same
-   for all: four codes are joined by shifts. */
-QK_INLINE void qk_attend_codes(qk_attend *s, const size_t live) {
-  vi sums[QK_QUERIES];
-  if (s->rows < QK_QUERIES) { QK_UNROLL for (size_t r = 0; r < QK_QUERIES; r++) sums[r] = vi_zero(); }
-  for (size_t r = 0; r < s->rows; r++) {
-    const vf by = vf_set1(s->by[r]), magic = vf_set1(QK_MAGIC);
-    vi p[QK_BLOCK / 16];
-    QK_UNROLL for (size_t j = 0; j < QK_BLOCK; j += 16)
-        p[j / 16] = j < live ? vi_bits(vf_fma(vf_load(s->score[r] + j), by, magic)) : vi_zero();
-    const vi low = vi_and(vi_or(p[0], vi_shl(p[1], 8)), vi_set1(0xffff));
-    const vi codes = vi_or(low, vi_or(vi_shl(p[2], 16), vi_shl(p[3], 24)));
-    sums[r] = vi_sum_bytes(codes);
-    vi_store((int32_t *)(void *)s->p[r], codes);
-  }
-  vi_store(s->p_start, vi_mul(vi_sum_rows(sums), vi_set1(-128)));
-}
-
-/* O of channels c ... from the sums; after the last block times 1 / Z. */
-static inline void qk_attend_values(const qk_attend *s, const qk_attention_q8 *op, size_t c, int first, int last) {
-  const size_t h = op->head.h;
-  for (size_t r = 0; r < s->rows; r++) {
-    float *out = op->out + (s->i + r) * op->ldo;
-    const vf add = vf_set1(s->add[r]), keep = vf_set1(s->keep[r]), whole = vf_set1(s->z[r]);
-    for (size_t x = 0; x < QK_BLOCK && c + x < h; x += 16) {
-      const size_t n = h - c - x;
-      vf o = vf_mul(add, vi_to_vf(vi_load(s->sums[r] + x)));
-      if (!first) o = vf_fma(keep, qk_load_n(out + c + x, n), o);
-      if (last) o = vf_mul(o, whole);
-      qk_store_n(out + c + x, o, n);
+/* p_j and their sums. A code is the low byte of u_j * by + QK_MAGIC. Codes are at most 127, so those of two steps add up within
+   their bytes. */
+QK_INLINE void qk_attend_codes(qk_attend *s, size_t at, const size_t live) {
+  const vf by = vf_load(s->by + at), magic = vf_set1(QK_MAGIC);
+  vi sum = vi_zero();
+  for (size_t l = 0; l < QK_KEY_STEPS && l < live; l += 2) {
+    vi two = vi_zero();
+    QK_UNROLL for (size_t i = 0; i < 2; i++) {
+      if (l + i >= live) continue;
+      vi p[4];
+      QK_UNROLL for (size_t j = 0; j < 4; j++) {
+        const size_t key = l + i + 16 * j;
+        p[j] = key < live ? vi_bits(vf_fma(vf_load(s->score[key] + at), by, magic)) : vi_zero();
+      }
+      const vi codes = vi_join8(p[0], p[1], p[2], p[3]);
+      two = vi_add(two, codes);
+      vi_store(s->p + (l + i) * QK_QUERIES + at, codes);
     }
+    sum = vi_add(sum, vi_sum_bytes(two));
   }
+  vi_store(s->p_start + at, vi_mul(sum, vi_set1(-128)));
 }
 
-QK_INLINE void qk_attend_softmax(qk_attend *s, size_t halves, const qk_head_q8 *hd, size_t j0, const size_t live,
-                                 const float *bias) {
-  for (size_t i = 0; i < halves; i++) qk_attend_scores(s + i, hd, j0, live, bias);
-  for (size_t i = 0; i < halves; i++) qk_attend_exp(s + i, hd, j0, live);
-  for (size_t i = 0; i < halves; i++) qk_attend_codes(s + i, live);
+QK_INLINE void qk_attend_softmax(qk_attend *s, const size_t live, const int calm) {
+  const size_t end = s->vectors * QK_LANES;
+  for (size_t at = 0; at < end; at += QK_LANES) qk_attend_exp(s, at, live, calm);
+  for (size_t at = 0; at < end; at += QK_LANES) qk_attend_codes(s, at, live);
 }
 
-static inline void qk_attend_queries(qk_attend *s, size_t halves, const qk_attention_q8 *op) {
-  const qk_head_q8 *hd = &op->head;
-  const size_t n = hd->n, hp = qk_round_up(hd->h, QK_LANES);
-  for (size_t i = 0; i < halves; i++)
-    for (size_t r = 0; r < QK_QUERIES; r++)
-      s[i].factor[r] = op->bias || r >= s[i].rows ? 1.0f : hd->q_scale[s[i].i + r];
-  for (size_t j0 = 0; j0 < n; j0 += QK_BLOCK) {
-    const size_t live = n - j0 < QK_BLOCK ? n - j0 : QK_BLOCK;
-    for (size_t i = 0; i < halves; i++)
-      qk_attend_sums(s + i,
-                     (qk_tile_q8){.a = hd->q + s[i].i * hp,
-                                  .start = hd->q_start + s[i].i,
-                                  .w = hd->k + j0 * hp,
-                                  .lda = hp,
-                                  .panel_bytes = QK_PANEL * hp,
-                                  .steps = hp / QK_KSTEP},
-                     (live + QK_PANEL - 1) / QK_PANEL);
-    if (live == QK_BLOCK && !op->bias)
-      qk_attend_softmax(s, halves, hd, j0, QK_BLOCK, NULL);
+/* m of all queries. Returns whether it makes no difference whether they are large: they are below 2^30 and numbers, and so
+   no score is above m by more than its rounding, 64. */
+static inline int qk_attend_max(qk_attend *s) {
+  vi most = vi_zero();
+  for (size_t at = 0; at < s->vectors * QK_LANES; at += QK_LANES) {
+    const vf m = vf_mul(vf_load(s->block_max + at), vf_load(s->factor + at));
+    vf_store(s->block_max + at, m);
+    most = vi_max(most, vi_bits(vf_abs(m)));
+  }
+  return !QK_LANES_SCALE || vi_hmax(most) < 0x4e800000; /* 2^30 */
+}
+
+static inline void qk_attend_queries(qk_attend *s) {
+  const qk_head_q8 *hd = &s->op->head;
+  for (size_t at = 0; at < s->vectors * QK_LANES; at += QK_LANES) {
+    vf_store(s->factor + at, s->op->bias ? vf_set1(1.0f) : vf_load(hd->q_scale + s->i + at));
+    vf_store(s->divide + at, vf_set1(1.0f));
+  }
+  for (s->j0 = 0; s->j0 < hd->n; s->j0 += QK_BLOCK) {
+    s->live = hd->n - s->j0 < QK_BLOCK ? hd->n - s->j0 : QK_BLOCK;
+    if (s->op->bias) qk_attend_window(s);
+    qk_attend_keys(s);
+    const int calm = qk_attend_max(s);
+    if (!calm)
+      qk_attend_softmax(s, s->live, 0);
+    else if (s->live == QK_BLOCK)
+      qk_attend_softmax(s, QK_BLOCK, 1);
     else
-      qk_attend_softmax(s, halves, hd, j0, live, op->bias);
-    const int last = j0 + QK_BLOCK >= n;
-    for (size_t i = 0; last && i < halves; i++) vf_store(s[i].z, vf_div(vf_set1(1.0f), vf_load(s[i].z)));
-    for (size_t c = 0; c < hp; c += QK_BLOCK) {
-      for (size_t i = 0; i < halves; i++)
-        qk_attend_sums(s + i,
-                       (qk_tile_q8){.a = s[i].p[0],
-                                    .start = s[i].p_start,
-                                    .w = hd->v + j0 * hp + c * QK_BLOCK,
-                                    .lda = QK_BLOCK,
-                                    .panel_bytes = QK_PANEL * QK_BLOCK,
-                                    .steps = live < 16 ? live : 16},
-                       (hp - c < QK_BLOCK ? hp - c : QK_BLOCK) / QK_PANEL);
-      for (size_t i = 0; i < halves; i++) qk_attend_values(s + i, op, c, j0 == 0, last);
-    }
+      qk_attend_softmax(s, s->live, 1);
+    qk_attend_values(s);
   }
 }
 
 static inline void qk_attention_q8_over_tiles(const qk_attention_q8 *op, size_t r0, size_t r1) {
-  qk_attend s[QK_HALVES] __attribute__((aligned(64)));
-  const size_t groups = (r1 - r0 + QK_QUERIES - 1) / QK_QUERIES;
-  size_t row = r0;
-  for (size_t g = 0; g < groups; g += QK_HALVES) {
-    const size_t halves = groups - g < QK_HALVES ? groups - g : QK_HALVES;
-    for (size_t i = 0; i < halves; i++) {
-      s[i].i = row;
-      s[i].rows = qk_tile_share(r1 - r0, groups, g + i);
-      row += s[i].rows;
-    }
-    qk_attend_queries(s, halves, op);
+  qk_attend s __attribute__((aligned(64)));
+  s.op = op;
+  s.hp = qk_round_up(op->head.h, QK_LANES);
+  s.i = r0 / QK_LANES * QK_LANES;
+  const size_t vectors = (r1 - s.i + QK_LANES - 1) / QK_LANES;
+  const size_t groups = (vectors + QK_ATTEND_VECTORS - 1) / QK_ATTEND_VECTORS;
+  for (size_t g = 0; g < groups; g++) {
+    s.vectors = qk_tile_share(vectors, groups, g);
+    s.from = r0 > s.i ? r0 - s.i : 0;
+    s.to = r1 - s.i < s.vectors * QK_LANES ? r1 - s.i : s.vectors * QK_LANES;
+    qk_attend_queries(&s);
+    s.i += s.vectors * QK_LANES;
   }
 }
 #endif

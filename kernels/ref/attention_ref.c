@@ -54,11 +54,14 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
     running g = {0.0f, 0.0f};
     for (size_t b = 0; b * QK_BLOCK < n; b++) {
       size_t j0 = b * QK_BLOCK, live = n - j0 < QK_BLOCK ? n - j0 : QK_BLOCK;
-      const uint8_t *k = hd->k + j0 * hp, *v = hd->v + j0 * hp;
+      const int8_t *k = hd->k + j0 * hp;
+      const uint8_t *q = hd->q + i / 16 * 16 * hp + i % 16 * 4, *v = hd->v + j0 * hp;
       float x[QK_BLOCK], e[QK_BLOCK], u[QK_BLOCK], t = 0.0f, keep, add;
-      for (size_t j = 0; j < QK_BLOCK; j += 16) { /* k: [4][hp/4][16][4] */
-        vi acc = ref_panel(k + j * hp, hd->q + i * hp, hp / 4, hd->q_start[i]);
-        vf_store(x + j, vf_mul(vi_to_vf(acc), vf_load(hd->k_scale + j0 + j)));
+      for (size_t j = 0; j < QK_BLOCK; j++) { /* q, k: [hp/4][16][4] */
+        int32_t acc = hd->k_start[j0 + j];
+        for (size_t c = 0; c < hp; c++)
+          acc += q[c / 4 * 64 + c % 4] * k[j / 16 * 16 * hp + c / 4 * 64 + j % 16 * 4 + c % 4];
+        x[j] = (float)acc * hd->k_scale[j0 + j];
       }
       for (size_t j = 0; op->bias && j < live; j++)
         x[j] = ref_fma(x[j], hd->q_scale[i], op->bias[(ptrdiff_t)(j0 + j) - (ptrdiff_t)i]);
@@ -72,7 +75,7 @@ void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1) {
       }
       for (size_t j = 0; j < QK_BLOCK; j++) {
         u[j] = e[j] * hd->v_scale[j0 + j];
-        t = t > u[j] ? t : u[j];
+        t = u[j] > t ? u[j] : t; /* +0 if none is above it, whatever the order */
       }
       int8_t p[QK_BLOCK];
       float by = t < 0x1p-100f ? 0.0f : 127.0f / t;

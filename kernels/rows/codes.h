@@ -85,11 +85,10 @@ static void qk_panels_of_rows(const qk_panels_q8 *op) {
     for (size_t c = 0; c < k; c += 16) {
       vi rows[16];
       for (size_t j = 0; j < 16; j++) {
-        const vi x = j < n ? qk_load8_n(op->x + (r + j) * op->ldx + c, k - c) : vi_zero();
-        sums[j] = vi_add(sums[j], x);
-        rows[j] = vi_xor(x, vi_set1(-128));
+        rows[j] = j < n ? qk_load8_n(op->x + (r + j) * op->ldx + c, k - c) : vi_zero();
+        sums[j] = vi_add(sums[j], rows[j]);
       }
-      vi_store8_panel(op->panels + r * k8 + c * 16, rows);
+      vi_store8_panel(op->panels + r * k8 + c * 16, rows, 0x80808080u);
     }
     qk_panel_end(op, r, n, vi_sum_rows(sums), qk_round_up(k, 16));
   }

@@ -5,6 +5,9 @@
 #ifndef QK_ROWS_MATH_H
 #define QK_ROWS_MATH_H
 
+#ifndef QK_LANES_SCALE
+#define QK_LANES_SCALE 0
+#endif
 #define QK_LOG2E 1.44269504088896341f
 
 /* 2^x for x <= 127 (more is not asked for): n = rint(x), 2^n * p(x - n), p of degree 6 on [-1/2, 1/2], 1.2 ulp.
@@ -24,12 +27,24 @@ static inline vf qk_exp2(vf x) {
 /* 2^x where 8 bits of it are wanted: x + QK_MAGIC has rint(x) in its low bits, p of degree 3, relative error 1.01e-4. x <= 127;
    x <= -125, -infinity and NaN give 0. */
 #define QK_MAGIC 0x1.8p23f
-static inline vf qk_exp2_short(vf x) {
-  vf t = vf_add(x, vf_set1(QK_MAGIC)), r = vf_sub(x, vf_sub(t, vf_set1(QK_MAGIC)));
+static inline vf qk_exp2_third(vf r) {
   vf p = vf_fma(vf_set1(0x1.c2a212p-5f), r, vf_set1(0x1.f00c4cp-3f));
   p = vf_fma(p, r, vf_set1(0x1.62f5fap-1f));
-  p = vf_fma(p, r, vf_set1(1.0f));
-  return vf_lift_lt(vf_set1(-125.0f), x, p, vi_shl(vi_bits(t), 23));
+  return vf_fma(p, r, vf_set1(1.0f));
+}
+static inline vf qk_exp2_short(vf x) {
+  const vf t = vf_add(x, vf_set1(QK_MAGIC)), r = vf_sub(x, vf_sub(t, vf_set1(QK_MAGIC)));
+  return vf_lift_lt(vf_set1(-125.0f), x, qk_exp2_third(r), vi_shl(vi_bits(t), 23));
+}
+/* The same for x <= 64, where what qk_exp2_short gives of larger x is not asked for: fewer operations, where there are instructions
+   for them. */
+static inline vf qk_exp2_short_low(vf x) {
+#if QK_LANES_SCALE
+  const vf r = vf_past_rint(x);
+  return vf_scale_lt(vf_set1(-125.0f), x, qk_exp2_third(r), vf_sub(x, r));
+#else
+  return qk_exp2_short(x);
+#endif
 }
 
 /* exp(x) = exp2(x * log2(e)), the product rounded once. */

@@ -226,9 +226,9 @@ static void prepare_pack(qn_bench_row *r) {
   r->pack = (qk_pack_q8){.q = r->x, .k = r->x + h, .v = r->x + 2 * h, .ldx = 3 * h, .fold = 0.18f};
   r->pack.head = (qk_head_q8){.q = take(r, n * hp),
                               .q_scale = take(r, n * sizeof(float)),
-                              .q_start = take(r, n * sizeof(int32_t)),
                               .k = take(r, n * hp),
                               .k_scale = take(r, n * sizeof(float)),
+                              .k_start = take(r, n * sizeof(int32_t)),
                               .v = take(r, n * hp),
                               .v_scale = take(r, n * sizeof(float)),
                               .n = r->s.m,

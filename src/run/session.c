@@ -64,9 +64,9 @@ static qk_head_q8 take_head(qn_arena *a, size_t tokens, uint32_t h) {
   const size_t rows = qk_round_up(tokens, QK_BLOCK), bytes = rows * qk_round_up(h, QK_LANES);
   return (qk_head_q8){.q = qn_arena_take(a, bytes, 1),
                       .q_scale = qn_arena_take(a, rows, sizeof(float)),
-                      .q_start = qn_arena_take(a, rows, sizeof(int32_t)),
                       .k = qn_arena_take(a, bytes, 1),
                       .k_scale = qn_arena_take(a, rows, sizeof(float)),
+                      .k_start = qn_arena_take(a, rows, sizeof(int32_t)),
                       .v = qn_arena_take(a, bytes, 1),
                       .v_scale = qn_arena_take(a, rows, sizeof(float)),
                       .h = h};

@@ -387,11 +387,12 @@ static int mean_pack(const qk_table *ref, const qk_table *t) {
       if (r < n) bad += symmetric(x[s] + r * h, h, codes, &by_row);
       for (size_t i = 0; i < h; i++) sum += codes[i];
       if (!same_value("scale", (double)scale[r], (double)(by_row * (s ? 1.0f : 0.5f)), 0)) return 0;
-      if (s == 0 && p.ref.q_start[r] != -128 * sum) return failed("q_start of row %zu", r);
+      if (s == 1 && p.ref.k_start[r] != -128 * sum) return failed("k_start of row %zu", r);
       for (size_t i = 0; i < hp; i++) {
         size_t block = r / 64 * 64 * hp, key = r % 64;
-        int code = s == 0   ? p.ref.q[r * hp + i]
-                   : s == 1 ? p.ref.k[block + key / 16 * 16 * hp + i / 4 * 64 + key % 16 * 4 + i % 4] - 128
+        size_t at = r / 16 * 16 * hp + i / 4 * 64 + r % 16 * 4 + i % 4;
+        int code = s == 0   ? p.ref.q[at] - 128
+                   : s == 1 ? p.ref.k[at]
                             : p.ref.v[block + i / 16 * 1024 + key % 16 * 64 + i % 16 * 4 + key / 16] - 128;
         int want = i < h ? codes[i] : 0;
         if (code != want) return failed("%c, row %zu, channel %zu: %d, not %d", "qkv"[s], r, i, code, want);

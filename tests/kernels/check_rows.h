@@ -183,16 +183,16 @@ static int check_embed(const qk_table *ref, const qk_table *t) { return check_em
 
 /* The memory of one head, for both. */
 typedef struct head_pair {
-  pair q, k, v, q_scale, k_scale, v_scale, q_start;
+  pair q, k, v, q_scale, k_scale, v_scale, k_start;
   qk_head_q8 ref, got;
 } head_pair;
 static head_pair head_outputs(size_t n, size_t h) {
   size_t rows = qk_round_up(n, QK_BLOCK), bytes = rows * qk_round_up(h, 16);
   head_pair p = {.q = outputs(bytes, 64), .k = outputs(bytes, 64), .v = outputs(bytes, 64)};
   p.q_scale = outputs(rows * 4, 64), p.k_scale = outputs(rows * 4, 64), p.v_scale = outputs(rows * 4, 64);
-  p.q_start = outputs(rows * 4, 64);
+  p.k_start = outputs(rows * 4, 64);
 #define HEAD(of)                                                                                                       \
-  (qk_head_q8){p.q.of, p.q_scale.of, p.q_start.of, p.k.of, p.k_scale.of, p.v.of, p.v_scale.of, (uint32_t)n, (uint32_t)h}
+  (qk_head_q8){p.q.of, p.q_scale.of, p.k.of, p.k_scale.of, p.k_start.of, p.v.of, p.v_scale.of, (uint32_t)n, (uint32_t)h}
   p.ref = HEAD(ref), p.got = HEAD(got);
 #undef HEAD
   return p;
@@ -215,7 +215,7 @@ static int check_pack_q8(const qk_table *ref, const qk_table *t) {
   size_t want = ref->pack_q8(&a, 0, n);
   for (size_t i = 0, k = cuts(n, QK_BLOCK, cut); i < k; i++) bad += t->pack_q8(&b, cut[i], cut[i + 1]);
   return same_bytes("q", p.q) && same_bytes("k", p.k) && same_bytes("v", p.v) && same_floats("q_scale", p.q_scale) &&
-         same_floats("k_scale", p.k_scale) && same_floats("v_scale", p.v_scale) && same_bytes("q_start", p.q_start) &&
+         same_floats("k_scale", p.k_scale) && same_floats("v_scale", p.v_scale) && same_bytes("k_start", p.k_start) &&
          same_count("pack_q8", want, bad);
 }
 
