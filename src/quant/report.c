@@ -99,6 +99,18 @@ static uint32_t worst_row(const qn_report *r) {
 
 /* ---- JSON ---- */
 
+/* Of the values at static sites of a token: how many have 16 bits. Scores and probabilities, which are by token and key, are left out. */
+static double share_of_16(const qn_plan *plan) {
+  uint64_t all = 0, wide = 0;
+  for (uint32_t i = 0; i < plan->count; i++) {
+    const qn_site_plan *s = &plan->site[i];
+    if (!qn_plan_is_static(s) || s->site.channels == 1) continue;
+    all += s->site.channels;
+    wide += s->rule.bits == 16 ? s->site.channels : 0;
+  }
+  return all ? (double)wide / (double)all : 0;
+}
+
 /* What became of each site. */
 static void put_json_sites(page *p, const qn_report *r) {
   put_plain(p, ",\n  \"calibration\": ");
@@ -109,6 +121,8 @@ static void put_json_sites(page *p, const qn_report *r) {
   } else {
     put_plain(p, "null");
   }
+  put_plain(p, ",\n  \"share_of_16_bits\": ");
+  put_fixed(p, share_of_16(r->plan), 4);
   put_plain(p, ",\n  \"sites\": [");
   for (uint32_t i = 0; i < r->plan->count; i++) {
     const qn_site_plan *s = &r->plan->site[i];
@@ -246,6 +260,32 @@ static void make_table(page *p, const qn_report *r, uint32_t linear, uint32_t wo
   put_plain(p, "</table></div>\n");
 }
 
+static void make_sites(page *p, const qn_report *r) {
+  put_plain(p, "<h2>Sites</h2>\n<p>Where activations are quantized, in order. ");
+  if (r->calibration) {
+    put(p, "Ranges are those of %llu rows of ", (unsigned long long)r->calibration_rows);
+    put_escaped(p, r->calibration);
+    put(p, ", drawn by seed %u. ", r->seed);
+  }
+  put_fixed(p, 100 * share_of_16(r->plan), 1);
+  put_plain(p, " % of a token&rsquo;s values have 16 bits.</p>\n<div class=wrap><table>\n"
+               "<tr><th>site<th>channels<th>bits<th>groups<th>least<th>greatest<th>scale<th>zero</tr>\n");
+  for (uint32_t i = 0; i < r->plan->count; i++) {
+    const qn_site_plan *s = &r->plan->site[i];
+    put(p, "<tr><td><code>%s</code><td>%u<td>%u<td>%u", s->site.name, s->site.channels, s->rule.bits, s->groups);
+    if (qn_plan_is_static(s)) {
+      put_number(p, "<td>", (double)s->low);
+      put_number(p, "<td>", (double)s->high);
+      put_number(p, "<td>", (double)s->scale[0]);
+      put_number(p, "<td>", (double)s->zero[0]);
+    } else {
+      put_plain(p, "<td><td><td><td>");
+    }
+    put_plain(p, "</tr>\n");
+  }
+  put_plain(p, "</table></div>\n");
+}
+
 static void make_html(page *p, const qn_report *r) {
   uint32_t worst = worst_row(r);
   put_plain(p, "<!doctype html>\n<html lang=en><meta charset=utf-8>\n"
@@ -265,6 +305,7 @@ static void make_html(page *p, const qn_report *r) {
   make_table(p, r, 1, worst);
   put_plain(p, "<h2>Embedding tables</h2>\n");
   make_table(p, r, 0, r->count);
+  if (r->plan->count) make_sites(p, r);
   put_plain(p, "</main></html>\n");
 }
 
