@@ -30,6 +30,7 @@ typedef struct qk_attend {
 static inline void qk_attend_sums(qk_attend *s, qk_tile_q8 t, size_t panels) {
   const size_t tiles = (s->rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
   t.ldo = QK_BLOCK;
+  t.start_step = 1;
   for (size_t p = 0; p < panels; p += QK_TILE_PANELS) {
     qk_tile_q8 u = t;
     u.w = t.w + p * t.panel_bytes;

@@ -10,12 +10,11 @@ static inline void qk_parts_run(const qk_gemm_q8 *op, qk_tile_q8 t, size_t m, si
   const int32_t *starts = op->a.part_start + m * QK_PARTS;
   const int8_t *a = op->a.codes + m * op->a.ld;
   const uint8_t *w = t.w;
-  int32_t start[QK_TILE_ROWS];
-  t.start = start;
+  t.start_step = QK_PARTS;
   t.scaled = !parts->shifts;
   for (uint32_t i = 0; i < parts->count; i++) {
     const qk_part *part = &parts->part[i];
-    for (size_t r = 0; r < rows; r++) start[r] = starts[r * QK_PARTS + i];
+    t.start = starts + i;
     t.a = a + part->first;
     t.w = w + part->first / QK_KSTEP * 64;
     t.steps = qk_round_up(part->end - part->first, QK_KSTEP) / QK_KSTEP;

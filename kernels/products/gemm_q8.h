@@ -54,6 +54,7 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
   qk_tile_q8 t = {.out = sums,
                   .ldo = QK_TILE_WIDTH,
                   .lda = op->a.ld,
+                  .start_step = 1,
                   .panel_bytes = QK_PANEL * qk_k8(op->k),
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
 #ifdef QK_TILE_AHEAD

@@ -20,7 +20,7 @@
 QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
   vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-      acc[r][p] = vi_set1(qk_dot_start(t->start[r]));
+      acc[r][p] = vi_set1(qk_dot_start(t->start[(size_t)r * t->start_step]));
   if (t->more && !t->scaled)
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
         acc[r][p] = vi_add(acc[r][p], vi_shl_by(vi_load(t->out + (size_t)r * t->ldo + p * 16), t->shift));
