@@ -22,10 +22,33 @@
                             zero = rint(fma(-lo, by, -127))
      measured, symmetric 1: range < 2^-100: alike; else a = max(-lo, hi), scale = a / 127, by = 127 / a, zero = 0
      given:                 scale = given_scale[g], by = 1 / scale, zero = given_zero[g], NULL: 0
+     given, in parts:       scale and zero as given, codes by those of `site`
      code = rint(min(max(fma(x, by, zero), -127), 127))
    codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. start: [rows] = -128 * sum
    of the row's codes (zero is no part of it): the start value of every accumulator that takes this row against offset-128
    weights. */
+
+/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
+   by NULL: nothing is rounded. */
+typedef struct qk_sites {
+  const float *by, *scale, *zero;
+  uint32_t bits; /* 8 or 16 */
+} qk_sites;
+
+/* A run of a row's codes with a scale of its own. */
+typedef struct qk_part {
+  uint32_t first, end; /* channels first ... end - 1; multiples of 16, but an end that is the row's */
+  uint32_t shift;      /* of the sum of the parts before; of the first 0 */
+  float scale;
+} qk_part;
+#define QK_PARTS 16u /* at most */
+/* Parts of rows of codes of a static site, in the order in which products take them; each channel is in one. */
+typedef struct qk_parts {
+  const qk_part *part; /* [count]; NULL: none */
+  uint32_t count;
+  uint32_t shifts; /* 1: sums are joined in integers, by `shift`; 0: in floats, by `scale` */
+} qk_parts;
+
 typedef struct qk_codes {
   int8_t *codes;
   size_t ld;
@@ -39,20 +62,16 @@ typedef struct qk_codes {
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
+  qk_parts parts;      /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
+  qk_sites site;       /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)) */
+  int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each */
 } qk_codes;
 
 /* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that
    both have its sign and lie in -127 ... 127. The high plane is where codes of 8 bits are. They are made as those are, the
    limits being -16383 and 16383. */
 
-/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
-   by NULL: nothing is rounded. */
-typedef struct qk_sites {
-  const float *by, *scale, *zero;
-  uint32_t bits; /* 8 or 16 */
-} qk_sites;
-
-/* Rows of codes of such sites, or of floats where codes is NULL: value = (code - zero) * scale. Codes are readable up to
+/* Rows of codes of static sites, or of floats where codes is NULL: value = (code - zero) * scale. Codes are readable up to
    the end of their last panel. */
 typedef struct qk_rows {
   const int8_t *codes, *low; /* [rows, ld]; low: of 16 bits */
@@ -71,7 +90,10 @@ typedef struct qk_rows {
    of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two:
      code = rint(min(max(fma(y, by[p], zero[p]), -127), 127))         (NaN gives -127)
    with low not NULL codes of 16 bits. Inputs of 16 bits (a.low not NULL): (float)acc above is fma((float)H, 128, (float)L), H
-   and L the exact sums of the two planes.
+   and L the exact sums of the two planes. Inputs in parts (a.parts.count not 0), S_p being the exact sum of a part's weight *
+   code: (float)acc is, over the parts in their order from acc = 0,
+     shifts: acc = (acc << shift_p) + S_p, wrapping, then to float; else acc = fma((float)S_p, scale_p, acc)
+   and (float)w_sums[n] is part_sums[n].
    Activations: act_* below. */
 enum {
   QK_ACT_NONE = 0,
@@ -89,6 +111,7 @@ typedef struct qk_gemm_q8 {
   const uint8_t *w_next; /* NULL, or weights of the product that follows, to ask memory for: a hint */
   const float *w_scale;  /* [n] */
   const int32_t *w_sums; /* [n] sum over k of W's codes */
+  const float *part_sums; /* [n] of inputs in parts */
   const float *bias;     /* [n] or NULL */
   const float *residual; /* [m, ldr] or NULL; may be out itself */
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */

@@ -49,6 +49,7 @@ extern const qk_isa qk_isa_neon, qk_isa_dotprod, qk_isa_i8mm;
 
 void qk_finish_group_neon(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
                           size_t panels);
+void qk_gemm_q8_neon(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_wide_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_wide_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);

@@ -127,29 +127,24 @@ static void test_estimators(void) {
   x[18] = -3;
   const qn_site_seen s = seen_of(&o, x, ROWS, D);
   qn_site_rule rule = {.bits = 8, .estimator = QN_RANGE_MINMAX, .percentile = 99.9};
-  qn_extremes e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  qn_extremes e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.low == -3 && e.high == 1000);
   rule.estimator = QN_RANGE_RUNNING;
-  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.low == -3 && e.high == 1000);
   rule.estimator = QN_RANGE_PERCENTILE; /* both ends lose one value in a thousand */
-  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.low >= -1.02f && e.low < -0.5f && e.high <= 1.02f && e.high > 0.5f);
   rule.percentile = 100;
-  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.low == -3 && e.high == 1000);
   rule.estimator =
       QN_RANGE_MSE; /* one value of 1000 in 10,000 of 1 is worth keeping: its square outweighs their rounding */
-  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.high >= 900 && e.low <= 0);
   rule.bits = 16;
-  e = qn_range_of(&s, o.blocks, &rule, 0, D);
+  e = qn_range_of(&s, o.blocks, &rule);
   CHECK(e.high >= 990 && e.low <= 0);
-  rule.group = 32; /* channels 0 ... 31 have both outliers, the others none */
-  e = qn_range_of(&s, o.blocks, &rule, 0, 32);
-  CHECK(e.low == -3 && e.high == 1000);
-  e = qn_range_of(&s, o.blocks, &rule, 32, 32);
-  CHECK(e.low >= -1 && e.high <= 1);
   qn_observed_free(&env, &o);
 }
 
@@ -359,7 +354,7 @@ static void test_bad_input(void) {
   rule_refused("\"layers.7.ffn.sum\":{\"bits\":16}", "layers.7.ffn.sum is none of the model's");
   rule_refused("\"*.attn.q\":{\"bits\":16}", "layers.0.attn.q has 8 bits");
   rule_refused("\"*.attn.scores\":{\"bits\":32}", "attn.scores cannot stay float");
-  rule_refused("\"layers.1.ffn.down.in\":{\"group\":32}", "layers.1.ffn.down.in cannot have groups");
+  rule_refused("\"layers.1.attn.out.in\":{\"groups\":2}", "layers.1.attn.out.in cannot have groups");
   rule_refused("\"*.attn.k\":{\"symmetric\":false}", "is symmetric");
   rule_refused("\"*.attn.q\":{\"scale\":0.1,\"zero\":0.5}", "zero point that is no code");
   o.poison = "encoder.layer.1.intermediate.dense.weight";

@@ -9,7 +9,7 @@
 #include "tests/kernels/amx_emulated.h"
 #include "tests/kernels/bench.h"
 #include "tests/kernels/check_groups.h"
-#include "tests/kernels/check_static.h"
+#include "tests/kernels/check_parts.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -41,6 +41,7 @@ static const check checks[] = {
     {"mean_gemm_q8_codes", mean_gemm_q8_codes, 60, 1, 0},
     {"mean_gemm_q8_planes", mean_gemm_q8_planes, 60, 1, 0},
     {"mean_norm_q8", mean_norm_q8, 60, 1, 0},
+    {"mean_gemm_q8_parts", mean_gemm_q8_parts, 100, 1, 0},
     {"mean_panels_q8", mean_panels_q8, 60, 1, 0},
     {"quantize", check_quantize, 300, 0, 0x3735519fd28b58abu},
     {"norm", check_norm, 300, 0, 0x4091e54a9d0bec34u},
@@ -68,6 +69,8 @@ static const check checks[] = {
     {"gemm_q8_planes", check_gemm_q8_planes, 300, 0, 0x60377497df2e9610u},
     {"embed_sum", check_embed_sum, 200, 0, 0xd4ee345399736654u},
     {"norm_q8", check_norm_q8, 300, 0, 0xe11396a049e506e4u},
+    {"quantize_parts", check_quantize_parts, 200, 0, 0xf9ae80147654899fu},
+    {"gemm_q8_parts", check_gemm_q8_parts, 300, 0, 0xff90a82f4637ac0fu},
     {"panels_q8", check_panels_q8, 200, 0, 0xace7dff6fcc27c4fu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])

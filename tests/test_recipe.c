@@ -39,7 +39,11 @@ static void keeps_recipes(void) {
       "\"split\":2,\"sites\":{\"layers.*.ffn.sum\":{\"bits\":16,\"estimator\":\"mse\"},"
       "\"layers.1.*\":{\"symmetric\":false,\"estimator\":\"percentile\",\"percentile\":99},"
       "\"embed.sum\":{\"bits\":32},\"layers.0.attn.sum\":{\"group\":32,\"low\":-1.5,\"high\":2},"
-      "\"layers.0.attn.q\":{\"scale\":0.1,\"zero\":-3}}}"};
+      "\"layers.0.attn.q\":{\"scale\":0.1,\"zero\":-3}}}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,"
+      "\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"order\":\"range\","
+      "\"sites\":{\"*.ffn.sum\":{\"groups\":6,\"widths\":\"uneven\",\"scales\":\"powers\"},"
+      "\"*.ffn.up.in\":{\"groups\":2,\"widths\":\"equal\",\"scales\":\"float\"}}}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -165,7 +169,7 @@ static void reads_recipes(void) {
     qn_recipe_free(&env, &r);
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
-  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu"));
+  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

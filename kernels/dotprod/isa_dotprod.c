@@ -78,7 +78,10 @@ DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6) static void qk_packe
 #include "kernels/products/gemm_q8.h"
 
 static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+  if (op->a.parts.count) /* copies of rows are made for whole ones */
+    qk_gemm_q8_neon(op, m0, m1, p0, p1);
+  else
+    qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 QK_TARGET_END
 

@@ -100,7 +100,10 @@ static __attribute__((noinline)) void qk_packed_steps(int8_t *packed, const int8
 #include "kernels/products/gemm_q8.h"
 
 static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+  if (op->a.parts.count) /* copies of rows are made for whole ones */
+    qk_gemm_q8_neon(op, m0, m1, p0, p1);
+  else
+    qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
 QK_TARGET_END

@@ -114,6 +114,10 @@ QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
 QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
 QK_LANE_OP2(vi_maxu, vi, _mm256_max_epu32)
 #define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
+static inline vi vi_shl_by(vi a, int n) {
+  const __m128i by = _mm_cvtsi32_si128(n);
+  return (vi){_mm256_sll_epi32(a.lo, by), _mm256_sll_epi32(a.hi, by)};
+}
 #define vi_shr(a, imm) ((vi){_mm256_srli_epi32((a).lo, (imm)), _mm256_srli_epi32((a).hi, (imm))})
 static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   const vi y = vi_add(vi_bits(x), n);

@@ -122,6 +122,10 @@ QK_LANE_OP2(vi_max, vi, vmaxq_s32)
 QK_LANE_OP2(vi_maxu, vi, neon_maxu)
 #define vi_shl(x, imm)                                                                                                 \
   ((vi){vshlq_n_s32((x).a, (imm)), vshlq_n_s32((x).b, (imm)), vshlq_n_s32((x).c, (imm)), vshlq_n_s32((x).d, (imm))})
+static inline vi vi_shl_by(vi x, int n) {
+  const int32x4_t by = vdupq_n_s32(n);
+  return (vi){vshlq_s32(x.a, by), vshlq_s32(x.b, by), vshlq_s32(x.c, by), vshlq_s32(x.d, by)};
+}
 #define neon_shr(x, imm) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x), imm))
 #define vi_shr(x, imm) ((vi){neon_shr((x).a, imm), neon_shr((x).b, imm), neon_shr((x).c, imm), neon_shr((x).d, imm)})
 static inline vf vf_scale2(vf x, vf n) {

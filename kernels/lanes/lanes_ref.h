@@ -233,6 +233,7 @@ QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
 QK_LANE_OP2(vi_max, vi, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
 QK_LANE_OP2(vi_maxu, vi, (uint32_t)a.l[i] > (uint32_t)b.l[i] ? a.l[i] : b.l[i]) /* as unsigned integers */
 #define vi_shl(a, imm) vi_shl_((a), (imm))
+#define vi_shl_by vi_shl_
 QK_LANE vi vi_shl_(vi a, int imm) {
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
   return a;

@@ -19,7 +19,7 @@
 #include "kernels/products/gemm_f32.h"
 #include "kernels/products/gemm_q8.h"
 
-static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+void qk_gemm_q8_neon(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 static void gemm_f32(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
@@ -30,7 +30,7 @@ static void attention_f32(const qk_attention_f32 *op, size_t r0, size_t r1) { qk
 
 static void overlay(qk_table *t) {
   qk_rows_neon(t);
-  t->gemm_q8 = gemm_q8;
+  t->gemm_q8 = qk_gemm_q8_neon;
   t->gemm_group = qk_gemm_group_neon;
   t->gemm_f32 = gemm_f32;
   t->attention_q8 = attention_q8;

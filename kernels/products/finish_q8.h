@@ -6,13 +6,13 @@
 
 /* A whole panel's rows straight to codes of 8 bits, of the two activations that static recipes have most. */
 QK_INLINE void qk_finish_to_codes(const qk_panel_out *o, const qk_columns *c, const uint32_t act, float by, float zero,
-                                  int8_t *codes, size_t ldc) {
+                                  int8_t *codes, size_t ldc, const int floats) {
   const int32_t *sums = o->sums;
   const vf b = vf_set1(by), z = vf_set1(zero);
-  for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc)
-    vi_store8(codes,
-              qk_requantize(qk_act(qk_dequant(vi_to_vf(vi_load(sums)), c, qk_row_of(o->a_scale[r], o->a_zero[r])), act),
-                            b, z));
+  for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc) {
+    const vf sum = floats ? vf_load((const float *)(const void *)sums) : vi_to_vf(vi_load(sums));
+    vi_store8(codes, qk_requantize(qk_act(qk_dequant(sum, c, qk_row_of(o->a_scale[r], o->a_zero[r])), act), b, z));
+  }
 }
 
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
@@ -57,14 +57,14 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
     if (!codes) o.out = op->out + m * op->ldo + n0;
     count = codes || floats ? 1 : qk_finish_count(panels - j, o.n, op->act);
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
-    if (!floats && codes && !op->low && !op->residual && o.n >= 16) {
+    if (codes && !op->low && !op->residual && o.n >= 16) {
       const float by = op->by[p + j], zero = op->zero[p + j];
       if (op->act == QK_ACT_NONE) {
-        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, codes, op->ldc);
+        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, codes, op->ldc, floats);
         continue;
       }
       if (op->act == QK_ACT_GELU_SHORT) {
-        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, codes, op->ldc);
+        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, codes, op->ldc, floats);
         continue;
       }
     }
@@ -82,5 +82,11 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
                               size_t panels) {
   qk_finish_tile(op, sums, m, rows, p, panels, 0);
+}
+/* The same of sums that are floats. */
+static __attribute__((noinline, unused)) void qk_gemm_q8_finish_floats(const qk_gemm_q8 *op, const int32_t *sums,
+                                                                       size_t m, size_t rows, size_t p,
+                                                                       size_t panels) {
+  qk_finish_tile(op, sums, m, rows, p, panels, 1);
 }
 #endif

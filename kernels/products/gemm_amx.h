@@ -157,7 +157,7 @@ static void qk_amx_blocks(qk_amx_gemm *g, size_t m0, size_t m1, size_t p0, size_
 }
 
 static void qk_gemm_q8_over_amx(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  if (op->a.low) { /* two planes: they are not tiles' work yet */
+  if (op->a.low || op->a.parts.count) { /* planes and parts: they are not tiles' work yet */
     QK_FEW_ROWS(op, m0, m1, p0, p1);
     return;
   }

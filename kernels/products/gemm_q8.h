@@ -2,6 +2,9 @@
 #ifndef QK_PRODUCTS_GEMM_Q8_H
 #define QK_PRODUCTS_GEMM_Q8_H
 #include "kernels/products/finish_q8.h"
+#ifdef QK_TILE_PARTS
+#include "kernels/products/gemm_parts.h"
+#endif
 
 /* Sums of both planes of 16-bit inputs, to one in float. */
 static __attribute__((noinline)) void qk_gemm_q8_finish_planes(const qk_gemm_q8 *op, int32_t *high, const int32_t *low,
@@ -10,7 +13,7 @@ static __attribute__((noinline)) void qk_gemm_q8_finish_planes(const qk_gemm_q8 
     const vf sum = vf_fma(vi_to_vf(vi_load(high + i)), vf_set1(128.0f), vi_to_vf(vi_load(low + i)));
     vi_store(high + i, vi_bits(sum));
   }
-  qk_finish_tile(op, high, m, rows, p, panels, 1);
+  qk_gemm_q8_finish_floats(op, high, m, rows, p, panels);
 }
 
 #ifdef QK_ROW_CHAINS
@@ -51,13 +54,14 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
   qk_tile_q8 t = {.out = sums,
                   .ldo = QK_TILE_WIDTH,
                   .lda = op->a.ld,
+                  .start_step = 1,
                   .panel_bytes = QK_PANEL * qk_k8(op->k),
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
 #ifdef QK_TILE_AHEAD
   t.ahead_by = QK_TILE_PANELS * 64 / (tiles ? tiles : 1);
 #endif
 #ifdef QK_ROW_CHAINS
-  if (m1 - m0 == 1 && !op->a.low) {
+  if (m1 - m0 == 1 && !op->a.low && !op->a.parts.count) {
     qk_gemm_q8_row(op, &t, m0, p0, p1);
     return;
   }
@@ -78,6 +82,14 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
       t.start = op->a.start + m;
 #ifdef QK_TILE_AHEAD
       t.ahead = qk_gemm_q8_ahead(op, &t, i, p, p1);
+#endif
+#ifdef QK_TILE_PARTS
+      if (op->a.parts.count) {
+        qk_parts_run(op, t, m, rows, panels);
+        qk_parts_finish(op, sums, m, rows, p, panels);
+        m += rows;
+        continue;
+      }
 #endif
       qk_tile_run(&t, rows, panels);
       if (op->a.low) {

@@ -15,10 +15,15 @@
 #define QK_PRODUCTS_TILE_Q8_H
 #include "kernels/products/tile.h"
 
+#define QK_TILE_PARTS /* tiles take parts of the inputs */
+
 QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
   vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-      acc[r][p] = vi_set1(qk_dot_start(t->start[r]));
+      acc[r][p] = vi_set1(qk_dot_start(t->start[(size_t)r * t->start_step]));
+  if (t->more && !t->scaled)
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        acc[r][p] = vi_add(acc[r][p], vi_shl_by(vi_load(t->out + (size_t)r * t->ldo + p * 16), t->shift));
   const int8_t *a = t->a;
   const uint8_t *w = t->w;
   const size_t lda = t->lda, panel_bytes = t->panel_bytes;
@@ -42,6 +47,14 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
   }
   int32_t *out = t->out;
   const size_t ldo = t->ldo;
+  if (t->scaled) {
+    const vf scale = vf_set1(t->scale);
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++) {
+      float *at = (float *)(void *)(out + (size_t)r * ldo + p * 16);
+      vf_store(at, vf_fma(vi_to_vf(acc[r][p]), scale, t->more ? vf_load(at) : vf_zero()));
+    }
+    return;
+  }
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       vi_store(out + (size_t)r * ldo + p * 16, acc[r][p]);
 }

@@ -15,6 +15,21 @@ static void store_codes(const qk_gemm_q8 *op, vf y, size_t m, size_t p, size_t n
   vi_store8_part(op->low + at, planes.low, n);
 }
 
+/* The sum of inputs in parts, of row m and a panel at w. */
+static vf sum_of_parts(const qk_gemm_q8 *op, const uint8_t *w, size_t m) {
+  const int8_t *codes = op->a.codes + m * op->a.ld;
+  vf floats = vf_zero();
+  vi whole = vi_zero();
+  for (uint32_t i = 0; i < op->a.parts.count; i++) {
+    const qk_part *p = &op->a.parts.part[i];
+    const size_t steps = qk_round_up(p->end - p->first, QK_KSTEP) / QK_KSTEP;
+    const vi sum = ref_panel(w + p->first / QK_KSTEP * 64, codes + p->first, steps, op->a.part_start[m * QK_PARTS + i]);
+    floats = vf_fma(vi_to_vf(sum), vf_set1(p->scale), floats);
+    whole = vi_add(vi_shl_by(whole, (int)p->shift), sum);
+  }
+  return op->a.parts.shifts ? vi_to_vf(whole) : floats;
+}
+
 void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   size_t steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP, panel_bytes = QK_PANEL * qk_k8(op->k);
   for (size_t m = m0; m < m1; m++)
@@ -23,7 +38,7 @@ void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
       size_t n0 = p * QK_PANEL, n = op->n - n0;
       const qk_columns c = qk_columns_of(op, n0);
       const float *residual = op->residual ? op->residual + m * op->ldr + n0 : NULL;
-      vf sum = vi_to_vf(acc);
+      vf sum = op->a.parts.count ? sum_of_parts(op, op->w + p * panel_bytes, m) : vi_to_vf(acc);
       if (op->a.low) {
         const vi low = ref_panel(op->w + p * panel_bytes, op->a.low + m * op->a.ld, steps, op->a.low_start[m]);
         sum = vf_fma(sum, vf_set1(128.0f), vi_to_vf(low));

@@ -44,6 +44,9 @@ typedef struct qk_columns {
 QK_INLINE qk_columns qk_columns_of(const qk_gemm_q8 *op, size_t n0) {
   const size_t n = op->n - n0;
   const float *bias = op->bias ? op->bias + n0 : NULL;
+  if (op->a.parts.count)
+    return (qk_columns){qk_load_n(op->w_scale + n0, n), vf_neg(qk_load_n(op->part_sums + n0, n)),
+                        bias ? qk_load_n(bias, n) : vf_zero()};
   if (n >= 16)
     return (qk_columns){vf_load(op->w_scale + n0), vf_neg(vi_to_vf(vi_load(op->w_sums + n0))),
                         bias ? vf_load(bias) : vf_zero()};

@@ -99,6 +99,14 @@ static void qk_row_planes(const float *x, size_t d, float scale, float zero_poin
   q->start[row] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
   q->low_start[row] = (int32_t)(-128u * (uint32_t)vi_sum(low_sum));
 }
+/* Codes of a row by panels, of a site with parts. */
+static void qk_row_codes_by_panels(const float *x, size_t d, const qk_sites *site, int8_t *codes, const float *smooth) {
+  for (size_t i = 0; i < d; i += 16) {
+    const size_t n = d - i < 16 ? d - i : 16;
+    const vf zero = vf_keep(vf_set1(site->zero[i / 16]), n), by = vf_set1(site->by[i / 16]);
+    vi_store8(codes + i, qk_requantize(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, zero));
+  }
+}
 static void qk_clear_codes(int8_t *codes, size_t from, size_t to) {
   for (size_t i = from; i < to; i += 16) vi_store8(codes + i, vi_zero());
 }
@@ -123,6 +131,21 @@ static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, 
       taken = 0, sum = 0;
     }
   }
+}
+
+/* Starts of a row's parts; codes past the row's end are 0. Returns that of the whole row. */
+static inline int32_t qk_part_starts(const qk_codes *q, size_t row) {
+  const int8_t *codes = q->codes + row * q->ld;
+  int32_t *starts = q->part_start + row * QK_PARTS;
+  uint32_t all = 0;
+  for (uint32_t p = 0; p < q->parts.count; p++) {
+    vi sum = vi_zero();
+    for (size_t i = q->parts.part[p].first; i < q->parts.part[p].end; i += 16) sum = vi_add(sum, vi_load8(codes + i));
+    const uint32_t start = -128u * (uint32_t)vi_sum(sum);
+    starts[p] = (int32_t)start;
+    all += start;
+  }
+  return (int32_t)all;
 }
 
 /* ---- groups ---- */
@@ -250,6 +273,12 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       qk_clear_codes(q->low + at * q->ld, done, q->ld);
       q->start[at] = q->low_start[at] = 0;
       if (done) qk_row_planes(xr, d, by[r], q->zero[at], q, at, smooth);
+      continue;
+    }
+    if (q->parts.count) {
+      if (done) qk_row_codes_by_panels(xr, d, &q->site, codes, smooth);
+      qk_clear_codes(codes, done, q->ld);
+      q->start[at] = qk_part_starts(q, at);
       continue;
     }
     if (done && held[r])

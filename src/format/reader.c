@@ -313,7 +313,8 @@ int qrn_site_known(const qrn_site *s) {
 }
 int qrn_site_valid(const qrn_site *s) {
   return qrn_site_known(s) && (s->bits == 32) == (s->grain == QRN_GRAIN_NONE) &&
-         (s->groups > 1 ? s->bits != 32 && reader_is_group(s->group) : s->groups == 1 && s->group == 0);
+         (s->groups > 1 ? s->bits != 32 && (reader_is_group(s->group) || (!s->group && s->grain == QRN_GRAIN_STATIC))
+                        : s->groups == 1 && s->group == 0);
 }
 
 static quern_status reader_check_sites(qrn_reader *r) {

@@ -116,8 +116,27 @@ static int place_runs(const qn_site *site, const qrn_site *s) {
   if (may & QN_SITE_DYNAMIC) return s->bits == 8 && s->grain == QRN_GRAIN_TOKEN && s->groups == 1 && !s->symmetric;
   if (s->bits == 32) return (may & QN_SITE_MAY_FLOAT) != 0;
   if (s->groups > 1 && !(may & QN_SITE_MAY_GROUP)) return 0;
+  if (s->groups > 1 && may & QN_SITE_INPUT && (s->groups > QK_PARTS || s->bits != 8)) return 0;
   return s->grain == QRN_GRAIN_STATIC && (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16)) &&
          (s->symmetric || !(may & QN_SITE_WEIGHTS));
+}
+
+/* Where the groups of a site end that are not equally wide. Read here: kernels take their channels from them. */
+static quern_status resolve_ends(resolver *r, const qn_site *site, uint32_t groups) {
+  const void *p = NULL;
+  int32_t before = 0;
+  QN_TRY(need_vector(r, site->name, ".ends", QRN_I32, groups, &p));
+  for (uint32_t g = 0; g < groups; g++) {
+    const int32_t end = ((const int32_t *)p)[g];
+    const int last = g + 1 == groups;
+    if (end <= before || (last ? end != (int32_t)site->channels : end % (int32_t)QK_PANEL != 0))
+      return qn_fail(&r->env->error, QUERN_E_FORMAT,
+                     "malformed .qrn file: end %u of the groups of site %s: ascending multiples of 16 are expected, and "
+                     "the last one to be %u",
+                     g, site->name, site->channels);
+    before = end;
+  }
+  return QUERN_OK;
 }
 
 /* All sites of a static recipe: they are those of the table, in its order. */
@@ -130,7 +149,9 @@ static quern_status resolve_sites(resolver *r, const qn_arch *a) {
     qn_site_at(a, i, &site);
     QN_TRY(need_site(r, site.name, "", &s));
     if (!place_runs(&site, s)) return unsupported(r, "the quantization of site ", site.name);
-    if (s->groups != (s->group ? qk_groups(site.channels, s->group) : 1))
+    if (s->groups > 1 && !s->group)
+      QN_TRY(resolve_ends(r, &site, s->groups));
+    else if (s->groups != (s->group ? qk_groups(site.channels, s->group) : 1))
       return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
                      site.name, s->groups, s->group, site.channels);
     values.symmetric = s->symmetric;
@@ -142,12 +163,26 @@ static quern_status resolve_sites(resolver *r, const qn_arch *a) {
 
 /* ---- linear operators ---- */
 
+/* Whether the static site of an operator's input has groups. */
+static int input_has_parts(const resolver *r, const char *base) {
+  char name[NAME_BYTES];
+  qn_format(name, sizeof name, "%s.in", base);
+  for (uint32_t i = 0; i < r->file->site_count; i++)
+    if (!strcmp(r->file->site_names + r->file->sites[i].name, name)) return r->file->sites[i].groups > 1;
+  return 0;
+}
+
 static quern_status resolve_input(resolver *r, const char *base, qn_linear *out) {
   const qrn_site *s;
-  if (r->is_static)
-    return out->dtype == QRN_I8 && !out->group
-               ? QUERN_OK
-               : unsupported(r, "a static input of weights with groups or of less than 8 bits: ", base);
+  if (r->is_static) {
+    if (out->dtype != QRN_I8 || out->group)
+      return unsupported(r, "a static input of weights with groups or of less than 8 bits: ", base);
+    if (!input_has_parts(r, base)) return QUERN_OK;
+    const void *p = NULL;
+    QN_TRY(need_vector(r, base, ".in.sums", QRN_F32, out->n, &p));
+    out->part_sums = p;
+    return QUERN_OK;
+  }
   QN_TRY(need_site(r, base, ".in", &s));
   const char *name = r->file->site_names + s->name;
   if (r->is_float) return s->bits == 32 ? QUERN_OK : unsupported(r, "the quantization of site ", name);
@@ -292,10 +327,34 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
   return QUERN_OK;
 }
 
+/* The order of hidden channels: each once. */
+static quern_status resolve_order(resolver *r, uint32_t width, const int32_t **out) {
+  const void *p = NULL;
+  if (!r->is_static || !find(r, "hidden.order", "")) return QUERN_OK;
+  QN_TRY(need_vector(r, "hidden.order", "", QRN_I32, width, &p));
+  const int32_t *order = p;
+  uint8_t *seen = NULL;
+  void *memory = NULL;
+  quern_status status = QUERN_OK;
+  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
+  seen = memory;
+  memset(seen, 0, width);
+  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
+    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
+      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: hidden.order: entry %u is %d", i, order[i]);
+    else
+      seen[order[i]] = 1;
+  }
+  qn_free(r->env, memory, width);
+  *out = order;
+  return status;
+}
+
 static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
   const uint32_t tables = qn_arch_table_width(a);
   if (r->is_static) QN_TRY(resolve_sites(r, a));
+  QN_TRY(resolve_order(r, a->width, &m->order));
   QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
   QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));

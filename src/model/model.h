@@ -3,6 +3,7 @@
 #define QN_MODEL_H
 #include <stdatomic.h>
 #include "format/qrn.h"
+#include "kernels/kernels.h"
 #include "model/sites.h"
 #include "text/tokenizer.h"
 
@@ -27,6 +28,7 @@ typedef struct qn_linear {
   const float *value_sums; /* [n] sums of its weights (else) */
   const float
       *group_sums; /* panels of [n, groups of the input]: sums of its weights; NULL: input symmetric, or one group */
+  const float *part_sums; /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
   const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
   const float *bias;   /* [n]; NULL: none */
 } qn_linear;
@@ -56,6 +58,8 @@ typedef struct qn_layer {
 typedef struct qn_place {
   uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
   const float *by, *scale, *zero; /* by: 1 / scale */
+  qk_parts parts;                 /* of the input of a product with groups; else count 0 */
+  float unit, one;                /* scale and zero point that such a product takes for all of a row: parts.h, and 1 */
 } qn_place;
 
 struct quern_context;
@@ -80,6 +84,8 @@ typedef struct quern_model {
   qn_place *places;    /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
   size_t places_bytes; /* of the allocation that they and what they point to are in */
   int wide;            /* some have 16 bits */
+  int parted;          /* some have parts */
+  const int32_t *order; /* [width]: channel c of hidden states is channel order[c] of what is handed out; NULL: c */
   size_t bytes;        /* of the allocation that holds this struct and the layers */
 } quern_model;
 

@@ -3,27 +3,47 @@
 #include "model/places.h"
 
 #include "kernels/layout.h"
+#include "model/parts.h"
 
 const qn_place *qn_model_place(const quern_model *m, uint32_t kind, uint32_t layer) {
   return &m->places[qn_site_index(&m->arch, kind, layer)];
 }
 
-static const float *values_of(const quern_model *m, const char *site, const char *suffix) {
+static const void *values_of(const quern_model *m, const char *site, const char *suffix) {
   char name[96];
   qn_format(name, sizeof name, "%s%s", site, suffix);
   const qrn_tensor *t = qrn_find_tensor(&m->file, name);
-  return t ? (const float *)(const void *)(qrn_section_data(&m->file, QRN_DATA, &(size_t){0}) + t->offset) : NULL;
+  return t ? qrn_section_data(&m->file, QRN_DATA, &(size_t){0}) + t->offset : NULL;
 }
 
+/* Channel behind group g. ends: of groups that are not equally wide, else NULL. */
+static uint32_t end_of(const qrn_site *s, const int32_t *ends, uint32_t channels, uint32_t g) {
+  if (s->groups == 1 || g + 1 == s->groups) return channels;
+  return ends ? (uint32_t)ends[g] : (g + 1) * s->group;
+}
+
+/* The parts in which the product behind a site takes its channels. */
+static void fill_parts(const qrn_site *s, const float *scale, const int32_t *ends, uint32_t channels, qk_part *part,
+                       qn_place *out) {
+  uint32_t end[QK_PARTS];
+  for (uint32_t g = 0; g < s->groups; g++) end[g] = end_of(s, ends, channels, g);
+  out->parts = qn_parts_make(scale, end, s->groups, part, &out->unit);
+  out->one = 1.0f;
+}
+
+static int has_parts(const qn_site *site, const qrn_site *s) { return s->groups > 1 && site->flags & QN_SITE_INPUT; }
+
 /* by, scale and zero have `step` floats between them. */
-static void fill(const quern_model *m, uint32_t i, const qn_site *site, float *by, size_t step, qn_place *out) {
+static void fill(const quern_model *m, uint32_t i, const qn_site *site, float *by, size_t step, qk_part *part,
+                 qn_place *out) {
   const qrn_site *s = &m->file.sites[i];
   const size_t panels = qk_panels(site->channels);
   const float *scale = values_of(m, site->name, ".scale"), *zero = values_of(m, site->name, ".zero");
+  const int32_t *ends = values_of(m, site->name, ".ends");
   *out = (qn_place){.bits = s->grain == QRN_GRAIN_STATIC ? s->bits : 32};
   if (out->bits == 32) return;
-  for (size_t p = 0; p < panels; p++) {
-    const size_t g = s->group ? p * QK_PANEL / s->group : 0;
+  for (size_t p = 0, g = 0; p < panels; p++) {
+    while (p * QK_PANEL >= end_of(s, ends, site->channels, (uint32_t)g)) g++;
     by[p] = 1.0f / scale[g];
     by[step + p] = scale[g];
     by[2 * step + p] = zero ? zero[g] : 0.0f;
@@ -31,28 +51,34 @@ static void fill(const quern_model *m, uint32_t i, const qn_site *site, float *b
   out->by = by;
   out->scale = by + step;
   out->zero = by + 2 * step;
+  if (has_parts(site, s)) fill_parts(s, scale, ends, site->channels, part, out);
 }
 
 quern_status qn_places_create(quern_model *m, uint64_t limit) {
   const uint32_t count = qn_site_count(&m->arch);
-  size_t panels = 0;
+  size_t panels = 0, parts = 0;
   void *p = NULL;
   qn_site site;
   for (uint32_t i = 0; i < count; i++) {
     qn_site_at(&m->arch, i, &site);
     panels += qk_panels(site.channels);
+    if (has_parts(&site, &m->file.sites[i])) parts += m->file.sites[i].groups;
   }
-  const size_t bytes = count * sizeof(qn_place) + 3 * panels * sizeof(float); /* less than the weights have */
+  const size_t bytes = count * sizeof(qn_place) + parts * sizeof(qk_part) +
+                       3 * panels * sizeof(float); /* less than the weights have */
   if (bytes > limit)
     return qn_fail(&m->env->error, QUERN_E_LIMIT, "opening needs %zu bytes more than the limit", bytes - (size_t)limit);
   QN_TRY(qn_alloc(m->env, &p, bytes, "the sites of the model"));
   m->places = p;
   m->places_bytes = bytes;
-  float *by = (float *)(void *)(m->places + count);
+  qk_part *part = (qk_part *)(void *)(m->places + count);
+  float *by = (float *)(void *)(part + parts);
   for (uint32_t i = 0; i < count; i++) {
     qn_site_at(&m->arch, i, &site);
-    fill(m, i, &site, by, panels, &m->places[i]);
+    fill(m, i, &site, by, panels, part, &m->places[i]);
+    if (has_parts(&site, &m->file.sites[i])) part += m->file.sites[i].groups;
     m->wide |= m->places[i].bits == 16;
+    m->parted |= m->places[i].parts.count != 0;
     by += qk_panels(site.channels);
   }
   return QUERN_OK;

@@ -9,6 +9,7 @@ enum { TABLES, WIDTH, INNER, FFN, LABELS, ONE };
 #define LAYER_SITES (LAST_OF_LAYER - FIRST_OF_LAYER + 1u)
 
 #define INPUT (QN_SITE_INPUT | QN_SITE_ALWAYS | QN_SITE_MAY_16)
+#define PARTED (INPUT | QN_SITE_MAY_GROUP)
 #define BETWEEN (QN_SITE_MAY_16 | QN_SITE_MAY_FLOAT | QN_SITE_MAY_GROUP)
 static const struct {
   const char *name;
@@ -16,7 +17,7 @@ static const struct {
 } kinds[QN_SITE_KINDS] = {
     [QN_SITE_EMBED_SUM] = {"embed.sum", TABLES, BETWEEN},
     [QN_SITE_PROJECT_IN] = {"embed.project.in", TABLES, INPUT},
-    [QN_SITE_QKV_IN] = {"attn.qkv.in", WIDTH, INPUT},
+    [QN_SITE_QKV_IN] = {"attn.qkv.in", WIDTH, PARTED},
     [QN_SITE_Q] = {"attn.q", INNER, QN_SITE_ALWAYS},
     [QN_SITE_K] = {"attn.k", INNER, QN_SITE_ALWAYS | QN_SITE_WEIGHTS},
     [QN_SITE_V] = {"attn.v", INNER, QN_SITE_ALWAYS | QN_SITE_WEIGHTS},
@@ -25,8 +26,8 @@ static const struct {
     [QN_SITE_ATTN_OUT_IN] = {"attn.out.in", INNER, INPUT},
     [QN_SITE_ATTN_OUT] = {"attn.out.out", WIDTH, BETWEEN},
     [QN_SITE_ATTN_SUM] = {"attn.sum", WIDTH, BETWEEN},
-    [QN_SITE_FFN_UP_IN] = {"ffn.up.in", WIDTH, INPUT},
-    [QN_SITE_FFN_DOWN_IN] = {"ffn.down.in", FFN, INPUT},
+    [QN_SITE_FFN_UP_IN] = {"ffn.up.in", WIDTH, PARTED},
+    [QN_SITE_FFN_DOWN_IN] = {"ffn.down.in", FFN, PARTED},
     [QN_SITE_FFN_OUT] = {"ffn.down.out", WIDTH, BETWEEN},
     [QN_SITE_FFN_SUM] = {"ffn.sum", WIDTH, BETWEEN},
     [QN_SITE_POOLER_IN] = {"head.pooler.in", WIDTH, INPUT},

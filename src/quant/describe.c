@@ -36,6 +36,12 @@ int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it) {
   return it->kind == QN_ITEM_LINEAR && qn_quantizer_input_group(q, it) && !q->recipe.activation_symmetric;
 }
 
+const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it) {
+  if (!q->plan.count || it->kind != QN_ITEM_LINEAR || it->input < 0) return NULL;
+  const qn_site_plan *s = &q->plan.site[qn_site_index(&q->arch, (uint32_t)it->input, (uint32_t)it->layer)];
+  return s->groups > 1 ? s : NULL;
+}
+
 int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
 
 /* ---- what the file says before its data ---- */
@@ -139,7 +145,7 @@ static quern_status put_plan(qn_quantizer *q) {
                                     : values ? QRN_GRAIN_STATIC
                                              : QRN_GRAIN_TOKEN,
                            .groups = floats ? 1 : s->groups,
-                           .group = floats || s->groups == 1 ? 0 : s->rule.group,
+                           .group = floats ? 0 : qn_plan_group(s),
                            .symmetric = floats || (values && s->rule.symmetric)};
     QN_TRY(qrn_put_site(q->writer, s->site.name, &site));
   }
@@ -258,6 +264,7 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
     QN_TRY(declare(q, it, suffix, dtype_of(bits), layout, it->kind == QN_ITEM_VECTOR ? 1 : 2));
   if (qn_quantizer_plain(q, it)) QN_TRY(declare(q, it, ".scale", QRN_F32, QRN_ROWS, 1));
   if (qn_quantizer_plain(q, it) && it->kind == QN_ITEM_LINEAR) QN_TRY(declare(q, it, ".sums", QRN_I32, QRN_ROWS, 1));
+  if (qn_quantizer_parts(q, it)) QN_TRY(declare(q, it, ".in.sums", QRN_F32, QRN_ROWS, 1));
   if (qn_quantizer_group_sums(q, it))
     QN_TRY(declare_part(q, it, ".in.sums", QRN_F32, QRN_PANELS, it->n,
                         qk_groups(it->k, qn_quantizer_input_group(q, it)), 0));
@@ -298,20 +305,28 @@ static void size_item(qn_quantizer *q, const qn_item *it) {
   q->scales = qn_max_size(q->scales, qn_max_size(scales, q->rows));
 }
 
-/* Scale, and zero point where there is one, of each static site: declared, or written. */
+/* A vector of 4 bytes an element, declared or written. */
+static quern_status put_vector(qn_quantizer *q, const char *base, const char *suffix, uint32_t dtype, const void *data,
+                               uint64_t n, int declares) {
+  char name[QN_ITEM_NAME_BYTES];
+  qn_format(name, sizeof name, "%s%s", base, suffix);
+  if (!declares) return qrn_write_tensor(q->writer, name, data, n * 4);
+  q->report.tensor_bytes += n * 4;
+  return qrn_declare_tensor(q->writer, name, dtype, QRN_ROWS, 1, &n);
+}
+
+/* Scale, and zero point and ends of groups where there are such, of each static site; the order of channels. */
 static quern_status site_values(qn_quantizer *q, int declares) {
   for (uint32_t i = 0; i < q->plan.count; i++) {
     const qn_site_plan *s = &q->plan.site[i];
-    const uint64_t groups = s->groups;
-    for (int zero = 0; zero < (s->rule.symmetric ? 1 : 2) && qn_plan_is_static(s); zero++) {
-      char name[QN_ITEM_NAME_BYTES];
-      qn_format(name, sizeof name, "%s.%s", s->site.name, zero ? "zero" : "scale");
-      if (declares) q->report.tensor_bytes += groups * sizeof(float);
-      QN_TRY(declares ? qrn_declare_tensor(q->writer, name, QRN_F32, QRN_ROWS, 1, &groups)
-                      : qrn_write_tensor(q->writer, name, zero ? s->zero : s->scale, groups * sizeof(float)));
-    }
+    const char *name = s->site.name;
+    if (!qn_plan_is_static(s)) continue;
+    QN_TRY(put_vector(q, name, ".scale", QRN_F32, s->scale, s->groups, declares));
+    if (!s->rule.symmetric) QN_TRY(put_vector(q, name, ".zero", QRN_F32, s->zero, s->groups, declares));
+    if (s->groups > 1 && !qn_plan_group(s)) QN_TRY(put_vector(q, name, ".ends", QRN_I32, s->ends, s->groups, declares));
   }
-  return QUERN_OK;
+  if (!q->plan.order) return QUERN_OK;
+  return put_vector(q, "hidden.order", "", QRN_I32, q->plan.order, q->arch.width, declares);
 }
 quern_status qn_quantizer_write_sites(qn_quantizer *q) { return site_values(q, 0); }
 

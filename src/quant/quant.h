@@ -20,11 +20,20 @@ typedef struct qn_site_rule {
   uint32_t bits;      /* 8, 16, 32: float; 0: not said */
   int symmetric;      /* -1: not said */
   uint32_t group;     /* of channels with a scale of their own; 0: one for all */
+  uint32_t count;     /* of groups, in the place of their width; 0: not said */
+  int uneven;         /* of these: as wide as ranges call for; else all the same. -1: not said */
+  int powers;         /* of these: scales are powers of two apart. -1: not said */
   int estimator;      /* QN_RANGE_*; -1: not said */
   double percentile;  /* 0: not said */
   double low, high;   /* the range itself, where low < high */
   double scale, zero; /* scale and zero point themselves, where scale > 0 */
 } qn_site_rule;
+
+/* Orders of channels, folded into the tensors (groups.h). */
+enum {
+  QN_ORDER_NONE, /* as the model has them */
+  QN_ORDER_RANGE /* by ascending range, as groups want them */
+};
 
 typedef struct qn_recipe {
   char name[64];
@@ -41,6 +50,7 @@ typedef struct qn_recipe {
   int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
   uint32_t estimator;        /* QN_RANGE_*, of static recipes */
+  uint32_t order;            /* QN_ORDER_* of the channels of hidden states, of static recipes */
   double percentile;         /* of that estimator */
   qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
@@ -51,7 +61,8 @@ typedef struct qn_recipe {
    {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false, "scales": "float"},
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
-    {"layers.*.ffn.sum": {"bits": 16}}. Members that are unknown, and combinations that this version cannot run, are refused by
+    {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}}, and
+    "order": "range". Members that are unknown, and combinations that this version cannot run, are refused by
     name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 void qn_recipe_free(qn_env *env, qn_recipe *r);

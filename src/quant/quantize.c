@@ -8,6 +8,8 @@
 #include "base/thread.h"
 #include "kernels/layout.h"
 #include "quant/calibrate.h"
+#include "quant/groups.h"
+#include "quant/permute.h"
 #include "quant/quantizer.h"
 #include "quant/relative.h"
 #include "quant/split.h"
@@ -121,6 +123,7 @@ static quern_status read_item(qn_quantizer *q, qn_item *it) {
     qn_split_rows(q->bias, (uint32_t)dim[0], 1, it->row_copies, split);
   }
   if (it->column_copies) qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
+  qn_permute_item(&q->plan, &q->arch, it, q->floats, q->bias, q->work);
   return QUERN_OK;
 }
 
@@ -173,6 +176,11 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
   QN_TRY(write_part(q, it, ".scale", q->scale, scales));
   if (f.min) QN_TRY(write_part(q, it, ".min", q->min, scales));
   QN_TRY(write_part(q, it, ".sums", q->sums, floats));
+  const qn_site_plan *parts = qn_quantizer_parts(q, it);
+  if (parts) {
+    qn_groups_sums(parts, q->packed, it->n, it->k, q->work);
+    return write_part(q, it, ".in.sums", q->work, floats);
+  }
   if (!qn_quantizer_group_sums(q, it)) return QUERN_OK;
   const uint32_t group = qn_quantizer_input_group(q, it);
   qn_packed_sums(&p, &f, it->n, it->k, group, q->group_sums);
@@ -262,16 +270,13 @@ static quern_status plan_sites(qn_quantizer *q) {
   qn_observed seen = {0};
   QN_TRY(qn_recipe_check_sites(&q->recipe, q->env, &q->arch));
   QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
-  if (!qn_plan_needs_text(&q->plan)) {
-    qn_plan_fill(&q->plan, NULL);
-    return QUERN_OK;
-  }
+  if (!qn_plan_needs_text(&q->plan)) return qn_plan_fill(&q->plan, q->env, NULL);
   if (!job->calibration)
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
                    "recipe %s has static ranges: give texts to calibrate on (--calibrate FILE, one text a line)",
                    q->recipe.name);
-  const quern_status status = qn_calibrate(&seen, q->env, job, qn_plan_needs_histograms(&q->plan));
-  if (status == QUERN_OK) qn_plan_fill(&q->plan, &seen);
+  quern_status status = qn_calibrate(&seen, q->env, job, qn_plan_needs_histograms(&q->plan));
+  if (status == QUERN_OK) status = qn_plan_fill(&q->plan, q->env, &seen);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = seen.texts;
   qn_observed_free(q->env, &seen);

@@ -40,6 +40,8 @@ int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it);
 uint32_t qn_quantizer_input_group(const qn_quantizer *q, const qn_item *it);
 /* Whether the sums of its weights by groups of the input are in the file; whether its input is smoothed. */
 int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it);
+/* The site of an operator's input, where it is static and has groups; else NULL. */
+const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
 
 /* Checks every item against the source, so that a missing tensor is found before anything is written; declares what it becomes,

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "quant/groups.h"
 
 #define LOG2_E 1.44269504088896340736
 #define STEPS 100u /* that an end of the range with the least squared error is looked for in */
@@ -52,17 +53,10 @@ static qn_extremes least_error(const qn_site_seen *s, qn_extremes all, int symme
   return (qn_extremes){(float)(low * at[0] / STEPS), (float)(high * at[1] / STEPS)};
 }
 
-qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule, uint32_t first,
-                        uint32_t count) {
+qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule) {
   qn_extremes e = seen->all;
   if (!seen->count) return (qn_extremes){0, 0};
-  if (rule->group) {
-    e = seen->channel[first];
-    for (uint32_t i = first + 1; i < first + count; i++) {
-      e.low = __builtin_fminf(e.low, seen->channel[i].low);
-      e.high = __builtin_fmaxf(e.high, seen->channel[i].high);
-    }
-  } else if (rule->estimator == QN_RANGE_RUNNING) {
+  if (rule->estimator == QN_RANGE_RUNNING) {
     e.low = (float)(seen->low_of_blocks / blocks);
     e.high = (float)(seen->high_of_blocks / blocks);
   } else if (rule->estimator == QN_RANGE_PERCENTILE) {
@@ -73,6 +67,10 @@ qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site
                     rule->bits == 16 ? 16383 : 127);
   }
   return e;
+}
+
+float qn_range_zero(float low, float scale, float limit) {
+  return __builtin_fmaxf(-limit, __builtin_fminf(limit, __builtin_rintf(-low / scale - limit)));
 }
 
 void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero) {
@@ -86,7 +84,7 @@ void qn_range_codes(float low, float high, int symmetric, float limit, float *sc
     return;
   }
   *scale = __builtin_fminf(*scale, 0x1p100f);
-  if (!symmetric) *zero = __builtin_fmaxf(-limit, __builtin_fminf(limit, __builtin_rintf(-low / *scale - limit)));
+  if (!symmetric) *zero = qn_range_zero(low, *scale, limit);
 }
 
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
@@ -94,32 +92,64 @@ void qn_range_codes(float low, float high, int symmetric, float limit, float *sc
 int qn_plan_is_static(const qn_site_plan *s) { return s->rule.bits != 32 && !(s->site.flags & QN_SITE_DYNAMIC); }
 
 static uint32_t groups_of(const qn_site *site, const qn_site_rule *rule) {
-  return rule->group ? (uint32_t)qk_groups(site->channels, rule->group) : 1;
+  return rule->count ? rule->count : rule->group ? (uint32_t)qk_groups(site->channels, rule->group) : 1;
+}
+
+uint32_t qn_plan_group(const qn_site_plan *s) {
+  const uint32_t width = s->ends[0];
+  for (uint32_t g = 1; g + 1 < s->groups; g++)
+    if (s->ends[g] - s->ends[g - 1] != width) return 0;
+  const int same = s->groups > 1 && s->ends[s->groups - 1] - s->ends[s->groups - 2] <= width;
+  return same && width % 32 == 0 && width <= 512 ? width : 0;
+}
+
+/* Ends of groups that are as wide as the recipe says; others are not known yet. */
+static void set_ends(qn_site_plan *s) {
+  for (uint32_t g = 0; g + 1 < s->groups; g++) s->ends[g] = (g + 1) * s->rule.group;
+  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, s->ends);
+  s->ends[s->groups - 1] = s->site.channels;
+}
+
+/* Counts what a plan takes, or, where it has its sites, lays out their values behind them. */
+static size_t lay_out(qn_plan *p, const qn_arch *a, const qn_recipe *r) {
+  size_t values = 0;
+  int by_neuron = 0;
+  float *at = p->site ? (float *)(void *)(p->site + p->count) : NULL;
+  for (uint32_t i = 0; i < p->count; i++) {
+    qn_site_plan s = {0};
+    qn_site_at(a, i, &s.site);
+    s.rule = qn_recipe_site(r, &s.site);
+    s.groups = groups_of(&s.site, &s.rule);
+    by_neuron |= s.site.kind == QN_SITE_FFN_DOWN_IN && s.groups > 1;
+    if (at) {
+      s.scale = at + values;
+      s.zero = s.scale + s.groups;
+      s.ends = (uint32_t *)(void *)(s.zero + s.groups);
+      set_ends(&s);
+      p->site[i] = s;
+    }
+    values += 3 * (size_t)s.groups;
+  }
+  if (r->order == QN_ORDER_NONE) return values;
+  uint32_t *order = (uint32_t *)(void *)(at ? at + values : NULL);
+  if (at) p->order = order;
+  if (at && by_neuron) p->ffn_order = order + a->width;
+  return values + a->width + (by_neuron ? (size_t)a->layers * a->ffn : 0);
+}
+
+static void number(uint32_t *order, size_t n) {
+  for (size_t i = 0; order && i < n; i++) order[i] = (uint32_t)i;
 }
 
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r) {
-  const uint32_t count = qn_site_count(a);
-  size_t values = 0;
   void *memory = NULL;
-  for (uint32_t i = 0; i < count; i++) {
-    qn_site site;
-    qn_site_at(a, i, &site);
-    const qn_site_rule rule = qn_recipe_site(r, &site);
-    values += groups_of(&site, &rule);
-  }
-  *p = (qn_plan){.count = count, .bytes = count * sizeof *p->site + 2 * values * sizeof(float)};
+  *p = (qn_plan){.count = qn_site_count(a), .embeds_alone = a->embed_width != 0};
+  p->bytes = p->count * sizeof *p->site + lay_out(p, a, r) * sizeof(float);
   QN_TRY(qn_alloc(env, &memory, p->bytes, "the sites of a recipe"));
   p->site = memory;
-  float *at = (float *)(void *)(p->site + count);
-  for (uint32_t i = 0; i < count; i++) {
-    qn_site_plan *s = &p->site[i];
-    *s = (qn_site_plan){.scale = at};
-    qn_site_at(a, i, &s->site);
-    s->rule = qn_recipe_site(r, &s->site);
-    s->groups = groups_of(&s->site, &s->rule);
-    s->zero = s->scale + s->groups;
-    at = s->zero + s->groups;
-  }
+  lay_out(p, a, r);
+  number(p->order, a->width);
+  for (uint32_t l = 0; p->ffn_order && l < a->layers; l++) number(p->ffn_order + (size_t)l * a->ffn, a->ffn);
   return QUERN_OK;
 }
 
@@ -156,24 +186,24 @@ static void fill_given(qn_site_plan *s, float limit) {
 }
 
 static void fill_seen(qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks, float limit) {
-  for (uint32_t g = 0; g < s->groups; g++) {
-    const uint32_t first = g * s->rule.group, left = s->site.channels - first;
-    const uint32_t count = s->groups > 1 && left > s->rule.group ? s->rule.group : left;
-    const qn_extremes e = qn_range_of(seen, blocks, &s->rule, first, count);
-    qn_range_codes(e.low, e.high, s->rule.symmetric, limit, &s->scale[g], &s->zero[g]);
-    s->low = g ? __builtin_fminf(s->low, e.low) : e.low;
-    s->high = g ? __builtin_fmaxf(s->high, e.high) : e.high;
-  }
+  const qn_extremes e = qn_range_of(seen, blocks, &s->rule);
+  qn_range_codes(e.low, e.high, s->rule.symmetric, limit, &s->scale[0], &s->zero[0]);
+  s->low = e.low;
+  s->high = e.high;
 }
 
-void qn_plan_fill(qn_plan *p, const qn_observed *seen) {
+quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
+  if (seen) QN_TRY(qn_groups_order(p, env, seen));
   for (uint32_t i = 0; i < p->count; i++) {
     qn_site_plan *s = &p->site[i];
     const float limit = s->rule.bits == 16 ? 16383.0f : 127.0f;
     if (!qn_plan_is_static(s)) continue;
     if (is_given(&s->rule))
       fill_given(s, limit);
+    else if (s->groups > 1)
+      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site), limit));
     else
       fill_seen(s, &seen->site[i], seen->blocks, limit);
   }
+  return QUERN_OK;
 }

@@ -11,12 +11,16 @@ typedef struct qn_site_plan {
   uint32_t groups;
   float low, high;     /* range of the whole site: what was seen, or is given */
   float *scale, *zero; /* [groups]; of a site that is float or dynamic not used */
+  uint32_t *ends;      /* [groups] the channel behind each, in their order */
 } qn_site_plan;
 
 typedef struct qn_plan {
   qn_site_plan *site; /* [count], as qn_site_at numbers them */
   uint32_t count;
-  size_t bytes; /* of the allocation they and their values are in */
+  uint32_t *order;     /* [width] hidden channel i is the model's order[i]; NULL: i */
+  uint32_t *ffn_order; /* [layers, ffn] alike of neurons */
+  int embeds_alone;    /* the embeddings' channels are not hidden ones */
+  size_t bytes;        /* of the allocation they and their values are in */
 } qn_plan;
 
 /* The sites of a model by a recipe that fits it (qn_recipe_check_sites); scales are not known yet. */
@@ -28,11 +32,14 @@ int qn_plan_needs_text(const qn_plan *p);
 /* Whether an estimator reads histograms. */
 int qn_plan_needs_histograms(const qn_plan *p);
 /* Fills in scales and zero points. seen: NULL where nothing needs text; its sites are the plan's, but those of copied neurons. */
-void qn_plan_fill(qn_plan *p, const qn_observed *seen);
+quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen);
 
 /* Scale and zero point of a range that holds 0, for codes of `limit` to either side. */
 void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero);
-/* The range of a site by an estimator (QN_RANGE_*), or of its channels first ... first + count - 1 where it is by groups. */
-qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule, uint32_t first,
-                        uint32_t count);
+/* The zero point of a scale that is given. */
+float qn_range_zero(float low, float scale, float limit);
+/* The range of a site by an estimator (QN_RANGE_*). */
+qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule);
+/* How wide the groups of a site are when all are the same, in multiples of 32 up to 512; 0: they are not, or there is one. */
+uint32_t qn_plan_group(const qn_site_plan *s);
 #endif

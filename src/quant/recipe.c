@@ -15,6 +15,11 @@
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
 #define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
 #define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
+#define SIX(site, form) "\"layers.*." site "\":{\"groups\":6" form "}"
+#define GROUPED(form) SIX("ffn.up.in", form) "," SIX("ffn.down.out", form) "," SIX("ffn.sum", form)
+#define POWERS ",\"scales\":\"powers\""
+#define UNEVEN ",\"widths\":\"uneven\""
+#define BY_RANGE ",\"order\":\"range\",\"sites\":{"
 static const struct {
   const char *name, *json;
 } presets[] = {
@@ -33,6 +38,9 @@ static const struct {
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
+    {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("") "}}"},
+    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS) "}}"},
+    {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
@@ -175,6 +183,12 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are %s", file,
                    r->id == QN_RECIPE_FLOAT ? "float" : "static: they are also what is added to further ones");
   }
+  const char *order = qn_json_string(j, 0, "order", "none");
+  r->order = strcmp(order, "range") ? QN_ORDER_NONE : QN_ORDER_RANGE;
+  if (r->order == QN_ORDER_NONE && strcmp(order, "none") != 0)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order is \"none\" or \"range\"", file);
+  if (r->id != QN_RECIPE_STATIC && r->order != QN_ORDER_NONE)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
   }
@@ -182,7 +196,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split", "sites"};
+  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split", "sites",
+                                        "order"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -1,6 +1,7 @@
 /* recipe_sites.c - what a static recipe says of sites, one by one or by pattern; and a recipe written out. Stateless; any thread. */
 #include <stdarg.h>
 #include <string.h>
+#include "kernels/kernels.h"
 #include "quant/recipe.h"
 
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
@@ -41,8 +42,8 @@ quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, ui
 }
 
 static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site) {
-  static const char *const members[] = {"bits", "symmetric", "group", "estimator", "percentile",
-                                        "low",  "high",      "scale", "zero"};
+  static const char *const members[] = {"bits", "symmetric", "group", "groups", "widths", "scales",
+                                        "estimator", "percentile", "low", "high", "scale", "zero"};
   if (j->nodes[at].kind != QN_JSON_OBJECT)
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %.*s: an object like {\"bits\": 16} is expected", file, 64,
                    site);
@@ -56,9 +57,34 @@ static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, co
   return QUERN_OK;
 }
 
+/* Of two words which it is; absent: -1. */
+static quern_status read_choice(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site,
+                                const char *member, const char *no, const char *yes, int *out) {
+  const char *word = qn_json_get(j, at, member) ? qn_json_string(j, at, member, "") : NULL;
+  *out = !word ? -1 : strcmp(word, yes) == 0;
+  if (word && !*out && strcmp(word, no) != 0)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s.%s is \"%s\" or \"%s\"", file, site, member, no, yes);
+  return QUERN_OK;
+}
+
+/* Groups by their number. */
+static quern_status read_groups(qn_site_rule *rule, qn_env *env, const qn_json *j, uint32_t at, const char *file,
+                                const char *site) {
+  const int64_t count = qn_json_get(j, at, "groups") ? qn_json_int(j, at, "groups", -1) : 0;
+  if (qn_json_get(j, at, "groups") && (count < 2 || count > (int64_t)QK_PARTS))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: groups is 2 to %u", file, site, QK_PARTS);
+  rule->count = (uint32_t)count;
+  QN_TRY(read_choice(env, j, at, file, site, "widths", "equal", "uneven", &rule->uneven));
+  QN_TRY(read_choice(env, j, at, file, site, "scales", "float", "powers", &rule->powers));
+  if (rule->count && rule->group)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: group is the width of groups, groups their number: one of "
+                   "them", file, site);
+  return QUERN_OK;
+}
+
 static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j, uint32_t at, const char *file,
                               const char *site) {
-  *rule = (qn_site_rule){.symmetric = -1, .estimator = -1};
+  *rule = (qn_site_rule){.symmetric = -1, .estimator = -1, .uneven = -1, .powers = -1};
   if (strlen(site) >= sizeof rule->site)
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: \"%.*s...\" is longer than any name", file, 32, site);
   if (strspn(site, "abcdefghijklmnopqrstuvwxyz0123456789.*") != strlen(site) || !*site)
@@ -76,6 +102,7 @@ static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j,
                    site);
   rule->bits = (uint32_t)bits;
   rule->group = (uint32_t)group;
+  QN_TRY(read_groups(rule, env, j, at, file, site));
   if (qn_json_get(j, at, "symmetric")) rule->symmetric = qn_json_bool(j, at, "symmetric", 0);
   QN_TRY(read_estimator(env, j, at, file, site, &rule->estimator, &rule->percentile));
   rule->low = qn_json_number(j, at, "low", 0);
@@ -141,7 +168,10 @@ qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
     if (rule->symmetric >= 0) out.symmetric = rule->symmetric;
     if (rule->estimator >= 0) out.estimator = rule->estimator;
     if (rule->percentile > 0) out.percentile = rule->percentile;
-    if (rule->group) out.group = rule->group;
+    if (rule->group) out.group = rule->group, out.count = 0;
+    if (rule->count) out.count = rule->count, out.group = 0;
+    if (rule->uneven >= 0) out.uneven = rule->uneven;
+    if (rule->powers >= 0) out.powers = rule->powers;
     if (rule->low < rule->high) out.low = rule->low, out.high = rule->high;
     if (rule->scale > 0) out.scale = rule->scale, out.zero = rule->zero;
   }
@@ -151,6 +181,20 @@ qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
 
 static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *s, const char *why) {
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s %s", r->name, s->site, why);
+}
+
+/* Groups by their number: whether there are such. */
+static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
+  if (site->flags & QN_SITE_INPUT && s->bits != 8)
+    return refuse(env, r, s, "has groups: its codes have 8 bits in this version");
+  if (s->uneven ? s->count > qk_panels(site->channels) : site->channels % (s->count * QK_PANEL) != 0)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s: site %s: %u groups do not divide %u channels into %s", r->name, site->name, s->count,
+                   site->channels,
+                   s->uneven ? "runs of 16" : "equal multiples of 16: take another number, or \"widths\": \"uneven\"");
+  if (site->kind == QN_SITE_FFN_DOWN_IN && r->split)
+    return refuse(env, r, s, "has groups, which cannot be combined with \"split\" in this version");
+  return QUERN_OK;
 }
 
 static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *site) {
@@ -163,7 +207,10 @@ static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *s
   if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
   if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
     return refuse(env, r, &s, "cannot stay float in this version");
-  if (s.group && !(site->flags & QN_SITE_MAY_GROUP)) return refuse(env, r, &s, "cannot have groups in this version");
+  if ((s.group || s.count) && !(site->flags & QN_SITE_MAY_GROUP)) return refuse(env, r, &s, "cannot have groups in this version");
+  if (s.count) QN_TRY(check_groups(r, env, site, &s));
+  if (s.group && site->flags & QN_SITE_INPUT && (s.bits != 8 || qk_groups(site->channels, s.group) > QK_PARTS))
+    return refuse(env, r, &s, "has at most 16 groups, of 8 bits, in this version");
   if (!s.symmetric && site->flags & QN_SITE_WEIGHTS)
     return refuse(env, r, &s, "is symmetric: attention multiplies by it");
   if (s.scale > 0 &&
@@ -220,6 +267,9 @@ static void put_rule(text *t, const qn_site_rule *rule) {
   if (rule->bits) put(t, "\"bits\":%u", rule->bits), between = ",";
   if (rule->symmetric >= 0) put(t, "%s\"symmetric\":%s", between, truth(rule->symmetric)), between = ",";
   if (rule->group) put(t, "%s\"group\":%u", between, rule->group), between = ",";
+  if (rule->count) put(t, "%s\"groups\":%u", between, rule->count), between = ",";
+  if (rule->uneven >= 0) put(t, "%s\"widths\":\"%s\"", between, rule->uneven ? "uneven" : "equal"), between = ",";
+  if (rule->powers >= 0) put(t, "%s\"scales\":\"%s\"", between, rule->powers ? "powers" : "float"), between = ",";
   if (rule->estimator >= 0) put(t, "%s\"estimator\":\"%s\"", between, estimators[rule->estimator]), between = ",";
   if (rule->percentile > 0) put(t, "%s", between), put_number(t, "\"percentile\":", rule->percentile), between = ",";
   if (rule->low < rule->high) {
@@ -250,6 +300,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_bits < 8) put(&t, ",\"group\":%u", r->embedding_group);
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
+  if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
   for (uint32_t i = 0; i < r->rule_count; i++) {
     put(&t, i ? "," : ",\"sites\":{");
     put_rule(&t, &r->rules[i]);

@@ -39,6 +39,7 @@ static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, const quern_model
                     .zero = qn_arena_take(a, scales, sizeof(float)),
                     .start = qn_arena_take(a, rows, sizeof(int32_t)),
                     .group_start = m->grouped ? qn_arena_take(a, rows * groups, sizeof(int32_t)) : NULL,
+                    .part_start = m->parted ? qn_arena_take(a, rows * QK_PARTS, sizeof(int32_t)) : NULL,
                     .low = m->wide ? qn_arena_take(a, rows * ld, 1) : NULL,
                     .low_start = m->wide ? qn_arena_take(a, rows, sizeof(int32_t)) : NULL};
 }

@@ -10,8 +10,11 @@ qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d) {
   q.low = p->bits == 16 ? q.low + row * q.ld : NULL;
   q.low_start = p->bits == 16 ? q.low_start + row : NULL;
   q.group_start = NULL;
-  q.given_scale = p->scale;
-  q.given_zero = p->zero;
+  q.given_scale = p->parts.count ? &p->unit : p->scale;
+  q.given_zero = p->parts.count ? &p->one : p->zero;
+  q.parts = p->parts;
+  q.site = qn_sites_of(p);
+  q.part_start = p->parts.count ? q.part_start + row * QK_PARTS : NULL;
   return q;
 }
 
@@ -25,6 +28,7 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
                          .w = l->weight,
                          .w_scale = l->scale,
                          .w_sums = l->sums,
+                         .part_sums = l->part_sums,
                          .bias = l->bias,
                          .out = p->floats,
                          .ldo = p->ldo,

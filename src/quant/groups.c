@@ -1,0 +1,214 @@
+/* groups.c - see groups.h. Needs round-to-nearest (base/thread.h's guard). */
+#include "quant/groups.h"
+
+#include <stdlib.h>
+
+#include "base/checked.h"
+#include "kernels/layout.h"
+#include "model/parts.h"
+
+/* ---- widths ------------------------------------------------------------------------------------------------------ */
+
+void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends) {
+  const uint64_t panels = qk_panels(channels);
+  for (uint32_t g = 0; g < count; g++) ends[g] = (uint32_t)(panels * (g + 1) / count * QK_PANEL);
+  ends[count - 1] = channels;
+}
+
+static void join(qn_extremes *e, qn_extremes with) {
+  e->low = __builtin_fminf(e->low, with.low);
+  e->high = __builtin_fmaxf(e->high, with.high);
+}
+/* Of channels first ... end - 1 in their order, and 0. */
+static qn_extremes extremes_of(const qn_extremes *channel, const uint32_t *order, uint32_t first, uint32_t end) {
+  qn_extremes e = {0, 0};
+  for (uint32_t i = first; i < end; i++) join(&e, channel[order ? order[i] : i]);
+  return e;
+}
+
+/* least[j]: the least cost of the first j panels in so many groups; from[g][j]: where the last of g + 1 groups of them begins. */
+typedef struct cutting {
+  uint32_t panels, count;
+  qn_extremes *panel; /* [panels] */
+  double *least, *next; /* [panels + 1] */
+  uint32_t *from;     /* [count, panels + 1] */
+} cutting;
+
+/* Costs with one group more: g + 1 groups. */
+static void add_group(cutting *c, uint32_t g, uint32_t channels) {
+  for (uint32_t j = 0; j <= c->panels; j++) {
+    qn_extremes e = {0, 0};
+    c->next[j] = __builtin_inf(); /* fewer panels than groups */
+    for (uint32_t i = j; i-- > g;) { /* the last group: panels i ... j - 1 */
+      const uint32_t end = j * QK_PANEL < channels ? j * QK_PANEL : channels;
+      join(&e, c->panel[i]);
+      const double range = (double)e.high - (double)e.low;
+      const double cost = c->least[i] + (double)(end - i * QK_PANEL) * range * range;
+      if (cost < c->next[j]) c->next[j] = cost, c->from[g * (c->panels + 1) + j] = i;
+    }
+  }
+  double *done = c->least;
+  c->least = c->next;
+  c->next = done;
+}
+
+quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,
+                              uint32_t count, uint32_t *ends) {
+  cutting c = {.panels = (uint32_t)qk_panels(channels), .count = count};
+  const size_t more = (size_t)c.panels + 1;
+  const size_t bytes = 2 * more * sizeof(double) + c.panels * sizeof *c.panel + count * more * sizeof *c.from;
+  void *memory = NULL;
+  QN_TRY(qn_alloc(env, &memory, bytes, "the widths of groups"));
+  c.least = memory;
+  c.next = c.least + more;
+  c.panel = (qn_extremes *)(void *)(c.next + more);
+  c.from = (uint32_t *)(void *)(c.panel + c.panels);
+  for (uint32_t i = 0; i < c.panels; i++) {
+    const uint32_t end = (i + 1) * QK_PANEL < channels ? (i + 1) * QK_PANEL : channels;
+    c.panel[i] = extremes_of(channel, order, i * QK_PANEL, end);
+  }
+  for (size_t j = 0; j < more; j++) c.least[j] = c.next[j] = j ? __builtin_inf() : 0;
+  for (uint32_t g = 0; g < count; g++) add_group(&c, g, channels);
+  for (uint32_t g = count, j = c.panels; g-- > 0; j = c.from[g * more + j])
+    ends[g] = j * QK_PANEL < channels ? j * QK_PANEL : channels;
+  qn_free(env, memory, bytes);
+  return QUERN_OK;
+}
+
+/* ---- scales ------------------------------------------------------------------------------------------------------ */
+
+#define POWER_MOST 16
+static float half_to(int n) { return 1.0f / (float)(1u << n); }
+
+/* The scales as powers of two below that of the whole site, none below `scale` of its group, and what products join by
+   shifts within its bound. */
+static void to_powers(qn_site_plan *s, float whole) {
+  int most = 0, power[QK_PARTS];
+  for (uint32_t g = 0; g < s->groups; g++) {
+    power[g] = 0;
+    while (power[g] < POWER_MOST && whole * half_to(power[g] + 1) >= s->scale[g]) power[g]++;
+    most = power[g] > most ? power[g] : most;
+  }
+  for (int fits = 0; !fits; most--) {
+    double sum = 0;
+    int deepest = 0;
+    for (uint32_t g = 0; g < s->groups; g++) {
+      power[g] = power[g] < most ? power[g] : most;
+      deepest = power[g] > deepest ? power[g] : deepest;
+    }
+    for (uint32_t g = 0; g < s->groups; g++)
+      sum += (double)((uint64_t)(s->ends[g] - (g ? s->ends[g - 1] : 0)) << (deepest - power[g]));
+    fits = sum <= QN_SHIFTED_MOST || most == 0;
+  }
+  for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = whole * half_to(power[g]);
+}
+
+quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order,
+                            float limit) {
+  const uint32_t channels = s->site.channels;
+  const int symmetric = s->rule.symmetric;
+  if (s->rule.uneven > 0) QN_TRY(qn_groups_uneven(env, channel, order, channels, s->groups, s->ends));
+  const qn_extremes all = extremes_of(channel, order, 0, channels);
+  s->low = all.low;
+  s->high = all.high;
+  for (uint32_t g = 0; g < s->groups; g++) {
+    const qn_extremes e = extremes_of(channel, order, g ? s->ends[g - 1] : 0, s->ends[g]);
+    qn_range_codes(e.low, e.high, symmetric, limit, &s->scale[g], &s->zero[g]);
+  }
+  if (s->rule.powers <= 0) return QUERN_OK;
+  float whole, zero;
+  qn_range_codes(all.low, all.high, symmetric, limit, &whole, &zero);
+  to_powers(s, whole);
+  for (uint32_t g = 0; g < s->groups && !symmetric; g++) {
+    const qn_extremes e = extremes_of(channel, order, g ? s->ends[g - 1] : 0, s->ends[g]);
+    s->zero[g] = qn_range_zero(e.low, s->scale[g], limit);
+  }
+  return QUERN_OK;
+}
+
+void qn_groups_sums(const qn_site_plan *s, const uint8_t *panels, uint32_t n, uint32_t k, float *sums) {
+  qk_part part[QK_PARTS];
+  float unit;
+  qn_parts_make(s->scale, s->ends, s->groups, part, &unit);
+  const size_t panel_bytes = qk_k8(k) * QK_PANEL;
+  for (size_t row = 0; row < n; row++) {
+    const uint8_t *w = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
+    double sum = 0;
+    for (uint32_t g = 0, i = 0; g < s->groups; g++) {
+      int64_t codes = 0;
+      for (; i < s->ends[g]; i++) codes += w[i / QK_KSTEP * (QK_PANEL * QK_KSTEP) + i % QK_KSTEP] - 128;
+      const double zero = s->rule.symmetric ? 0 : (double)s->zero[g];
+      sum += zero * (double)codes * ((double)s->scale[g] / (double)unit);
+    }
+    sums[row] = (float)sum;
+  }
+}
+
+/* ---- order ------------------------------------------------------------------------------------------------------- */
+
+typedef struct ranked {
+  float range;
+  uint32_t channel;
+} ranked;
+static int by_range(const void *a, const void *b) {
+  const ranked *x = a, *y = b;
+  if (x->range < y->range || x->range > y->range) return x->range < y->range ? -1 : 1;
+  return x->channel < y->channel ? -1 : 1;
+}
+static void sort_to(ranked *all, uint32_t n, uint32_t *order) {
+  qsort(all, n, sizeof *all, by_range);
+  for (uint32_t i = 0; i < n; i++) order[i] = all[i].channel;
+}
+
+static float range_of(const qn_extremes *e) {
+  return e->high >= e->low ? __builtin_fmaxf(e->high, 0) - __builtin_fminf(e->low, 0) : 0;
+}
+
+/* Relative ranges of a site's channels into `all` where they are greater. */
+static void take_ranges(const qn_site_seen *s, ranked *all) {
+  double mean = 0;
+  for (uint32_t c = 0; c < s->channels; c++) mean += (double)range_of(&s->channel[c]) / s->channels;
+  for (uint32_t c = 0; c < s->channels && mean > 0; c++)
+    all[c].range = __builtin_fmaxf(all[c].range, (float)((double)range_of(&s->channel[c]) / mean));
+}
+
+static void clear(ranked *all, uint32_t n) {
+  for (uint32_t c = 0; c < n; c++) all[c] = (ranked){.channel = c};
+}
+
+quern_status qn_groups_order(qn_plan *p, qn_env *env, const qn_observed *seen) {
+  const qn_arch *a = &seen->arch;
+  const uint32_t most = a->width > a->ffn ? a->width : a->ffn;
+  void *memory = NULL;
+  if (!p->order && !p->ffn_order) return QUERN_OK;
+  QN_TRY(qn_alloc_array(env, &memory, most, sizeof(ranked), "the order of channels"));
+  ranked *all = memory;
+  clear(all, a->width);
+  for (uint32_t l = 0; l < a->layers && p->order; l++) take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
+  if (p->order) sort_to(all, a->width, p->order);
+  for (uint32_t l = 0; l < a->layers && p->ffn_order; l++) {
+    clear(all, a->ffn);
+    take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_DOWN_IN, l)], all);
+    sort_to(all, a->ffn, p->ffn_order + (size_t)l * a->ffn);
+  }
+  qn_free(env, memory, most * sizeof *all);
+  return QUERN_OK;
+}
+
+const uint32_t *qn_groups_order_of(const qn_plan *p, const qn_site *site) {
+  switch (site->kind) {
+    case QN_SITE_QKV_IN:
+    case QN_SITE_ATTN_OUT:
+    case QN_SITE_ATTN_SUM:
+    case QN_SITE_FFN_UP_IN:
+    case QN_SITE_FFN_OUT:
+    case QN_SITE_FFN_SUM:
+      return p->order;
+    case QN_SITE_EMBED_SUM:
+      return p->embeds_alone ? NULL : p->order;
+    case QN_SITE_FFN_DOWN_IN:
+      return p->ffn_order ? p->ffn_order + (size_t)site->layer * site->channels : NULL;
+    default:
+      return NULL;
+  }
+}

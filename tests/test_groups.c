@@ -1,0 +1,345 @@
+/* test_groups.c - groups of channels of static sites: their widths, scales and parts, the order of channels folded into a model, the
+ * models that come of it (the same bytes on every kernel set and thread count, near the float model), and bad input. */
+#include <math.h>
+
+#include "faulty_alloc.h"
+#include "format/qrn.h"
+#include "model/parts.h"
+#include "qrn_seal.h"
+#include "quant/groups.h"
+#include "quant/permute.h"
+#include "tiny_session.h"
+
+static qn_env env;
+static char texts[300];
+
+/* ---- widths -------------------------------------------------------------------------------------------------------- */
+
+enum { CHANNELS = 7 * 16 - 5 };
+static double cost_of(const qn_extremes *x, const uint32_t *ends, uint32_t count) {
+  double cost = 0;
+  for (uint32_t g = 0, i = 0; g < count; g++) {
+    const uint32_t first = i;
+    double low = 0, high = 0;
+    for (; i < ends[g]; i++) low = fmin(low, (double)x[i].low), high = fmax(high, (double)x[i].high);
+    cost += (ends[g] - first) * (high - low) * (high - low);
+  }
+  return cost;
+}
+/* The least cost of cutting behind `count - 1` of the panels that are left, one by one. */
+static double least_cost(const qn_extremes *x, uint32_t *ends, uint32_t g, uint32_t count) {
+  double least = INFINITY;
+  if (g + 1 == count) {
+    ends[g] = CHANNELS;
+    return cost_of(x, ends, count);
+  }
+  for (uint32_t e = (g ? ends[g - 1] : 0) + 16; e < CHANNELS; e += 16) {
+    ends[g] = e;
+    least = fmin(least, least_cost(x, ends, g + 1, count));
+  }
+  return least;
+}
+static void test_widths(void) {
+  qn_extremes x[CHANNELS], in_order[CHANNELS];
+  uint32_t order[CHANNELS], ends[8], scratch[8];
+  for (uint32_t i = 0; i < CHANNELS; i++) {
+    order[i] = (i * 5 + 3) % CHANNELS;
+    const float size = i % 9 ? (float)i : 40.0f * (float)i;
+    x[i] = (qn_extremes){-size * (float)(tiny_hash(i) % 3), size};
+  }
+  for (uint32_t i = 0; i < CHANNELS; i++) in_order[i] = x[order[i]];
+  for (uint32_t count = 1; count <= 7; count++) {
+    CHECK_EQ(qn_groups_uneven(&env, x, order, CHANNELS, count, ends), QUERN_OK);
+    for (uint32_t g = 0; g + 1 < count; g++) CHECK(ends[g] % 16 == 0 && ends[g] > (g ? ends[g - 1] : 0));
+    CHECK_EQ(ends[count - 1], CHANNELS);
+    const double got = cost_of(in_order, ends, count), least = least_cost(in_order, scratch, 0, count);
+    CHECK(fabs(got - least) <= 1e-9 * least);
+  }
+  qn_groups_equal(96, 6, ends);
+  for (uint32_t g = 0; g < 6; g++) CHECK_EQ(ends[g], 16 * (g + 1));
+}
+
+/* ---- parts --------------------------------------------------------------------------------------------------------- */
+
+static void test_parts(void) {
+  static const uint32_t ends[] = {32, 64, 96, 128};
+  qk_part p[QK_PARTS];
+  float unit;
+  const float powers[] = {0.25f, 0.25f, 2.0f, 0.5f};
+  qk_parts parts = qn_parts_make(powers, ends, 4, p, &unit);
+  CHECK(parts.shifts && parts.count == 3 && unit == 0.25f); /* the first two are neighbours of one scale */
+  CHECK(p[0].first == 64 && p[0].end == 96 && p[0].shift == 0);
+  CHECK(p[1].first == 96 && p[1].shift == 2);
+  CHECK(p[2].first == 0 && p[2].end == 64 && p[2].shift == 1);
+  const float floats[] = {0.25f, 0.25f, 2.0f, 0.3f};
+  parts = qn_parts_make(floats, ends, 4, p, &unit);
+  CHECK(!parts.shifts && parts.count == 4 && unit == 1.0f);
+  for (uint32_t g = 0; g < 4; g++) CHECK(p[g].end == ends[g] && p[g].scale == floats[g] && !p[g].shift);
+  /* Sums beyond the bound are joined in floats: 32 * 2^11 + 96 is within it, 32 * 2^12 is not. */
+  const float within[] = {1, 1, 1, 0x1p11f}, beyond[] = {1, 1, 1, 0x1p12f}, far[] = {0x1p-90f, 1, 1, 1};
+  CHECK(qn_parts_make(within, ends, 4, p, &unit).shifts == 1);
+  CHECK(qn_parts_make(beyond, ends, 4, p, &unit).shifts == 0);
+  CHECK(qn_parts_make(far, ends, 4, p, &unit).shifts == 0);
+}
+
+/* Scales of powers are not below what ranges need, and within the bound whatever the ranges are. */
+static void test_powers(void) {
+  enum { N = 96 };
+  qn_extremes x[N];
+  float scale[6], zero[6], unit;
+  uint32_t ends[6];
+  qk_part p[QK_PARTS];
+  for (uint32_t seed = 0; seed < 50; seed++) {
+    for (uint32_t i = 0; i < N; i++) {
+      const float size = ldexpf(1.0f, -(int)(tiny_hash(seed * N + i) % (seed % 30 + 1)));
+      x[i] = (qn_extremes){-size, size * (float)(i % 3)};
+    }
+    qn_site_plan s = {.site = {.channels = N}, .groups = 6, .scale = scale, .zero = zero, .ends = ends};
+    s.rule = (qn_site_rule){.bits = 8, .count = 6, .powers = 1, .symmetric = seed % 2 == 1};
+    qn_groups_equal(N, 6, ends);
+    CHECK_EQ(qn_groups_fill(&s, &env, x, NULL, 127), QUERN_OK);
+    CHECK(qn_parts_make(scale, ends, 6, p, &unit).shifts == 1);
+    for (uint32_t i = 0; i < N; i++) {
+      const float most = 127.5f, g_zero = zero[i / 16], by = 1 / scale[i / 16];
+      CHECK(x[i].high * by + g_zero <= most && x[i].low * by + g_zero >= -most);
+    }
+  }
+}
+
+/* ---- order --------------------------------------------------------------------------------------------------------- */
+
+static void test_permute(void) {
+  enum { N = 12, K = 5 };
+  float x[N * K], y[N * K], work[N];
+  uint32_t order[N];
+  for (uint32_t seed = 0; seed < 20; seed++) {
+    for (uint32_t i = 0; i < N; i++) order[i] = i;
+    for (uint32_t i = N; i > 1; i--) {
+      const uint32_t j = (uint32_t)(tiny_hash(seed * 100 + i) % i), t = order[j];
+      order[j] = order[i - 1], order[i - 1] = t;
+    }
+    for (uint32_t i = 0; i < N * K; i++) x[i] = y[i] = (float)i;
+    qn_permute_rows(x, N, K, order, work);
+    for (uint32_t i = 0; i < N; i++) CHECK(!memcmp(x + i * K, y + order[i] * K, K * sizeof *x));
+    memcpy(x, y, sizeof x);
+    qn_permute_columns(x, K, N, order, work);
+    for (uint32_t r = 0; r < K; r++)
+      for (uint32_t i = 0; i < N; i++) CHECK(x[r * N + i] == y[r * N + order[i]]);
+  }
+}
+
+#define RECIPE(name, more)                                                                                             \
+  "{\"name\":\"" name "\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"                          \
+  "\"embeddings\":{\"bits\":8}," more "}"
+#define FINE "\"*.sum\":{\"bits\":32},\"layers.*.out\":{\"bits\":32},\"*.in\":{\"bits\":16}"
+#define EVERYWHERE(form)                                                                                               \
+  "\"*.ffn.up.in\":{" form "},\"*.ffn.down.in\":{" form "},\"*.ffn.down.out\":{" form "},\"*.ffn.sum\":{" form "}"
+static const char *const forms[][2] = {
+    {"plain-fine", RECIPE("plain-fine", "\"sites\":{" FINE "}")},
+    {"order-fine", RECIPE("order-fine", "\"order\":\"range\",\"sites\":{" FINE "}")},
+    {"equal", RECIPE("equal", "\"order\":\"range\",\"sites\":{" EVERYWHERE("\"groups\":2") "}")},
+    {"powers", RECIPE("powers", "\"order\":\"range\",\"sites\":{" EVERYWHERE("\"groups\":2,\"scales\":\"powers\"") "}")},
+    {"uneven", RECIPE("uneven", "\"order\":\"range\",\"sites\":{\"*.attn.qkv.in\":{\"groups\":2},"
+                      EVERYWHERE("\"groups\":3,\"widths\":\"uneven\",\"symmetric\":true") "}")},
+    {"width", RECIPE("width", "\"sites\":{" EVERYWHERE("\"group\":32") "}")}};
+enum { FORMS = sizeof forms / sizeof forms[0], WIDTH = 64 };
+
+static quern_status quantize(const char *recipe, const char *isa, uint32_t threads, const quern_allocator *alloc,
+                             char *message, size_t cap) {
+  char path[300];
+  quern_context *c = NULL;
+  quern_context_options co;
+  quern_quantize_options q;
+  quern_context_options_init(&co, sizeof co);
+  quern_quantize_options_init(&q, sizeof q);
+  co.isa = isa, co.threads = threads, co.alloc = alloc;
+  q.recipe = recipe, q.calibration_path = texts;
+  path_of(path, sizeof path, "made");
+  quern_status s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
+  if (c && message) quern_context_error(c, message, cap);
+  quern_context_free(c);
+  return s;
+}
+/* dir/made.qrn by a recipe of JSON. */
+static quern_status quantize_json(const char *json, const char *isa, uint32_t threads, const quern_allocator *alloc,
+                                  char *message, size_t cap) {
+  char recipe[300];
+  snprintf(recipe, sizeof recipe, "%s/form.json", dir);
+  CHECK(tiny_text(dir, "form.json", json));
+  return quantize(recipe, isa, threads, alloc, message, cap);
+}
+
+static int embed(const char *isa, uint32_t threads, float out[WIDTH]) {
+  static const char text[] = "the cat sat on the mat a1 b2 c3";
+  opened m = open_model("made", isa, threads, 0, 0);
+  const int ok = m.s && quern_embed(m.s, text, sizeof text - 1, out, WIDTH, NULL) == QUERN_OK;
+  close_model(&m);
+  return ok;
+}
+static double cosine(const float *a, const float *b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t c = 0; c < WIDTH; c++)
+    ab += (double)a[c] * (double)b[c], aa += (double)a[c] * (double)a[c], bb += (double)b[c] * (double)b[c];
+  return ab / sqrt(aa * bb);
+}
+
+static tiny_options options(const char *type) {
+  tiny_options o = tiny_defaults();
+  o.model_type = type, o.width = WIDTH, o.ffn = 96;
+  if (!strcmp(type, "electra")) o.embed_width = 32;
+  return o;
+}
+
+/* The order changes nothing but how things are rounded, and groups stay near the float model, in every family. */
+static void test_models(void) {
+  static const char *const types[] = {"bert", "mpnet", "distilbert", "electra"};
+  float want[WIDTH], got[WIDTH], ref[WIDTH];
+  char message[512] = "";
+  for (size_t t = 0; t < 4; t++) {
+    const tiny_options o = options(types[t]);
+    CHECK(tiny_model_write(dir, &o) && write_texts(80));
+    CHECK_EQ(quantize("float", NULL, 1, NULL, message, sizeof message), QUERN_OK);
+    CHECK(embed(NULL, 1, want));
+    for (size_t f = 0; f < FORMS; f++) {
+      CHECK_EQ(quantize_json(forms[f][1], NULL, 1, NULL, message, sizeof message), QUERN_OK);
+      CHECK(embed("ref", 1, ref));
+      const double far = 1 - cosine(want, ref);
+      printf("  %s, %s: 1 - cosine with float %.1e\n", types[t], forms[f][0], far);
+      CHECK(far < (f < 2 ? 2e-3 : 2e-2));
+      for (uint32_t i = 0; quern_isa_name(i); i++)
+        for (uint32_t threads = 1; threads <= 3; threads += 2) {
+          CHECK(embed(quern_isa_name(i), threads, got));
+          CHECK(!memcmp(ref, got, sizeof got));
+        }
+    }
+  }
+  if (message[0]) printf("  %s\n", message);
+}
+
+/* The same file on every kernel set and thread count. */
+static void test_same_file(void) {
+  const tiny_options o = options("mpnet");
+  char path[300];
+  size_t n = 0;
+  CHECK(tiny_model_write(dir, &o) && write_texts(80));
+  path_of(path, sizeof path, "made");
+  for (size_t f = 2; f < FORMS; f++) {
+    CHECK_EQ(quantize_json(forms[f][1], "ref", 1, NULL, NULL, 0), QUERN_OK);
+    uint8_t *want = tiny_read(path, &n);
+    for (uint32_t isa = 0; want && quern_isa_name(isa); isa++) {
+      size_t m = 0;
+      CHECK_EQ(quantize_json(forms[f][1], quern_isa_name(isa), 1 + isa % 3, NULL, NULL, 0), QUERN_OK);
+      uint8_t *got = tiny_read(path, &m);
+      CHECK(got && m == n && !memcmp(got, want, n));
+      free(got);
+    }
+    free(want);
+  }
+}
+
+/* ---- bad input ----------------------------------------------------------------------------------------------------- */
+
+static void refused(const char *more, quern_status status, const char *words) {
+  char json[1024], message[512] = "";
+  snprintf(json, sizeof json, RECIPE("x", "%s"), more);
+  CHECK_EQ(quantize_json(json, NULL, 1, NULL, message, sizeof message), status);
+  CHECK(strstr(message, words));
+  if (!strstr(message, words)) printf("  message: %s\n", message);
+}
+
+/* The file with one number of a tensor changed. */
+static void damaged(const char *tensor, size_t at, int32_t value, const char *words) {
+  char path[300], message[512] = "";
+  size_t bytes = 0;
+  qrn_reader r;
+  path_of(path, sizeof path, "made");
+  uint8_t *p = tiny_read(path, &bytes);
+  CHECK(p && qrn_open(&r, &env, p, bytes) == QUERN_OK);
+  const qrn_tensor *t = p ? qrn_find_tensor(&r, tensor) : NULL;
+  CHECK(t != NULL);
+  if (!t) return;
+  memcpy(p + r.section[QRN_DATA]->offset + t->offset + at * 4, &value, 4);
+  qrn_seal(p, bytes);
+  CHECK(tiny_file(dir, "damaged.qrn", p, bytes));
+  free(p);
+  quern_context *c = NULL;
+  quern_model *m = NULL;
+  path_of(path, sizeof path, "damaged");
+  CHECK_EQ(quern_context_create(&c, NULL), QUERN_OK);
+  CHECK_EQ(quern_model_open(&m, c, path, NULL), QUERN_E_FORMAT);
+  quern_context_error(c, message, sizeof message);
+  CHECK(strstr(message, words));
+  quern_model_free(m);
+  quern_context_free(c);
+}
+
+static void test_bad_input(void) {
+  const tiny_options o = options("bert");
+  CHECK(tiny_model_write(dir, &o) && write_texts(40));
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":3}}", QUERN_E_UNSUPPORTED,
+          "layers.1.ffn.sum: 3 groups do not divide 64 channels");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":5,\"widths\":\"uneven\"}}", QUERN_E_UNSUPPORTED,
+          "5 groups do not divide 64 channels into runs of 16");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":17}}", QUERN_E_UNSUPPORTED, "groups is 2 to 16");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":1}}", QUERN_E_UNSUPPORTED, "groups is 2 to 16");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":2,\"group\":32}}", QUERN_E_SOURCE, "one of them");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"widths\":\"odd\"}}", QUERN_E_UNSUPPORTED, "\"equal\" or \"uneven\"");
+  refused("\"sites\":{\"layers.1.ffn.sum\":{\"scales\":\"odd\"}}", QUERN_E_UNSUPPORTED, "\"float\" or \"powers\"");
+  refused("\"sites\":{\"layers.9.ffn.sum\":{\"groups\":2}}", QUERN_E_UNSUPPORTED, "none of the model's");
+  refused("\"sites\":{\"*.attn.q\":{\"groups\":2}}", QUERN_E_UNSUPPORTED, "cannot have groups");
+  refused("\"sites\":{\"*.ffn.up.in\":{\"groups\":2,\"bits\":16}}", QUERN_E_UNSUPPORTED, "codes have 8 bits");
+  refused("\"sites\":{\"*.ffn.down.in\":{\"groups\":2,\"widths\":\"uneven\"}},\"split\":4", QUERN_E_UNSUPPORTED, "\"split\"");
+  refused("\"order\":\"size\"", QUERN_E_UNSUPPORTED, "order is");
+  CHECK_EQ(quantize("peg", NULL, 1, NULL, NULL, 0), QUERN_E_UNSUPPORTED); /* 6 do not divide 64 either */
+  CHECK_EQ(quantize_json(forms[4][1], NULL, 1, NULL, NULL, 0), QUERN_OK);
+  damaged("layers.0.ffn.sum.ends", 1, 31, "end 1 of the groups of site layers.0.ffn.sum");
+  damaged("layers.0.ffn.sum.ends", 2, 80, "end 2 of the groups of site layers.0.ffn.sum");
+  damaged("layers.0.ffn.up.in.ends", 0, -16, "end 0 of the groups of site layers.0.ffn.up.in");
+  damaged("hidden.order", 7, 64, "hidden.order: entry 7 is 64");
+  damaged("hidden.order", 7, -1, "hidden.order: entry 7 is -1");
+}
+
+static quern_status attempt(const quern_allocator *alloc, void *arg) {
+  (void)arg;
+  quern_context *c = NULL;
+  quern_context_options co;
+  quern_model *m = NULL;
+  quern_session *session = NULL;
+  char path[300];
+  quern_status s = quantize_json(forms[4][1], NULL, 1, alloc, NULL, 0);
+  quern_context_options_init(&co, sizeof co);
+  co.threads = 1, co.alloc = alloc;
+  path_of(path, sizeof path, "made");
+  if (s == QUERN_OK) s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_model_open(&m, c, path, NULL);
+  if (s == QUERN_OK) s = quern_session_create(&session, m, NULL);
+  quern_session_free(session);
+  quern_model_free(m);
+  quern_context_free(c);
+  return s;
+}
+static void test_memory(void) {
+  tiny_options o = options("bert");
+  long allocations = 0;
+  o.layers = 1;
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "a b\nthe cat\n"));
+  CHECK_EQ(faulty_each(attempt, NULL, &allocations), 0);
+  printf("  %ld allocations\n", allocations);
+}
+
+int main(void) {
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  if (!tiny_dir_make(dir, sizeof dir)) return 1;
+  snprintf(texts, sizeof texts, "%s/texts.txt", dir);
+  RUN(test_widths);
+  RUN(test_parts);
+  RUN(test_powers);
+  RUN(test_permute);
+  RUN(test_models);
+  RUN(test_same_file);
+  RUN(test_bad_input);
+  RUN(test_memory);
+  tiny_dir_remove(dir);
+  return TEST_END();
+}
