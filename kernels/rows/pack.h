@@ -74,13 +74,13 @@ static inline vi qk_panel_starts(const int8_t *panel, size_t steps) {
 }
 
 /* Values of 64 rows, of which `live` are real: keys j, 16 + j, 32 + j, 48 + j of 16 channels are one vector. */
-#define QK_PARTS (QK_BLOCK / 16)
-static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_t h, float by[QK_PARTS][16],
+#define QK_PACK_PARTS (QK_BLOCK / 16)
+static inline void qk_pack_values(const float *v, size_t ldx, size_t live, size_t h, float by[QK_PACK_PARTS][16],
                                   uint8_t *to) {
   for (size_t i = 0; i < h; i += 16)
     for (size_t r = 0; r < 16; r++, to += 64) {
-      vi c[QK_PARTS];
-      QK_UNROLL for (size_t b = 0; b < QK_PARTS; b++) {
+      vi c[QK_PACK_PARTS];
+      QK_UNROLL for (size_t b = 0; b < QK_PACK_PARTS; b++) {
         const size_t row = 16 * b + r < live ? 16 * b + r : 0;
         c[b] = qk_codes_by(v + row * ldx + i, h - i, by[b][r]);
       }
@@ -103,10 +103,10 @@ static inline void qk_pack_none(const qk_head_q8 *hd, size_t r, float *v_by) {
 static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
   const qk_head_q8 *hd = &op->head;
   const size_t n = hd->n, ldx = op->ldx, h = hd->h, hp = qk_round_up(h, 16);
-  float q_by[16], k_by[16], v_by[QK_PARTS][16];
+  float q_by[16], k_by[16], v_by[QK_PACK_PARTS][16];
   size_t bad = 0;
   for (size_t block = r0; block < r1; block += QK_BLOCK) {
-    for (size_t b = 0; b < QK_PARTS; b++) {
+    for (size_t b = 0; b < QK_PACK_PARTS; b++) {
       const size_t r = block + 16 * b, live = n - r < 16 ? n - r : 16, at = r * ldx;
       if (r >= n) {
         qk_pack_none(hd, r, v_by[b]);
