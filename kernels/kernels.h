@@ -62,8 +62,8 @@ typedef struct qk_codes {
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
-  qk_parts parts;      /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
-  qk_sites site;       /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)) */
+  qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
+  qk_sites site;  /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)) */
   int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each */
 } qk_codes;
 
@@ -106,15 +106,15 @@ enum {
 };
 
 typedef struct qk_gemm_q8 {
-  qk_codes a;            /* [m, k] */
-  const uint8_t *w;      /* [64] panels of W [n, k] */
-  const uint8_t *w_next; /* NULL, or weights of the product that follows, to ask memory for: a hint */
-  const float *w_scale;  /* [n] */
-  const int32_t *w_sums; /* [n] sum over k of W's codes */
+  qk_codes a;             /* [m, k] */
+  const uint8_t *w;       /* [64] panels of W [n, k] */
+  const uint8_t *w_next;  /* NULL, or weights of the product that follows, to ask memory for: a hint */
+  const float *w_scale;   /* [n] */
+  const int32_t *w_sums;  /* [n] sum over k of W's codes */
   const float *part_sums; /* [n] of inputs in parts */
-  const float *bias;     /* [n] or NULL */
-  const float *residual; /* [m, ldr] or NULL; may be out itself */
-  float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
+  const float *bias;      /* [n] or NULL */
+  const float *residual;  /* [m, ldr] or NULL; may be out itself */
+  float *out;             /* [m, ldo]; only columns 0 ... n - 1 are written */
   size_t ldr, ldo;
   uint32_t n, k, act;
   int8_t *codes;          /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */

@@ -129,7 +129,7 @@ static void test_permute(void) {
 }
 
 #define RECIPE(name, more)                                                                                             \
-  "{\"name\":\"" name "\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"                          \
+  "{\"name\":\"" name "\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"                      \
   "\"embeddings\":{\"bits\":8}," more "}"
 #define FINE "\"*.sum\":{\"bits\":32},\"layers.*.out\":{\"bits\":32},\"*.in\":{\"bits\":16}"
 #define EVERYWHERE(form)                                                                                               \
@@ -138,9 +138,10 @@ static const char *const forms[][2] = {
     {"plain-fine", RECIPE("plain-fine", "\"sites\":{" FINE "}")},
     {"order-fine", RECIPE("order-fine", "\"order\":\"range\",\"sites\":{" FINE "}")},
     {"equal", RECIPE("equal", "\"order\":\"range\",\"sites\":{" EVERYWHERE("\"groups\":2") "}")},
-    {"powers", RECIPE("powers", "\"order\":\"range\",\"sites\":{" EVERYWHERE("\"groups\":2,\"scales\":\"powers\"") "}")},
-    {"uneven", RECIPE("uneven", "\"order\":\"range\",\"sites\":{\"*.attn.qkv.in\":{\"groups\":2},"
-                      EVERYWHERE("\"groups\":3,\"widths\":\"uneven\",\"symmetric\":true") "}")},
+    {"powers",
+     RECIPE("powers", "\"order\":\"range\",\"sites\":{" EVERYWHERE("\"groups\":2,\"scales\":\"powers\"") "}")},
+    {"uneven", RECIPE("uneven", "\"order\":\"range\",\"sites\":{\"*.attn.qkv.in\":{\"groups\":2}," EVERYWHERE(
+                                    "\"groups\":3,\"widths\":\"uneven\",\"symmetric\":true") "}")},
     {"width", RECIPE("width", "\"sites\":{" EVERYWHERE("\"group\":32") "}")}};
 enum { FORMS = sizeof forms / sizeof forms[0], WIDTH = 64 };
 
@@ -289,7 +290,8 @@ static void test_bad_input(void) {
   refused("\"sites\":{\"layers.9.ffn.sum\":{\"groups\":2}}", QUERN_E_UNSUPPORTED, "none of the model's");
   refused("\"sites\":{\"*.attn.q\":{\"groups\":2}}", QUERN_E_UNSUPPORTED, "cannot have groups");
   refused("\"sites\":{\"*.ffn.up.in\":{\"groups\":2,\"bits\":16}}", QUERN_E_UNSUPPORTED, "codes have 8 bits");
-  refused("\"sites\":{\"*.ffn.down.in\":{\"groups\":2,\"widths\":\"uneven\"}},\"split\":4", QUERN_E_UNSUPPORTED, "\"split\"");
+  refused("\"sites\":{\"*.ffn.down.in\":{\"groups\":2,\"widths\":\"uneven\"}},\"split\":4", QUERN_E_UNSUPPORTED,
+          "\"split\"");
   refused("\"order\":\"size\"", QUERN_E_UNSUPPORTED, "order is");
   CHECK_EQ(quantize("peg", NULL, 1, NULL, NULL, 0), QUERN_E_UNSUPPORTED); /* 6 do not divide 64 either */
   CHECK_EQ(quantize_json(forms[4][1], NULL, 1, NULL, NULL, 0), QUERN_OK);

@@ -169,7 +169,8 @@ static void reads_recipes(void) {
     qn_recipe_free(&env, &r);
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
-  CHECK(message_has("presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven"));
+  CHECK(message_has(
+      "presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

@@ -62,10 +62,11 @@ static const char *const small_json[][2] = {
     {"grouped", "{\"name\":\"grouped\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
                 "\"embeddings\":{\"bits\":4},\"sites\":{\"*.sum\":{\"group\":32},\"layers.*.out\":{\"group\":32,"
                 "\"symmetric\":true}}}"},
-    {"parted", "{\"name\":\"parted\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
-               "\"embeddings\":{\"bits\":8},\"order\":\"range\",\"sites\":{\"*.qkv.in\":{\"groups\":2,\"widths\":\"uneven\"},"
-               "\"*.ffn.*\":{\"groups\":2,\"widths\":\"uneven\",\"scales\":\"powers\"},\"*.ffn.down.in\":{\"groups\":3,"
-               "\"widths\":\"uneven\",\"scales\":\"float\"}}}"},
+    {"parted",
+     "{\"name\":\"parted\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
+     "\"embeddings\":{\"bits\":8},\"order\":\"range\",\"sites\":{\"*.qkv.in\":{\"groups\":2,\"widths\":\"uneven\"},"
+     "\"*.ffn.*\":{\"groups\":2,\"widths\":\"uneven\",\"scales\":\"powers\"},\"*.ffn.down.in\":{\"groups\":3,"
+     "\"widths\":\"uneven\",\"scales\":\"float\"}}}"},
     {"two", "{\"name\":\"two\",\"weights\":{\"bits\":2,\"group\":32},\"activations\":{\"bits\":8},"
             "\"embeddings\":{\"bits\":8}}"},
     {"symmetric", "{\"name\":\"symmetric\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"symmetric\":true},"

@@ -85,8 +85,7 @@ static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t 
 }
 /* The same of sums that are floats. */
 static __attribute__((noinline, unused)) void qk_gemm_q8_finish_floats(const qk_gemm_q8 *op, const int32_t *sums,
-                                                                       size_t m, size_t rows, size_t p,
-                                                                       size_t panels) {
+                                                                       size_t m, size_t rows, size_t p, size_t panels) {
   qk_finish_tile(op, sums, m, rows, p, panels, 1);
 }
 #endif

@@ -130,10 +130,11 @@ static quern_status resolve_ends(resolver *r, const qn_site *site, uint32_t grou
     const int32_t end = ((const int32_t *)p)[g];
     const int last = g + 1 == groups;
     if (end <= before || (last ? end != (int32_t)site->channels : end % (int32_t)QK_PANEL != 0))
-      return qn_fail(&r->env->error, QUERN_E_FORMAT,
-                     "malformed .qrn file: end %u of the groups of site %s: ascending multiples of 16 are expected, and "
-                     "the last one to be %u",
-                     g, site->name, site->channels);
+      return qn_fail(
+          &r->env->error, QUERN_E_FORMAT,
+          "malformed .qrn file: end %u of the groups of site %s: ascending multiples of 16 are expected, and "
+          "the last one to be %u",
+          g, site->name, site->channels);
     before = end;
   }
   return QUERN_OK;
@@ -341,7 +342,8 @@ static quern_status resolve_order(resolver *r, uint32_t width, const int32_t **o
   memset(seen, 0, width);
   for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
     if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
-      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: hidden.order: entry %u is %d", i, order[i]);
+      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: hidden.order: entry %u is %d", i,
+                       order[i]);
     else
       seen[order[i]] = 1;
   }

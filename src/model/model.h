@@ -28,7 +28,8 @@ typedef struct qn_linear {
   const float *value_sums; /* [n] sums of its weights (else) */
   const float
       *group_sums; /* panels of [n, groups of the input]: sums of its weights; NULL: input symmetric, or one group */
-  const float *part_sums; /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
+  const float
+      *part_sums;      /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
   const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
   const float *bias;   /* [n]; NULL: none */
 } qn_linear;
@@ -79,14 +80,14 @@ typedef struct quern_model {
   qn_layer *layers;              /* [arch.layers] */
   qn_linear pooler, head, dense; /* dense: after pooling */
   uint64_t params;
-  int grouped;         /* some linear operator has groups of inputs: activations need their sums, */
-  int inputs_grouped;  /* some that has activations with scales by group */
-  qn_place *places;    /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
-  size_t places_bytes; /* of the allocation that they and what they point to are in */
-  int wide;            /* some have 16 bits */
-  int parted;          /* some have parts */
+  int grouped;          /* some linear operator has groups of inputs: activations need their sums, */
+  int inputs_grouped;   /* some that has activations with scales by group */
+  qn_place *places;     /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
+  size_t places_bytes;  /* of the allocation that they and what they point to are in */
+  int wide;             /* some have 16 bits */
+  int parted;           /* some have parts */
   const int32_t *order; /* [width]: channel c of hidden states is channel order[c] of what is handed out; NULL: c */
-  size_t bytes;        /* of the allocation that holds this struct and the layers */
+  size_t bytes;         /* of the allocation that holds this struct and the layers */
 } quern_model;
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */

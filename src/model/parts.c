@@ -17,7 +17,8 @@ static int shifts_of(const float *scale, const uint32_t *ends, uint32_t groups, 
   uint64_t sum = 0;
   for (uint32_t g = 1; g < groups; g++) least = scale[g] < least ? scale[g] : least;
   for (uint32_t g = 0; g < groups; g++) {
-    const uint32_t more = bits_of(scale[g]) - bits_of(least); /* of normal numbers: the exponent's if the fraction's are none */
+    const uint32_t more = bits_of(scale[g]) -
+                          bits_of(least); /* of normal numbers: the exponent's if the fraction's are none */
     if (more & 0x7fffff || more >> 23 > SHIFT_MOST) return 0;
     shift[g] = more >> 23;
     sum += (uint64_t)(ends[g] - (g ? ends[g - 1] : 0)) << shift[g];

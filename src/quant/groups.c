@@ -29,16 +29,16 @@ static qn_extremes extremes_of(const qn_extremes *channel, const uint32_t *order
 /* least[j]: the least cost of the first j panels in so many groups; from[g][j]: where the last of g + 1 groups of them begins. */
 typedef struct cutting {
   uint32_t panels, count;
-  qn_extremes *panel; /* [panels] */
+  qn_extremes *panel;   /* [panels] */
   double *least, *next; /* [panels + 1] */
-  uint32_t *from;     /* [count, panels + 1] */
+  uint32_t *from;       /* [count, panels + 1] */
 } cutting;
 
 /* Costs with one group more: g + 1 groups. */
 static void add_group(cutting *c, uint32_t g, uint32_t channels) {
   for (uint32_t j = 0; j <= c->panels; j++) {
     qn_extremes e = {0, 0};
-    c->next[j] = __builtin_inf(); /* fewer panels than groups */
+    c->next[j] = __builtin_inf();    /* fewer panels than groups */
     for (uint32_t i = j; i-- > g;) { /* the last group: panels i ... j - 1 */
       const uint32_t end = j * QK_PANEL < channels ? j * QK_PANEL : channels;
       join(&e, c->panel[i]);
@@ -184,7 +184,8 @@ quern_status qn_groups_order(qn_plan *p, qn_env *env, const qn_observed *seen) {
   QN_TRY(qn_alloc_array(env, &memory, most, sizeof(ranked), "the order of channels"));
   ranked *all = memory;
   clear(all, a->width);
-  for (uint32_t l = 0; l < a->layers && p->order; l++) take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
+  for (uint32_t l = 0; l < a->layers && p->order; l++)
+    take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
   if (p->order) sort_to(all, a->width, p->order);
   for (uint32_t l = 0; l < a->layers && p->ffn_order; l++) {
     clear(all, a->ffn);

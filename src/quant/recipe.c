@@ -196,8 +196,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name", "weights", "activations", "embeddings", "smooth", "split", "sites",
-                                        "order"};
+  static const char *const members[] = {"name",   "weights", "activations", "embeddings",
+                                        "smooth", "split",   "sites",       "order"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -42,8 +42,8 @@ quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, ui
 }
 
 static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site) {
-  static const char *const members[] = {"bits", "symmetric", "group", "groups", "widths", "scales",
-                                        "estimator", "percentile", "low", "high", "scale", "zero"};
+  static const char *const members[] = {"bits",      "symmetric",  "group", "groups", "widths", "scales",
+                                        "estimator", "percentile", "low",   "high",   "scale",  "zero"};
   if (j->nodes[at].kind != QN_JSON_OBJECT)
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %.*s: an object like {\"bits\": 16} is expected", file, 64,
                    site);
@@ -63,7 +63,8 @@ static quern_status read_choice(qn_env *env, const qn_json *j, uint32_t at, cons
   const char *word = qn_json_get(j, at, member) ? qn_json_string(j, at, member, "") : NULL;
   *out = !word ? -1 : strcmp(word, yes) == 0;
   if (word && !*out && strcmp(word, no) != 0)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s.%s is \"%s\" or \"%s\"", file, site, member, no, yes);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s.%s is \"%s\" or \"%s\"", file, site, member, no,
+                   yes);
   return QUERN_OK;
 }
 
@@ -77,8 +78,10 @@ static quern_status read_groups(qn_site_rule *rule, qn_env *env, const qn_json *
   QN_TRY(read_choice(env, j, at, file, site, "widths", "equal", "uneven", &rule->uneven));
   QN_TRY(read_choice(env, j, at, file, site, "scales", "float", "powers", &rule->powers));
   if (rule->count && rule->group)
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: %s: group is the width of groups, groups their number: one of "
-                   "them", file, site);
+    return qn_fail(&env->error, QUERN_E_SOURCE,
+                   "%s: sites: %s: group is the width of groups, groups their number: one of "
+                   "them",
+                   file, site);
   return QUERN_OK;
 }
 
@@ -188,9 +191,8 @@ static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site 
   if (site->flags & QN_SITE_INPUT && s->bits != 8)
     return refuse(env, r, s, "has groups: its codes have 8 bits in this version");
   if (s->uneven ? s->count > qk_panels(site->channels) : site->channels % (s->count * QK_PANEL) != 0)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s: site %s: %u groups do not divide %u channels into %s", r->name, site->name, s->count,
-                   site->channels,
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups do not divide %u channels into %s",
+                   r->name, site->name, s->count, site->channels,
                    s->uneven ? "runs of 16" : "equal multiples of 16: take another number, or \"widths\": \"uneven\"");
   if (site->kind == QN_SITE_FFN_DOWN_IN && r->split)
     return refuse(env, r, s, "has groups, which cannot be combined with \"split\" in this version");
@@ -207,7 +209,8 @@ static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *s
   if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
   if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
     return refuse(env, r, &s, "cannot stay float in this version");
-  if ((s.group || s.count) && !(site->flags & QN_SITE_MAY_GROUP)) return refuse(env, r, &s, "cannot have groups in this version");
+  if ((s.group || s.count) && !(site->flags & QN_SITE_MAY_GROUP))
+    return refuse(env, r, &s, "cannot have groups in this version");
   if (s.count) QN_TRY(check_groups(r, env, site, &s));
   if (s.group && site->flags & QN_SITE_INPUT && (s.bits != 8 || qk_groups(site->channels, s.group) > QK_PARTS))
     return refuse(env, r, &s, "has at most 16 groups, of 8 bits, in this version");

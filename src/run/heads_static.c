@@ -17,7 +17,8 @@ static void to_floats(const qk_codes *q, const qn_place *place, size_t rows, siz
   for (size_t r = 0; r < rows; r++) {
     const int8_t *high = q->codes + r * q->ld, *low = q->low ? q->low + r * q->ld : NULL;
     for (size_t i = 0; i < d; i++)
-      out[r * d + (order ? (size_t)order[i] : i)] = value_of(place, i / QK_PANEL, low ? 128 * high[i] + low[i] : high[i]);
+      out[r * d + (order ? (size_t)order[i] : i)] = value_of(place, i / QK_PANEL,
+                                                             low ? 128 * high[i] + low[i] : high[i]);
   }
 }
 

@@ -62,8 +62,7 @@ static int check_quantize_parts(const qk_table *ref, const qk_table *t) {
   parts_pair p = parts_outputs(rows, d);
   const size_t want = ref->quantize(x, ldx, (uint32_t)d, smooth, &p.codes.ref, 0, rows);
   const size_t k = cuts(rows, 1, cut);
-  for (size_t i = 0; i < k; i++)
-    bad += t->quantize(x, ldx, (uint32_t)d, smooth, &p.codes.got, cut[i], cut[i + 1]);
+  for (size_t i = 0; i < k; i++) bad += t->quantize(x, ldx, (uint32_t)d, smooth, &p.codes.got, cut[i], cut[i + 1]);
   if (!same_parts(&p) || !same_count("quantize", want, bad)) return 0;
   for (size_t r = 0; r < rows; r++) fill_codes(p.codes.ref.codes + r * p.codes.ref.ld, d);
   if (rows) memcpy(p.codes.codes.got, p.codes.codes.ref, p.codes.codes.bytes);
