@@ -190,8 +190,11 @@ typedef struct quern_site_info {
   const char *name;        /* "layers.3.ffn.down.in" */
   const char *granularity; /* "none" (float), "token", "token-head", "static": the same for every token */
   uint32_t group;          /* channels that share a scale; 0: all */
+  uint32_t reserved;
+  const float *scale,
+      *zero; /* [groups] of a static site, x ~ (code - zero) * scale; scale NULL: not static; zero NULL: 0 */
 } quern_site_info;
-/* A site is a named place where an activation is quantized. */
+/* A site is a named place where an activation is quantized. What info points to is the model's. */
 QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info);
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */

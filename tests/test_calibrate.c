@@ -44,7 +44,7 @@ static void test_table(void) {
 static quern_status observe(qn_observed *o, const char *file, uint32_t rows) {
   const qn_quantize_job job = {.src = dir, .calibration = file, .calibration_rows = rows};
   const qn_fpenv guard = qn_fpenv_enter();
-  const quern_status status = qn_calibrate(o, &env, &job);
+  const quern_status status = qn_calibrate(o, &env, &job, 1);
   qn_fpenv_leave(guard);
   return status;
 }
@@ -110,7 +110,7 @@ static void test_observed(void) {
 /* A site that has seen x. */
 static qn_site_seen seen_of(qn_observed *o, const float *x, uint32_t rows, uint32_t d) {
   const qn_arch a = {.layers = 1, .width = 4, .heads = 1, .head_dim = 4, .ffn = d, .head = QN_HEAD_NONE};
-  CHECK_EQ(qn_observed_create(o, &env, &a, rows), QUERN_OK);
+  CHECK_EQ(qn_observed_create(o, &env, &a, rows, 1), QUERN_OK);
   const qn_seen s = {.kind = QN_SITE_FFN_DOWN_IN, .d = d, .rows = rows, .ld = d, .x = x, .channels = 1};
   qn_observed_see(o, &s);
   qn_observed_end_block(o, rows, 1);

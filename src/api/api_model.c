@@ -166,6 +166,15 @@ quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tens
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 
+/* A tensor of floats of a site; NULL: it has none. */
+static const float *site_values(const quern_model *m, const char *site, const char *suffix) {
+  char name[96];
+  size_t bytes;
+  qn_format(name, sizeof name, "%s%s", site, suffix);
+  const qrn_tensor *t = qrn_find_tensor(&m->file, name);
+  return t ? (const float *)(const void *)(qrn_section_data(&m->file, QRN_DATA, &bytes) + t->offset) : NULL;
+}
+
 quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info) {
   static const char *const grain[] = {[QRN_GRAIN_NONE] = "none",
                                       [QRN_GRAIN_TOKEN] = "token",
@@ -173,10 +182,14 @@ quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_i
                                       [QRN_GRAIN_STATIC] = "static"};
   if (!m || !info || i >= m->file.site_count) return QUERN_E_ARGUMENT;
   const qrn_site *t = &m->file.sites[i];
-  const quern_site_info full = {.bits = t->bits,
+  const char *name = m->file.site_names + t->name;
+  const int values = t->grain == QRN_GRAIN_STATIC;
+  const quern_site_info full = {.scale = values ? site_values(m, name, ".scale") : NULL,
+                                .zero = values && !t->symmetric ? site_values(m, name, ".zero") : NULL,
+                                .bits = t->bits,
                                 .groups = t->groups,
                                 .symmetric = t->symmetric,
-                                .name = m->file.site_names + t->name,
+                                .name = name,
                                 .granularity = grain[t->grain],
                                 .group = t->group};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;

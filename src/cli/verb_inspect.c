@@ -70,6 +70,12 @@ static int put_tensors(qn_cli_model *m, qn_cli_json *j) {
   return CLI_DONE;
 }
 
+static void json_values(qn_cli_json *j, const char *name, const float *x, uint32_t n) {
+  qn_cli_json_open(j, name, '[');
+  for (uint32_t i = 0; i < n; i++) qn_cli_json_double(j, NULL, (double)x[i]);
+  qn_cli_json_close(j, ']');
+}
+
 static int put_sites(qn_cli_model *m, qn_cli_json *j) {
   if (j) qn_cli_json_open(j, "sites", '[');
   for (uint32_t i = 0; i < m->info.sites; i++) {
@@ -84,10 +90,15 @@ static int put_sites(qn_cli_model *m, qn_cli_json *j) {
       qn_cli_json_int(j, "groups", site.groups);
       qn_cli_json_int(j, "group", site.group);
       qn_cli_json_bool(j, "symmetric", site.symmetric != 0);
+      if (site.scale) json_values(j, "scale", site.scale, site.groups);
+      if (site.zero) json_values(j, "zero", site.zero, site.groups);
       qn_cli_json_close(j, '}');
     } else {
-      qn_cli_out_format(m->c->out, "  %-36s %2u bits  %-10s groups %u%s\n", site.name, (unsigned)site.bits,
+      qn_cli_out_format(m->c->out, "  %-36s %2u bits  %-10s groups %u%s", site.name, (unsigned)site.bits,
                         site.granularity, (unsigned)site.groups, site.symmetric ? "" : "  with zero point");
+      if (site.scale) qn_cli_out_format(m->c->out, "  scale %g", (double)site.scale[0]);
+      if (site.zero) qn_cli_out_format(m->c->out, "  zero %g", (double)site.zero[0]);
+      qn_cli_out_text(m->c->out, "\n");
     }
   }
   if (j) qn_cli_json_close(j, ']');

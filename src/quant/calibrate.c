@@ -50,6 +50,7 @@ typedef struct run {
   quern_session *s;
   float *logits; /* [BLOCK_TEXTS, labels] */
   size_t done;   /* rows of text */
+  int histograms;
 } run;
 
 static void see_rows(const run *r, uint32_t kind, const float *x, size_t rows, uint32_t d) {
@@ -132,16 +133,16 @@ static quern_status run_model(void *user, quern_model *m) {
   QN_TRY(qn_session_resolve(&options, m, &r->env->error));
   /* Tokens are not counted before: texts have at most a token a byte and their special ones. */
   const size_t most = qn_min_size(rows * options.text_tokens, r->text->utf8.bytes + rows * 4);
-  QN_TRY(qn_observed_create(r->o, r->env, &m->arch, most));
+  QN_TRY(qn_observed_create(r->o, r->env, &m->arch, most, r->histograms));
   QN_TRY(qn_session_create(&r->s, m, &options));
   const quern_status status = run_session(r);
   qn_session_free(r->s);
   return status;
 }
 
-quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job) {
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, int histograms) {
   qn_calibration_text text = {0};
-  run r = {.o = o, .env = env, .job = job, .text = &text};
+  run r = {.o = o, .env = env, .job = job, .text = &text, .histograms = histograms};
   const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
   quern_status status = qn_calibration_read(&text, env, job->calibration, rows, job->seed);
   if (status == QUERN_OK) status = qn_with_float_model(env, job, run_model, &r);

@@ -19,7 +19,7 @@ quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char
 void qn_calibration_free(qn_env *env, qn_calibration_text *t);
 
 /* Makes the float model of job's source in memory and runs it over rows of job's calibration file. */
-quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job);
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, int histograms);
 
 /* The float model of job's source, made in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
 quern_status qn_with_float_model(qn_env *env, const qn_quantize_job *job,

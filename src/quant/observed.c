@@ -8,7 +8,7 @@
 
 static const qn_extremes nothing = {__builtin_inff(), -__builtin_inff()};
 
-static void widen(qn_extremes *e, float x) {
+static inline void widen(qn_extremes *e, float x) {
   e->low = x < e->low ? x : e->low;
   e->high = x > e->high ? x : e->high;
 }
@@ -25,19 +25,23 @@ static void lay_out(qn_observed *o, qn_arena *a) {
     qn_site_seen seen = {.channels = s.channels, .all = nothing, .block = nothing};
     seen.channel = qn_arena_take(a, s.channels, sizeof *seen.channel);
     seen.token = qn_arena_take(a, o->tokens, sizeof *seen.token);
-    seen.bin = qn_arena_take(a, QN_BINS, sizeof *seen.bin);
+    if (o->histograms) seen.bin = qn_arena_take(a, QN_BINS, sizeof *seen.bin);
     if (!sites) continue;
     for (uint32_t c = 0; c < s.channels; c++) seen.channel[c] = nothing;
     for (size_t t = 0; t < o->tokens; t++) seen.token[t] = nothing;
-    memset(seen.bin, 0, QN_BINS * sizeof *seen.bin);
+    if (seen.bin) memset(seen.bin, 0, QN_BINS * sizeof *seen.bin);
     sites[i] = seen;
   }
   o->site = sites;
 }
 
-quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, size_t tokens) {
+quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, size_t tokens, int histograms) {
   qn_arena arena = {0};
-  *o = (qn_observed){.arch = *a, .sites = qn_site_count(a), .tokens = tokens, .lock = PTHREAD_MUTEX_INITIALIZER};
+  *o = (qn_observed){.arch = *a,
+                     .sites = qn_site_count(a),
+                     .tokens = tokens,
+                     .histograms = histograms,
+                     .lock = PTHREAD_MUTEX_INITIALIZER};
   lay_out(o, &arena);
   if (arena.overflow) return qn_fail(&env->error, QUERN_E_MEMORY, "calibration does not fit the address space");
   QN_TRY(qn_alloc(env, &o->memory, arena.used, "what calibration sees"));
@@ -89,11 +93,9 @@ void qn_observed_see(void *user, const qn_seen *seen) {
   for (size_t r = 0; r < seen->rows; r++) {
     const float *x = seen->x + r * seen->ld;
     qn_extremes row = nothing;
-    for (uint32_t i = 0; i < seen->d; i++) {
-      widen(&row, x[i]);
-      if (seen->channels) widen(&s->channel[i], x[i]);
-      s->bin[bin_of(x[i])]++;
-    }
+    for (uint32_t i = 0; i < seen->d; i++) widen(&row, x[i]);
+    for (uint32_t i = 0; i < seen->d && seen->channels; i++) widen(&s->channel[i], x[i]);
+    for (uint32_t i = 0; i < seen->d && s->bin; i++) s->bin[bin_of(x[i])]++;
     const size_t at = o->first + seen->row + r;
     if (at < o->tokens) join(&s->token[at], &row);
     if (!seen->channels) join(&s->channel[0], &row);

@@ -26,7 +26,7 @@ typedef struct qn_site_seen {
   qn_extremes
       *token;     /* [tokens] in the order of the texts; of sites outside of the layers alike; where a site sees one row
                                      a text, [texts] */
-  uint64_t *bin;  /* [QN_BINS] */
+  uint64_t *bin;  /* [QN_BINS]; NULL: not wanted */
   uint64_t count; /* values seen */
 } qn_site_seen;
 
@@ -36,13 +36,14 @@ typedef struct qn_observed {
   uint32_t sites, blocks;
   size_t tokens, first; /* memory for so many tokens; tokens of the blocks before */
   size_t texts;
+  int histograms;
   void *memory;
   size_t bytes;
   pthread_mutex_t lock;
 } qn_observed;
 
-/* Memory for a model's sites and this many tokens. */
-quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, size_t tokens);
+/* Memory for a model's sites and this many tokens; histograms where they are wanted. */
+quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, size_t tokens, int histograms);
 void qn_observed_free(qn_env *env, qn_observed *o);
 /* The observer (session.h); user: a qn_observed. */
 void qn_observed_see(void *user, const qn_seen *seen);

@@ -9,7 +9,7 @@
 enum {
   QN_RANGE_MINMAX,     /* least and greatest value */
   QN_RANGE_RUNNING,    /* their means over blocks of texts */
-  QN_RANGE_PERCENTILE, /* of all values, as far from either end */
+  QN_RANGE_PERCENTILE, /* of all values, as far from either end; from here on histograms are read */
   QN_RANGE_MSE,        /* the ends with the least squared error */
   QN_RANGES
 };

@@ -270,7 +270,7 @@ static quern_status plan_sites(qn_quantizer *q) {
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
                    "recipe %s has static ranges: give texts to calibrate on (--calibrate FILE, one text a line)",
                    q->recipe.name);
-  const quern_status status = qn_calibrate(&seen, q->env, job);
+  const quern_status status = qn_calibrate(&seen, q->env, job, qn_plan_needs_histograms(&q->plan));
   if (status == QUERN_OK) qn_plan_fill(&q->plan, &seen);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = seen.texts;

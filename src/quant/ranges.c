@@ -136,6 +136,12 @@ int qn_plan_needs_text(const qn_plan *p) {
   return 0;
 }
 
+int qn_plan_needs_histograms(const qn_plan *p) {
+  for (uint32_t i = 0; i < p->count; i++)
+    if (qn_plan_is_static(&p->site[i]) && p->site[i].rule.estimator >= QN_RANGE_PERCENTILE) return 1;
+  return 0;
+}
+
 static void fill_given(qn_site_plan *s, float limit) {
   /* Scores are executed in units of log2. */
   const double by = s->site.kind == QN_SITE_SCORES ? LOG2_E : 1;

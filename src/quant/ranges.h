@@ -25,6 +25,8 @@ void qn_plan_free(qn_env *env, qn_plan *p);
 /* Whether a site has values in the file; whether they come from calibration. */
 int qn_plan_is_static(const qn_site_plan *s);
 int qn_plan_needs_text(const qn_plan *p);
+/* Whether an estimator reads histograms. */
+int qn_plan_needs_histograms(const qn_plan *p);
 /* Fills in scales and zero points. seen: NULL where nothing needs text; its sites are the plan's, but those of copied neurons. */
 void qn_plan_fill(qn_plan *p, const qn_observed *seen);
 
