@@ -3,6 +3,7 @@
 #define QN_MODEL_H
 #include <stdatomic.h>
 #include "format/qrn.h"
+#include "kernels/layout.h"
 #include "model/sites.h"
 #include "text/tokenizer.h"
 
@@ -50,12 +51,17 @@ typedef struct qn_layer {
   qn_norm attn_norm;
   qn_linear ffn_up, ffn_down;
   qn_norm ffn_norm;
+  /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
+  const float *attn_shortcut, *ffn_shortcut;
 } qn_layer;
 
 /* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
 typedef struct qn_place {
   uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
   const float *by, *scale, *zero; /* by: 1 / scale */
+  const qk_limits
+      *limits; /* of codes of 8 bits and less; else NULL. Codes of weights (model/sites.h) of less are stored less
+                                     their zero point, so that it is 0: they fit a byte */
 } qn_place;
 
 struct quern_context;

@@ -12,6 +12,7 @@ qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d) {
   q.group_start = NULL;
   q.given_scale = p->scale;
   q.given_zero = p->zero;
+  q.limits = p->limits;
   return q;
 }
 
@@ -35,6 +36,7 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
                          .low = p->low,
                          .by = p->place->by,
                          .zero = p->place->zero,
+                         .limits = p->place->limits,
                          .ldc = p->ldc};
   k->gemm_q8(&op, r0, r1, p0, p1);
 }
