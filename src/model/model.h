@@ -84,6 +84,7 @@ typedef struct quern_model {
   int grouped;         /* some linear operator has groups of inputs: activations need their sums, */
   int inputs_grouped;  /* some that has activations with scales by group */
   qn_place *places;    /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
+  size_t place_panels; /* of all places together */
   size_t places_bytes; /* of the allocation that they and what they point to are in */
   int wide;            /* some have 16 bits */
   size_t bytes;        /* of the allocation that holds this struct and the layers */

@@ -15,29 +15,34 @@ static const float *values_of(const quern_model *m, const char *site, const char
   return t ? (const float *)(const void *)(qrn_section_data(&m->file, QRN_DATA, &(size_t){0}) + t->offset) : NULL;
 }
 
-/* by, scale and zero have `step` floats between them; limits follow, two floats each. */
-static void fill(const quern_model *m, uint32_t i, const qn_site *site, float *by, qk_limits *limits, size_t step,
-                 qn_place *out) {
+/* The arrays of a place, which is read-only but here. */
+typedef struct arrays {
+  float *by, *scale, *zero;
+  qk_limits *limits;
+} arrays;
+
+/* Panel p of a site's arrays. */
+static void set_panel(const arrays *a, const qn_site *site, uint32_t bits, size_t p, float scale, float zero) {
+  const float off = site->flags & QN_SITE_WEIGHTS ? zero : 0.0f;
+  a->by[p] = 1.0f / scale;
+  a->scale[p] = scale;
+  a->zero[p] = zero - off;
+  a->limits[p] = (qk_limits){qn_site_lowest(bits) - off, qn_site_highest(bits) - off};
+}
+
+static void fill(const quern_model *m, uint32_t i, const qn_site *site, const arrays *a, qn_place *out) {
   const qrn_site *s = &m->file.sites[i];
-  const size_t panels = qk_panels(site->channels);
   const float *scale = values_of(m, site->name, ".scale"), *zero = values_of(m, site->name, ".zero");
   *out = (qn_place){.bits = s->grain == QRN_GRAIN_STATIC ? s->bits : 32};
   if (out->bits == 32) return;
-  for (size_t p = 0; p < panels; p++) {
+  for (size_t p = 0; p < qk_panels(site->channels); p++) {
     const size_t g = s->group ? p * QK_PANEL / s->group : 0;
-    by[p] = 1.0f / scale[g];
-    by[step + p] = scale[g];
-    by[2 * step + p] = zero ? zero[g] : 0.0f;
-    limits[p] = (qk_limits){qn_site_lowest(s->bits), qn_site_highest(s->bits)};
-    if (!(site->flags & QN_SITE_WEIGHTS)) continue;
-    limits[p].lowest -= by[2 * step + p];
-    limits[p].highest -= by[2 * step + p];
-    by[2 * step + p] = 0.0f;
+    set_panel(a, site, s->bits, p, scale[g], zero ? zero[g] : 0.0f);
   }
-  out->limits = s->bits <= 8 ? limits : NULL;
-  out->by = by;
-  out->scale = by + step;
-  out->zero = by + 2 * step;
+  out->by = a->by;
+  out->scale = a->scale;
+  out->zero = a->zero;
+  out->limits = s->bits <= 8 ? a->limits : NULL;
 }
 
 quern_status qn_places_create(quern_model *m, uint64_t limit) {
@@ -55,14 +60,27 @@ quern_status qn_places_create(quern_model *m, uint64_t limit) {
   QN_TRY(qn_alloc(m->env, &p, bytes, "the sites of the model"));
   m->places = p;
   m->places_bytes = bytes;
-  float *by = (float *)(void *)(m->places + count);
-  qk_limits *limits = (qk_limits *)(void *)(by + 3 * panels);
+  arrays a = {.by = (float *)(void *)(m->places + count)};
+  a.scale = a.by + panels;
+  a.zero = a.scale + panels;
+  a.limits = (qk_limits *)(void *)(a.zero + panels);
+  m->place_panels = panels;
   for (uint32_t i = 0; i < count; i++) {
     qn_site_at(&m->arch, i, &site);
-    fill(m, i, &site, by, limits, panels, &m->places[i]);
+    fill(m, i, &site, &a, &m->places[i]);
     m->wide |= m->places[i].bits == 16;
-    by += qk_panels(site.channels);
-    limits += qk_panels(site.channels);
+    const size_t own = qk_panels(site.channels);
+    a = (arrays){a.by + own, a.scale + own, a.zero + own, a.limits + own};
   }
   return QUERN_OK;
+}
+
+void qn_place_set(quern_model *m, uint32_t i, float scale, float zero) {
+  float *first = (float *)(void *)(m->places + qn_site_count(&m->arch));
+  const size_t panels = m->place_panels, at = (size_t)(m->places[i].by - first);
+  const arrays a = {first + at, first + panels + at, first + 2 * panels + at,
+                    (qk_limits *)(void *)(first + 3 * panels) + at};
+  qn_site site;
+  qn_site_at(&m->arch, i, &site);
+  for (size_t p = 0; p < qk_panels(site.channels); p++) set_panel(&a, &site, m->places[i].bits, p, scale, zero);
 }
