@@ -14,6 +14,6 @@ quern_status qn_outputs_add(qn_outputs *o, qn_env *env, quern_session *s, uint32
 void qn_outputs_clear(qn_outputs *o); /* the memory stays */
 void qn_outputs_free(qn_env *env, qn_outputs *o);
 /* Squared error of `got` over the spread of `of`: of what is last, plus, where there is one, of the first tokens, which says more
-   about a model than two logits do. Infinity where they are not of the same texts. */
+   about a model than two logits do. got may be of the first texts alone; infinity where it has more. */
 double qn_outputs_error(const qn_outputs *got, const qn_outputs *of);
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/checked.h"
 #include "model/places.h"
 #include "quant/clip.h"
 #include "quant/outputs.h"
@@ -16,8 +17,12 @@ typedef struct candidate {
   qn_plan plan;
   qn_clip clip;
   qn_outputs reference;
+  size_t texts; /* that it is compared on, the first of the calibration's */
   double error;
 } candidate;
+
+#define SEARCH_TOKENS 3072u
+#define SEARCH_TEXTS 32u
 
 /* An integer model whose sites' values change. */
 typedef struct trial {
@@ -30,6 +35,44 @@ typedef struct trial {
   uint64_t runs;
 } trial;
 
+/* ---- texts ------------------------------------------------------------------------------------------------------- */
+
+/* A copy in another order, so that the first of them are any: a search runs over some. */
+static quern_status shuffle(qn_env *env, const qn_calibration_text *from, uint32_t seed, qn_calibration_text *to) {
+  const size_t each = from->pairs ? 2 : 1, rows = from->texts / each;
+  const int64_t *offset = (const int64_t *)(const void *)from->offsets.data;
+  void *p = NULL;
+  int64_t end = 0;
+  *to = (qn_calibration_text){.texts = from->texts, .pairs = from->pairs, .rows_found = from->rows_found};
+  QN_TRY(qn_buffer_append(env, &to->offsets, &end, sizeof end));
+  QN_TRY(qn_alloc_array(env, &p, rows, sizeof(uint32_t), "an order of texts"));
+  uint32_t *order = p;
+  quern_status status = QUERN_OK;
+  for (size_t i = 0; i < rows; i++) order[i] = (uint32_t)i;
+  for (size_t i = rows; i > 1; i--) {
+    const size_t j = (size_t)(qn_draw(seed, i) % i);
+    const uint32_t other = order[j];
+    order[j] = order[i - 1];
+    order[i - 1] = other;
+  }
+  for (size_t i = 0; i < from->texts && status == QUERN_OK; i++) {
+    const size_t at = order[i / each] * each + i % each;
+    const size_t bytes = (size_t)(offset[at + 1] - offset[at]);
+    status = qn_buffer_append(env, &to->utf8, from->utf8.data + offset[at], bytes);
+    end += (int64_t)bytes;
+    if (status == QUERN_OK) status = qn_buffer_append(env, &to->offsets, &end, sizeof end);
+  }
+  qn_free(env, order, rows * sizeof *order);
+  return status;
+}
+
+/* Texts that a candidate is run over: about SEARCH_TOKENS tokens, and some at least. */
+static size_t texts_of(const qn_suppression *s, size_t tokens) {
+  const size_t each = s->text->pairs ? 2 : 1, rows = s->text->texts / each;
+  const size_t some = qn_max_size(SEARCH_TEXTS, tokens ? rows * SEARCH_TOKENS / tokens : 0);
+  return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * each;
+}
+
 static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode) {
   qn_observed seen = {0};
   *c = (candidate){.error = __builtin_inf()};
@@ -40,6 +83,7 @@ static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode)
   quern_status status = qn_calibrate(&seen, s->env, &job, s->text, qn_plan_needs_histograms(&c->plan), &c->reference);
   if (status == QUERN_OK) {
     qn_plan_fill(&c->plan, &seen);
+    c->texts = texts_of(s, seen.first);
     status = qn_clip_create(&c->clip, s->env, &seen, &c->plan);
   }
   qn_observed_free(s->env, &seen);
@@ -69,7 +113,7 @@ static quern_status run(trial *t, double *error) {
   t->runs++;
   qn_outputs_clear(&t->got);
   const quern_status status = qn_run_texts(t->s, (const char *)text->utf8.data,
-                                           (const int64_t *)(const void *)text->offsets.data, text->texts, text->pairs,
+                                           (const int64_t *)(const void *)text->offsets.data, t->c->texts, text->pairs,
                                            emit, t);
   if (status != QUERN_OK) {
     char message[QN_ERROR_BYTES];
@@ -94,10 +138,9 @@ typedef struct steps {
 } steps;
 
 static int moved(uint8_t *at, int by) {
-  const int to = *at + by;
-  if (to < 0 || to >= (int)QN_CLIP_STEPS) return 0;
-  *at = (uint8_t)to;
-  return 1;
+  const int before = *at, to = before + by, last = (int)QN_CLIP_STEPS - 1;
+  *at = (uint8_t)(to < 0 ? 0 : to > last ? last : to);
+  return *at != before;
 }
 
 /* Moves the ends of all sites of a kind (kind QN_SITE_KINDS: of site `site`) where they can; with what comes out worse they go back. */
@@ -142,10 +185,13 @@ static quern_status follow(trial *t, uint32_t kind, uint32_t site, steps by, int
 }
 
 static quern_status fine_of(trial *t, uint32_t kind, uint32_t site) {
-  static const steps both[2] = {{2, 2}, {-1, -1}}, one[4] = {{1, 0}, {0, 1}, {-1, 0}, {0, -1}};
+  static const steps all[] = {
+      {-(int)QN_CLIP_STEPS, -(int)QN_CLIP_STEPS}, {2, 2}, {-1, -1}, {1, 0}, {0, 1}, {-1, 0}, {0, -1}};
   int any = 0;
-  for (int i = 0; i < 2 && !any; i++) QN_TRY(follow(t, kind, site, both[i], &any));
-  for (int i = 0; i < 4; i++) QN_TRY(follow(t, kind, site, one[i], &any));
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+    if (i == 2 && any) continue; /* where further in or all the way back was better, a step back is not */
+    QN_TRY(follow(t, kind, site, all[i], &any));
+  }
   return QUERN_OK;
 }
 
@@ -200,7 +246,7 @@ static quern_status search(const qn_suppression *s, candidate *c, int is_fine) {
   return qn_with_model(s->env, &to, s->job, run_model, &t);
 }
 
-quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
+static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
   const int automatic = s->recipe->migrate == QN_MIGRATE_AUTO;
   const uint32_t first = automatic ? QN_MIGRATE_NONE : s->recipe->migrate, last = automatic ? QN_MIGRATE_ALL : first;
   candidate best = {.error = __builtin_inf()}, next = {0};
@@ -228,5 +274,15 @@ quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m
     *error = best.error;
   }
   release(s->env, &best);
+  return status;
+}
+
+quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
+  qn_calibration_text text;
+  qn_suppression shuffled = *s;
+  shuffled.text = &text;
+  quern_status status = shuffle(s->env, s->text, s->job->seed, &text);
+  if (status == QUERN_OK) status = choose(&shuffled, plan, m, error);
+  qn_calibration_free(s->env, &text);
   return status;
 }
