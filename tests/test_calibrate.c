@@ -44,7 +44,10 @@ static void test_table(void) {
 static quern_status observe(qn_observed *o, const char *file, uint32_t rows) {
   const qn_quantize_job job = {.src = dir, .calibration = file, .calibration_rows = rows};
   const qn_fpenv guard = qn_fpenv_enter();
-  const quern_status status = qn_calibrate(o, &env, &job, 1);
+  qn_calibration_text text = {0};
+  quern_status status = qn_calibration_read(&text, &env, file, rows, 0);
+  if (status == QUERN_OK) status = qn_calibrate(o, &env, &job, &text, 1, NULL);
+  qn_calibration_free(&env, &text);
   qn_fpenv_leave(guard);
   return status;
 }

@@ -15,9 +15,9 @@
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
 #define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
 #define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
-#define SUPPRESSED(bits)                                                                                               \
+#define SUPPRESSED(bits, embeddings)                                                                                   \
   "\"weights\":{\"bits\":" bits "},\"activations\":{\"bits\":" bits                                                    \
-  ",\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":" bits                      \
+  ",\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":" embeddings                \
   "},\"smooth\":false,\"split\":0,\"placement\":\"inputs\",\"migrate\":\"auto\",\"clip\":\"fine\"}"
 static const struct {
   const char *name, *json;
@@ -37,9 +37,9 @@ static const struct {
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
-    {"os8", "{\"name\":\"os8\"," SUPPRESSED("8")},
-    {"os6", "{\"name\":\"os6\"," SUPPRESSED("6")},
-    {"os4", "{\"name\":\"os4\"," SUPPRESSED("4")},
+    {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
+    {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
+    {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 

@@ -109,6 +109,7 @@ static void put_json_sites(page *p, const qn_report *r) {
   } else {
     put_plain(p, "null");
   }
+  if (r->output_error > 0) put_number(p, ",\n  \"output_error\": ", r->output_error);
   put_plain(p, ",\n  \"sites\": [");
   for (uint32_t i = 0; i < r->plan->count; i++) {
     const qn_site_plan *s = &r->plan->site[i];

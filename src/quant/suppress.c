@@ -3,8 +3,6 @@
 #include "quant/suppress.h"
 
 #include <string.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/checked.h"
 #include "model/places.h"
@@ -216,7 +214,6 @@ static quern_status coarse(trial *t) {
       if (c->clips[i] && step) place(t, i);
     }
     QN_TRY(run(t, &error));
-    if (getenv("OSDBG")) fprintf(stderr, "  %.4f: %g\n", qn_clip_part(step), error);
     if (step && error >= t->c->error) continue;
     t->c->error = error;
     best = step;
@@ -233,7 +230,6 @@ static quern_status run_model(void *user, quern_model *m) {
   t->m = m;
   QN_TRY(qn_calibration_session(&t->s, t->of->env, m));
   const quern_status status = t->fine ? fine(t) : coarse(t);
-  if (getenv("OSDBG")) fprintf(stderr, "%lu runs\n", (unsigned long)t->runs);
   qn_session_free(t->s);
   qn_outputs_free(t->of->env, &t->got);
   return status;
@@ -254,7 +250,6 @@ static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration 
   for (uint32_t mode = first; mode <= last && status == QUERN_OK; mode++) {
     status = create(s, &next, mode);
     if (status == QUERN_OK) status = search(s, &next, 0);
-    if (getenv("OSDBG")) fprintf(stderr, "migration %u: error %g step %u\n", mode, next.error, next.clip.at_low[3]);
     if (status == QUERN_OK && (mode == first || next.error < best.error)) {
       const candidate worse = best;
       best = next;
@@ -264,7 +259,6 @@ static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration 
     next = (candidate){0};
   }
   if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) status = search(s, &best, 1);
-  if (getenv("OSDBG")) fprintf(stderr, "mode %u fine: error %g\n", best.migration.mode, best.error);
   if (status == QUERN_OK) {
     const qn_plan empty = *plan;
     *plan = best.plan;
@@ -277,12 +271,19 @@ static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration 
   return status;
 }
 
+/* Which norms, for people. */
+static void tell(const qn_suppression *s, const qn_migration *m) {
+  static const char *const what[QN_MIGRATE_AUTO] = {"no norm", "attention norms", "all norms"};
+  qn_log(s->env, 1, "recipe %s: gains of %s migrate", s->recipe->name, what[m->mode]);
+}
+
 quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
   qn_calibration_text text;
   qn_suppression shuffled = *s;
   shuffled.text = &text;
   quern_status status = shuffle(s->env, s->text, s->job->seed, &text);
   if (status == QUERN_OK) status = choose(&shuffled, plan, m, error);
+  if (status == QUERN_OK) tell(s, m);
   qn_calibration_free(s->env, &text);
   return status;
 }
