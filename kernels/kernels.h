@@ -23,7 +23,7 @@
      measured, symmetric 1: range < 2^-100: alike; else a = max(-lo, hi), scale = a / 127, by = 127 / a, zero = 0
      given:                 scale = given_scale[g], by = 1 / scale, zero = given_zero[g], NULL: 0
      given, in parts:       scale and zero as given, codes by those of `site`
-     code = rint(min(max(fma(x, by, zero), -127), 127))
+     code = rint(min(max(fma(x, by, zero), -127), 127)), or where given with limits between those
    codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. start: [rows] = -128 * sum
    of the row's codes (zero is no part of it): the start value of every accumulator that takes this row against offset-128
    weights. */
@@ -60,6 +60,7 @@ typedef struct qk_codes {
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
+  const qk_limits *limits;               /* where given: of all codes of 8 bits; NULL: -127, 127 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
   qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
@@ -88,7 +89,8 @@ typedef struct qk_rows {
      y = y + residual[m][n]                             (residual not NULL)
    8 bit, with codes not NULL, in the place of out: the codes of y at a static site, whose scale and zero point a panel p
    of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two:
-     code = rint(min(max(fma(y, by[p], zero[p]), -127), 127))         (NaN gives -127)
+     code = rint(min(max(fma(y, by[p], zero[p]), lowest), highest))   (NaN gives the lowest)
+   lowest and highest are those of limits[p], -127 and 127 without limits;
    with low not NULL codes of 16 bits. Inputs of 16 bits (a.low not NULL): (float)acc above is fma((float)H, 128, (float)L), H
    and L the exact sums of the two planes. Inputs in parts (a.parts.count not 0), S_p being the exact sum of a part's weight *
    code: (float)acc is, over the parts in their order from acc = 0,
@@ -117,9 +119,10 @@ typedef struct qk_gemm_q8 {
   float *out;             /* [m, ldo]; only columns 0 ... n - 1 are written */
   size_t ldr, ldo;
   uint32_t n, k, act;
-  int8_t *codes;          /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */
-  int8_t *low;            /* NULL, or [m, ldc]: codes have 16 bits */
-  const float *by, *zero; /* [n/16] of codes */
+  int8_t *codes;           /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */
+  int8_t *low;             /* NULL, or [m, ldc]: codes have 16 bits */
+  const float *by, *zero;  /* [n/16] of codes */
+  const qk_limits *limits; /* [n/16] of codes of 8 bits; NULL: -127, 127 */
   size_t ldc;
 } qk_gemm_q8;
 
@@ -205,11 +208,12 @@ typedef struct qk_embed {
   qk_norm norm; /* x is not used */
 } qk_embed;
 
-/* LayerNorm between codes: x = value of x, plus that of residual where it has rows; where sum.by is not NULL rounded, x = (code -
-   zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of it. norm.x is not used, norm.out
+/* LayerNorm between codes: x = value of x, plus that of residual where it has rows, first times gain where that is not NULL; where
+   sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of it. norm.x is not used, norm.out
    holds the sum on its way; residual's codes may be those of norm.q. */
 typedef struct qk_norm_q8 {
   qk_rows x, residual;
+  const float *gain; /* [d] of residual; NULL: 1 */
   qk_sites sum;
   qk_norm norm;
 } qk_norm_q8;
@@ -286,9 +290,9 @@ typedef struct qk_attention_f32 {
 /* Softmax of rows of scores that are codes of a static site, to codes of another. With the weights of a row's scores, d =
    max - x_j being their distances from the highest, 0 ... 255:
      e_j = (exp[d >> 4] * exp[16 + (d & 15)] + 2^14) >> 15             in integers; exp: qk_exp_build
-     code_j = rint(min(max(fma((float)e_j, by / (float)(sum of e_j), zero), -127), 127))
+     code_j = rint(min(max(fma((float)e_j, by / (float)(sum of e_j), zero), lowest), highest))
    by: 1 / scale of the site of probabilities. x: [rows, ldx]. q: codes, ld and start as of quantize, padding included;
-   scale and zero, which are the site's, are not written. 1 <= n <= 65,536. */
+   scale and zero, which are the site's, are not written; limits are q's. 1 <= n <= 65,536. */
 typedef struct qk_softmax_q8 {
   const int8_t *x;
   const int16_t *exp; /* [32] */

@@ -35,4 +35,9 @@ static inline size_t qk_groups(size_t k, size_t group) { return (k + group - 1) 
 static inline size_t qk_weight_bytes_f32(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * k * sizeof(float); }
 /* Bytes of a row of a table of 4 or 2 bits. */
 static inline size_t qk_table_row(size_t d, size_t bits) { return qk_k8(d) * bits / 8; }
+
+/* Of the codes of a static site: integers, -127 <= lowest <= 0 <= highest <= 127. */
+typedef struct qk_limits {
+  float lowest, highest;
+} qk_limits;
 #endif

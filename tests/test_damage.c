@@ -11,16 +11,16 @@ static size_t bytes;
 static quern_context *c;
 
 /* Small models, so that all their bits can be tried; together they have everything that a file may hold. */
-static const char *const families[] = {"electra", "mpnet", "bert", NULL};
+static const char *const families[] = {"electra", "mpnet", "bert", "distilbert", NULL};
 static const char *family;
-/* A static recipe is that of the last, a classifier. */
-static int is_static(void) { return !strcmp(family, "bert"); }
-static char texts[300];
+/* Static recipes are those of the last two, classifiers: with 16 bits, and with 6 and gains that migrate. */
+static int is_static(void) { return !strcmp(family, "bert") || !strcmp(family, "distilbert"); }
+static char texts[300], low_bits[300];
 static quern_quantize_options recipe_of(void) {
   quern_quantize_options o;
   quern_quantize_options_init(&o, sizeof o);
   if (!is_static()) return o;
-  o.recipe = "mixed";
+  o.recipe = strcmp(family, "bert") ? low_bits : "mixed";
   o.calibration_path = texts;
   return o;
 }
@@ -45,6 +45,9 @@ static void setup(void) {
   co.threads = 1;
   const quern_quantize_options qo = recipe_of();
   CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "the cat\na dog\n"));
+  CHECK(tiny_text(dir, "low.json",
+                  "{\"name\":\"low\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"static\":true},"
+                  "\"embeddings\":{\"bits\":6},\"placement\":\"inputs\",\"migrate\":\"all\"}"));
   CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
   CHECK_EQ(quern_quantize_file(c, dir, path, &qo, NULL), QUERN_OK);
   file = tiny_read(path, &bytes);
@@ -221,6 +224,7 @@ int main(void) {
     if (!tiny_dir_make(dir, sizeof dir)) return 1;
     snprintf(path, sizeof path, "%s/m.qrn", dir);
     snprintf(texts, sizeof texts, "%s/texts.txt", dir);
+    snprintf(low_bits, sizeof low_bits, "%s/low.json", dir);
     RUN(setup);
     if (file && copy) {
       RUN(test_intact);

@@ -97,7 +97,7 @@ static void test_powers(void) {
     qn_site_plan s = {.site = {.channels = N}, .groups = 6, .scale = scale, .zero = zero, .ends = ends};
     s.rule = (qn_site_rule){.bits = 8, .count = 6, .powers = 1, .symmetric = seed % 2 == 1};
     qn_groups_equal(N, 6, ends);
-    CHECK_EQ(qn_groups_fill(&s, &env, x, NULL, 127), QUERN_OK);
+    CHECK_EQ(qn_groups_fill(&s, &env, x, NULL), QUERN_OK);
     CHECK(qn_parts_make(scale, ends, 6, p, &unit).shifts == 1);
     for (uint32_t i = 0; i < N; i++) {
       const float most = 127.5f, g_zero = zero[i / 16], by = 1 / scale[i / 16];

@@ -74,8 +74,8 @@ static void packs_by_definition(void) {
     if (n > 2) memset(w + k, 0, k * sizeof *w);
     if (n > 2) w[2 * k] = 3e38f;
     memset(panels, 0x11, sizeof panels);
-    qn_pack_linear_i8(w, n, k, panels, scale, sums);
-    qn_pack_rows_i8(w, n, k, codes, row_scale);
+    qn_pack_linear_i8(w, n, k, 127.0f, panels, scale, sums);
+    qn_pack_rows_i8(w, n, k, 127.0f, codes, row_scale);
     for (uint32_t r = 0; r < (n + 15) / 16 * 16; r++) {
       int32_t sum = 0;
       for (uint32_t i = 0; i < kp; i++) {
@@ -100,19 +100,19 @@ static void packs_edges(void) {
   static const int8_t expected[8] = {127, 0, 2, 2, 0, -2, -127, 126};
   int8_t codes[8];
   float scale;
-  qn_pack_rows_i8(ties, 1, 8, codes, &scale);
+  qn_pack_rows_i8(ties, 1, 8, 127.0f, codes, &scale);
   CHECK(scale == 1 && !memcmp(codes, expected, 8));
   float small[2] = {0x1p-101f, -0x1p-120f};
-  qn_pack_rows_i8(small, 1, 2, codes, &scale);
+  qn_pack_rows_i8(small, 1, 2, 127.0f, codes, &scale);
   CHECK(scale == 0 && codes[0] == 0 && codes[1] == 0);
   small[0] = 0x1p-100f;
-  qn_pack_rows_i8(small, 1, 2, codes, &scale);
+  qn_pack_rows_i8(small, 1, 2, 127.0f, codes, &scale);
   CHECK(scale == 0x1p-100f / 127 && codes[0] == 127 && codes[1] == 0);
   for (uint32_t bits = 0x00800000; bits < 0x7f800000; bits += 0x12345) {
     float x[2];
     memcpy(x, &bits, 4);
     x[1] = -x[0];
-    qn_pack_rows_i8(x, 1, 2, codes, &scale);
+    qn_pack_rows_i8(x, 1, 2, 127.0f, codes, &scale);
     CHECK(scale == 0 || (codes[0] == 127 && codes[1] == -127));
   }
   float panels[2 * 16 * 3], w[17 * 3];
@@ -202,8 +202,8 @@ static int linear_is(const opened *o, const char *name, const char *const *sourc
   for (uint32_t i = 0; smooth && i < n * k; i++) w[i] /= smooth[i % k];
   for (uint32_t i = 0; smooth && i < k; i++)
     if (!(smooth[i] > 0 && smooth[i] < 1e6f)) return 0;
-  if (down) qn_split_share(w, n, FFN, SPLIT, source);
-  qn_pack_linear_i8(w, n, k, panels, scale, sums);
+  if (down) qn_split_share(w, n, FFN, SPLIT, 127.0f, source);
+  qn_pack_linear_i8(w, n, k, 127.0f, panels, scale, sums);
   if (smoothed != (smooth != NULL) || !got || memcmp(got, panels, qk_weight_bytes(n, k, 8))) return 0;
   snprintf(full, sizeof full, "%s.scale", name);
   got = tensor(o, full, QRN_F32, QRN_ROWS, n, 0);
@@ -240,7 +240,7 @@ static void check_model(int int8) {
   static int8_t codes[TINY_VOCAB * 32];
   for (uint32_t i = 0; i < TINY_VOCAB * 32; i++) w[i] = tiny_weight(1, "embeddings.word_embeddings.weight", i);
   const void *got = tensor(&o, "embed.tokens", int8 ? QRN_I8 : QRN_F32, QRN_ROWS, TINY_VOCAB, 32);
-  qn_pack_rows_i8(w, TINY_VOCAB, 32, codes, scale);
+  qn_pack_rows_i8(w, TINY_VOCAB, 32, 127.0f, codes, scale);
   CHECK(got && !memcmp(got, int8 ? (void *)codes : (void *)w, int8 ? sizeof codes : sizeof w));
   if (int8) {
     got = tensor(&o, "embed.tokens.scale", QRN_F32, QRN_ROWS, TINY_VOCAB, 0);

@@ -43,7 +43,10 @@ static void keeps_recipes(void) {
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,"
       "\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"order\":\"range\","
       "\"sites\":{\"*.ffn.sum\":{\"groups\":6,\"widths\":\"uneven\",\"scales\":\"powers\"},"
-      "\"*.ffn.up.in\":{\"groups\":2,\"widths\":\"equal\",\"scales\":\"float\"}}}"};
+      "\"*.ffn.up.in\":{\"groups\":2,\"widths\":\"equal\",\"scales\":\"float\"}}}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":6,\"static\":true,\"symmetric\":false,"
+      "\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":6},\"smooth\":false,\"split\":0,\"placement\":\"inputs\","
+      "\"migrate\":\"attention\",\"clip\":\"tokenwise\"}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -54,6 +57,7 @@ static void keeps_recipes(void) {
 }
 
 #define STATIC "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8}"
+#define DYNAMIC "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
 #define SITES(rules) "{\"name\":\"x\"," STATIC ",\"sites\":{" rules "}}"
 static void reads_recipes(void) {
   qn_recipe r;
@@ -139,9 +143,24 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"sites\":{}"
        "}",
        QUERN_E_UNSUPPORTED, "sites belong to"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
-       "8}}",
-       QUERN_E_UNSUPPORTED, "meet weights of 8 bits"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32},\"activations\":{\"bits\":8,\"static\":true},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "meet weights with one scale"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights of 6"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"static\":true},"
+       "\"embeddings\":{\"bits\":6}}",
+       QUERN_E_UNSUPPORTED, "weights.group"},
+      {"{\"name\":\"x\"," STATIC ",\"placement\":\"some\"}", QUERN_E_UNSUPPORTED,
+       "placement is one of \"all\", \"inputs\""},
+      {"{\"name\":\"x\"," STATIC ",\"migrate\":1}", QUERN_E_UNSUPPORTED, "migrate is one of \"none\", \"attention\""},
+      {"{\"name\":\"x\"," STATIC ",\"clip\":\"mse\"}", QUERN_E_UNSUPPORTED, "clip is one of \"minmax\", \"tokenwise\""},
+      {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"migrate\":\"all\"}", QUERN_E_UNSUPPORTED, "migrate belongs to"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
+       "\"migrate\":\"auto\"}",
+       QUERN_E_UNSUPPORTED, "a float recipe may say"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"group\":32},"
        "\"embeddings\":"
        "{\"bits\":8}}",
@@ -155,7 +174,7 @@ static void reads_recipes(void) {
        QUERN_E_SOURCE, "percentile is above 50"},
       {"{\"name\":\"x\"," STATIC ",\"sites\":[]}", QUERN_E_SOURCE, "sites: an object"},
       {SITES("\"layers.*.ffn.sum\":16"), QUERN_E_SOURCE, "{\"bits\": 16} is expected"},
-      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum has 8 or 16 bits"},
+      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum has 4, 6, 8 or 16 bits"},
       {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is not known"},
       {SITES("\"layers.*.ffn.sum\":{\"group\":48}"), QUERN_E_UNSUPPORTED, "multiple of 32"},
       {SITES("\"layers.*.ffn.sum\":{\"low\":1,\"high\":2}"), QUERN_E_SOURCE, "low <= 0 <= high"},
@@ -170,7 +189,8 @@ static void reads_recipes(void) {
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
   CHECK(message_has(
-      "presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven"));
+      "presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven, "
+      "os8, os6, os4"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

@@ -66,8 +66,8 @@ static void test_shares(void) {
   qn_split_choose(down, WIDTH, FFN, COPIES, source, shares, most);
   qn_split_columns(down, WIDTH, FFN, COPIES, source);
   for (int i = 0; i < WIDTH * K; i++) was[i] = down[i];
-  qn_split_share(down, WIDTH, FFN, COPIES, source);
-  qn_pack_linear_i8(down, WIDTH, K, panels, scale, sums);
+  qn_split_share(down, WIDTH, FFN, COPIES, 127.0f, source);
+  qn_pack_linear_i8(down, WIDTH, K, 127.0f, panels, scale, sums);
   for (int r = 0; r < WIDTH; r++) {
     for (int j = 0; j < FFN; j++) {
       int whole = 0, least = 127, largest = -127;

@@ -6,24 +6,26 @@
 
 /* A whole panel's rows straight to codes of 8 bits, of the two activations that static recipes have most. */
 QK_INLINE void qk_finish_to_codes(const qk_panel_out *o, const qk_columns *c, const uint32_t act, float by, float zero,
-                                  int8_t *codes, size_t ldc, const int floats) {
+                                  qk_limits limits, int8_t *codes, size_t ldc, const int floats) {
   const int32_t *sums = o->sums;
   const vf b = vf_set1(by), z = vf_set1(zero);
   for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc) {
     const vf sum = floats ? vf_load((const float *)(const void *)sums) : vi_to_vf(vi_load(sums));
-    vi_store8(codes, qk_requantize(qk_act(qk_dequant(sum, c, qk_row_of(o->a_scale[r], o->a_zero[r])), act), b, z));
+    const vf y = qk_act(qk_dequant(sum, c, qk_row_of(o->a_scale[r], o->a_zero[r])), act);
+    vi_store8(codes, qk_requantize(y, b, z, limits));
   }
 }
 
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
    every activation, where codes made in registers would take a copy of the epilogue for each. n: columns left in the row. */
-static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t rows, float by, float zero, int8_t *codes,
-                                                      size_t ldc, size_t n) {
+static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t rows, float by, float zero,
+                                                      qk_limits limits, int8_t *codes, size_t ldc, size_t n) {
   const vf b = vf_set1(by), z = vf_set1(zero);
   if (n < 16)
-    for (; rows > 0; rows--, y += 16, codes += ldc) vi_store8_part(codes, qk_requantize(vf_load_part(y, n), b, z), n);
+    for (; rows > 0; rows--, y += 16, codes += ldc)
+      vi_store8_part(codes, qk_requantize(vf_load_part(y, n), b, z, limits), n);
   else
-    for (; rows > 0; rows--, y += 16, codes += ldc) vi_store8(codes, qk_requantize(vf_load(y), b, z));
+    for (; rows > 0; rows--, y += 16, codes += ldc) vi_store8(codes, qk_requantize(vf_load(y), b, z, limits));
 }
 /* The same of 16 bits, to two planes. */
 static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t rows, float by, float zero, int8_t *codes,
@@ -60,11 +62,11 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
     if (codes && !op->low && !op->residual && o.n >= 16) {
       const float by = op->by[p + j], zero = op->zero[p + j];
       if (op->act == QK_ACT_NONE) {
-        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, codes, op->ldc, floats);
+        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, floats);
         continue;
       }
       if (op->act == QK_ACT_GELU_SHORT) {
-        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, codes, op->ldc, floats);
+        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, floats);
         continue;
       }
     }
@@ -76,7 +78,7 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
     if (op->low)
       qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, o.n);
     else
-      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], codes, op->ldc, o.n);
+      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], qk_limits_at(op->limits, p + j), codes, op->ldc, o.n);
   }
 }
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,

@@ -12,7 +12,8 @@ void qk_lookup_build(int8_t table[256], uint32_t act, qk_site in, qk_site out) {
   float x[256];
   for (int b = 0; b < 256; b++) x[b] = ((float)(int8_t)(uint8_t)b - in.zero) * in.scale;
   qk_rows_activate(x, x, 256, act);
-  for (int b = 0; b < 256; b += 16) vi_store8(table + b, qk_requantize(vf_load(x + b), by, zero));
+  for (int b = 0; b < 256; b += 16)
+    vi_store8(table + b, qk_requantize(vf_load(x + b), by, zero, qk_limits_at(NULL, 0)));
 }
 
 void qk_exp_build(int16_t table[32], float step) {

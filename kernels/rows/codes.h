@@ -42,6 +42,7 @@ static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1
 static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
   const vw table = vw_load(op->exp);
   const vf zero = vf_set1(op->zero);
+  const qk_limits limits = qk_limits_at(op->q.limits, 0);
   const size_t whole = op->n / 16 * 16, rest = op->n - whole;
   for (size_t r = r0; r < r1; r++) {
     const int8_t *x = op->x + r * op->ldx;
@@ -55,9 +56,9 @@ static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
     vi sum = vi_bits(vf_keep(vf_from_bits(end), rest));
     for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vw_take(table, max, x + i));
     const vf by = vf_set1(op->by / (float)vi_sum(sum));
-    sum = qk_end_row(&op->q, codes, whole, qk_requantize(vi_to_vf(end), by, zero), rest);
+    sum = qk_end_row(&op->q, codes, whole, qk_requantize(vi_to_vf(end), by, zero, limits), rest);
     for (size_t i = 0; i < whole; i += 16) {
-      const vi c = qk_requantize(vi_to_vf(vw_take(table, max, x + i)), by, zero);
+      const vi c = qk_requantize(vi_to_vf(vw_take(table, max, x + i)), by, zero, limits);
       vi_store8(codes + i, c);
       sum = vi_add(sum, c);
     }

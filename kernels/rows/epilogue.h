@@ -19,9 +19,13 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
   if (residual) y = vf_add(y, qk_load_n(residual, n));
   qk_store_n(out, y, n);
 }
-/* Codes of y; by: 1 / their scale. NaN gives -127. */
-QK_INLINE vi qk_requantize(vf y, vf by, vf zero) {
-  return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-127.0f)), vf_set1(127.0f)));
+/* Limits p of a list; NULL: those of 8 bits. */
+QK_INLINE qk_limits qk_limits_at(const qk_limits *limits, size_t p) {
+  return limits ? limits[p] : (qk_limits){-127.0f, 127.0f};
+}
+/* Codes of y; by: 1 / their scale. NaN gives the lowest. */
+QK_INLINE vi qk_requantize(vf y, vf by, vf zero, qk_limits l) {
+  return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(l.lowest)), vf_set1(l.highest)));
 }
 /* Codes of 16 bits (kernels.h), as integral floats. */
 #define QK_LIMIT_16 16383.0f

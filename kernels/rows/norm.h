@@ -145,7 +145,10 @@ static inline void qk_sum_row(const qk_norm_q8 *op, size_t r) {
   for (size_t i = 0; i < d; i += 16) {
     const size_t n = d - i < 16 ? d - i : 16;
     vf x = qk_value_at(&op->x, r, i, n);
-    if (add) x = vf_add(x, qk_value_at(&op->residual, r, i, n));
+    if (add && op->gain)
+      x = vf_add(x, vf_mul(qk_value_at(&op->residual, r, i, n), qk_load_n(op->gain + i, n)));
+    else if (add)
+      x = vf_add(x, qk_value_at(&op->residual, r, i, n));
     qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
   }
 }

@@ -53,20 +53,21 @@ QK_INLINE qk_bounds qk_row_bounds(const float *x, size_t d, const float *smooth)
   return (qk_bounds){vi_max(b.hi, b1.hi), vi_maxu(b.lo, b1.lo)};
 }
 
-/* held: whether a code of the row may leave -127 ... 127, a constant. */
-QK_INLINE vi qk_code(vf x, vf by, vf zero, const int held) {
-  return held ? qk_requantize(x, by, zero) : vf_to_vi(vf_fma(x, by, zero));
+/* held: whether a code of the row may leave its limits, a constant. */
+QK_INLINE vi qk_code(vf x, vf by, vf zero, qk_limits limits, const int held) {
+  return held ? qk_requantize(x, by, zero, limits) : vf_to_vi(vf_fma(x, by, zero));
 }
+static inline qk_limits qk_limits_of(const qk_codes *q) { return qk_limits_at(q->given_scale ? q->limits : NULL, 0); }
 /* Codes of a row of d, in whole groups of 16: a code row is padded to 64 bytes. Codes from d on are 0, not zero.
    Returns their sum. */
-QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero_point, int8_t *codes, const int held,
-                               const float *smooth) {
+QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero_point, qk_limits limits, int8_t *codes,
+                               const int held, const float *smooth) {
   const vf by = vf_set1(scale), zero = vf_set1(zero_point);
   vi sum = vi_zero(), sum1 = vi_zero();
   size_t i = 0;
   for (; i + 32 <= d; i += 32) {
-    const vi c = qk_code(qk_smoothed(vf_load(x + i), smooth, i, 16), by, zero, held);
-    const vi c1 = qk_code(qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16), by, zero, held);
+    const vi c = qk_code(qk_smoothed(vf_load(x + i), smooth, i, 16), by, zero, limits, held);
+    const vi c1 = qk_code(qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16), by, zero, limits, held);
     sum = vi_add(sum, c);
     sum1 = vi_add(sum1, c1);
     vi_store8(codes + i, c);
@@ -74,7 +75,7 @@ QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero
   }
   for (; i < d; i += 16) {
     const size_t n = d - i < 16 ? d - i : 16;
-    const vi c = qk_code(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, vf_keep(zero, n), held);
+    const vi c = qk_code(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, vf_keep(zero, n), limits, held);
     sum = vi_add(sum, c);
     vi_store8(codes + i, c);
   }
@@ -104,7 +105,8 @@ static void qk_row_codes_by_panels(const float *x, size_t d, const qk_sites *sit
   for (size_t i = 0; i < d; i += 16) {
     const size_t n = d - i < 16 ? d - i : 16;
     const vf zero = vf_keep(vf_set1(site->zero[i / 16]), n), by = vf_set1(site->by[i / 16]);
-    vi_store8(codes + i, qk_requantize(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, zero));
+    vi_store8(codes + i,
+              qk_requantize(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, zero, qk_limits_at(NULL, 0)));
   }
 }
 static void qk_clear_codes(int8_t *codes, size_t from, size_t to) {
@@ -211,7 +213,8 @@ static size_t qk_quantize_groups(const float *x, uint32_t d, const float *smooth
       const size_t k = (g + j) * q->group, count = d - k < q->group ? d - k : q->group;
       const float *s = smooth ? smooth + k : NULL;
       int32_t sum = 0;
-      if (by[j] != 0.0f) sum = QK_FOR_SMOOTH(s, qk_row_codes, x + k, count, by[j], zero[j], codes + k, 1);
+      if (by[j] != 0.0f)
+        sum = QK_FOR_SMOOTH(s, qk_row_codes, x + k, count, by[j], zero[j], qk_limits_of(q), codes + k, 1);
       q->group_start[at + j] = -8 * sum;
       total += sum;
     }
@@ -282,9 +285,9 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       continue;
     }
     if (done && held[r])
-      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 1);
+      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], qk_limits_of(q), codes, 1);
     else if (done)
-      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], codes, 0);
+      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], qk_limits_of(q), codes, 0);
     qk_clear_codes(codes, done, q->ld);
     q->start[at] = (int32_t)(-128u * (uint32_t)sum);
     if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + at * qk_groups(d, q->group));

@@ -89,8 +89,9 @@ static quern_status need_head_site(resolver *r, const char *base, const char *su
   return runs ? QUERN_OK : unsupported(r, "the quantization of site ", r->file->site_names + s->name);
 }
 
-/* Scales and zero points that the file gives. Read here: their limits are part of the arithmetic. limit: of zero points. */
-static quern_status resolve_static(resolver *r, const char *site, uint64_t groups, float limit, qn_input *in) {
+/* Scales and zero points that the file gives. Read here: their limits are part of the arithmetic. */
+static quern_status resolve_static(resolver *r, const char *site, uint64_t groups, uint32_t bits, qn_input *in) {
+  const float lowest = qn_site_lowest(bits), highest = qn_site_highest(bits);
   const void *p = NULL;
   QN_TRY(need_vector(r, site, ".scale", QRN_F32, groups, &p));
   in->scale = p;
@@ -100,12 +101,12 @@ static quern_status resolve_static(resolver *r, const char *site, uint64_t group
   }
   for (uint64_t i = 0; i < groups; i++) {
     const float scale = in->scale[i], zero = in->zero ? in->zero[i] : 0.0f;
-    if (!(scale >= 0x1p-100f && scale <= 0x1p100f) || !(zero >= -limit && zero <= limit) || zero != (float)(int)zero)
+    if (!(scale >= 0x1p-100f && scale <= 0x1p100f) || !(zero >= lowest && zero <= highest) || zero != (float)(int)zero)
       return qn_fail(
           &r->env->error, QUERN_E_FORMAT,
           "malformed .qrn file: scale or zero point %llu of site %s: a scale is 2^-100 to 2^100, a zero point an "
-          "integer from -%d to %d",
-          (unsigned long long)i, site, (int)limit, (int)limit);
+          "integer from %d to %d",
+          (unsigned long long)i, site, (int)lowest, (int)highest);
   }
   return QUERN_OK;
 }
@@ -117,8 +118,9 @@ static int place_runs(const qn_site *site, const qrn_site *s) {
   if (s->bits == 32) return (may & QN_SITE_MAY_FLOAT) != 0;
   if (s->groups > 1 && !(may & QN_SITE_MAY_GROUP)) return 0;
   if (s->groups > 1 && may & QN_SITE_INPUT && (s->groups > QK_PARTS || s->bits != 8)) return 0;
-  return s->grain == QRN_GRAIN_STATIC && (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16)) &&
-         (s->symmetric || !(may & QN_SITE_WEIGHTS));
+  return s->grain == QRN_GRAIN_STATIC &&
+         (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16) || (s->bits < 8 && may & QN_SITE_MAY_LOW)) &&
+         (s->symmetric || s->bits < 8 || !(may & QN_SITE_WEIGHTS));
 }
 
 /* Where the groups of a site end that are not equally wide. Read here: kernels take their channels from them. */
@@ -156,8 +158,7 @@ static quern_status resolve_sites(resolver *r, const qn_arch *a) {
       return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
                      site.name, s->groups, s->group, site.channels);
     values.symmetric = s->symmetric;
-    if (s->grain == QRN_GRAIN_STATIC)
-      QN_TRY(resolve_static(r, site.name, s->groups, s->bits == 16 ? 16383.0f : 127.0f, &values));
+    if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, site.name, s->groups, s->bits, &values));
   }
   return QUERN_OK;
 }
@@ -194,7 +195,7 @@ static quern_status resolve_input(resolver *r, const char *base, qn_linear *out)
     return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
                    name, s->groups, s->group, out->k);
   out->in = (qn_input){.group = s->group, .symmetric = s->symmetric};
-  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, name, groups, 127.0f, &out->in));
+  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, name, groups, 8, &out->in));
   return QUERN_OK;
 }
 
@@ -294,9 +295,21 @@ static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, 
   return QUERN_OK;
 }
 
+static quern_status resolve_shortcut(resolver *r, uint32_t index, const char *block, uint64_t width,
+                                     const float **out) {
+  char name[NAME_BYTES];
+  const void *p = NULL;
+  qn_format(name, sizeof name, "layers.%u.%s.shortcut", index, block);
+  if (find(r, name, "")) QN_TRY(need_vector(r, name, "", QRN_F32, width, &p));
+  *out = p;
+  return QUERN_OK;
+}
+
 static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index, qn_layer *l) {
   const uint32_t inner = a->heads * a->head_dim;
   char base[NAME_BYTES];
+  QN_TRY(resolve_shortcut(r, index, "attn", a->width, &l->attn_shortcut));
+  QN_TRY(resolve_shortcut(r, index, "ffn", a->width, &l->ffn_shortcut));
   qn_format(base, sizeof base, "layers.%u.attn.qkv", index);
   QN_TRY(resolve_linear(r, base, 3 * inner, a->width, &l->qkv));
   qn_format(base, sizeof base, "layers.%u.attn.", index);

@@ -53,14 +53,18 @@ typedef struct qn_layer {
   qn_norm attn_norm;
   qn_linear ffn_up, ffn_down;
   qn_norm ffn_norm;
+  /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
+  const float *attn_shortcut, *ffn_shortcut;
 } qn_layer;
 
 /* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
 typedef struct qn_place {
   uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
   const float *by, *scale, *zero; /* by: 1 / scale */
-  qk_parts parts;                 /* of the input of a product with groups; else count 0 */
-  float unit, one;                /* scale and zero point that such a product takes for all of a row: parts.h, and 1 */
+  const qk_limits *limits; /* of codes of 8 bits and less; else NULL. Codes of weights (model/sites.h) of less are
+                                     stored less their zero point, so that it is 0: they fit a byte */
+  qk_parts parts;          /* of the input of a product with groups; else count 0 */
+  float unit, one;         /* scale and zero point that such a product takes for all of a row: parts.h, and 1 */
 } qn_place;
 
 struct quern_context;
@@ -83,6 +87,8 @@ typedef struct quern_model {
   int grouped;          /* some linear operator has groups of inputs: activations need their sums, */
   int inputs_grouped;   /* some that has activations with scales by group */
   qn_place *places;     /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
+  float *place_values;  /* what they point to: by, scale, zero, limits, each of all places one behind the other */
+  size_t place_panels;  /* of all places together */
   size_t places_bytes;  /* of the allocation that they and what they point to are in */
   int wide;             /* some have 16 bits */
   int parted;           /* some have parts */

@@ -33,24 +33,42 @@ static void fill_parts(const qrn_site *s, const float *scale, const int32_t *end
 
 static int has_parts(const qn_site *site, const qrn_site *s) { return s->groups > 1 && site->flags & QN_SITE_INPUT; }
 
-/* by, scale and zero have `step` floats between them. */
-static void fill(const quern_model *m, uint32_t i, const qn_site *site, float *by, size_t step, qk_part *part,
-                 qn_place *out) {
+/* The arrays of a place, which is read-only but here. */
+typedef struct arrays {
+  float *by, *scale, *zero;
+  qk_limits *limits;
+} arrays;
+
+/* From a panel of all places on. */
+static arrays arrays_at(const quern_model *m, size_t panel) {
+  float *first = m->place_values + panel;
+  const size_t n = m->place_panels;
+  return (arrays){first, first + n, first + 2 * n, (qk_limits *)(void *)(m->place_values + 3 * n) + panel};
+}
+
+/* Panel p of a site's arrays. */
+static void set_panel(const arrays *a, const qn_site *site, uint32_t bits, size_t p, float scale, float zero) {
+  const float off = site->flags & QN_SITE_WEIGHTS ? zero : 0.0f;
+  a->by[p] = 1.0f / scale;
+  a->scale[p] = scale;
+  a->zero[p] = zero - off;
+  a->limits[p] = (qk_limits){qn_site_lowest(bits) - off, qn_site_highest(bits) - off};
+}
+
+static void fill(const quern_model *m, uint32_t i, const qn_site *site, const arrays *a, qk_part *part, qn_place *out) {
   const qrn_site *s = &m->file.sites[i];
-  const size_t panels = qk_panels(site->channels);
   const float *scale = values_of(m, site->name, ".scale"), *zero = values_of(m, site->name, ".zero");
   const int32_t *ends = values_of(m, site->name, ".ends");
   *out = (qn_place){.bits = s->grain == QRN_GRAIN_STATIC ? s->bits : 32};
   if (out->bits == 32) return;
-  for (size_t p = 0, g = 0; p < panels; p++) {
+  for (size_t p = 0, g = 0; p < qk_panels(site->channels); p++) {
     while (p * QK_PANEL >= end_of(s, ends, site->channels, (uint32_t)g)) g++;
-    by[p] = 1.0f / scale[g];
-    by[step + p] = scale[g];
-    by[2 * step + p] = zero ? zero[g] : 0.0f;
+    set_panel(a, site, s->bits, p, scale[g], zero ? zero[g] : 0.0f);
   }
-  out->by = by;
-  out->scale = by + step;
-  out->zero = by + 2 * step;
+  out->by = a->by;
+  out->scale = a->scale;
+  out->zero = a->zero;
+  out->limits = s->bits <= 8 ? a->limits : NULL;
   if (has_parts(site, s)) fill_parts(s, scale, ends, site->channels, part, out);
 }
 
@@ -65,21 +83,31 @@ quern_status qn_places_create(quern_model *m, uint64_t limit) {
     if (has_parts(&site, &m->file.sites[i])) parts += m->file.sites[i].groups;
   }
   const size_t bytes = count * sizeof(qn_place) + parts * sizeof(qk_part) +
-                       3 * panels * sizeof(float); /* less than the weights have */
+                       5 * panels * sizeof(float); /* less than the weights have */
   if (bytes > limit)
     return qn_fail(&m->env->error, QUERN_E_LIMIT, "opening needs %zu bytes more than the limit", bytes - (size_t)limit);
   QN_TRY(qn_alloc(m->env, &p, bytes, "the sites of the model"));
   m->places = p;
   m->places_bytes = bytes;
   qk_part *part = (qk_part *)(void *)(m->places + count);
-  float *by = (float *)(void *)(part + parts);
+  m->place_values = (float *)(void *)(part + parts);
+  m->place_panels = panels;
+  arrays a = arrays_at(m, 0);
   for (uint32_t i = 0; i < count; i++) {
     qn_site_at(&m->arch, i, &site);
-    fill(m, i, &site, by, panels, part, &m->places[i]);
+    fill(m, i, &site, &a, part, &m->places[i]);
     if (has_parts(&site, &m->file.sites[i])) part += m->file.sites[i].groups;
     m->wide |= m->places[i].bits == 16;
     m->parted |= m->places[i].parts.count != 0;
-    by += qk_panels(site.channels);
+    const size_t own = qk_panels(site.channels);
+    a = (arrays){a.by + own, a.scale + own, a.zero + own, a.limits + own};
   }
   return QUERN_OK;
+}
+
+void qn_place_set(quern_model *m, uint32_t i, float scale, float zero) {
+  const arrays a = arrays_at(m, (size_t)(m->places[i].by - m->place_values));
+  qn_site site;
+  qn_site_at(&m->arch, i, &site);
+  for (size_t p = 0; p < qk_panels(site.channels); p++) set_panel(&a, &site, m->places[i].bits, p, scale, zero);
 }

@@ -5,4 +5,6 @@
 
 /* m's places, from sites and tensors that have been resolved. limit: the most bytes. */
 quern_status qn_places_create(quern_model *m, uint64_t limit);
+/* Other values for site i, which is static with one group. Nothing may run meanwhile. */
+void qn_place_set(quern_model *m, uint32_t i, float scale, float zero);
 #endif

@@ -8,8 +8,9 @@ enum { TABLES, WIDTH, INNER, FFN, LABELS, ONE };
 #define LAST_OF_LAYER QN_SITE_FFN_SUM
 #define LAYER_SITES (LAST_OF_LAYER - FIRST_OF_LAYER + 1u)
 
-#define INPUT (QN_SITE_INPUT | QN_SITE_ALWAYS | QN_SITE_MAY_16)
+#define INPUT (QN_SITE_INPUT | QN_SITE_ALWAYS | QN_SITE_MAY_16 | QN_SITE_MAY_LOW)
 #define PARTED (INPUT | QN_SITE_MAY_GROUP)
+#define HEADS (QN_SITE_ALWAYS | QN_SITE_MAY_LOW)
 #define BETWEEN (QN_SITE_MAY_16 | QN_SITE_MAY_FLOAT | QN_SITE_MAY_GROUP)
 static const struct {
   const char *name;
@@ -18,11 +19,11 @@ static const struct {
     [QN_SITE_EMBED_SUM] = {"embed.sum", TABLES, BETWEEN},
     [QN_SITE_PROJECT_IN] = {"embed.project.in", TABLES, INPUT},
     [QN_SITE_QKV_IN] = {"attn.qkv.in", WIDTH, PARTED},
-    [QN_SITE_Q] = {"attn.q", INNER, QN_SITE_ALWAYS},
-    [QN_SITE_K] = {"attn.k", INNER, QN_SITE_ALWAYS | QN_SITE_WEIGHTS},
-    [QN_SITE_V] = {"attn.v", INNER, QN_SITE_ALWAYS | QN_SITE_WEIGHTS},
+    [QN_SITE_Q] = {"attn.q", INNER, HEADS},
+    [QN_SITE_K] = {"attn.k", INNER, HEADS | QN_SITE_WEIGHTS},
+    [QN_SITE_V] = {"attn.v", INNER, HEADS | QN_SITE_WEIGHTS},
     [QN_SITE_SCORES] = {"attn.scores", ONE, 0},
-    [QN_SITE_PROBS] = {"attn.probs", ONE, QN_SITE_ALWAYS},
+    [QN_SITE_PROBS] = {"attn.probs", ONE, HEADS},
     [QN_SITE_ATTN_OUT_IN] = {"attn.out.in", INNER, INPUT},
     [QN_SITE_ATTN_OUT] = {"attn.out.out", WIDTH, BETWEEN},
     [QN_SITE_ATTN_SUM] = {"attn.sum", WIDTH, BETWEEN},

@@ -32,12 +32,19 @@ enum {
 enum {
   QN_SITE_ALWAYS = 1,     /* in the list of every recipe; else of static ones alone */
   QN_SITE_INPUT = 2,      /* the input of a linear operator */
-  QN_SITE_WEIGHTS = 4,    /* attention multiplies by it as by weights: symmetric */
+  QN_SITE_WEIGHTS = 4,    /* attention multiplies by it as by weights: of 8 bits symmetric */
   QN_SITE_DYNAMIC = 8,    /* has a scale for each row in static recipes too */
   QN_SITE_MAY_16 = 16,    /* a static recipe may give it 16 bits */
   QN_SITE_MAY_FLOAT = 32, /* a static recipe may leave it out */
-  QN_SITE_MAY_GROUP = 64  /* a static recipe may give groups of its channels scales of their own */
+  QN_SITE_MAY_GROUP = 64, /* a static recipe may give groups of its channels scales of their own */
+  QN_SITE_MAY_LOW = 128   /* a static recipe may give it 6 or 4 bits */
 };
+
+/* The lowest and the highest code of a static site. Of 4 and 6 bits all of them are used; of 8 and 16 bits both ends are as far. */
+static inline float qn_site_highest(uint32_t bits) {
+  return bits == 16 ? 16383.0f : bits == 6 ? 31.0f : bits == 4 ? 7.0f : 127.0f;
+}
+static inline float qn_site_lowest(uint32_t bits) { return -qn_site_highest(bits) - (bits < 8 ? 1.0f : 0.0f); }
 
 #define QN_NO_LAYER UINT32_MAX
 typedef struct qn_site {

@@ -32,9 +32,16 @@ static quern_status open_and_run(qn_env *env, const qn_quantize_job *job, const 
 
 quern_status qn_with_float_model(qn_env *env, const qn_quantize_job *job,
                                  quern_status (*fn)(void *user, quern_model *m), void *user) {
+  const qn_quantize_job to = {.src = job->src, .recipe = "float", .seed = job->seed, .migration = job->migration};
+  return qn_with_model(env, &to, job, fn, user);
+}
+
+quern_status qn_with_model(qn_env *env, const qn_quantize_job *to, const qn_quantize_job *job,
+                           quern_status (*fn)(void *user, quern_model *m), void *user) {
   qn_buffer file = {0};
-  const qn_quantize_job to_float = {.src = job->src, .recipe = "float", .seed = job->seed, .memory = &file};
-  quern_status status = qn_quantize(env, &to_float, NULL);
+  qn_quantize_job in_memory = *to;
+  in_memory.memory = &file;
+  quern_status status = qn_quantize(env, &in_memory, NULL);
   if (status == QUERN_OK) status = open_and_run(env, job, &file, fn, user);
   qn_buffer_free(env, &file);
   return status;
@@ -50,6 +57,7 @@ typedef struct run {
   quern_session *s;
   float *logits; /* [BLOCK_TEXTS, labels] */
   size_t done;   /* rows of text */
+  qn_outputs *outputs;
   int histograms;
 } run;
 
@@ -87,6 +95,7 @@ static quern_status see_block(void *user, size_t first, uint32_t batch) {
   size_t tokens = 0;
   for (uint32_t i = 0; i < batch; i++) tokens += r->s->lens[i];
   QN_TRY(see_outputs(r, batch, tokens));
+  if (r->outputs) QN_TRY(qn_outputs_add(r->outputs, r->env, r->s, batch));
   qn_observed_end_block(r->o, tokens, batch);
   r->done = first + batch;
   return progress(r);
@@ -123,29 +132,29 @@ static quern_status run_session(run *r) {
   return status;
 }
 
+quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_model *m) {
+  quern_session_options options = {.max_sequences = BLOCK_TEXTS};
+  QN_TRY(qn_session_resolve(&options, m, &env->error));
+  options.max_sequences = BLOCK_TEXTS;
+  options.max_tokens = BLOCK_TEXTS * options.text_tokens;
+  QN_TRY(qn_session_resolve(&options, m, &env->error));
+  return qn_session_create(out, m, &options);
+}
+
 static quern_status run_model(void *user, quern_model *m) {
   run *r = user;
   const size_t rows = r->text->pairs ? r->text->texts / 2 : r->text->texts;
-  quern_session_options options = {.max_sequences = BLOCK_TEXTS};
-  QN_TRY(qn_session_resolve(&options, m, &r->env->error));
-  options.max_sequences = BLOCK_TEXTS;
-  options.max_tokens = BLOCK_TEXTS * options.text_tokens;
-  QN_TRY(qn_session_resolve(&options, m, &r->env->error));
+  QN_TRY(qn_calibration_session(&r->s, r->env, m));
   /* Tokens are not counted before: texts have at most a token a byte and their special ones. */
-  const size_t most = qn_min_size(rows * options.text_tokens, r->text->utf8.bytes + rows * 4);
-  QN_TRY(qn_observed_create(r->o, r->env, &m->arch, most, r->histograms));
-  QN_TRY(qn_session_create(&r->s, m, &options));
-  const quern_status status = run_session(r);
+  const size_t most = qn_min_size(rows * r->s->text_tokens, r->text->utf8.bytes + rows * 4);
+  quern_status status = qn_observed_create(r->o, r->env, &m->arch, most, r->histograms);
+  if (status == QUERN_OK) status = run_session(r);
   qn_session_free(r->s);
   return status;
 }
 
-quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, int histograms) {
-  qn_calibration_text text = {0};
-  run r = {.o = o, .env = env, .job = job, .text = &text, .histograms = histograms};
-  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
-  quern_status status = qn_calibration_read(&text, env, job->calibration, rows, job->seed);
-  if (status == QUERN_OK) status = qn_with_float_model(env, job, run_model, &r);
-  qn_calibration_free(env, &text);
-  return status;
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, const qn_calibration_text *text,
+                          int histograms, qn_outputs *outputs) {
+  run r = {.o = o, .env = env, .job = job, .text = text, .histograms = histograms, .outputs = outputs};
+  return qn_with_float_model(env, job, run_model, &r);
 }

@@ -2,6 +2,7 @@
 #ifndef QN_CALIBRATE_H
 #define QN_CALIBRATE_H
 #include "quant/observed.h"
+#include "quant/outputs.h"
 #include "quant/quant.h"
 
 #define QN_CALIBRATION_ROWS 256u
@@ -18,10 +19,16 @@ typedef struct qn_calibration_text {
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
 void qn_calibration_free(qn_env *env, qn_calibration_text *t);
 
-/* Makes the float model of job's source in memory and runs it over rows of job's calibration file. */
-quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, int histograms);
+/* Makes the float model of job's source in memory and runs it over texts. outputs: NULL, or what it puts out. */
+quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *job, const qn_calibration_text *text,
+                          int histograms, qn_outputs *outputs);
+/* A session for blocks of such texts. */
+quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_model *m);
 
-/* The float model of job's source, made in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
+/* The model that job `to` makes, in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
+quern_status qn_with_model(qn_env *env, const qn_quantize_job *to, const qn_quantize_job *job,
+                           quern_status (*fn)(void *user, quern_model *m), void *user);
+/* The float model of job's source, with its migration, made in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
 quern_status qn_with_float_model(qn_env *env, const qn_quantize_job *job,
                                  quern_status (*fn)(void *user, quern_model *m), void *user);
 /* A number for each i, the same for the same seed everywhere. */

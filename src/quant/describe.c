@@ -11,10 +11,17 @@
 /* ---- how items are stored ---- */
 
 uint32_t qn_quantizer_bits(const qn_quantizer *q, const qn_item *it) {
-  const uint32_t weights = q->recipe.weight_bits;
-  if (it->kind == QN_ITEM_TABLE && !it->small) return q->recipe.embedding_bits;
+  /* Those of static recipes are in bytes whatever they are, as are tables of 6. */
+  const uint32_t weights = q->recipe.id == QN_RECIPE_STATIC ? 8 : q->recipe.weight_bits;
+  if (it->kind == QN_ITEM_TABLE && !it->small) return q->recipe.embedding_bits == 6 ? 8 : q->recipe.embedding_bits;
   if (it->kind == QN_ITEM_LINEAR) return weights < 8 && it->input < 0 ? 8 : weights;
   return 32;
+}
+float qn_quantizer_most(const qn_quantizer *q, const qn_item *it) {
+  const uint32_t bits = it->kind == QN_ITEM_TABLE ? q->recipe.embedding_bits
+                        : it->input < 0           ? 8
+                                                  : q->recipe.weight_bits;
+  return qn_site_highest(bits);
 }
 qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it) {
   const qn_recipe *r = &q->recipe;
@@ -330,6 +337,22 @@ static quern_status site_values(qn_quantizer *q, int declares) {
 }
 quern_status qn_quantizer_write_sites(qn_quantizer *q) { return site_values(q, 0); }
 
+/* Of every shortcut that takes the output of a norm without its gain: declared, or written. */
+static quern_status shortcuts(qn_quantizer *q, int declares) {
+  const uint64_t width = q->arch.width;
+  for (uint32_t i = 0; i < 2 * q->arch.layers; i++) {
+    const float *by = qn_migration_by(&q->migration, i);
+    char name[QN_ITEM_NAME_BYTES];
+    if (!by) continue;
+    qn_format(name, sizeof name, "layers.%u.%s.shortcut", i / 2, i % 2 ? "ffn" : "attn");
+    if (declares) q->report.tensor_bytes += width * sizeof(float);
+    QN_TRY(declares ? qrn_declare_tensor(q->writer, name, QRN_F32, QRN_ROWS, 1, &width)
+                    : qrn_write_tensor(q->writer, name, by, width * sizeof(float)));
+  }
+  return QUERN_OK;
+}
+quern_status qn_quantizer_write_shortcuts(qn_quantizer *q) { return shortcuts(q, 0); }
+
 quern_status qn_quantizer_declare(qn_quantizer *q) {
   const uint32_t count = qn_item_count(&q->arch);
   for (uint32_t i = 0; i < count; i++) {
@@ -350,5 +373,6 @@ quern_status qn_quantizer_declare(qn_quantizer *q) {
     q->report.count++;
   }
   q->report.rows = (qn_report_row *)(void *)q->rows_found.data;
+  QN_TRY(shortcuts(q, 1));
   return site_values(q, 1);
 }

@@ -103,8 +103,7 @@ static void to_powers(qn_site_plan *s, float whole) {
   for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = whole * half_to(power[g]);
 }
 
-quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order,
-                            float limit) {
+quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order) {
   const uint32_t channels = s->site.channels;
   const int symmetric = s->rule.symmetric;
   if (s->rule.uneven > 0) QN_TRY(qn_groups_uneven(env, channel, order, channels, s->groups, s->ends));
@@ -113,15 +112,15 @@ quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *cha
   s->high = all.high;
   for (uint32_t g = 0; g < s->groups; g++) {
     const qn_extremes e = extremes_of(channel, order, g ? s->ends[g - 1] : 0, s->ends[g]);
-    qn_range_codes(e.low, e.high, symmetric, limit, &s->scale[g], &s->zero[g]);
+    qn_range_codes(e.low, e.high, symmetric, s->rule.bits, &s->scale[g], &s->zero[g]);
   }
   if (s->rule.powers <= 0) return QUERN_OK;
   float whole, zero;
-  qn_range_codes(all.low, all.high, symmetric, limit, &whole, &zero);
+  qn_range_codes(all.low, all.high, symmetric, s->rule.bits, &whole, &zero);
   to_powers(s, whole);
   for (uint32_t g = 0; g < s->groups && !symmetric; g++) {
     const qn_extremes e = extremes_of(channel, order, g ? s->ends[g - 1] : 0, s->ends[g]);
-    s->zero[g] = qn_range_zero(e.low, s->scale[g], limit);
+    s->zero[g] = qn_range_zero(e.low, s->scale[g], s->rule.bits);
   }
   return QUERN_OK;
 }

@@ -11,8 +11,7 @@ void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends);
 quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,
                               uint32_t count, uint32_t *ends);
 /* Scales and zero points of a site's groups, from what was seen of its channels. `order` as above. */
-quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order,
-                            float limit);
+quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order);
 
 /* Channels by ascending range, as one order for all hidden states, and one of each layer's neurons; the plan has memory for those
    that it calls for. A channel's range is that in the residual sum behind each layer over the layer's mean, the greatest of all layers. */

@@ -14,7 +14,7 @@ uint32_t qn_item_count(const qn_arch *a) {
 }
 
 static void set_item(qn_item *it, const char *prefix, const char *name, qn_item_kind kind, uint32_t n, uint32_t k) {
-  *it = (qn_item){.kind = kind, .n = n, .k = k, .parts = 1, .layer = -1, .input = -1};
+  *it = (qn_item){.kind = kind, .n = n, .k = k, .parts = 1, .layer = -1, .input = -1, .norm = -1};
   qn_format(it->name, sizeof it->name, "%s%s", prefix, name);
 }
 
@@ -26,6 +26,7 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
     case 0:
       set_item(it, prefix, "attn.qkv", QN_ITEM_LINEAR, 3 * inner, width);
       it->input = QN_SITE_QKV_IN;
+      it->norm = (int)(2 * layer);
       it->parts = 3;
       break;
     case 1:
@@ -34,13 +35,16 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
       break;
     case 2:
       set_item(it, prefix, "attn.norm.gain", QN_ITEM_VECTOR, width, 1);
+      it->norm = (int)(2 * layer + 1);
       break;
     case 3:
       set_item(it, prefix, "attn.norm.bias", QN_ITEM_VECTOR, width, 1);
+      it->norm = (int)(2 * layer + 1);
       break;
     case 4:
       set_item(it, prefix, "ffn.up", QN_ITEM_LINEAR, a->ffn, width);
       it->input = QN_SITE_FFN_UP_IN;
+      it->norm = (int)(2 * layer + 1);
       it->row_copies = a->ffn_copies;
       break;
     case 5:
@@ -50,9 +54,11 @@ static void layer_item(const qn_arch *a, uint32_t layer, uint32_t i, qn_item *it
       break;
     case 6:
       set_item(it, prefix, "ffn.norm.gain", QN_ITEM_VECTOR, width, 1);
+      it->norm = (int)(2 * layer + 2);
       break;
     default:
       set_item(it, prefix, "ffn.norm.bias", QN_ITEM_VECTOR, width, 1);
+      it->norm = (int)(2 * layer + 2);
       break;
   }
 }
@@ -78,9 +84,11 @@ void qn_item_at(const qn_arch *a, uint32_t i, qn_item *it) {
       break;
     case 3:
       set_item(it, "", "embed.norm.gain", QN_ITEM_VECTOR, tables, 1);
+      it->norm = 0;
       break;
     case 4:
       set_item(it, "", "embed.norm.bias", QN_ITEM_VECTOR, tables, 1);
+      it->norm = 0;
       break;
     case 5:
       set_item(it, "", "embed.project", QN_ITEM_LINEAR, a->embed_width ? a->width : 0, tables);

@@ -17,7 +17,8 @@ typedef struct qn_item {
   int has_bias;
   int layer, input;                   /* a layer's linear operator: which, and its input's QN_SITE_*; else -1 */
   uint32_t row_copies, column_copies; /* of n, k: what repeats others of the source's (split.h) */
-  int small;                          /* a table whose bytes do not matter: kept as floats */
+  int norm; /* whose gain or bias a vector is, whose output a linear operator takes, as migrate.h numbers norms; else -1 */
+  int small; /* a table whose bytes do not matter: kept as floats */
 } qn_item;
 
 #define QN_EMBED_ITEMS 7u

@@ -7,17 +7,18 @@
 /* Below this a row is taken as zero: 127 / absmax stays far from overflow. */
 #define PACK_TINY 0x1p-100f
 
-float qn_pack_row_scale(const float *w, size_t d, float *factor) {
-  float most = 0;
+float qn_pack_row_scale(const float *w, size_t d, float most, float *factor) {
+  float absmax = 0;
   for (size_t i = 0; i < d; i++) {
     float a = w[i] < 0 ? -w[i] : w[i];
-    most = a > most ? a : most;
+    absmax = a > absmax ? a : absmax;
   }
-  *factor = most < PACK_TINY ? 0 : 127.0f / most;
-  return most < PACK_TINY ? 0 : most / 127.0f;
+  *factor = absmax < PACK_TINY ? 0 : most / absmax;
+  return absmax < PACK_TINY ? 0 : absmax / most;
 }
 
-void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums) {
+void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, float most, uint8_t *panels, float *scale,
+                       int32_t *sums) {
   size_t panel_bytes = qk_k8(k) * QK_PANEL;
   memset(panels, 0x80, qk_weight_bytes(n, k, 8));
   for (size_t row = 0; row < n; row++) {
@@ -25,7 +26,7 @@ void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, 
     uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
     float factor;
     int32_t sum = 0;
-    scale[row] = qn_pack_row_scale(x, k, &factor);
+    scale[row] = qn_pack_row_scale(x, k, most, &factor);
     for (size_t i = 0; i < k; i++) {
       int32_t code = qn_pack_nearest(x[i] * factor);
       sum += code;
@@ -43,10 +44,10 @@ void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels) {
   }
 }
 
-void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale) {
+void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, float most, int8_t *codes, float *scale) {
   for (size_t row = 0; row < rows; row++) {
     float factor;
-    scale[row] = qn_pack_row_scale(w + row * d, d, &factor);
+    scale[row] = qn_pack_row_scale(w + row * d, d, most, &factor);
     for (size_t i = 0; i < d; i++) codes[row * d + i] = (int8_t)qn_pack_nearest(w[row * d + i] * factor);
   }
 }

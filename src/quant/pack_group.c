@@ -180,7 +180,7 @@ static void pack_row(const float *w, size_t k, size_t row, const qn_form *f, con
     else if (f->min && f->bits < 8)
       qn_pack_grid(w + k0, k1 - k0, (float)((1 << f->bits) - 1), &scale, &min);
     else if (f->bits == 8)
-      scale = qn_pack_row_scale(w + k0, k1 - k0, &unused);
+      scale = qn_pack_row_scale(w + k0, k1 - k0, 127.0f, &unused);
     else
       scale = symmetric_scale(w + k0, k1 - k0, f->bits, 0);
     const int64_t codes = put_group(w, f, k, row, k0, k1, scale, min, to->panels);

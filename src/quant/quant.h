@@ -14,10 +14,15 @@ enum {
   QN_RANGES
 };
 
+/* Which norms keep their gain out of what they put out (migrate.h). AUTO: what changes the outputs least on calibration text. */
+enum { QN_MIGRATE_NONE, QN_MIGRATE_ATTENTION, QN_MIGRATE_ALL, QN_MIGRATE_AUTO, QN_MIGRATES };
+/* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
+enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
+
 /* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
 typedef struct qn_site_rule {
   char site[64];      /* a name; each * stands for any characters of a static site's */
-  uint32_t bits;      /* 8, 16, 32: float; 0: not said */
+  uint32_t bits;      /* 4, 6, 8, 16, 32: float; 0: not said */
   int symmetric;      /* -1: not said */
   uint32_t group;     /* of channels with a scale of their own; 0: one for all */
   uint32_t count;     /* of groups, in the place of their width; 0: not said */
@@ -37,21 +42,24 @@ enum {
 
 typedef struct qn_recipe {
   char name[64];
-  uint32_t id;               /* QN_RECIPE_* */
-  uint32_t weight_bits;      /* 2, 4, 8 or 32. Operators outside of the layers have 8 instead of fewer, and no groups */
+  uint32_t id; /* QN_RECIPE_* */
+  uint32_t
+      weight_bits; /* 2, 4, 8 or 32; of static recipes 4, 6 or 8, in bytes. Operators outside of the layers have 8 instead of fewer, and no groups */
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
-  uint32_t activation_bits;  /* 8 or 32 */
+  uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
-  uint32_t embedding_bits;   /* 2, 4, 8 or 32 */
+  uint32_t embedding_bits;   /* 2, 4, 8 or 32; of static recipes also 6, in bytes */
   uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
   int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
   uint32_t estimator;        /* QN_RANGE_*, of static recipes */
   uint32_t order;            /* QN_ORDER_* of the channels of hidden states, of static recipes */
   double percentile;         /* of that estimator */
+  int inputs_only;           /* of static recipes: inputs of products alone are rounded (recipe_sites.c) */
+  uint32_t migrate, clip;    /* QN_MIGRATE_*, QN_CLIP_* */
   qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
 } qn_recipe;
@@ -61,8 +69,9 @@ typedef struct qn_recipe {
    {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false, "scales": "float"},
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
-    {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}}, and
-    "order": "range". Members that are unknown, and combinations that this version cannot run, are refused by
+     {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
+     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise". Members that are unknown, and
+     combinations that this version cannot run, are refused by
     name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 void qn_recipe_free(qn_env *env, qn_recipe *r);
@@ -85,6 +94,8 @@ typedef struct qn_quantize_job {
   const struct qk_table *kernels; /* of the same; NULL: the best */
   quern_progress_fn *progress;
   void *progress_user;
+  const struct qn_migration *migration; /* NULL: what the recipe says */
+  const struct qn_plan *plan;           /* the sites of a static recipe with their values; NULL: by the recipe */
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */
 } qn_quantize_job;
 /* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths, the float model. A report is written
@@ -92,19 +103,20 @@ typedef struct qn_quantize_job {
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
-   Symmetric per row: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
+   Symmetric per row, here of 8 bits: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
    even. */
 /* To nearest, ties to even; |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
 static inline float qn_pack_rint(float x) { return (x + 12582912.0f) - 12582912.0f; }
 static inline int32_t qn_pack_nearest(float x) { return (int32_t)qn_pack_rint(x); }
-/* Scale of a row of d weights; *factor: what makes codes of them. */
-float qn_pack_row_scale(const float *w, size_t d, float *factor);
+/* Scale of a row of d weights for codes up to `most`, 127 where they have 8 bits; *factor: what makes codes of them. */
+float qn_pack_row_scale(const float *w, size_t d, float most, float *factor);
 /* w: [n, k] f32 -> panels [ceil(n/16)][kp/4][16][4] of code ^ 0x80, kp = k rounded up to 64; scale, sums: [n]. */
-void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, uint8_t *panels, float *scale, int32_t *sums);
+void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, float most, uint8_t *panels, float *scale,
+                       int32_t *sums);
 /* w: [n, k] f32 -> panels [ceil(n/16)][k][16] f32, zero padded. */
 void qn_pack_linear_f32(const float *w, uint32_t n, uint32_t k, float *panels);
 /* w: [rows, d] f32 -> codes [rows, d], scale [rows]. */
-void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, int8_t *codes, float *scale);
+void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, float most, int8_t *codes, float *scale);
 
 /* pack_group.c: linear operators of codes with groups, or of few bits. */
 typedef struct qn_form {

@@ -13,6 +13,7 @@
 #include "quant/quantizer.h"
 #include "quant/relative.h"
 #include "quant/split.h"
+#include "quant/suppress.h"
 
 static quern_status reserve(qn_quantizer *q) {
   void *p;
@@ -123,6 +124,7 @@ static quern_status read_item(qn_quantizer *q, qn_item *it) {
     qn_split_rows(q->bias, (uint32_t)dim[0], 1, it->row_copies, split);
   }
   if (it->column_copies) qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
+  qn_migrate_item(&q->migration, it, q->floats);
   qn_permute_item(&q->plan, &q->arch, it, q->floats, q->bias, q->work);
   return QUERN_OK;
 }
@@ -163,9 +165,9 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
   const size_t floats = it->n * sizeof(float);
   if (qn_quantizer_plain(q, it)) {
     if (it->column_copies)
-      qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies,
+      qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies, qn_quantizer_most(q, it),
                      q->split + (size_t)it->layer * it->column_copies);
-    qn_pack_linear_i8(q->floats, it->n, it->k, q->packed, q->scale, q->sums);
+    qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
   } else {
     qn_pack_linear(q->floats, it->n, it->k, &f, &p, q->work);
   }
@@ -212,7 +214,7 @@ static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row
     QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
     QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
   } else if (qn_quantizer_bits(q, it) == 8) {
-    qn_pack_rows_i8(q->floats, it->n, it->k, q->packed, q->scale);
+    qn_pack_rows_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale);
     QN_TRY(write_part(q, it, "", q->packed, elements));
     QN_TRY(write_part(q, it, ".scale", q->scale, it->n * sizeof *q->scale));
   } else {
@@ -245,6 +247,7 @@ static quern_status write_all(qn_quantizer *q) {
     qn_item_at(&q->arch, i, &it);
     if (it.n > 0) QN_TRY(write_item(q, &it, &row));
   }
+  QN_TRY(qn_quantizer_write_shortcuts(q));
   QN_TRY(qn_quantizer_write_sites(q));
   return step(q, "done");
 }
@@ -264,23 +267,56 @@ static const char *name_of(const char *path) {
   return slash ? slash + 1 : path;
 }
 
-/* Ranges of a static recipe's sites. */
+/* Ranges of a static recipe's sites, and what migrates, from calibration text. */
+static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) {
+  const qn_recipe *r = &q->recipe;
+  qn_quantize_job job = *q->job;
+  if (r->clip || r->migrate == QN_MIGRATE_AUTO) {
+    const qn_suppression s = {q->env, q->job, r, &q->arch, q->source, text};
+    return qn_suppress(&s, &q->plan, &q->migration, &q->report.output_error);
+  }
+  qn_observed seen = {0};
+  job.migration = &q->migration;
+  quern_status status = qn_calibrate(&seen, q->env, &job, text, qn_plan_needs_histograms(&q->plan), NULL);
+  if (status == QUERN_OK) status = qn_plan_fill(&q->plan, q->env, &seen);
+  qn_observed_free(q->env, &seen);
+  return status;
+}
+
 static quern_status plan_sites(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
-  qn_observed seen = {0};
+  qn_calibration_text text = {0};
   QN_TRY(qn_recipe_check_sites(&q->recipe, q->env, &q->arch));
   QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
-  if (!qn_plan_needs_text(&q->plan)) return qn_plan_fill(&q->plan, q->env, NULL);
+  if (job->plan) {
+    qn_plan_copy(&q->plan, job->plan);
+    return QUERN_OK;
+  }
+  if (!qn_plan_needs_text(&q->plan) && q->recipe.migrate != QN_MIGRATE_AUTO)
+    return qn_plan_fill(&q->plan, q->env, NULL);
   if (!job->calibration)
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
                    "recipe %s has static ranges: give texts to calibrate on (--calibrate FILE, one text a line)",
                    q->recipe.name);
-  quern_status status = qn_calibrate(&seen, q->env, job, qn_plan_needs_histograms(&q->plan));
-  if (status == QUERN_OK) status = qn_plan_fill(&q->plan, q->env, &seen);
+  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
+  quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK) status = calibrate(q, &text);
   q->report.calibration = name_of(job->calibration);
-  q->report.calibration_rows = seen.texts;
-  qn_observed_free(q->env, &seen);
+  q->report.calibration_rows = text.pairs ? text.texts / 2 : text.texts;
+  qn_calibration_free(q->env, &text);
   return status;
+}
+
+/* What the recipe says of migration where that needs no text; or what this job is given. */
+static quern_status choose_migration(qn_quantizer *q) {
+  if (q->job->migration) {
+    q->migration = *q->job->migration;
+    return QUERN_OK;
+  }
+  const uint32_t mode = q->recipe.migrate;
+  return q->recipe.clip || mode == QN_MIGRATE_AUTO
+             ? QUERN_OK
+             : qn_migration_create(&q->migration, q->env, q->source, &q->arch, mode);
 }
 
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
@@ -293,6 +329,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch.ffn_copies = (uint32_t)qn_min_size(q->recipe.split, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
+  QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
   } else if (job->calibration) {
@@ -332,6 +369,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qrn_writer_free(q.writer);
   qn_source_close(q.source);
   qn_buffer_free(env, &q.rows_found);
+  if (!job->migration) qn_migration_free(env, &q.migration);
   qn_free(env, q.split, q.split_bytes);
   qn_free(env, q.floats, q.floats_bytes);
   qn_free(env, q.packed, q.packed_bytes);

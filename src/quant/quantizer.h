@@ -3,6 +3,7 @@
 #define QN_QUANTIZER_H
 #include "format/qrn.h"
 #include "quant/items.h"
+#include "quant/migrate.h"
 #include "quant/quant.h"
 #include "quant/ranges.h"
 #include "quant/report.h"
@@ -19,7 +20,8 @@ typedef struct qn_quantizer {
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
   qn_plan plan;         /* the sites of a static recipe */
-  uint32_t *split;      /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  qn_migration migration;
+  uint32_t *split; /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */
@@ -34,6 +36,8 @@ typedef struct qn_quantizer {
 uint32_t qn_quantizer_bits(const qn_quantizer *q, const qn_item *it);
 /* Codes of a linear operator. */
 qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it);
+/* The greatest code of an item that has codes of 8 bits or less in bytes, with one scale a row. */
+float qn_quantizer_most(const qn_quantizer *q, const qn_item *it);
 /* Whether an item has codes of 8 bits with one scale a row. */
 int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it);
 /* Channels of an operator's input that share a scale; 0: all. */
@@ -47,7 +51,8 @@ int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
 /* Checks every item against the source, so that a missing tensor is found before anything is written; declares what it becomes,
    and counts the working memory. */
 quern_status qn_quantizer_declare(qn_quantizer *q);
-/* The values of static sites, declared behind all other tensors. */
+/* What shortcuts are multiplied by, and the values of static sites, declared behind all other tensors. */
+quern_status qn_quantizer_write_shortcuts(qn_quantizer *q);
 quern_status qn_quantizer_write_sites(qn_quantizer *q);
 /* META, ARCH, SITES and TOKENIZER. */
 quern_status qn_quantizer_describe(qn_quantizer *q);

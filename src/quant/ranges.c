@@ -64,27 +64,29 @@ qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site
     e = (qn_extremes){end_of(seen, beyond, -1), end_of(seen, beyond, 1)};
   } else if (rule->estimator == QN_RANGE_MSE) {
     e = least_error(seen, (qn_extremes){__builtin_fminf(e.low, 0), __builtin_fmaxf(e.high, 0)}, rule->symmetric,
-                    rule->bits == 16 ? 16383 : 127);
+                    (double)qn_site_highest(rule->bits));
   }
   return e;
 }
 
-float qn_range_zero(float low, float scale, float limit) {
-  return __builtin_fmaxf(-limit, __builtin_fminf(limit, __builtin_rintf(-low / scale - limit)));
+float qn_range_zero(float low, float scale, uint32_t bits) {
+  const float highest = qn_site_highest(bits), lowest = qn_site_lowest(bits);
+  return __builtin_fmaxf(lowest, __builtin_fminf(highest, __builtin_rintf(lowest - low / scale)));
 }
 
-void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero) {
+void qn_range_codes(float low, float high, int symmetric, uint32_t bits, float *scale, float *zero) {
+  const float highest = qn_site_highest(bits), lowest = qn_site_lowest(bits);
   low = __builtin_fminf(low, 0);
   high = __builtin_fmaxf(high, 0);
   const float most = __builtin_fmaxf(-low, high), range = symmetric ? most : high - low;
-  *scale = range / (symmetric ? limit : 2 * limit);
+  *scale = range / (symmetric ? highest : highest - lowest);
   *zero = 0;
   if (!(*scale >= 0x1p-100f)) { /* nothing but zeros was seen */
     *scale = 1;
     return;
   }
   *scale = __builtin_fminf(*scale, 0x1p100f);
-  if (!symmetric) *zero = qn_range_zero(low, *scale, limit);
+  if (!symmetric) *zero = qn_range_zero(low, *scale, bits);
 }
 
 /* ---- the plan ---------------------------------------------------------------------------------------------------- */
@@ -158,6 +160,16 @@ void qn_plan_free(qn_env *env, qn_plan *p) {
   *p = (qn_plan){0};
 }
 
+void qn_plan_copy(qn_plan *p, const qn_plan *from) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    qn_site_plan *s = &p->site[i];
+    const qn_site_plan *f = &from->site[i];
+    s->low = f->low;
+    s->high = f->high;
+    for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = f->scale[g], s->zero[g] = f->zero[g];
+  }
+}
+
 static int is_given(const qn_site_rule *r) { return r->scale > 0 || r->low < r->high; }
 
 int qn_plan_needs_text(const qn_plan *p) {
@@ -172,7 +184,13 @@ int qn_plan_needs_histograms(const qn_plan *p) {
   return 0;
 }
 
-static void fill_given(qn_site_plan *s, float limit) {
+void qn_plan_set(qn_site_plan *s, uint32_t g, qn_extremes range) {
+  qn_range_codes(range.low, range.high, s->rule.symmetric, s->rule.bits, &s->scale[g], &s->zero[g]);
+  s->low = g ? __builtin_fminf(s->low, range.low) : range.low;
+  s->high = g ? __builtin_fmaxf(s->high, range.high) : range.high;
+}
+
+static void fill_given(qn_site_plan *s) {
   /* Scores are executed in units of log2. */
   const double by = s->site.kind == QN_SITE_SCORES ? LOG2_E : 1;
   for (uint32_t g = 0; g < s->groups; g++) {
@@ -181,29 +199,25 @@ static void fill_given(qn_site_plan *s, float limit) {
     if (s->rule.scale > 0)
       s->scale[g] = (float)(s->rule.scale * by), s->zero[g] = (float)s->rule.zero;
     else
-      qn_range_codes(s->low, s->high, s->rule.symmetric, limit, &s->scale[g], &s->zero[g]);
+      qn_range_codes(s->low, s->high, s->rule.symmetric, s->rule.bits, &s->scale[g], &s->zero[g]);
   }
 }
 
-static void fill_seen(qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks, float limit) {
-  const qn_extremes e = qn_range_of(seen, blocks, &s->rule);
-  qn_range_codes(e.low, e.high, s->rule.symmetric, limit, &s->scale[0], &s->zero[0]);
-  s->low = e.low;
-  s->high = e.high;
+static void fill_seen(qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks) {
+  qn_plan_set(s, 0, qn_range_of(seen, blocks, &s->rule));
 }
 
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
   if (seen) QN_TRY(qn_groups_order(p, env, seen));
   for (uint32_t i = 0; i < p->count; i++) {
     qn_site_plan *s = &p->site[i];
-    const float limit = s->rule.bits == 16 ? 16383.0f : 127.0f;
     if (!qn_plan_is_static(s)) continue;
     if (is_given(&s->rule))
-      fill_given(s, limit);
+      fill_given(s);
     else if (s->groups > 1)
-      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site), limit));
+      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site)));
     else
-      fill_seen(s, &seen->site[i], seen->blocks, limit);
+      fill_seen(s, &seen->site[i], seen->blocks);
   }
   return QUERN_OK;
 }

@@ -14,6 +14,7 @@ typedef struct qn_site_plan {
   uint32_t *ends;      /* [groups] the channel behind each, in their order */
 } qn_site_plan;
 
+/* The sites of a static recipe. Ends of ranges may be changed, which qn_plan_set makes scales and zero points of. */
 typedef struct qn_plan {
   qn_site_plan *site; /* [count], as qn_site_at numbers them */
   uint32_t count;
@@ -26,6 +27,8 @@ typedef struct qn_plan {
 /* The sites of a model by a recipe that fits it (qn_recipe_check_sites); scales are not known yet. */
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r);
 void qn_plan_free(qn_env *env, qn_plan *p);
+/* Values of one of the same sites. */
+void qn_plan_copy(qn_plan *p, const qn_plan *from);
 /* Whether a site has values in the file; whether they come from calibration. */
 int qn_plan_is_static(const qn_site_plan *s);
 int qn_plan_needs_text(const qn_plan *p);
@@ -34,10 +37,12 @@ int qn_plan_needs_histograms(const qn_plan *p);
 /* Fills in scales and zero points. seen: NULL where nothing needs text; its sites are the plan's, but those of copied neurons. */
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen);
 
-/* Scale and zero point of a range that holds 0, for codes of `limit` to either side. */
-void qn_range_codes(float low, float high, int symmetric, float limit, float *scale, float *zero);
+/* Scale and zero point of a range that holds 0, for codes of a site of `bits`. */
+void qn_range_codes(float low, float high, int symmetric, uint32_t bits, float *scale, float *zero);
 /* The zero point of a scale that is given. */
-float qn_range_zero(float low, float scale, float limit);
+float qn_range_zero(float low, float scale, uint32_t bits);
+/* Scale and zero point of group g of a site from a range. */
+void qn_plan_set(qn_site_plan *s, uint32_t g, qn_extremes range);
 /* The range of a site by an estimator (QN_RANGE_*). */
 qn_extremes qn_range_of(const qn_site_seen *seen, uint32_t blocks, const qn_site_rule *rule);
 /* How wide the groups of a site are when all are the same, in multiples of 32 up to 512; 0: they are not, or there is one. */

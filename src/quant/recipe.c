@@ -20,6 +20,10 @@
 #define POWERS ",\"scales\":\"powers\""
 #define UNEVEN ",\"widths\":\"uneven\""
 #define BY_RANGE ",\"order\":\"range\",\"sites\":{"
+#define SUPPRESSED(bits, embeddings)                                                                                   \
+  "\"weights\":{\"bits\":" bits "},\"activations\":{\"bits\":" bits                                                    \
+  ",\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":" embeddings                \
+  "},\"smooth\":false,\"split\":0,\"placement\":\"inputs\",\"migrate\":\"auto\",\"clip\":\"fine\"}"
 static const struct {
   const char *name, *json;
 } presets[] = {
@@ -41,6 +45,9 @@ static const struct {
     {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("") "}}"},
     {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS) "}}"},
     {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
+    {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
+    {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
+    {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0] };
 
@@ -72,12 +79,14 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a';
-  const uint32_t may = weights ? (v < 8    ? GROUP | MINIMUM | SCALES
-                                  : v == 8 ? GROUP
-                                           : 0)
+  const uint32_t may = v == 6 && !activations ? 0
+                       : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES
+                                                 : v == 8 ? GROUP
+                                                          : 0)
                        : activations
-                           ? (v != 8                              ? 0
+                           ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
+                              : v != 8                            ? 0
                                                                   : STATIC_RANGES | GROUP | SYMMETRIC)
                            : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
@@ -100,8 +109,9 @@ static uint32_t group_in(const qn_json *j, uint32_t at, uint32_t otherwise) {
 /* The codes of weights, activations and embeddings. */
 static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   uint32_t at;
+  const int is_static = qn_json_bool(j, qn_json_get(j, 0, "activations"), "static", 0);
   QN_TRY(read_codes(env, j, file, "weights", &at, &r->weight_bits));
-  r->weight_group = group_in(j, at, r->weight_bits < 8 ? 32 : 0);
+  r->weight_group = group_in(j, at, r->weight_bits < 8 && !is_static ? 32 : 0);
   r->weight_min = qn_json_bool(j, at, "minimum", 0);
   const char *scales = qn_json_string(j, at, "scales", "float");
   r->weight_steps = !strcmp(scales, "integer");
@@ -111,12 +121,10 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
-  r->id = r->activation_bits == 32           ? QN_RECIPE_FLOAT
-          : qn_json_bool(j, at, "static", 0) ? QN_RECIPE_STATIC
-                                             : QN_RECIPE_INT8;
+  r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : is_static ? QN_RECIPE_STATIC : QN_RECIPE_INT8;
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
-  r->embedding_group = r->embedding_bits < 8 ? group_in(j, at, 32) : 0;
+  r->embedding_group = r->embedding_bits < 8 && r->embedding_bits != 6 ? group_in(j, at, 32) : 0;
   return QUERN_OK;
 }
 
@@ -127,12 +135,17 @@ static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
 /* What this version can run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
-  const int integer = r->activation_bits == 8 && is_one_of(r->weight_bits, 8, 4, 2) &&
-                      is_one_of(r->embedding_bits, 8, 4, 2);
+  const int is_static = r->id == QN_RECIPE_STATIC;
+  const int integer = is_static ? is_one_of(r->activation_bits, 8, 6, 4) && is_one_of(r->weight_bits, 8, 6, 4) &&
+                                      (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6)
+                                : r->activation_bits == 8 && is_one_of(r->weight_bits, 8, 4, 2) &&
+                                      is_one_of(r->embedding_bits, 8, 4, 2);
   if (!all_float && !integer) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
-                   "all 32 can, and activations of 8 with weights and embeddings of 8, 4 or 2",
+                   "all 32 can, activations of 8 with weights and embeddings of 8, 4 or 2, and static activations of "
+                   "8, 6 or 4 with "
+                   "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
                    file, r->weight_bits, r->activation_bits, r->embedding_bits);
   }
   if (!is_group(r->weight_group)) {
@@ -156,12 +169,11 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
         "scales",
         file, r->weight_group);
   }
-  if (r->id == QN_RECIPE_STATIC && (r->weight_bits != 8 || r->weight_group)) {
+  if (is_static && (r->weight_group || r->weight_min || r->weight_steps)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: static activations meet weights of 8 bits with one scale an output channel in this version",
-                   file);
+                   "%s: static activations meet weights with one scale an output channel in this version", file);
   }
-  if (r->embedding_bits < 8 && !is_one_of(r->embedding_group, 16, 32, 32)) {
+  if (r->embedding_bits < 8 && r->embedding_bits != 6 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
                    r->embedding_group);
   }
@@ -187,17 +199,21 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   r->order = strcmp(order, "range") ? QN_ORDER_NONE : QN_ORDER_RANGE;
   if (r->order == QN_ORDER_NONE && strcmp(order, "none") != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order is \"none\" or \"range\"", file);
+  if (r->order != QN_ORDER_NONE && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: an order with \"migrate\" or \"clip\" is not known to this version", file);
   if (r->id != QN_RECIPE_STATIC && r->order != QN_ORDER_NONE)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
   }
+  QN_TRY(qn_recipe_suppression(r, env, j, file));
   return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name",   "weights", "activations", "embeddings",
-                                        "smooth", "split",   "sites",       "order"};
+  static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth", "split",
+                                        "sites", "order",   "placement",   "migrate",    "clip"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

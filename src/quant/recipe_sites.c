@@ -5,6 +5,9 @@
 #include "quant/recipe.h"
 
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
+static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "auto"};
+static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
+static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
 
 void qn_recipe_free(qn_env *env, qn_recipe *r) {
@@ -41,6 +44,39 @@ quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, ui
   return QUERN_OK;
 }
 
+/* *out: which of `count` names the recipe's member has, 0 where it has none. */
+static quern_status read_choice(qn_env *env, const qn_json *j, const char *file, const char *member,
+                                const char *const *names, uint32_t count, uint32_t *out) {
+  char list[64];
+  size_t used = 0;
+  const uint32_t at = qn_json_get(j, 0, member);
+  const char *name = qn_json_string(j, 0, member, at ? "" : names[0]);
+  for (*out = 0; *out < count; ++*out)
+    if (!strcmp(name, names[*out])) return QUERN_OK;
+  for (uint32_t i = 0; i < count; i++)
+    used += qn_format(list + used, sizeof list - used, "%s\"%s\"", i ? ", " : "", names[i]);
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s is one of %s", file, member, list);
+}
+
+quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  uint32_t placement;
+  QN_TRY(read_choice(env, j, file, "placement", placements, 2, &placement));
+  QN_TRY(read_choice(env, j, file, "migrate", migrations, QN_MIGRATES, &r->migrate));
+  QN_TRY(read_choice(env, j, file, "clip", clips, QN_CLIPS, &r->clip));
+  r->inputs_only = (int)placement;
+  if (r->id == QN_RECIPE_STATIC) return QUERN_OK;
+  if (r->inputs_only || r->clip)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s belongs to \"activations\": {\"static\": true}", file,
+                   r->inputs_only ? "placement" : "clip");
+  if (r->migrate && (r->id != QN_RECIPE_FLOAT || r->migrate == QN_MIGRATE_AUTO))
+    return qn_fail(
+        &env->error, QUERN_E_UNSUPPORTED,
+        "%s: migrate belongs to \"activations\": {\"static\": true}; a float recipe may say \"attention\" or "
+        "\"all\"",
+        file);
+  return QUERN_OK;
+}
+
 static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site) {
   static const char *const members[] = {"bits",      "symmetric",  "group", "groups", "widths", "scales",
                                         "estimator", "percentile", "low",   "high",   "scale",  "zero"};
@@ -58,7 +94,7 @@ static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, co
 }
 
 /* Of two words which it is; absent: -1. */
-static quern_status read_choice(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site,
+static quern_status read_either(qn_env *env, const qn_json *j, uint32_t at, const char *file, const char *site,
                                 const char *member, const char *no, const char *yes, int *out) {
   const char *word = qn_json_get(j, at, member) ? qn_json_string(j, at, member, "") : NULL;
   *out = !word ? -1 : strcmp(word, yes) == 0;
@@ -75,8 +111,8 @@ static quern_status read_groups(qn_site_rule *rule, qn_env *env, const qn_json *
   if (qn_json_get(j, at, "groups") && (count < 2 || count > (int64_t)QK_PARTS))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: groups is 2 to %u", file, site, QK_PARTS);
   rule->count = (uint32_t)count;
-  QN_TRY(read_choice(env, j, at, file, site, "widths", "equal", "uneven", &rule->uneven));
-  QN_TRY(read_choice(env, j, at, file, site, "scales", "float", "powers", &rule->powers));
+  QN_TRY(read_either(env, j, at, file, site, "widths", "equal", "uneven", &rule->uneven));
+  QN_TRY(read_either(env, j, at, file, site, "scales", "float", "powers", &rule->powers));
   if (rule->count && rule->group)
     return qn_fail(&env->error, QUERN_E_SOURCE,
                    "%s: sites: %s: group is the width of groups, groups their number: one of "
@@ -97,9 +133,9 @@ static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j,
   QN_TRY(check_members(env, j, at, file, site));
   const int64_t bits = qn_json_get(j, at, "bits") ? qn_json_int(j, at, "bits", -1) : 0;
   const int64_t group = qn_json_int(j, at, "group", 0);
-  if (bits != 0 && bits != 8 && bits != 16 && bits != 32)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s has 8 or 16 bits, or 32 for float, in this version",
-                   file, site);
+  if (bits != 0 && bits != 4 && bits != 6 && bits != 8 && bits != 16 && bits != 32)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: sites: %s has 4, 6, 8 or 16 bits, or 32 for float, in this version", file, site);
   if (group < 0 || group > 512 || group % 32 != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: group is a multiple of 32 up to 512, or 0", file,
                    site);
@@ -157,12 +193,18 @@ static int fits(const char *pattern, const char *name) {
   return !*pattern;
 }
 
+/* Bits of a site that no rule mentions. With inputs alone: residual sums, outputs of operators and the logits stay float; what only
+   the head takes and, since softmax makes differences of scores factors, the scores are kept as fine as they can be. */
+static uint32_t usual_bits(const qn_recipe *r, const qn_site *site) {
+  if (site->flags & QN_SITE_DYNAMIC || site->kind == QN_SITE_SCORES) return 8;
+  if (!r->inputs_only) return site->flags & QN_SITE_MAY_LOW ? r->activation_bits : 8;
+  if (site->flags & QN_SITE_MAY_FLOAT) return 32;
+  return site->kind > QN_SITE_FFN_SUM ? 16 : r->activation_bits;
+}
+
 qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
-  const int weights = (site->flags & QN_SITE_WEIGHTS) != 0;
-  qn_site_rule out = {.bits = 8,
-                      .symmetric = r->activation_symmetric || weights,
-                      .estimator = (int)r->estimator,
-                      .percentile = r->percentile};
+  qn_site_rule out = {
+      .bits = usual_bits(r, site), .symmetric = -1, .estimator = (int)r->estimator, .percentile = r->percentile};
   qn_format(out.site, sizeof out.site, "%s", site->name);
   for (uint32_t i = 0; i < r->rule_count; i++) {
     const qn_site_rule *rule = &r->rules[i];
@@ -178,6 +220,7 @@ qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site) {
     if (rule->low < rule->high) out.low = rule->low, out.high = rule->high;
     if (rule->scale > 0) out.scale = rule->scale, out.zero = rule->zero;
   }
+  if (out.symmetric < 0) out.symmetric = r->activation_symmetric || (site->flags & QN_SITE_WEIGHTS && out.bits >= 8);
   if (site->channels <= out.group) out.group = 0;
   return out;
 }
@@ -201,23 +244,26 @@ static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site 
 
 static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *site) {
   const qn_site_rule s = qn_recipe_site(r, site);
-  const double limit = s.bits == 16 ? 16383 : 127;
+  const double lowest = (double)qn_site_lowest(s.bits), highest = (double)qn_site_highest(s.bits);
   if (site->flags & QN_SITE_DYNAMIC)
     return s.bits == 8 && !s.group && !(s.scale > 0) && !(s.low < s.high)
                ? QUERN_OK
                : refuse(env, r, &s, "has 8 bits and a scale for each row in this version");
   if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
+  if (s.bits < 8 && !(site->flags & QN_SITE_MAY_LOW)) return refuse(env, r, &s, "has at least 8 bits in this version");
   if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
     return refuse(env, r, &s, "cannot stay float in this version");
   if ((s.group || s.count) && !(site->flags & QN_SITE_MAY_GROUP))
     return refuse(env, r, &s, "cannot have groups in this version");
+  if ((s.group || s.count) && (r->clip || r->migrate))
+    return refuse(env, r, &s, "cannot have groups where ranges are clipped or gains migrated in this version");
   if (s.count) QN_TRY(check_groups(r, env, site, &s));
   if (s.group && site->flags & QN_SITE_INPUT && (s.bits != 8 || qk_groups(site->channels, s.group) > QK_PARTS))
     return refuse(env, r, &s, "has at most 16 groups, of 8 bits, in this version");
-  if (!s.symmetric && site->flags & QN_SITE_WEIGHTS)
+  if (!s.symmetric && s.bits == 8 && site->flags & QN_SITE_WEIGHTS)
     return refuse(env, r, &s, "is symmetric: attention multiplies by it");
   if (s.scale > 0 &&
-      (s.zero < -limit || s.zero > limit || s.zero != (double)(int)s.zero || (s.symmetric && s.zero != 0)))
+      (s.zero < lowest || s.zero > highest || s.zero != (double)(int)s.zero || (s.symmetric && s.zero != 0)))
     return refuse(env, r, &s, "has a zero point that is no code of it");
   return QUERN_OK;
 }
@@ -287,7 +333,7 @@ static void put_rule(text *t, const qn_site_rule *rule) {
 quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   text t = {env, out, QUERN_OK};
   put(&t, "{\"name\":\"%s\",\"weights\":{\"bits\":%u", r->name, r->weight_bits);
-  if (r->weight_bits < 8)
+  if (r->weight_bits < 8 && r->id != QN_RECIPE_STATIC)
     put(&t, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group, truth(r->weight_min),
         r->weight_steps ? "integer" : "float");
   else if (r->weight_group)
@@ -301,9 +347,12 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
     put(&t, ",\"group\":%u,\"symmetric\":%s", r->activation_group, truth(r->activation_symmetric));
   }
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
-  if (r->embedding_bits < 8) put(&t, ",\"group\":%u", r->embedding_group);
+  if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
+  if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
+  if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);
+  if (r->clip) put(&t, ",\"clip\":\"%s\"", clips[r->clip]);
   for (uint32_t i = 0; i < r->rule_count; i++) {
     put(&t, i ? "," : ",\"sites\":{");
     put_rule(&t, &r->rules[i]);

@@ -123,6 +123,7 @@ static void put_json_sites(page *p, const qn_report *r) {
   }
   put_plain(p, ",\n  \"share_of_16_bits\": ");
   put_fixed(p, share_of_16(r->plan), 4);
+  if (r->output_error > 0) put_number(p, ",\n  \"output_error\": ", r->output_error);
   put_plain(p, ",\n  \"sites\": [");
   for (uint32_t i = 0; i < r->plan->count; i++) {
     const qn_site_plan *s = &r->plan->site[i];

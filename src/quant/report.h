@@ -23,6 +23,7 @@ typedef struct qn_report {
   uint64_t tensor_bytes; /* of all tensors in the file */
   qn_report_row *rows;
   uint32_t count;
+  double output_error;     /* of suppression (suppress.h) on calibration text */
   const qn_plan *plan;     /* the sites of a static recipe; else without any */
   const char *calibration; /* name of the file that their ranges came from; NULL: none */
   uint64_t calibration_rows;

@@ -71,17 +71,18 @@ void qn_split_columns(float *w, uint32_t n, uint32_t ffn, uint32_t copies, const
   }
 }
 
-void qn_split_share(float *w, uint32_t n, uint32_t ffn, uint32_t copies, const uint32_t *source) {
+void qn_split_share(float *w, uint32_t n, uint32_t ffn, uint32_t copies, float most, const uint32_t *source) {
   uint32_t at[QN_SPLIT_MOST + 1];
   const uint32_t k = ffn + copies;
   for (size_t r = 0; r < n; r++) {
     float *row = w + r * k, factor;
-    const float scale = qn_pack_row_scale(row, k, &factor);
+    const float scale = qn_pack_row_scale(row, k, most, &factor);
     for (uint32_t i = 0; i < copies; i++) {
       if (!is_first(source, i)) continue;
       const int32_t count = (int32_t)gather(source, ffn, copies, i, at);
       int32_t whole = qn_pack_nearest((float)count * (row[at[0]] * factor));
-      whole = whole > 127 * count ? 127 * count : whole < -127 * count ? -127 * count : whole;
+      const int32_t end = (int32_t)most * count;
+      whole = whole > end ? end : whole < -end ? -end : whole;
       const int32_t each = whole / count, rest = whole % count, sign = whole < 0 ? -1 : 1;
       for (int32_t c = 0; c < count; c++) row[at[c]] = (float)(each + (c < rest * sign ? sign : 0)) * scale;
     }

@@ -22,5 +22,5 @@ void qn_split_columns(float *w, uint32_t n, uint32_t ffn, uint32_t copies, const
 /* Before w [n, ffn + copies] is packed at 8 bit (pack.c): the shares of a split weight become multiples of the row's step
    that differ by one at most and whose sum is the whole weight's nearest multiple. Each rounded by itself would be wrong
    by the same, and the whole by their number times that. */
-void qn_split_share(float *w, uint32_t n, uint32_t ffn, uint32_t copies, const uint32_t *source);
+void qn_split_share(float *w, uint32_t n, uint32_t ffn, uint32_t copies, float most, const uint32_t *source);
 #endif

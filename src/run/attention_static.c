@@ -106,6 +106,7 @@ static void attend_tile(const qn_group *g, const qn_head_static *m, const qn_hea
                                  .low = c.low ? c.low + at : NULL,
                                  .by = m->by,
                                  .zero = m->zero,
+                                 .limits = context->limits,
                                  .ldc = c.ld};
   s->kernels->gemm_q8(&to_context, 0, rows, 0, qk_panels(h));
 }

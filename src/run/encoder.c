@@ -118,6 +118,22 @@ static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
 }
 
+/* Hidden rows, which their products have read, as what is added behind the block. */
+static void scale_hidden(const qn_block *b, const float *by, size_t r0, size_t r1) {
+  const size_t width = b->g->arch->width;
+  float *x = hidden_rows(b);
+  for (size_t r = r0; r < r1; r++)
+    for (size_t i = 0; i < width; i++) x[r * width + i] *= by[i];
+}
+static void step_attn_shortcut(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+  (void)p0, (void)p1;
+  scale_hidden(b, b->layer->attn_shortcut, r0, r1);
+}
+static void step_ffn_shortcut(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
+  (void)p0, (void)p1;
+  scale_hidden(b, b->layer->ffn_shortcut, r0, r1);
+}
+
 static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_product p = {.linear = &b->layer->attn_out,
                         .site = QN_SITE_ATTN_OUT_IN,
@@ -212,10 +228,12 @@ static qn_steps steps_after(const quern_model *m, uint32_t layer) {
   const int int8 = a->recipe == QN_RECIPE_INT8;
   qn_steps list = {.count = 0};
   if (int8) qn_step_add(&list, step_quantize_context, layer, NULL);
+  if (l->attn_shortcut) qn_step_add(&list, step_attn_shortcut, layer, NULL);
   qn_step_add(&list, step_attn_out, layer, &l->attn_out);
   qn_step_add(&list, step_attn_norm, layer, NULL);
   qn_step_add(&list, step_ffn_up, layer, &l->ffn_up);
   if (int8) qn_step_add(&list, step_quantize_hidden, layer, NULL);
+  if (l->ffn_shortcut) qn_step_add(&list, step_ffn_shortcut, layer, NULL);
   qn_step_add(&list, step_ffn_down, layer, &l->ffn_down);
   qn_step_add(&list, step_ffn_norm, layer, NULL);
   if (layer + 1 < a->layers) qn_step_add(&list, step_qkv, layer + 1, &l[1].qkv);

@@ -12,6 +12,7 @@ qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d) {
   q.group_start = NULL;
   q.given_scale = p->parts.count ? &p->unit : p->scale;
   q.given_zero = p->parts.count ? &p->one : p->zero;
+  q.limits = p->limits;
   q.parts = p->parts;
   q.site = qn_sites_of(p);
   q.part_start = p->parts.count ? q.part_start + row * QK_PARTS : NULL;
@@ -39,6 +40,7 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
                          .low = p->low,
                          .by = p->place->by,
                          .zero = p->place->zero,
+                         .limits = p->place->limits,
                          .ldc = p->ldc};
   k->gemm_q8(&op, r0, r1, p0, p1);
 }

@@ -60,6 +60,7 @@ static int check_softmax_q8(const qk_table *ref, const qk_table *t) {
                      .by = below(4) ? 254.0f : fabsf(scaled(0, 20)),
                      .zero = below(4) ? -127.0f : (float)((int)below(255) - 127)};
   qk_softmax_q8 b = a;
+  if (below(2)) c.ref.limits = c.got.limits = limits_of(1);
   a.q = c.ref, b.q = c.got;
   ref->softmax_q8(&a, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) t->softmax_q8(&b, cut[i], cut[i + 1]);
@@ -75,6 +76,7 @@ static void sites_of(qk_gemm_q8 *op, size_t panels) {
     zero[p] = same ? zero[p - 1] : (float)((int)below(255) - 127);
   }
   op->by = by, op->zero = zero;
+  if (below(2)) op->limits = limits_of(panels);
 }
 static int check_gemm_q8_codes(const qk_table *ref, const qk_table *t) {
   const size_t large = below(8) == 0;

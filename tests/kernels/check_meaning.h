@@ -102,7 +102,8 @@ static int mean_part(const qk_codes *q, const float *v, size_t k0, size_t k1, si
   else if (coded)
     scale = range / 254.0f, by = 254.0f / range, zero = rintf(fmaf(-lo, by, -127.0f));
   for (size_t i = k0; i < k1; i++) {
-    const float code = fminf(fmaxf(fmaf(v[i], by, zero), -127.0f), 127.0f);
+    const qk_limits l = q->given_scale && q->limits ? *q->limits : (qk_limits){-127, 127};
+    const float code = fminf(fmaxf(fmaf(v[i], by, zero), l.lowest), l.highest);
     const int want = coded ? (int)rintf(code) : 0;
     if (q->codes[i] != want) return failed("code %zu: %d, not %d", i, q->codes[i], want);
     if (coded && !q->given_scale &&
@@ -450,9 +451,9 @@ static int mean_table(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
-static int code_of(float y, float by, float zero) {
+static int code_of(float y, float by, float zero, qk_limits l) {
   const float c = fmaf(y, by, zero);
-  return (int)rintf(c > -127.0f ? c < 127.0f ? c : 127.0f : -127.0f);
+  return (int)rintf(c > l.lowest ? c < l.highest ? c : l.highest : l.lowest);
 }
 /* Codes of a product are those of its floats; nothing else is written. */
 static int mean_gemm_q8_codes(const qk_table *ref, const qk_table *t) {
@@ -469,7 +470,8 @@ static int mean_gemm_q8_codes(const qk_table *ref, const qk_table *t) {
   t->gemm_q8(&op, 0, m, 0, qk_panels(n));
   for (size_t r = 0; r < m; r++)
     for (size_t c = 0; c < ldc; c++) {
-      const int want = c < n ? code_of(y[r * n + c], op.by[c / 16], op.zero[c / 16]) : 0x55;
+      const int want = c < n ? code_of(y[r * n + c], op.by[c / 16], op.zero[c / 16], qk_limits_at(op.limits, c / 16))
+                             : 0x55;
       if (codes[r * ldc + c] != want) return failed("code %zu of row %zu: %d, not %d", c, r, codes[r * ldc + c], want);
     }
   return 1;

@@ -13,6 +13,11 @@ static uint32_t group_of(size_t d) {
   return (uint32_t)(group ? group : qk_k8(d));
 }
 /* Scales and zero points for groups, as a file may give them. */
+static const qk_limits *limits_of(size_t n) {
+  qk_limits *l = buffer(n * sizeof *l, 4);
+  for (size_t i = 0; i < n; i++) l[i] = (qk_limits){-(float)below(128), (float)below(128)};
+  return l;
+}
 static void give(qk_codes *q, size_t groups) {
   float *scale = buffer(groups * 4, 4), *zero = buffer(groups * 4, 4);
   for (size_t i = 0; i < groups; i++) {
@@ -22,6 +27,7 @@ static void give(qk_codes *q, size_t groups) {
   }
   q->given_scale = scale;
   if (!q->symmetric) q->given_zero = zero;
+  if (below(2)) q->limits = limits_of(1);
 }
 /* One row in two: with the starts of groups. */
 static codes_pair codes_like(size_t rows, size_t d, uint32_t grouped, uint32_t symmetric) {
@@ -48,6 +54,7 @@ static codes_pair any_codes(size_t rows, size_t d) {
   if (below(4)) return c;
   give(&c.ref, grouped ? qk_groups(d, c.ref.group) : 1);
   c.got.given_scale = c.ref.given_scale, c.got.given_zero = c.ref.given_zero;
+  c.got.limits = c.ref.limits;
   return c;
 }
 static int same_codes(const codes_pair *c) {

@@ -58,6 +58,7 @@ static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
       .x = values_of(rows, d, 1),
       .norm = {.gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .d = (uint32_t)d, .eps = 1e-5f}};
   if (below(4)) op.residual = values_of(rows, d, 1);
+  if (below(2)) op.gain = vector_of(d, CALM_KINDS);
   if (below(3)) op.sum = sites_like(d, below(2) ? 16 : 8);
   op.norm.ldo = d + below(20);
   return op;
@@ -178,7 +179,11 @@ static int mean_norm_q8(const qk_table *ref, const qk_table *t) {
   const int add = op.residual.codes || op.residual.floats;
   for (size_t r = 0; r < rows; r++)
     for (size_t i = 0; i < d; i++) {
-      float v = add ? row_value(&op.x, r, i) + row_value(&op.residual, r, i) : row_value(&op.x, r, i);
+      float v = row_value(&op.x, r, i);
+      if (add && op.gain)
+        v += row_value(&op.residual, r, i) * op.gain[i];
+      else if (add)
+        v += row_value(&op.residual, r, i);
       if (op.sum.by) {
         const float zero = op.sum.zero[i / 16], code = fmaf(v, op.sum.by[i / 16], zero);
         v = (rintf(code > -limit ? code < limit ? code : limit : -limit) - zero) * op.sum.scale[i / 16];
