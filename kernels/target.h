@@ -30,7 +30,11 @@
    functions are inlined. Only unroll(full) makes clang do it early enough for that; at -O1 it warns that it cannot. */
 #ifdef __clang__
 #pragma clang diagnostic ignored "-Wpass-failed"
+#if __has_feature(address_sanitizer)
+#define QK_UNROLL /* checks around every access of unrolled tiles take clang minutes a file */
+#else
 #define QK_UNROLL _Pragma("clang loop unroll(full)")
+#endif
 #else
 #define QK_UNROLL _Pragma("GCC unroll 16")
 #endif
