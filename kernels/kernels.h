@@ -35,20 +35,6 @@ typedef struct qk_sites {
   uint32_t bits; /* 8 or 16 */
 } qk_sites;
 
-/* A run of a row's codes with a scale of its own. */
-typedef struct qk_part {
-  uint32_t first, end; /* channels first ... end - 1; multiples of 16, but an end that is the row's */
-  uint32_t shift;      /* of the sum of the parts before; of the first 0 */
-  float scale;
-} qk_part;
-#define QK_PARTS 16u /* at most */
-/* Parts of rows of codes of a static site, in the order in which products take them; each channel is in one. */
-typedef struct qk_parts {
-  const qk_part *part; /* [count]; NULL: none */
-  uint32_t count;
-  uint32_t shifts; /* 1: sums are joined in integers, by `shift`; 0: in floats, by `scale` */
-} qk_parts;
-
 typedef struct qk_codes {
   int8_t *codes;
   size_t ld;

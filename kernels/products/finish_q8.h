@@ -61,8 +61,8 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
     if (codes && !op->low && !op->residual && o.n >= 16) {
       const float by = op->by[p + j], zero = op->zero[p + j];
-      if (op->act == QK_ACT_NONE) {
-        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, floats);
+      if (!floats && op->act == QK_ACT_NONE) {
+        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, 0);
         continue;
       }
       if (op->act == QK_ACT_GELU_SHORT) {

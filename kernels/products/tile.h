@@ -24,7 +24,7 @@ typedef struct qk_tile_q8 {
   int32_t *out;          /* [rows rounded up to 2, ldo] sums */
   size_t lda, start_step, panel_bytes, steps, ldo,
       ahead_by; /* steps of 4 input channels; past them, codes are 0 as far as the panel goes */
-  /* Of a part of the inputs (tile_q8.h alone): */
+  /* Of a part of the inputs (gemm_parts.h alone): */
   int more;   /* out holds the parts before, */
   int shift;  /* which are shifted and added to, */
   int scaled; /* or floats that this part's sums, times `scale`, are added to by fma */

@@ -15,13 +15,14 @@
 #define QK_PRODUCTS_TILE_Q8_H
 #include "kernels/products/tile.h"
 
-#define QK_TILE_PARTS /* tiles take parts of the inputs */
+#define QK_TILE_PARTS /* tiles can take parts of the inputs (gemm_parts.h) */
 
-QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
+/* parts: whether the tile may be a part of the inputs. */
+QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels, const int parts) {
   vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[r][p] = vi_set1(qk_dot_start(t->start[(size_t)r * t->start_step]));
-  if (t->more && !t->scaled)
+  if (parts && t->more && !t->scaled)
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
         acc[r][p] = vi_add(acc[r][p], vi_shl_by(vi_load(t->out + (size_t)r * t->ldo + p * 16), t->shift));
   const int8_t *a = t->a;
@@ -47,7 +48,7 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
   }
   int32_t *out = t->out;
   const size_t ldo = t->ldo;
-  if (t->scaled) {
+  if (parts && t->scaled) {
     const vf scale = vf_set1(t->scale);
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++) {
       float *at = (float *)(void *)(out + (size_t)r * ldo + p * 16);
@@ -61,7 +62,7 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
 
 typedef void qk_tile_fn(const qk_tile_q8 *t);
 #define QK_TILE_DEFINE(r, p)                                                                                           \
-  static __attribute__((noinline)) void qk_tile_##r##x##p(const qk_tile_q8 *t) { qk_tile_fixed(t, r, p); }
+  static __attribute__((noinline)) void qk_tile_##r##x##p(const qk_tile_q8 *t) { qk_tile_fixed(t, r, p, 0); }
 QK_TILE_CASES(QK_TILE_DEFINE)
 #define QK_TILE_ENTRY(r, p) [r - 1][p - 1] = qk_tile_##r##x##p,
 static qk_tile_fn *const qk_tiles[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_ENTRY)};

@@ -3,7 +3,7 @@
 #define QN_MODEL_H
 #include <stdatomic.h>
 #include "format/qrn.h"
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "model/sites.h"
 #include "text/tokenizer.h"
 

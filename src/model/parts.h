@@ -1,10 +1,10 @@
-/* parts.h - groups of a static site's channels as the parts in which a product takes its inputs (kernels/kernels.h: qk_parts). Shared by
+/* parts.h - groups of a static site's channels as the parts in which a product takes its inputs (kernels/layout.h: qk_parts). Shared by
  * what opens models and what makes them. Stateless; any thread. */
 #ifndef QN_PARTS_H
 #define QN_PARTS_H
 #include <stdint.h>
 
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 
 /* The most that the sum of channels times 2^shift may be where sums are joined by shifts: they stay below 2^31. */
 #define QN_SHIFTED_MOST 66052u

@@ -1,7 +1,7 @@
 /* recipe_sites.c - what a static recipe says of sites, one by one or by pattern; and a recipe written out. Stateless; any thread. */
 #include <stdarg.h>
 #include <string.h>
-#include "kernels/kernels.h"
+#include "kernels/layout.h"
 #include "quant/recipe.h"
 
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
