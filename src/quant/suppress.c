@@ -152,9 +152,10 @@ static quern_status try_move(trial *t, uint32_t kind, uint32_t site, steps by, i
   memcpy(c->old_high, c->at_high, sites);
   for (uint32_t i = 0; i < sites; i++) {
     if (!c->clips[i] || (kind == QN_SITE_KINDS ? i != site : t->c->plan.site[i].site.kind != kind)) continue;
-    const int changed = (by.low && moved(&c->at_low[i], by.low)) | (by.high && moved(&c->at_high[i], by.high));
-    if (changed) place(t, i);
-    any |= changed;
+    const int low = by.low && moved(&c->at_low[i], by.low), high = by.high && moved(&c->at_high[i], by.high);
+    if (!low && !high) continue;
+    place(t, i);
+    any = 1;
   }
   if (!any) return QUERN_OK;
   QN_TRY(run(t, &error));
