@@ -14,6 +14,13 @@
 #define QK_KERNELS_H
 #include "kernels/layout.h"
 
+/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
+   by NULL: nothing is rounded. */
+typedef struct qk_sites {
+  const float *by, *scale, *zero;
+  uint32_t bits; /* 8 or 16 */
+} qk_sites;
+
 /* Rows as codes, x ~ (code - zero) * scale, zero an integer in -127 ... 127. For each row - or where `grouped` for each
    group of `group` channels of it - with `smooth` [d] after x_j = x_j * smooth_j (one multiplication):
      lo = min(0, min x), hi = max(0, max x), range = hi - lo. absmax NaN or infinity, or range infinity: scale, zero,
@@ -27,14 +34,6 @@
    codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. start: [rows] = -128 * sum
    of the row's codes (zero is no part of it): the start value of every accumulator that takes this row against offset-128
    weights. */
-
-/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
-   by NULL: nothing is rounded. */
-typedef struct qk_sites {
-  const float *by, *scale, *zero;
-  uint32_t bits; /* 8 or 16 */
-} qk_sites;
-
 typedef struct qk_codes {
   int8_t *codes;
   size_t ld;

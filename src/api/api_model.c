@@ -4,7 +4,7 @@
 #include "api/api_options.h"
 #include "base/checked.h"
 #include "base/json.h"
-#include "model/model.h"
+#include "model/places.h"
 #include "run/context.h"
 
 void quern_model_options_init(quern_model_options *o, uint32_t size) {
@@ -166,15 +166,6 @@ quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tens
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 
-/* A tensor of floats of a site; NULL: it has none. */
-static const float *site_values(const quern_model *m, const char *site, const char *suffix) {
-  char name[96];
-  size_t bytes;
-  qn_format(name, sizeof name, "%s%s", site, suffix);
-  const qrn_tensor *t = qrn_find_tensor(&m->file, name);
-  return t ? (const float *)(const void *)(qrn_section_data(&m->file, QRN_DATA, &bytes) + t->offset) : NULL;
-}
-
 quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info) {
   static const char *const grain[] = {[QRN_GRAIN_NONE] = "none",
                                       [QRN_GRAIN_TOKEN] = "token",
@@ -184,8 +175,8 @@ quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_i
   const qrn_site *t = &m->file.sites[i];
   const char *name = m->file.site_names + t->name;
   const int values = t->grain == QRN_GRAIN_STATIC;
-  const quern_site_info full = {.scale = values ? site_values(m, name, ".scale") : NULL,
-                                .zero = values && !t->symmetric ? site_values(m, name, ".zero") : NULL,
+  const quern_site_info full = {.scale = values ? qn_site_values(m, name, ".scale") : NULL,
+                                .zero = values && !t->symmetric ? qn_site_values(m, name, ".zero") : NULL,
                                 .bits = t->bits,
                                 .groups = t->groups,
                                 .symmetric = t->symmetric,

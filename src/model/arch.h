@@ -45,8 +45,8 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t head_pooler;     /* the head has a dense layer (pooler) with activation head_activation before the output */
   uint32_t head_activation; /* QN_ACT_*; 0 without a pooler */
   uint32_t sentence_tokens; /* default length that texts are cut to, <= positions */
-  uint32_t recipe; /* QN_RECIPE_* : FLOAT: all is float; INT8: inputs of linear operators have 8 bits, weights and
-                               tables what their tensors say; STATIC: codes of static sites travel between all operators */
+  uint32_t recipe;        /* QN_RECIPE_*. FLOAT: all is float. INT8: inputs of linear operators have 8 bits, weights and
+                               tables what their tensors say. STATIC: codes of sites travel between operators */
   uint32_t relative_bias; /* 1: attention scores have a bias by distance and head, the same in all layers */
   uint32_t embed_width;   /* width of the embedding tables where a linear operator leads from it to width; 0: width */
   uint32_t dense;         /* outputs of a linear operator between pooling and normalizing; 0: none */

@@ -9,7 +9,7 @@ const qn_place *qn_model_place(const quern_model *m, uint32_t kind, uint32_t lay
   return &m->places[qn_site_index(&m->arch, kind, layer)];
 }
 
-static const void *values_of(const quern_model *m, const char *site, const char *suffix) {
+const void *qn_site_values(const quern_model *m, const char *site, const char *suffix) {
   char name[96];
   qn_format(name, sizeof name, "%s%s", site, suffix);
   const qrn_tensor *t = qrn_find_tensor(&m->file, name);
@@ -57,8 +57,8 @@ static void set_panel(const arrays *a, const qn_site *site, uint32_t bits, size_
 
 static void fill(const quern_model *m, uint32_t i, const qn_site *site, const arrays *a, qk_part *part, qn_place *out) {
   const qrn_site *s = &m->file.sites[i];
-  const float *scale = values_of(m, site->name, ".scale"), *zero = values_of(m, site->name, ".zero");
-  const int32_t *ends = values_of(m, site->name, ".ends");
+  const float *scale = qn_site_values(m, site->name, ".scale"), *zero = qn_site_values(m, site->name, ".zero");
+  const int32_t *ends = qn_site_values(m, site->name, ".ends");
   *out = (qn_place){.bits = s->grain == QRN_GRAIN_STATIC ? s->bits : 32};
   if (out->bits == 32) return;
   for (size_t p = 0, g = 0; p < qk_panels(site->channels); p++) {

@@ -5,6 +5,8 @@
 
 /* m's places, from sites and tensors that have been resolved. limit: the most bytes. */
 quern_status qn_places_create(quern_model *m, uint64_t limit);
+/* What a tensor of a site holds, .scale, .zero or .ends; NULL: it has none. */
+const void *qn_site_values(const quern_model *m, const char *site, const char *suffix);
 /* Other values for site i, which is static with one group. Nothing may run meanwhile. */
 void qn_place_set(quern_model *m, uint32_t i, float scale, float zero);
 #endif

@@ -83,7 +83,7 @@ static quern_status see_outputs(run *r, uint32_t batch, size_t tokens) {
 }
 
 static quern_status progress(const run *r) {
-  const size_t rows = r->text->pairs ? r->text->texts / 2 : r->text->texts;
+  const size_t rows = qn_calibration_rows(r->text);
   const qn_quantize_job *job = r->job;
   if (job->progress && job->progress(job->progress_user, r->done, rows, "calibration"))
     return qn_fail(&r->s->error, QUERN_E_CANCELLED, "calibration was cancelled; nothing was written");
@@ -119,13 +119,7 @@ static quern_status run_session(run *r) {
     r->logits = logits;
     status = progress(r);
     if (status == QUERN_OK)
-      status = qn_run_texts(s, (const char *)r->text->utf8.data, (const int64_t *)(const void *)r->text->offsets.data,
-                            r->text->texts, r->text->pairs, see_block, r);
-    if (status != QUERN_OK) {
-      char message[QN_ERROR_BYTES];
-      qn_error_copy(&s->error, message, sizeof message);
-      qn_fail(&r->env->error, status, "calibrating on %s: %s", r->job->calibration, message);
-    }
+      status = qn_calibration_run(s, r->env, r->text, r->text->texts, see_block, r, "calibrating", r->job->calibration);
   }
   qn_free(r->env, logits, (size_t)BLOCK_TEXTS * (a->labels ? a->labels : 1) * sizeof(float));
   qn_free(r->env, scratch, floats * sizeof(float));
@@ -141,9 +135,19 @@ quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_mode
   return qn_session_create(out, m, &options);
 }
 
+quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibration_text *t, size_t texts,
+                                qn_emit_fn *emit, void *user, const char *doing, const char *path) {
+  const quern_status status = qn_run_texts(s, (const char *)t->utf8.data,
+                                           (const int64_t *)(const void *)t->offsets.data, texts, t->pairs, emit, user);
+  if (status == QUERN_OK) return QUERN_OK;
+  char message[QN_ERROR_BYTES];
+  qn_error_copy(&s->error, message, sizeof message);
+  return qn_fail(&env->error, status, "%s on %s: %s", doing, path, message);
+}
+
 static quern_status run_model(void *user, quern_model *m) {
   run *r = user;
-  const size_t rows = r->text->pairs ? r->text->texts / 2 : r->text->texts;
+  const size_t rows = qn_calibration_rows(r->text);
   QN_TRY(qn_calibration_session(&r->s, r->env, m));
   /* Tokens are not counted before: texts have at most a token a byte and their special ones. */
   const size_t most = qn_min_size(rows * r->s->text_tokens, r->text->utf8.bytes + rows * 4);

@@ -17,6 +17,9 @@ typedef struct qn_calibration_text {
 /* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, those that `quern
    eval` takes texts from. Blank lines are left out. At most `rows` are drawn. */
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
+/* Texts of a row, and rows. */
+static inline size_t qn_calibration_each(const qn_calibration_text *t) { return t->pairs ? 2 : 1; }
+static inline size_t qn_calibration_rows(const qn_calibration_text *t) { return t->texts / qn_calibration_each(t); }
 void qn_calibration_free(qn_env *env, qn_calibration_text *t);
 
 /* Makes the float model of job's source in memory and runs it over texts. outputs: NULL, or what it puts out. */
@@ -24,6 +27,9 @@ quern_status qn_calibrate(qn_observed *o, qn_env *env, const qn_quantize_job *jo
                           int histograms, qn_outputs *outputs);
 /* A session for blocks of such texts. */
 quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_model *m);
+/* Runs the first `texts` of them through it. Of a failure env says what was being done, and on which file. */
+quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibration_text *t, size_t texts,
+                                qn_emit_fn *emit, void *user, const char *doing, const char *path);
 
 /* The model that job `to` makes, in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
 quern_status qn_with_model(qn_env *env, const qn_quantize_job *to, const qn_quantize_job *job,

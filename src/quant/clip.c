@@ -1,21 +1,16 @@
 /* clip.c - token-wise clipping (clip.h). Deterministic; one thread. */
 #include "quant/clip.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
+#include "base/sort.h"
 
 double qn_clip_part(uint32_t step) {
   static const double parts[QN_CLIP_STEPS] = {0,    0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03,
                                               0.04, 0.05,   0.06,  0.08,  0.1,   0.12, 0.15,  0.18, 0.22,
                                               0.26, 0.3,    0.4,   0.5,   0.6,   0.7,  0.8,   0.9};
   return parts[step];
-}
-
-static int ascending(const void *a, const void *b) {
-  const float x = *(const float *)a, y = *(const float *)b;
-  return (x > y) - (x < y);
 }
 
 static int may_clip(const qn_site_plan *s) {
@@ -48,8 +43,8 @@ quern_status qn_clip_create(qn_clip *c, qn_env *env, const qn_observed *seen, co
       low[t] = seen->site[i].token[t].low;
       high[t] = seen->site[i].token[t].high;
     }
-    qsort(low, n, sizeof *low, ascending);
-    qsort(high, n, sizeof *high, ascending);
+    qn_sort_floats(low, n);
+    qn_sort_floats(high, n);
   }
   return QUERN_OK;
 }

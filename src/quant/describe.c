@@ -335,23 +335,24 @@ static quern_status site_values(qn_quantizer *q, int declares) {
   if (!q->plan.order) return QUERN_OK;
   return put_vector(q, "hidden.order", "", QRN_I32, q->plan.order, q->arch.width, declares);
 }
-quern_status qn_quantizer_write_sites(qn_quantizer *q) { return site_values(q, 0); }
 
 /* Of every shortcut that takes the output of a norm without its gain: declared, or written. */
 static quern_status shortcuts(qn_quantizer *q, int declares) {
-  const uint64_t width = q->arch.width;
   for (uint32_t i = 0; i < 2 * q->arch.layers; i++) {
     const float *by = qn_migration_by(&q->migration, i);
     char name[QN_ITEM_NAME_BYTES];
     if (!by) continue;
     qn_format(name, sizeof name, "layers.%u.%s.shortcut", i / 2, i % 2 ? "ffn" : "attn");
-    if (declares) q->report.tensor_bytes += width * sizeof(float);
-    QN_TRY(declares ? qrn_declare_tensor(q->writer, name, QRN_F32, QRN_ROWS, 1, &width)
-                    : qrn_write_tensor(q->writer, name, by, width * sizeof(float)));
+    QN_TRY(put_vector(q, name, "", QRN_F32, by, q->arch.width, declares));
   }
   return QUERN_OK;
 }
-quern_status qn_quantizer_write_shortcuts(qn_quantizer *q) { return shortcuts(q, 0); }
+
+static quern_status vectors(qn_quantizer *q, int declares) {
+  QN_TRY(shortcuts(q, declares));
+  return site_values(q, declares);
+}
+quern_status qn_quantizer_write_vectors(qn_quantizer *q) { return vectors(q, 0); }
 
 quern_status qn_quantizer_declare(qn_quantizer *q) {
   const uint32_t count = qn_item_count(&q->arch);
@@ -373,6 +374,5 @@ quern_status qn_quantizer_declare(qn_quantizer *q) {
     q->report.count++;
   }
   q->report.rows = (qn_report_row *)(void *)q->rows_found.data;
-  QN_TRY(shortcuts(q, 1));
-  return site_values(q, 1);
+  return vectors(q, 1);
 }

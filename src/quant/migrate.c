@@ -2,22 +2,17 @@
 #include "quant/migrate.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/checked.h"
-
-static int ascending(const void *a, const void *b) {
-  const float x = *(const float *)a, y = *(const float *)b;
-  return (x > y) - (x < y);
-}
+#include "base/sort.h"
 
 int qn_migration_of(const float *gain, uint32_t width, float *by, float *work) {
   for (uint32_t i = 0; i < width; i++) {
     if (!isfinite(gain[i])) return 0;
     work[i] = fabsf(gain[i]);
   }
-  qsort(work, width, sizeof *work, ascending);
+  qn_sort_floats(work, width);
   const float least = QN_MIGRATE_LEAST * work[width / 2];
   if (!(least >= 0x1p-60f)) return 0;
   for (uint32_t i = 0; i < width; i++) by[i] = fabsf(gain[i]) >= least ? gain[i] : copysignf(least, gain[i]);

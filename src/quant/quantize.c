@@ -247,8 +247,7 @@ static quern_status write_all(qn_quantizer *q) {
     qn_item_at(&q->arch, i, &it);
     if (it.n > 0) QN_TRY(write_item(q, &it, &row));
   }
-  QN_TRY(qn_quantizer_write_shortcuts(q));
-  QN_TRY(qn_quantizer_write_sites(q));
+  QN_TRY(qn_quantizer_write_vectors(q));
   return step(q, "done");
 }
 
@@ -302,7 +301,7 @@ static quern_status plan_sites(qn_quantizer *q) {
   quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
   if (status == QUERN_OK) status = calibrate(q, &text);
   q->report.calibration = name_of(job->calibration);
-  q->report.calibration_rows = text.pairs ? text.texts / 2 : text.texts;
+  q->report.calibration_rows = qn_calibration_rows(&text);
   qn_calibration_free(q->env, &text);
   return status;
 }

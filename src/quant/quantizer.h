@@ -52,8 +52,7 @@ int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
    and counts the working memory. */
 quern_status qn_quantizer_declare(qn_quantizer *q);
 /* What shortcuts are multiplied by, and the values of static sites, declared behind all other tensors. */
-quern_status qn_quantizer_write_shortcuts(qn_quantizer *q);
-quern_status qn_quantizer_write_sites(qn_quantizer *q);
+quern_status qn_quantizer_write_vectors(qn_quantizer *q);
 /* META, ARCH, SITES and TOKENIZER. */
 quern_status qn_quantizer_describe(qn_quantizer *q);
 #endif

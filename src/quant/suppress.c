@@ -37,7 +37,7 @@ typedef struct trial {
 
 /* A copy in another order, so that the first of them are any: a search runs over some. */
 static quern_status shuffle(qn_env *env, const qn_calibration_text *from, uint32_t seed, qn_calibration_text *to) {
-  const size_t each = from->pairs ? 2 : 1, rows = from->texts / each;
+  const size_t each = qn_calibration_each(from), rows = qn_calibration_rows(from);
   const int64_t *offset = (const int64_t *)(const void *)from->offsets.data;
   void *p = NULL;
   int64_t end = 0;
@@ -66,9 +66,9 @@ static quern_status shuffle(qn_env *env, const qn_calibration_text *from, uint32
 
 /* Texts that a candidate is run over: about SEARCH_TOKENS tokens, and some at least. */
 static size_t texts_of(const qn_suppression *s, size_t tokens) {
-  const size_t each = s->text->pairs ? 2 : 1, rows = s->text->texts / each;
+  const size_t rows = qn_calibration_rows(s->text);
   const size_t some = qn_max_size(SEARCH_TEXTS, tokens ? rows * SEARCH_TOKENS / tokens : 0);
-  return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * each;
+  return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * qn_calibration_each(s->text);
 }
 
 static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode) {
@@ -104,20 +104,12 @@ static quern_status emit(void *user, size_t first, uint32_t batch) {
 }
 
 static quern_status run(trial *t, double *error) {
-  const qn_calibration_text *text = t->of->text;
   const qn_quantize_job *job = t->of->job;
   if (job->progress && job->progress(job->progress_user, t->runs, 0, t->fine ? "fine clipping" : "clipping"))
     return qn_fail(&t->of->env->error, QUERN_E_CANCELLED, "quantization was cancelled; nothing was written");
   t->runs++;
   qn_outputs_clear(&t->got);
-  const quern_status status = qn_run_texts(t->s, (const char *)text->utf8.data,
-                                           (const int64_t *)(const void *)text->offsets.data, t->c->texts, text->pairs,
-                                           emit, t);
-  if (status != QUERN_OK) {
-    char message[QN_ERROR_BYTES];
-    qn_error_copy(&t->s->error, message, sizeof message);
-    return qn_fail(&t->of->env->error, status, "comparing on %s: %s", job->calibration, message);
-  }
+  QN_TRY(qn_calibration_run(t->s, t->of->env, t->of->text, t->c->texts, emit, t, "comparing", job->calibration));
   *error = qn_outputs_error(&t->got, &t->c->reference);
   return QUERN_OK;
 }

@@ -122,12 +122,6 @@ void qn_attention_plan(qn_group *g) {
 
 /* ---- a unit ------------------------------------------------------------------------------------------------------ */
 
-/* First query of a unit. */
-static const float *queries_of(const qn_group *g, qn_unit u) {
-  const size_t row = g->s->starts[u.sequence] - g->row;
-  return g->s->qkv + row * 3 * qn_group_inner(g) + (size_t)u.head * g->arch->head_dim;
-}
-
 static int is_packed(const qn_group *g) { return g->arch->recipe != QN_RECIPE_FLOAT; }
 static int is_static(const qn_group *g) { return g->arch->recipe == QN_RECIPE_STATIC; }
 
@@ -138,7 +132,7 @@ static void pack(qn_group *g, uint32_t owner, const qk_head_q8 *head, qn_unit u,
     return;
   }
   const size_t inner = qn_group_inner(g);
-  const float *q = queries_of(g, u);
+  const float *q = g->s->qkv + qn_group_queries(g, u);
   const qk_pack_q8 op = {*head, q, q + inner, q + 2 * inner, 3 * inner, g->s->fold};
   qn_group_nonfinite(g, g->s->kernels->pack_q8(&op, r0, r1));
 }
@@ -155,13 +149,12 @@ static void attend(const qn_group *g, uint32_t lane, uint32_t owner, const qk_he
   const qn_arch *a = g->arch;
   const size_t inner = qn_group_inner(g), row = s->starts[u.sequence] - g->row;
   float *out = s->context + row * inner + (size_t)u.head * a->head_dim;
-  const float *bias = s->model->relative_bias; /* of distance 0, where there is one */
-  if (bias) bias += u.head * (2 * (size_t)a->positions - 1) + a->positions - 1;
+  const float *bias = qn_group_bias(g, u);
   if (is_packed(g)) {
     const qk_attention_q8 op = {*head, bias, out, inner};
     s->kernels->attention_q8(&op, r0, r1);
   } else {
-    const float *q = queries_of(g, u);
+    const float *q = g->s->qkv + qn_group_queries(g, u);
     const qk_attention_f32 op = {q,    q + inner, q + 2 * inner, 3 * inner,           s->fold,
                                  bias, out,       inner,         s->lens[u.sequence], a->head_dim};
     if (s->observe) qn_observe_attention(s, lane, g->layer, &op, s->starts[u.sequence], r0, r1);

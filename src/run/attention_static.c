@@ -8,11 +8,6 @@
 #include "base/checked.h"
 #include "run/static.h"
 
-static const int8_t *queries_of(const qn_group *g, qn_unit u) {
-  const size_t row = g->s->starts[u.sequence] - g->row;
-  return g->s->qkv_codes + row * 3 * qn_group_inner(g) + (size_t)u.head * g->arch->head_dim;
-}
-
 static void fill(float *x, size_t n, float value) {
   for (size_t i = 0; i < n; i++) x[i] = value;
 }
@@ -22,7 +17,7 @@ void qn_static_pack(const qn_group *g, uint32_t owner, qn_unit u) {
   const qn_head_static *m = &s->lane[owner].attention;
   const size_t inner = qn_group_inner(g);
   const uint32_t n = s->lens[u.sequence], h = g->arch->head_dim;
-  const int8_t *q = queries_of(g, u);
+  const int8_t *q = g->s->qkv_codes + qn_group_queries(g, u);
   const qk_panels_q8 k = {q + inner, 3 * inner, n, h, 0, m->k, m->k_sums};
   const qk_panels_q8 v = {q + 2 * inner, 3 * inner, h, n, 1, m->v, m->v_sums};
   s->kernels->panels_q8(&k);
@@ -35,7 +30,7 @@ static qk_codes take_queries(const qn_group *g, const qn_head_static *m, qn_unit
   const qn_place *place = qn_model_place(s->model, QN_SITE_Q, g->layer);
   const uint32_t h = g->arch->head_dim;
   const size_t ld = 3 * qn_group_inner(g);
-  const int8_t *from = queries_of(g, u) + i0 * ld;
+  const int8_t *from = g->s->qkv_codes + qn_group_queries(g, u) + i0 * ld;
   const qk_codes q = qn_codes_at(m->q, place, 0, h);
   for (size_t i = 0; i < rows; i++) memcpy(q.codes + i * q.ld, from + i * ld, h);
   s->kernels->start_q8(&q, h, 0, rows);
@@ -46,9 +41,8 @@ static qk_codes take_queries(const qn_group *g, const qn_head_static *m, qn_unit
 
 /* Rows of the bias by distance, one behind the other: a product reads them as what is added to its output. */
 static const float *bias_rows(const qn_group *g, const qn_head_static *m, qn_unit u, size_t i0, size_t rows, size_t n) {
-  const qn_arch *a = g->arch;
-  if (!m->bias) return NULL;
-  const float *bias = g->s->model->relative_bias + u.head * (2 * (size_t)a->positions - 1) + a->positions - 1;
+  const float *bias = qn_group_bias(g, u);
+  if (!bias) return NULL;
   for (size_t i = 0; i < rows; i++) memcpy(m->bias + i * n, bias - (ptrdiff_t)(i0 + i), n * sizeof *bias);
   return m->bias;
 }

@@ -22,19 +22,15 @@
 #define QN_TILES_A_LANE 3u
 #define QN_ROWS_LEAST 4u /* of row work that another lane is asked to do */
 
-static size_t inner_of(const qn_arch *a) { return (size_t)a->heads * a->head_dim; }
 static int is_int8(const qn_group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
 static float *hidden_rows(const qn_block *b) { return b->g->s->x + (size_t)(b->g->row + b->r0) * b->g->arch->width; }
-static float *context_rows(const qn_block *b) { return b->g->s->context + (size_t)b->r0 * inner_of(b->g->arch); }
+static float *context_rows(const qn_block *b) { return b->g->s->context + (size_t)b->r0 * qn_group_inner(b->g); }
 
 /* The lane's codes as the input of a linear operator; none in a float model. */
 static qk_codes in_codes(const qn_block *b, const qn_linear *l) {
   return is_int8(b->g) ? qn_input_codes(b->lane->in, l) : (qk_codes){0};
 }
 static qk_codes mid_codes(const qn_block *b) { return qn_input_codes(b->lane->mid, &b->layer->ffn_down); }
-static qk_table_ref table_of(const qn_table *t) {
-  return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
-}
 
 uint32_t qn_kernel_act(uint32_t act) {
   static const uint32_t acts[] = {[QN_ACT_GELU] = QK_ACT_GELU,
@@ -65,9 +61,9 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
   const qk_embed op = {.ids = s->ids + row,
                        .positions = s->positions + row,
                        .type_ids = b->g->typed ? s->types + row : NULL,
-                       .tokens = table_of(&m->tokens),
-                       .position = table_of(&m->positions),
-                       .types = table_of(&m->types),
+                       .tokens = qn_step_table(&m->tokens),
+                       .position = qn_step_table(&m->positions),
+                       .types = qn_step_table(&m->types),
                        .norm = {.out = projected ? b->lane->hidden : hidden_rows(b),
                                 .gain = m->embed_norm.gain,
                                 .bias = m->embed_norm.bias,
@@ -100,7 +96,7 @@ static void step_quantize_projected(const qn_block *b, size_t r0, size_t r1, siz
 }
 
 static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
-  const size_t ld = 3 * inner_of(b->g->arch);
+  const size_t ld = 3 * qn_group_inner(b->g);
   const qn_product p = {.linear = &b->layer->qkv,
                         .site = QN_SITE_QKV_IN,
                         .x = hidden_rows(b),
@@ -112,7 +108,7 @@ static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t 
 
 static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  const size_t inner = inner_of(b->g->arch);
+  const size_t inner = qn_group_inner(b->g);
   const qk_codes q = in_codes(b, &b->layer->attn_out);
   qn_group_nonfinite(
       b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));

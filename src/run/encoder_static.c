@@ -31,10 +31,6 @@ static qk_codes project_codes(const qn_block *b) {
 
 /* ---- embeddings -------------------------------------------------------------------------------------------------- */
 
-static qk_table_ref table_of(const qn_table *t) {
-  return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
-}
-
 static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const quern_session *s = b->g->s;
@@ -45,9 +41,9 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
       .ids = s->ids + row,
       .positions = s->positions + row,
       .type_ids = b->g->typed ? s->types + row : NULL,
-      .tokens = table_of(&m->tokens),
-      .position = table_of(&m->positions),
-      .types = table_of(&m->types),
+      .tokens = qn_step_table(&m->tokens),
+      .position = qn_step_table(&m->positions),
+      .types = qn_step_table(&m->types),
       .sum = qn_sites_of(place_of(b, QN_SITE_EMBED_SUM, QN_NO_LAYER)),
       .norm = {.out = b->lane->hidden,
                .gain = m->embed_norm.gain,

@@ -15,6 +15,16 @@ typedef struct qn_group {
 } qn_group;
 
 static inline size_t qn_group_inner(const qn_group *g) { return (size_t)g->arch->heads * g->arch->head_dim; }
+/* First query of a unit in rows of queries, keys and values, each of qn_group_inner. */
+static inline size_t qn_group_queries(const qn_group *g, qn_unit u) {
+  return (size_t)(g->s->starts[u.sequence] - g->row) * 3 * qn_group_inner(g) + (size_t)u.head * g->arch->head_dim;
+}
+/* What is added to a unit's scores by key - query, at distance 0; NULL: nothing. */
+static inline const float *qn_group_bias(const qn_group *g, qn_unit u) {
+  const size_t positions = g->arch->positions;
+  const float *bias = g->s->model->relative_bias;
+  return bias ? bias + u.head * (2 * positions - 1) + positions - 1 : NULL;
+}
 static inline int qn_group_stopped(const qn_group *g) {
   return atomic_load_explicit(&g->s->cancel, memory_order_relaxed);
 }

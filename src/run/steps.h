@@ -36,6 +36,10 @@ qn_steps qn_static_after(const quern_model *m, uint32_t layer);
 static inline void qn_step_add(qn_steps *list, qn_step_fn *run, uint32_t layer, const qn_linear *linear) {
   list->list[list->count++] = (qn_step){run, layer, linear};
 }
+/* A table of embeddings as kernels take it. */
+static inline qk_table_ref qn_step_table(const qn_table *t) {
+  return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
+}
 /* Output panels of a product; 0: row work. */
 static inline uint32_t qn_step_panels(const qn_step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }
 #endif
