@@ -171,20 +171,8 @@ static void test_range_codes(void) {
 
 static quern_status quantize(const char *recipe, const char *out, const char *isa, uint32_t threads,
                              const char *calibration, char *message, size_t cap) {
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.isa = isa;
-  co.threads = threads;
-  q.recipe = recipe;
-  q.calibration_path = calibration;
-  quern_status s = quern_context_create(&c, &co);
-  if (s == QUERN_OK) s = quern_quantize_file(c, dir, out, &q, NULL);
-  if (c && message) quern_context_error(c, message, cap);
-  quern_context_free(c);
-  return s;
+  const making k = {.isa = isa, .threads = threads, .recipe = recipe, .texts = calibration};
+  return make_file(&k, out, message, cap);
 }
 
 static void test_same_file(void) {
@@ -384,28 +372,12 @@ static void test_bad_input(void) {
 }
 
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
   (void)arg;
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.threads = 1;
-  co.alloc = alloc;
-  q.recipe = "mixed";
-  q.calibration_path = texts;
+  const making k = {.threads = 1, .alloc = alloc, .recipe = "mixed", .texts = texts};
   char path[300];
   path_of(path, sizeof path, "faulty");
-  quern_status s = quern_context_create(&c, &co);
-  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
-  quern_model *m = NULL;
-  if (s == QUERN_OK) s = quern_model_open(&m, c, path, NULL);
-  quern_session *session = NULL;
-  if (s == QUERN_OK) s = quern_session_create(&session, m, NULL);
-  quern_session_free(session);
-  quern_model_free(m);
-  quern_context_free(c);
-  return s;
+  const quern_status s = make_file(&k, path, NULL, 0);
+  return s == QUERN_OK ? open_once(alloc, path) : s;
 }
 static void test_memory(void) {
   tiny_options o = tiny_defaults();

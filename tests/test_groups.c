@@ -145,24 +145,15 @@ static const char *const forms[][2] = {
     {"width", RECIPE("width", "\"sites\":{" EVERYWHERE("\"group\":32") "}")}};
 enum { FORMS = sizeof forms / sizeof forms[0], WIDTH = 64 };
 
+/* dir/made.qrn by a recipe. */
 static quern_status quantize(const char *recipe, const char *isa, uint32_t threads, const quern_allocator *alloc,
                              char *message, size_t cap) {
+  const making k = {isa, threads, alloc, recipe, texts};
   char path[300];
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.isa = isa, co.threads = threads, co.alloc = alloc;
-  q.recipe = recipe, q.calibration_path = texts;
   path_of(path, sizeof path, "made");
-  quern_status s = quern_context_create(&c, &co);
-  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
-  if (c && message) quern_context_error(c, message, cap);
-  quern_context_free(c);
-  return s;
+  return make_file(&k, path, message, cap);
 }
-/* dir/made.qrn by a recipe of JSON. */
+/* The same by one of JSON. */
 static quern_status quantize_json(const char *json, const char *isa, uint32_t threads, const quern_allocator *alloc,
                                   char *message, size_t cap) {
   char recipe[300];
@@ -304,22 +295,10 @@ static void test_bad_input(void) {
 
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
   (void)arg;
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_model *m = NULL;
-  quern_session *session = NULL;
   char path[300];
-  quern_status s = quantize_json(forms[4][1], NULL, 1, alloc, NULL, 0);
-  quern_context_options_init(&co, sizeof co);
-  co.threads = 1, co.alloc = alloc;
   path_of(path, sizeof path, "made");
-  if (s == QUERN_OK) s = quern_context_create(&c, &co);
-  if (s == QUERN_OK) s = quern_model_open(&m, c, path, NULL);
-  if (s == QUERN_OK) s = quern_session_create(&session, m, NULL);
-  quern_session_free(session);
-  quern_model_free(m);
-  quern_context_free(c);
-  return s;
+  const quern_status s = quantize_json(forms[4][1], NULL, 1, alloc, NULL, 0);
+  return s == QUERN_OK ? open_once(alloc, path) : s;
 }
 static void test_memory(void) {
   tiny_options o = options("bert");

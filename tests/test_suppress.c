@@ -18,24 +18,13 @@ static char texts[300];
 /* A recipe of this name and text, quantized to dir/name.qrn. */
 static quern_status quantize(const char *name, const char *text, const char *isa, uint32_t threads) {
   char json[1024], recipe[300], path[300], message[512] = "";
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
+  const making k = {.isa = isa, .threads = threads, .recipe = recipe, .texts = texts};
   snprintf(json, sizeof json, "{\"name\":\"%s\",%s}", name, text);
   CHECK(tiny_text(dir, "recipe.json", json));
   snprintf(recipe, sizeof recipe, "%s/recipe.json", dir);
   path_of(path, sizeof path, name);
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.isa = isa;
-  co.threads = threads;
-  q.recipe = recipe;
-  q.calibration_path = texts;
-  CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
-  const quern_status status = quern_quantize_file(c, dir, path, &q, NULL);
-  quern_context_error(c, message, sizeof message);
+  const quern_status status = make_file(&k, path, message, sizeof message);
   if (status != QUERN_OK) printf("  %s\n", message);
-  quern_context_free(c);
   return status;
 }
 
@@ -244,21 +233,10 @@ static void test_refused(void) {
 }
 
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
+  const making k = {.threads = 1, .alloc = alloc, .recipe = arg, .texts = texts};
   char path[300];
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.threads = 1;
-  co.alloc = alloc;
-  q.recipe = arg;
-  q.calibration_path = texts;
   path_of(path, sizeof path, "faulty");
-  quern_status s = quern_context_create(&c, &co);
-  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
-  quern_context_free(c);
-  return s;
+  return make_file(&k, path, NULL, 0);
 }
 static void test_memory(void) {
   tiny_options o = tiny_defaults();

@@ -96,6 +96,49 @@ static inline int write_texts(uint32_t lines) {
   return tiny_text(dir, "texts.txt", text);
 }
 
+/* A context and what a file is made by in it. */
+typedef struct making {
+  const char *isa;
+  uint32_t threads;
+  const quern_allocator *alloc;
+  const char *recipe, *texts; /* texts NULL: no calibration */
+} making;
+/* The model of `dir` as the file `path`. message: NULL, or room for what the context says of it in the end. */
+static inline quern_status make_file(const making *k, const char *path, char *message, size_t cap) {
+  quern_context *c = NULL;
+  quern_context_options co;
+  quern_quantize_options q;
+  quern_context_options_init(&co, sizeof co);
+  quern_quantize_options_init(&q, sizeof q);
+  co.isa = k->isa;
+  co.threads = k->threads;
+  co.alloc = k->alloc;
+  q.recipe = k->recipe;
+  q.calibration_path = k->texts;
+  quern_status s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
+  if (c && message) quern_context_error(c, message, cap);
+  quern_context_free(c);
+  return s;
+}
+/* A context, the file opened and a session on it, on one thread, where any allocation may fail; then all freed. */
+static inline quern_status open_once(const quern_allocator *alloc, const char *path) {
+  quern_context *c = NULL;
+  quern_model *m = NULL;
+  quern_session *session = NULL;
+  quern_context_options co;
+  quern_context_options_init(&co, sizeof co);
+  co.threads = 1;
+  co.alloc = alloc;
+  quern_status s = quern_context_create(&c, &co);
+  if (s == QUERN_OK) s = quern_model_open(&m, c, path, NULL);
+  if (s == QUERN_OK) s = quern_session_create(&session, m, NULL);
+  quern_session_free(session);
+  quern_model_free(m);
+  quern_context_free(c);
+  return s;
+}
+
 /* Recipes are presets, or in small_json. Static ones see dir/texts.txt. */
 static inline int make(const tiny_options *o, const char *const *recipes) {
   quern_context *c = NULL;
