@@ -95,6 +95,10 @@ report c_batch $? "$work/out"
 BUILD=$BUILD MODEL=$MODEL sh examples/demo.sh >"$work/out" 2>&1 &&
   grep -q 'tap drips' "$work/out" && [ "$(grep -c '^? ' "$work/out")" -ge 4 ]
 report demo $? "$work/out"
+# README's block of answers is what the demo prints.
+sed -n '/^`make demo`/,/^## /p' README.md | sed -n '/^```$/,/^```$/p' | grep -v '^```' | grep . >"$work/readme"
+[ "$(wc -l <"$work/readme")" -ge 4 ] && ! grep -vxFf "$work/out" "$work/readme" >"$work/differ"
+report readme_demo $? "$work/differ"
 
 PYTHON=${PYTHON:-python3}
 if "$PYTHON" -c 'import numpy' 2>/dev/null; then
