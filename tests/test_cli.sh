@@ -308,6 +308,7 @@ run 0 print_recipe quantize --print-recipe int8 && is_json print_recipe
 expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9
 expect 2 quantize_without_output 'needs -o' quantize "$work"
 expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
+expect 1 quantize_says_first_that_it_cannot_write 'none/x.qrn: .*folder does not exist' quantize no/such -o "$work/none/x.qrn"
 mkdir "$work/source"
 echo '{' >"$work/source/config.json"
 expect 3 quantize_bad_config 'config.json' quantize "$work/source" -o "$work/x.qrn"

@@ -130,7 +130,8 @@ static quern_status file_create_temp(qn_output *o) {
     if (o->fd >= 0) return QUERN_OK;
     if (errno != EEXIST) break;
   }
-  return qn_fail(&o->env->error, QUERN_E_IO, "%s: cannot create it: %s", o->path, qn_errno_text(errno));
+  return qn_fail(&o->env->error, QUERN_E_IO, "%s: cannot create it: %s", o->path,
+                 errno == ENOENT ? "its folder does not exist" : qn_errno_text(errno));
 }
 
 quern_status qn_output_open(qn_output **out, qn_env *env, const char *path, int discard) {
