@@ -356,6 +356,9 @@ typedef struct quern_quantize_options {
   uint64_t max_bytes;      /* 0: no limit; most bytes of memory and of any source file */
   quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
+  double
+      max_loss; /* for recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over
+                      their spread, above 0 and at most 1; 0: as the recipe says */
 } quern_quantize_options;
 
 typedef struct quern_quantize_result {
