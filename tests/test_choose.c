@@ -80,7 +80,8 @@ static void test_within(void) {
       const double most = times[i] * least;
       CHECK_EQ(quantize(most), QUERN_OK);
       const chosen r = read_report();
-      printf("  %u labels: loss %.6f of %.6f, cost %.4f, %u of %u moves\n", labels, r.loss, most, r.cost, r.kept, r.moves);
+      printf("  %u labels: loss %.6f of %.6f, cost %.4f, %u of %u moves\n", labels, r.loss, most, r.cost, r.kept,
+             r.moves);
       CHECK(r.loss <= most && r.least <= most && r.moves >= r.kept && r.cost <= cost);
       cost = r.cost;
       if (i == 0) first = cost;
@@ -138,7 +139,8 @@ static void test_refused(void) {
   remove(out);
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     snprintf(json, sizeof json,
-             "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8},%s}",
+             "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{"
+             "\"bits\":8},%s}",
              bad[i].json);
     CHECK(tiny_text(dir, "recipe.json", json));
     snprintf(recipe, sizeof recipe, "%s/recipe.json", dir);

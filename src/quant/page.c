@@ -43,7 +43,8 @@ void qn_page_number(qn_page *p, double v) {
   char text[32];
   double by = 1;
   const double a = v < 0 ? -v : v;
-  if (a >= 1e-30 && a < 1e30) {
+  if (a < 1e-15) v = 0; /* powers of ten are exact up to 1e22 */
+  if (a >= 1e-15 && a < 1e22) {
     /* The nearest multiple of a power of ten; above 10,000 the power divides. */
     while (a * by < 1000) by *= 10;
     if (a < 1e4) {

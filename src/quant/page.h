@@ -14,7 +14,7 @@ void qn_page_put(qn_page *p, const char *fmt, ...) QN_PRINTF(2, 3); /* at most 1
 void qn_page_text(qn_page *p, const char *text);
 /* v with `digits` decimals, rounded half away from 0; magnitudes of 1e18 and more as 1e18. */
 void qn_page_fixed(qn_page *p, double v, uint32_t digits);
-/* v with 4 digits that count. */
+/* v with 4 digits that count; 0 below 1e-15. */
 void qn_page_number(qn_page *p, double v);
 /* Text from outside, for HTML and as a string of JSON: malformed UTF-8 becomes U+FFFD, control characters blanks or escapes. */
 void qn_page_escaped(qn_page *p, const char *text);

@@ -3,13 +3,15 @@
 
 #include <math.h>
 
-void qn_chart_bar(qn_page *p, double v, double most, double tick) {
-  qn_page_text(p, "<svg width=\"180\" height=\"14\"><rect y=\"3\" height=\"8\" rx=\"2\" fill=\"var(--bar)\" width=\"");
-  qn_page_fixed(p, most > 0 ? 178 * fmin(v / most, 1) : 0, 1);
+void qn_chart_bar(qn_page *p, uint32_t width, double v, double most, double tick) {
+  const double whole = width - 2;
+  qn_page_put(p, "<svg width=\"%u\" height=\"14\"><rect y=\"3\" height=\"8\" rx=\"2\" fill=\"var(--bar)\" width=\"",
+              width);
+  qn_page_fixed(p, most > 0 ? whole * fmin(v / most, 1) : 0, 1);
   qn_page_text(p, "\"/>");
   if (tick >= 0) {
     qn_page_text(p, "<rect height=\"14\" width=\"2\" fill=\"var(--mark)\" x=\"");
-    qn_page_fixed(p, most > 0 ? 178 * tick / most : 0, 1);
+    qn_page_fixed(p, most > 0 ? whole * tick / most : 0, 1);
     qn_page_text(p, "\"/>");
   }
   qn_page_text(p, "</svg>");
@@ -18,36 +20,53 @@ void qn_chart_bar(qn_page *p, double v, double most, double tick) {
 /* ---- channels ---- */
 
 #define WIDTH 340
-#define HEIGHT 92
+#define HEIGHT 84
 #define COLUMNS 170u
 
-static double place(double v, double most) {
-  const double a = most > 0 ? sqrt(fmin(fabs(v) / most, 1)) * (HEIGHT / 2 - 3) : 0;
-  return HEIGHT / 2 - (v < 0 ? -a : a);
+/* A scale of square roots from the least to the greatest value, 0 within. */
+typedef struct scale {
+  double zero, unit; /* where 0 is, from above; pixels a root */
+  double low, high;
+} scale;
+
+static scale scale_of(const qn_series *s) {
+  double low = 0, high = 0;
+  for (uint32_t i = 0; i < s->n; i++) {
+    const qn_extremes e = qn_series_at(s, i);
+    low = fmin(low, (double)e.low);
+    high = fmax(high, (double)e.high);
+  }
+  const double roots = sqrt(high) + sqrt(-low), unit = roots > 0 ? (HEIGHT - 8) / roots : 0;
+  return (scale){4 + unit * sqrt(high), unit, low, high};
 }
 
-static void put_columns(qn_page *p, const qn_series *s, double most) {
+static double place(const scale *at, double v) {
+  return v < 0 ? at->zero + at->unit * sqrt(fmin(-v, -at->low * 1.1))
+               : at->zero - at->unit * sqrt(fmin(v, at->high * 1.1));
+}
+
+static void put_columns(qn_page *p, const qn_series *s, const scale *at) {
   const uint32_t columns = s->n < COLUMNS ? s->n : COLUMNS;
   qn_page_text(p, "<path class=\"r\" d=\"");
   for (uint32_t c = 0; c < columns; c++) {
     qn_extremes e = {0, 0};
     for (uint32_t i = s->n * c / columns; i < s->n * (c + 1) / columns; i++) {
-      const qn_extremes at = qn_series_at(s, i);
-      e.low = fminf(e.low, at.low);
-      e.high = fmaxf(e.high, at.high);
+      const qn_extremes one = qn_series_at(s, i);
+      e.low = fminf(e.low, one.low);
+      e.high = fmaxf(e.high, one.high);
     }
     qn_page_text(p, "M");
     qn_page_fixed(p, (c + 0.5) * WIDTH / columns, 1);
     qn_page_text(p, " ");
-    qn_page_fixed(p, place((double)e.high, most) - 0.3, 1);
+    qn_page_fixed(p, place(at, (double)e.high) - 0.3, 1);
     qn_page_text(p, "V");
-    qn_page_fixed(p, place((double)e.low, most) + 0.3, 1);
+    qn_page_fixed(p, place(at, (double)e.low) + 0.3, 1);
   }
   qn_page_text(p, "\"/>");
 }
 
 /* The end of what codes of each group reach, at the top (1) or the bottom. */
-static void put_codes(qn_page *p, const qn_site_plan *plan, double most, int top) {
+static void put_codes(qn_page *p, const qn_site_plan *plan, const scale *at, int top) {
   const double code = (double)(top ? qn_site_highest(plan->rule.bits) : qn_site_lowest(plan->rule.bits));
   double x = 0;
   qn_page_text(p, "<path class=\"q\" d=\"");
@@ -56,7 +75,7 @@ static void put_codes(qn_page *p, const qn_site_plan *plan, double most, int top
     for (int i = 0; i < 2; i++) {
       qn_page_fixed(p, x, 1);
       qn_page_text(p, " ");
-      qn_page_fixed(p, place((code - (double)plan->zero[g]) * (double)plan->scale[g], most), 1);
+      qn_page_fixed(p, place(at, (code - (double)plan->zero[g]) * (double)plan->scale[g]), 1);
       if (!i) qn_page_text(p, "L");
       x = (double)plan->ends[g] * WIDTH / plan->site.channels;
     }
@@ -65,18 +84,14 @@ static void put_codes(qn_page *p, const qn_site_plan *plan, double most, int top
 }
 
 void qn_chart_channels(qn_page *p, const qn_series *s, const qn_site_plan *plan) {
-  double most = 0;
-  for (uint32_t i = 0; i < s->n; i++) {
-    const qn_extremes e = qn_series_at(s, i);
-    most = fmax(most, fmax(fabs((double)e.low), fabs((double)e.high)));
-  }
-  qn_page_put(p, "<svg width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\">", WIDTH, HEIGHT, WIDTH, HEIGHT);
-  qn_page_put(p, "<path class=\"z\" d=\"M0 %dH%d\"/>", HEIGHT / 2, WIDTH);
-  put_columns(p, s, most);
-  if (plan) put_codes(p, plan, most, 1), put_codes(p, plan, most, 0);
-  qn_page_text(p, "<text x=\"2\" y=\"10\">&#177;");
-  qn_page_number(p, most);
-  qn_page_text(p, "</text></svg>");
+  const scale at = scale_of(s);
+  qn_page_put(p, "<svg width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\"><path class=\"z\" d=\"M0 ", WIDTH, HEIGHT,
+              WIDTH, HEIGHT);
+  qn_page_fixed(p, at.zero, 1);
+  qn_page_put(p, "H%d\"/>", WIDTH);
+  put_columns(p, s, &at);
+  if (plan) put_codes(p, plan, &at, 1), put_codes(p, plan, &at, 0);
+  qn_page_text(p, "</svg>");
 }
 
 /* ---- parts ---- */

@@ -4,8 +4,8 @@
 #define QN_REPORT_CHARTS_H
 #include "quant/report.h"
 
-/* A bar of v out of `most`, with a tick at `tick` (below 0: none). */
-void qn_chart_bar(qn_page *p, double v, double most, double tick);
+/* A bar of `width` pixels for v out of `most`, with a tick at `tick` (below 0: none). */
+void qn_chart_bar(qn_page *p, uint32_t width, double v, double most, double tick);
 /* Ranges of channels, on a scale of square roots. plan: NULL, or the site whose codes' ranges are drawn over them, by groups. */
 void qn_chart_channels(qn_page *p, const qn_series *s, const qn_site_plan *plan);
 /* Bytes of parts, before and after. */

@@ -72,7 +72,7 @@ static void put_changes(qn_page *p, const qn_report *r) {
 
 static void put_error_row(qn_page *p, double v, double most) {
   qn_page_text(p, "</td><td class=\"l\">");
-  qn_chart_bar(p, v, most, -1);
+  qn_chart_bar(p, 640, v, most, -1);
   qn_page_text(p, "</td><td>");
   qn_page_number(p, v);
   qn_page_text(p, "</td></tr>\n");
@@ -198,7 +198,8 @@ static void put_range(qn_page *p, double low, double high) {
 }
 
 static void put_outliers(qn_page *p, const qn_site_examined *x) {
-  if (x->outlier_channels) qn_page_put(p, "<div><b>%u outlier channels</b>: ", x->outlier_channels);
+  if (x->outlier_channels)
+    qn_page_put(p, "<div><b>%u outlier channel%s</b>: ", x->outlier_channels, x->outlier_channels > 1 ? "s" : "");
   for (uint32_t i = 0; i < x->channels; i++) {
     const qn_outlier_channel *c = &x->channel[i];
     qn_page_put(p, "%s%u (", i ? ", " : "", c->channel);
@@ -211,7 +212,8 @@ static void put_outliers(qn_page *p, const qn_site_examined *x) {
     }
   }
   if (x->outlier_channels) qn_page_text(p, "</div>");
-  if (x->outlier_tokens) qn_page_put(p, "<div><b>%u outlier tokens</b>: ", x->outlier_tokens);
+  if (x->outlier_tokens)
+    qn_page_put(p, "<div><b>%u outlier token%s</b>: ", x->outlier_tokens, x->outlier_tokens > 1 ? "s" : "");
   for (uint32_t i = 0; i < x->tokens; i++) {
     const qn_outlier_token *t = &x->token[i];
     qn_page_put(p, "%s%u &#215; <code>", i ? ", " : "", t->count);
@@ -228,15 +230,15 @@ static void put_outliers(qn_page *p, const qn_site_examined *x) {
 static void put_site_ranges(qn_page *p, const qn_report *r, uint32_t i, const qn_site_plan *plan) {
   const qn_examination *x = r->examined;
   const int values = plan && qn_plan_is_static(plan);
-  qn_series s;
+  const qn_extremes seen = x->layers ? x->before.site[i].all : (qn_extremes){0, 0};
+  qn_series s, after;
   qn_page_text(p, "<div>");
   if (x->layers) {
     qn_page_text(p, "seen ");
-    put_range(p, (double)x->before.site[i].all.low, (double)x->before.site[i].all.high);
-    if (values) qn_page_text(p, "; ");
+    put_range(p, (double)seen.low, (double)seen.high);
   }
-  if (values) {
-    qn_page_text(p, "range ");
+  if (values && (plan->low > seen.low || plan->low < seen.low || plan->high > seen.high || plan->high < seen.high)) {
+    qn_page_text(p, x->layers ? "; range " : "range ");
     put_range(p, (double)plan->low, (double)plan->high);
   }
   if (x->layers && x->site[i].clipped > 0) {
@@ -246,7 +248,6 @@ static void put_site_ranges(qn_page *p, const qn_report *r, uint32_t i, const qn
   }
   qn_page_text(p, "</div>");
   if (!x->layers || !qn_report_before(r, i, &s)) return;
-  qn_series after;
   const int changed = qn_report_after(r, i, &after);
   qn_chart_channels(p, &s, changed || !values ? NULL : plan);
   if (!changed) return;
@@ -295,7 +296,7 @@ static void put_sites_of(qn_page *p, const qn_report *r, uint32_t layer, int beh
       qn_page_text(p, behind ? "Head and pooling" : "Embeddings");
     else
       qn_page_put(p, "Layer %u", layer);
-    qn_page_put(p, "<span>%u sites", n);
+    qn_page_put(p, "<span>%u site%s", n, n > 1 ? "s" : "");
     if (wide) qn_page_put(p, ", %u of 16 bits", wide);
     qn_page_text(p, "</span></summary>\n<div class=\"sites\">\n");
   }
@@ -345,7 +346,7 @@ static void put_operators(qn_page *p, const qn_report *r, uint32_t linear, uint3
     qn_page_text(p, "</td><td>");
     put_percent(p, row->error, 3);
     qn_page_text(p, "</td><td>");
-    qn_chart_bar(p, row->error, most, row->worst_error);
+    qn_chart_bar(p, 180, row->error, most, row->worst_error);
     qn_page_put(p, "</td><td>%u: ", row->worst);
     put_percent(p, row->worst_error, 3);
     qn_page_text(p, "</td></tr>\n");
