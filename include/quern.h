@@ -367,6 +367,7 @@ typedef struct quern_quantize_result {
   uint64_t source_bytes;     /* weights of the source */
   uint64_t bytes;            /* of the .qrn file */
   double worst_weight_error; /* largest over the linear operators: rms(w - quantized w) / rms(w) */
+  double loss;               /* of recipes with max_loss: what the outputs lose on the calibration text; else 0 */
 } quern_quantize_result;
 
 QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);

@@ -128,7 +128,7 @@ static void check_json(const char *recipe, uint32_t layers) {
   for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) CHECK(qn_json_get(&j, 0, members[i]));
   const uint32_t errors = qn_json_get(&j, 0, "errors"), list = qn_json_get(&j, errors, "layers");
   CHECK(list && j.nodes[list].count == layers + 1);
-  CHECK(qn_json_number(&j, errors, "output", -1) > 0 && qn_json_int(&j, errors, "texts", 0) == 32);
+  CHECK(qn_json_number(&j, errors, "output", -1) > 0 && qn_json_int(&j, errors, "rows", 0) == 32);
   CHECK_EQ(qn_json_int(&j, qn_json_get(&j, 0, "calibration"), "rows", 0), 40);
   const double share = qn_json_number(&j, 0, "share_of_16_bits", -1);
   CHECK(!strcmp(recipe, "mixed") ? share > 0.1 && share < 0.4 : share >= 0);

@@ -85,7 +85,7 @@ class _QuantizeOptions(_Struct):
 
 class _QuantizeResult(_Struct):
     _fields_ = [("size", _u32), ("reserved", _u32), ("source_bytes", _u64), ("bytes", _u64),
-                ("worst_weight_error", ct.c_double)]
+                ("worst_weight_error", ct.c_double), ("loss", ct.c_double)]
 
 
 _E_CAPACITY = 10

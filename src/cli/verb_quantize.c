@@ -52,13 +52,16 @@ static void print_result(qn_cli_state *c, const values *v, const quern_quantize_
     qn_cli_json_int(&j, "source_bytes", r->source_bytes);
     qn_cli_json_int(&j, "bytes", r->bytes);
     qn_cli_json_double(&j, "worst_weight_error", r->worst_weight_error);
+    if (r->loss > 0) qn_cli_json_double(&j, "loss", r->loss);
     qn_cli_json_close(&j, '}');
     qn_cli_json_end(&j);
     return;
   }
-  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f\n",
+  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f",
                     v->dry_run ? "would write" : "wrote", v->output ? v->output : "the model",
                     (double)r->source_bytes * 1e-6, (double)r->bytes * 1e-6, share, r->worst_weight_error);
+  if (r->loss > 0) qn_cli_out_format(c->out, ", loss of the outputs %.4g", r->loss);
+  qn_cli_out_text(c->out, "\n");
 }
 
 static int run(qn_cli_state *c) {

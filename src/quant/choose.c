@@ -287,8 +287,9 @@ static quern_status choose(search *s, qn_recipe *recipe, qn_plan *plan) {
   const qn_choosing *of = s->of;
   const int histograms = s->recipe->estimator >= QN_RANGE_PERCENTILE;
   QN_TRY(qn_calibrate(&s->seen, of->env, of->job, of->text, histograms, &s->reference));
-  s->texts = s->choice->trial_texts = qn_trial_texts(of->text, s->seen.first);
-  s->choice->texts = of->text->texts;
+  s->texts = qn_trial_texts(of->text, s->seen.first);
+  s->choice->trial_rows = s->texts / qn_calibration_each(of->text);
+  s->choice->rows = qn_calibration_rows(of->text);
   QN_TRY(lay_out(s));
   QN_TRY(make_recipe(s, 0, &s->first));
   QN_TRY(qn_plan_create(&s->plan, of->env, of->arch, &s->first));

@@ -30,12 +30,11 @@ typedef struct qn_choice_move {
 } qn_choice_move;
 typedef struct qn_choice {
   double max_loss;
-  double least_loss, loss; /* on the whole calibration text: with all sites at their most bits, as chosen */
-  double cost_before,
-      cost; /* a token, with all sites at their most bits, as chosen: multiply-adds and bytes, weighed */
-  size_t trial_texts, texts; /* texts that trials ran over, of how many */
-  qn_choice_site *site;      /* [sites], as qn_site_at numbers them */
-  qn_choice_move *move;      /* [moves] */
+  double least_loss, loss;  /* on the whole calibration text: with all sites at their most bits, as chosen */
+  double cost_before, cost; /* a token, of the same two: multiply-adds and bytes, weighed */
+  size_t trial_rows, rows;  /* of text that trials ran over, of how many */
+  qn_choice_site *site;     /* [sites], as qn_site_at numbers them */
+  qn_choice_move *move;     /* [moves] */
   uint32_t sites, moves;
   size_t bytes; /* of the allocation both are in */
 } qn_choice;

@@ -124,7 +124,7 @@ static void compare(qn_examination *out, capture *got, const capture *of) {
   const qn_arch *a = e->arch;
   put_gains(got, e->migration);
   out->tokens = qn_min_size(of->first, of->tokens);
-  out->texts = of->texts;
+  out->rows = of->texts / qn_calibration_each(of->text);
   for (uint32_t l = 0; l <= a->layers; l++)
     out->layer_error[l] = qn_error_over_spread(rows_of(got, l, 0), rows_of(of, l, 0), out->tokens * a->width);
   out->output_error = qn_outputs_loss(&got->outputs, &of->outputs);

@@ -38,7 +38,7 @@ typedef struct qn_examination {
   qn_site_examined *site;    /* [before.sites] */
   double *layer_error; /* [layers + 1] qn_error_over_spread of hidden states behind the embeddings and each layer */
   double output_error, cosine; /* qn_outputs_loss; mean cosine of embeddings, 0 where there are none */
-  size_t texts, tokens;        /* that errors were taken on: outputs of texts, hidden states of tokens */
+  size_t rows, tokens;         /* that errors were taken on: outputs of rows of text, hidden states of tokens */
   uint32_t layers;             /* 0: there was no text */
 } qn_examination;
 

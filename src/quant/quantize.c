@@ -414,6 +414,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
     result->source_bytes = q->report.source_bytes;
     result->bytes = bytes;
     result->worst_weight_error = worst_weight_error(&q->report);
+    result->loss = q->choice.loss;
   }
   return QUERN_OK;
 }

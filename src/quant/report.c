@@ -29,7 +29,7 @@ double qn_report_share_of_16(const qn_plan *plan) {
 
 void qn_report_parts(const qn_report *r, qn_report_part part[QN_REPORT_PARTS]) {
   static const char *const names[QN_REPORT_PARTS] = {"embeddings", "attention", "feed-forward", "head",
-                                                     "norms, biases by distance, sites"};
+                                                     "the rest: norms, sites, what is not used"};
   uint64_t before = r->source_bytes, after = r->tensor_bytes;
   for (uint32_t i = 0; i < QN_REPORT_PARTS; i++) part[i] = (qn_report_part){names[i], 0, 0};
   for (uint32_t i = 0; i < r->count; i++) {
@@ -58,6 +58,16 @@ qn_extremes qn_series_at(const qn_series *s, uint32_t i) {
   if (!(e.high >= e.low)) return (qn_extremes){0, 0};
   if (s->by) e.low *= s->by[i], e.high *= s->by[i];
   return e;
+}
+
+qn_extremes qn_series_whole(const qn_series *s) {
+  qn_extremes all = {0, 0};
+  for (uint32_t i = 0; i < s->n; i++) {
+    const qn_extremes e = qn_series_at(s, i);
+    all.low = e.low < all.low ? e.low : all.low;
+    all.high = e.high > all.high ? e.high : all.high;
+  }
+  return all;
 }
 
 int qn_report_before(const qn_report *r, uint32_t site, qn_series *s) {

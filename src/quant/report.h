@@ -64,6 +64,8 @@ typedef struct qn_series {
   uint32_t n;
 } qn_series;
 qn_extremes qn_series_at(const qn_series *s, uint32_t i);
+/* Of all channels, and 0. */
+qn_extremes qn_series_whole(const qn_series *s);
 /* Before, as the model has them, and as they are quantized; 0: there is nothing, or both are the same. */
 int qn_report_before(const qn_report *r, uint32_t site, qn_series *s);
 int qn_report_after(const qn_report *r, uint32_t site, qn_series *s);

@@ -30,12 +30,8 @@ typedef struct scale {
 } scale;
 
 static scale scale_of(const qn_series *s) {
-  double low = 0, high = 0;
-  for (uint32_t i = 0; i < s->n; i++) {
-    const qn_extremes e = qn_series_at(s, i);
-    low = fmin(low, (double)e.low);
-    high = fmax(high, (double)e.high);
-  }
+  const qn_extremes e = qn_series_whole(s);
+  const double low = (double)e.low, high = (double)e.high;
   const double roots = sqrt(high) + sqrt(-low), unit = roots > 0 ? (HEIGHT - 8) / roots : 0;
   return (scale){4 + unit * sqrt(high), unit, low, high};
 }

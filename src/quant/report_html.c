@@ -83,11 +83,11 @@ static void put_errors(qn_page *p, const qn_report *r) {
   double most = x->output_error;
   if (!x->layers) return;
   for (uint32_t l = 0; l <= x->layers; l++) most = x->layer_error[l] > most ? x->layer_error[l] : most;
-  qn_page_put(
-      p,
-      "<h2>Error behind each layer</h2>\n<p>Hidden states of %zu tokens and outputs of %zu texts, of the integer model "
-      "against the float model: squared error over the spread.</p>\n<div class=\"box\"><table>\n",
-      x->tokens, x->texts);
+  qn_page_put(p,
+              "<h2>Error behind each layer</h2>\n<p>Hidden states of %zu tokens and outputs of %zu rows of text, of "
+              "the integer model "
+              "against the float model: squared error over the spread.</p>\n<div class=\"box\"><table>\n",
+              x->tokens, x->rows);
   for (uint32_t l = 0; l <= x->layers; l++) {
     if (l)
       qn_page_put(p, "<tr><td>layer %u", l - 1);
@@ -129,10 +129,10 @@ static void put_choice(qn_page *p, const qn_report *r) {
   qn_page_put(p,
               " on the whole calibration text. Each move makes one site cheaper, in the order of the error that it "
               "added by itself over "
-              "what it saves. Trials ran over %zu of %zu texts; a move that lost too much was taken back (rings). Cost "
+              "what it saves. Trials ran over %zu of %zu rows; a move that lost too much was taken back (rings). Cost "
               "is in multiply-adds of "
               "8 bits a token: 16 bits are two planes, a group&#8217;s sum in a product counts as ",
-              c->trial_texts, c->texts);
+              c->trial_rows, c->rows);
   qn_page_number(p, QN_COST_JOIN);
   qn_page_text(p, ", a byte of an activation as ");
   qn_page_number(p, QN_COST_BYTE);
@@ -178,6 +178,7 @@ static void put_sizes(qn_page *p, const qn_report *r) {
   qn_chart_parts(p, part);
   qn_page_text(p, "<table class=\"key\">\n<tr><th>part</th><th>before</th><th>after</th><th>smaller</th></tr>\n");
   for (int i = 0; i < QN_REPORT_PARTS; i++) {
+    if (!part[i].before && !part[i].after) continue;
     qn_page_put(p, "<tr><td><i style=\"background:var(--%c)\"></i>%s</td><td>", 'a' + i, part[i].name);
     put_bytes(p, part[i].before);
     qn_page_text(p, "</td><td>");
@@ -251,10 +252,13 @@ static void put_site_ranges(qn_page *p, const qn_report *r, uint32_t i, const qn
   const int changed = qn_report_after(r, i, &after);
   qn_chart_channels(p, &s, changed || !values ? NULL : plan);
   if (!changed) return;
-  qn_page_put(p, "<div>%s</div>",
+  const qn_extremes whole = qn_series_whole(&after);
+  qn_page_put(p, "<div>%s",
               after.order ? "sorted by range, in groups"
-              : after.by  ? "smoothed"
-                          : "without its gain");
+              : after.by  ? "smoothed: "
+                          : "without its gain: ");
+  if (!after.order) put_range(p, (double)whole.low, (double)whole.high);
+  qn_page_text(p, "</div>");
   qn_chart_channels(p, &after, values ? plan : NULL);
 }
 

@@ -53,7 +53,7 @@ static void put_errors(qn_page *p, const qn_report *r) {
     qn_page_text(p, ",\n  \"errors\": null");
     return;
   }
-  qn_page_put(p, ",\n  \"errors\": {\"texts\": %zu, \"tokens\": %zu", x->texts, x->tokens);
+  qn_page_put(p, ",\n  \"errors\": {\"rows\": %zu, \"tokens\": %zu", x->rows, x->tokens);
   put_key(p, ", \"output\": ", x->output_error);
   if (x->cosine > 0) {
     qn_page_text(p, ", \"mean_cosine\": ");
@@ -144,7 +144,7 @@ static void put_choice(qn_page *p, const qn_report *r) {
   put_key(p, ",\n  \"choice\": {\"max_loss\": ", c->max_loss);
   put_key(p, ", \"least_loss\": ", c->least_loss);
   put_key(p, ", \"loss\": ", c->loss);
-  qn_page_put(p, ", \"trial_texts\": %zu, \"texts\": %zu", c->trial_texts, c->texts);
+  qn_page_put(p, ", \"trial_rows\": %zu, \"rows\": %zu", c->trial_rows, c->rows);
   put_key(p, ",\n    \"cost_model\": {\"byte\": ", QN_COST_BYTE);
   put_key(p, ", \"join\": ", QN_COST_JOIN);
   qn_page_text(p, ", \"unit\": \"multiply-adds of 8 bits a token\"}");
