@@ -356,6 +356,9 @@ typedef struct quern_quantize_options {
   uint64_t max_bytes;      /* 0: no limit; most bytes of memory and of any source file */
   quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
+  double
+      max_loss; /* for recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over
+                      their spread, above 0 and at most 1; 0: as the recipe says */
 } quern_quantize_options;
 
 typedef struct quern_quantize_result {
@@ -364,6 +367,7 @@ typedef struct quern_quantize_result {
   uint64_t source_bytes;     /* weights of the source */
   uint64_t bytes;            /* of the .qrn file */
   double worst_weight_error; /* largest over the linear operators: rms(w - quantized w) / rms(w) */
+  double loss;               /* of recipes with max_loss: what the outputs lose on the calibration text; else 0 */
 } quern_quantize_result;
 
 QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);

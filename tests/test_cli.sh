@@ -307,6 +307,10 @@ expect 1 retrieval_no_queries 'no query of .*queries.tsv has a relevant document
 run 0 print_recipe quantize --print-recipe int8 && is_json print_recipe
 expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9
 expect 2 quantize_without_output 'needs -o' quantize "$work"
+for x in 0 -1 1.5 nan x 0.1x; do
+  expect 2 "max_loss_$x" 'max-loss takes a number above 0 and at most 1' quantize "$work" -o "$work/x.qrn" --recipe auto --max-loss "$x"
+done
+expect 2 max_loss_of_another 'auto.*not for mixed' quantize "$work" -o "$work/x.qrn" --recipe mixed --max-loss 0.1
 expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
 expect 1 quantize_says_first_that_it_cannot_write 'none/x.qrn: .*folder does not exist' quantize no/such -o "$work/none/x.qrn"
 mkdir "$work/source"

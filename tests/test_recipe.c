@@ -46,7 +46,9 @@ static void keeps_recipes(void) {
       "\"*.ffn.up.in\":{\"groups\":2,\"widths\":\"equal\",\"scales\":\"float\"}}}",
       "{\"name\":\"x\",\"weights\":{\"bits\":4},\"activations\":{\"bits\":6,\"static\":true,\"symmetric\":false,"
       "\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":6},\"smooth\":false,\"split\":0,\"placement\":\"inputs\","
-      "\"migrate\":\"attention\",\"clip\":\"tokenwise\"}"};
+      "\"migrate\":\"attention\",\"clip\":\"tokenwise\"}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"static\":true,\"symmetric\":false,"
+      "\"estimator\":\"mse\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"max_loss\":0.005}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -190,7 +192,7 @@ static void reads_recipes(void) {
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
   CHECK(message_has(
       "presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven, "
-      "os8, os6, os4"));
+      "auto, os8, os6, os4"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

@@ -80,12 +80,12 @@ class _AnswerOptions(_Struct):
 class _QuantizeOptions(_Struct):
     _fields_ = [("size", _u32), ("flags", _u32), ("seed", _u32), ("calibration_rows", _u32), ("recipe", ct.c_char_p),
                 ("calibration_path", ct.c_char_p), ("report_path", ct.c_char_p), ("max_bytes", _u64),
-                ("progress", _Progress), ("progress_user", _p)]
+                ("progress", _Progress), ("progress_user", _p), ("max_loss", ct.c_double)]
 
 
 class _QuantizeResult(_Struct):
     _fields_ = [("size", _u32), ("reserved", _u32), ("source_bytes", _u64), ("bytes", _u64),
-                ("worst_weight_error", ct.c_double)]
+                ("worst_weight_error", ct.c_double), ("loss", ct.c_double)]
 
 
 _E_CAPACITY = 10

@@ -35,6 +35,8 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
   if (o.flags & ~QUERN_DRY_RUN) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "unknown quantize flags 0x%x", o.flags);
   const int dry_run = (o.flags & QUERN_DRY_RUN) != 0;
   if (!dst && !dry_run) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no file to write; QUERN_DRY_RUN needs none");
+  if (!(o.max_loss >= 0 && o.max_loss <= 1))
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
   if (!dry_run) QN_TRY(check_place(&c->env, dst));
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
@@ -43,6 +45,7 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .report = o.report_path,
                                .seed = o.seed,
                                .calibration_rows = o.calibration_rows,
+                               .max_loss = o.max_loss,
                                .dry_run = dry_run,
                                .limit = o.max_bytes,
                                .pool = c->pool,

@@ -22,6 +22,7 @@ typedef enum qn_cli_kind {
   CLI_TEXT,   /* const char * */
   CLI_CHOICE, /* uint32_t: 1 + index among the words of `argument`, "a|b|c"; 0: not given */
   CLI_COUNT,  /* uint32_t in min ... max */
+  CLI_REAL,   /* double in min ... max, which are whole; not min itself */
   CLI_BYTES,  /* uint64_t in min ... max, with an optional suffix K, M or G (of 1024) */
 } qn_cli_kind;
 

@@ -96,6 +96,16 @@ static uint32_t choice_of(const char *words, const char *word) {
   }
 }
 
+static int set_real(qn_cli_state *c, const qn_cli_option *o, const char *text, void *field) {
+  char *end;
+  const double v = strtod(text, &end);
+  if (end == text || *end || !(v > (double)o->min && v <= (double)o->max))
+    return qn_cli_fail(c, CLI_USAGE, "--%s takes a number above %llu and at most %llu, not '%s'", o->name,
+                       (unsigned long long)o->min, (unsigned long long)o->max, text);
+  *(double *)field = v;
+  return CLI_DONE;
+}
+
 static int set_value(qn_cli_state *c, const qn_cli_option *o, const char *text) {
   const qn_cli_option *own = c->verb->options;
   char *base = own && o >= own && o < own + c->verb->option_count ? (char *)c->values : (char *)&c->common;
@@ -114,6 +124,8 @@ static int set_value(qn_cli_state *c, const qn_cli_option *o, const char *text) 
       if (!choice) return qn_cli_fail(c, CLI_USAGE, "--%s takes %s, not '%s'", o->name, o->argument, text);
       *(uint32_t *)field = choice;
       return CLI_DONE;
+    case CLI_REAL:
+      return set_real(c, o, text, field);
     case CLI_COUNT:
     case CLI_BYTES:
       break;

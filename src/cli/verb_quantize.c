@@ -5,6 +5,7 @@
 typedef struct values {
   const char *output, *recipe, *calibrate, *report, *print_recipe;
   uint32_t seed, rows;
+  double max_loss;
   int dry_run;
 } values;
 
@@ -51,13 +52,16 @@ static void print_result(qn_cli_state *c, const values *v, const quern_quantize_
     qn_cli_json_int(&j, "source_bytes", r->source_bytes);
     qn_cli_json_int(&j, "bytes", r->bytes);
     qn_cli_json_double(&j, "worst_weight_error", r->worst_weight_error);
+    if (r->loss > 0) qn_cli_json_double(&j, "loss", r->loss);
     qn_cli_json_close(&j, '}');
     qn_cli_json_end(&j);
     return;
   }
-  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f\n",
+  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f",
                     v->dry_run ? "would write" : "wrote", v->output ? v->output : "the model",
                     (double)r->source_bytes * 1e-6, (double)r->bytes * 1e-6, share, r->worst_weight_error);
+  if (r->loss > 0) qn_cli_out_format(c->out, ", loss of the outputs %.4g", r->loss);
+  qn_cli_out_text(c->out, "\n");
 }
 
 static int run(qn_cli_state *c) {
@@ -74,6 +78,7 @@ static int run(qn_cli_state *c) {
   o.flags = v->dry_run ? QUERN_DRY_RUN : 0;
   o.seed = v->seed;
   o.calibration_rows = v->rows;
+  o.max_loss = v->max_loss;
   o.recipe = v->recipe;
   o.calibration_path = v->calibrate;
   o.report_path = v->report;
@@ -94,6 +99,8 @@ static const qn_cli_option options[] = {
      offsetof(values, calibrate), 0, 0},
     {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},
+    {"max-loss", 0, CLI_REAL, "X", "recipe auto: squared error of the outputs over their spread; default: 0.02",
+     offsetof(values, max_loss), 0, 1},
     {"report", 0, CLI_TEXT, "DIR", "write report.json and report.html there", offsetof(values, report), 0, 0},
     {"dry-run", 0, CLI_FLAG, NULL, "do everything but write the file", offsetof(values, dry_run), 0, 0},
     {"print-recipe", 0, CLI_TEXT, "NAME", "print a preset recipe as JSON and end", offsetof(values, print_recipe), 0,

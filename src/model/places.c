@@ -105,9 +105,22 @@ quern_status qn_places_create(quern_model *m, uint64_t limit) {
   return QUERN_OK;
 }
 
-void qn_place_set(quern_model *m, uint32_t i, float scale, float zero) {
-  const arrays a = arrays_at(m, (size_t)(m->places[i].by - m->place_values));
+void qn_place_set(quern_model *m, uint32_t i, const qn_place_values *v) {
+  qn_place *place = &m->places[i];
+  const arrays a = arrays_at(m, (size_t)(place->by - m->place_values));
+  qk_part *part = (qk_part *)(uintptr_t)place->parts.part;
   qn_site site;
   qn_site_at(&m->arch, i, &site);
-  for (size_t p = 0; p < qk_panels(site.channels); p++) set_panel(&a, &site, m->places[i].bits, p, scale, zero);
+  for (size_t p = 0, g = 0; p < qk_panels(site.channels); p++) {
+    while (p * QK_PANEL >= v->ends[g]) g++;
+    set_panel(&a, &site, v->bits, p, v->scale[g], v->zero[g]);
+  }
+  place->bits = v->bits;
+  place->limits = v->bits <= 8 ? a.limits : NULL;
+  if (!part) return;
+  if (v->groups > 1) {
+    place->parts = qn_parts_make(v->scale, v->ends, v->groups, part, &place->unit);
+  } else {
+    place->parts.count = 0;
+  }
 }

@@ -96,6 +96,7 @@ static quern_status see_block(void *user, size_t first, uint32_t batch) {
   for (uint32_t i = 0; i < batch; i++) tokens += r->s->lens[i];
   QN_TRY(see_outputs(r, batch, tokens));
   if (r->outputs) QN_TRY(qn_outputs_add(r->outputs, r->env, r->s, batch));
+  qn_observed_tokens(r->o, r->s->ids, r->s->positions, tokens);
   qn_observed_end_block(r->o, tokens, batch);
   r->done = first + batch;
   return progress(r);

@@ -33,6 +33,8 @@ static void lay_out(qn_observed *o, qn_arena *a) {
     sites[i] = seen;
   }
   o->site = sites;
+  o->id = qn_arena_take(a, o->tokens, sizeof *o->id);
+  o->position = qn_arena_take(a, o->tokens, sizeof *o->position);
 }
 
 quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, size_t tokens, int histograms) {
@@ -103,6 +105,13 @@ void qn_observed_see(void *user, const qn_seen *seen) {
     s->count += seen->d;
   }
   pthread_mutex_unlock(&o->lock);
+}
+
+void qn_observed_tokens(qn_observed *o, const int32_t *ids, const int32_t *positions, size_t tokens) {
+  for (size_t i = 0; i < tokens && o->first + i < o->tokens; i++) {
+    o->id[o->first + i] = ids[i];
+    o->position[o->first + i] = positions[i];
+  }
 }
 
 void qn_observed_end_block(qn_observed *o, size_t tokens, size_t texts) {

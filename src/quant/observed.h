@@ -34,7 +34,8 @@ typedef struct qn_observed {
   qn_arch arch;
   qn_site_seen *site; /* [sites], as qn_site_at numbers them */
   uint32_t sites, blocks;
-  size_t tokens, first; /* memory for so many tokens; tokens of the blocks before */
+  int32_t *id, *position; /* [tokens] */
+  size_t tokens, first;   /* memory for so many tokens; tokens of the blocks before */
   size_t texts;
   int histograms;
   void *memory;
@@ -47,6 +48,8 @@ quern_status qn_observed_create(qn_observed *o, qn_env *env, const qn_arch *a, s
 void qn_observed_free(qn_env *env, qn_observed *o);
 /* The observer (session.h); user: a qn_observed. */
 void qn_observed_see(void *user, const qn_seen *seen);
+/* Which tokens a block's passes saw. */
+void qn_observed_tokens(qn_observed *o, const int32_t *ids, const int32_t *positions, size_t tokens);
 /* After a block's passes: its extremes count, and further rows come behind its `tokens`. */
 void qn_observed_end_block(qn_observed *o, size_t tokens, size_t texts);
 /* What a bin's values stand for: its middle. */

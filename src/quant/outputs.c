@@ -54,20 +54,25 @@ void qn_outputs_free(qn_env *env, qn_outputs *o) {
   qn_buffer_free(env, &o->first);
 }
 
-static double error_of(const qn_buffer *got, const qn_buffer *of) {
-  const float *x = (const float *)(const void *)got->data, *y = (const float *)(const void *)of->data;
-  const size_t n = got->bytes / sizeof *y;
+double qn_error_over_spread(const float *got, const float *of, size_t n) {
   double mean = 0, spread = 0, error = 0;
-  if (got->bytes > of->bytes) return __builtin_inf();
-  for (size_t i = 0; i < n; i++) mean += (double)y[i];
+  for (size_t i = 0; i < n; i++) mean += (double)of[i];
   mean /= n ? (double)n : 1;
   for (size_t i = 0; i < n; i++) {
-    const double away = (double)y[i] - mean, off = (double)x[i] - (double)y[i];
+    const double away = (double)of[i] - mean, off = (double)got[i] - (double)of[i];
     spread += away * away;
     error += off * off;
   }
   return spread > 0 ? error / spread : error;
 }
+
+static double error_of(const qn_buffer *got, const qn_buffer *of) {
+  if (got->bytes > of->bytes) return __builtin_inf();
+  return qn_error_over_spread((const float *)(const void *)got->data, (const float *)(const void *)of->data,
+                              got->bytes / sizeof(float));
+}
+
+double qn_outputs_loss(const qn_outputs *got, const qn_outputs *of) { return error_of(&got->last, &of->last); }
 
 double qn_outputs_error(const qn_outputs *got, const qn_outputs *of) {
   return error_of(&got->last, &of->last) + error_of(&got->first, &of->first);

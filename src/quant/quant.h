@@ -62,6 +62,8 @@ typedef struct qn_recipe {
   uint32_t migrate, clip;    /* QN_MIGRATE_*, QN_CLIP_* */
   qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
+  uint32_t rules_room; /* that are allocated */
+  double max_loss;     /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
 
@@ -70,7 +72,7 @@ typedef struct qn_recipe {
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
      {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
-     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise". Members that are unknown, and
+     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise"; or "max_loss": 0.02 alone. Members that are unknown, and
      combinations that this version cannot run, are refused by
     name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
@@ -88,6 +90,7 @@ typedef struct qn_quantize_job {
   const char *src, *dst;
   const char *recipe, *calibration, *report; /* may be NULL */
   uint32_t seed, calibration_rows;           /* 0: QN_CALIBRATION_ROWS */
+  double max_loss;                           /* in the place of the recipe's; 0: not said */
   int dry_run;
   uint64_t limit;
   struct qn_pool *pool;           /* of the runs of the float model; NULL: one thread */
@@ -95,6 +98,7 @@ typedef struct qn_quantize_job {
   quern_progress_fn *progress;
   void *progress_user;
   const struct qn_migration *migration; /* NULL: what the recipe says */
+  const qn_recipe *made;                /* a recipe that is there; else NULL: it is loaded */
   const struct qn_plan *plan;           /* the sites of a static recipe with their values; NULL: by the recipe */
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */
 } qn_quantize_job;

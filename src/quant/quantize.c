@@ -158,6 +158,13 @@ static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
   return q->scale;
 }
 
+static void smooth(qn_quantizer *q, const qn_item *it) {
+  qn_smooth(q->floats, it->n, it->k, (uint32_t)it->input, maxima_of(q, it), q->smooth);
+  if (!q->smoothed.data) return;
+  float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
+  memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
+}
+
 /* Codes of a linear operator, and what they need. */
 static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
   const qn_form f = qn_quantizer_form(q, it);
@@ -190,7 +197,7 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
 }
 
 static quern_status write_linear(qn_quantizer *q, const qn_item *it) {
-  if (qn_quantizer_smooths(q, it)) qn_smooth(q->floats, it->n, it->k, (uint32_t)it->input, maxima_of(q, it), q->smooth);
+  if (qn_quantizer_smooths(q, it)) smooth(q, it);
   if (qn_quantizer_bits(q, it) <= 8) {
     QN_TRY(write_codes(q, it));
   } else {
@@ -272,7 +279,11 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
   qn_quantize_job job = *q->job;
   if (r->clip || r->migrate == QN_MIGRATE_AUTO) {
     const qn_suppression s = {q->env, q->job, r, &q->arch, q->source, text};
-    return qn_suppress(&s, &q->plan, &q->migration, &q->report.output_error);
+    return qn_suppress(&s, &q->plan, &q->migration, &q->report.search_error);
+  }
+  if (r->max_loss > 0) {
+    const qn_choosing c = {q->env, q->job, &q->arch, text};
+    return qn_choose(&c, &q->recipe, &q->plan, &q->choice);
   }
   qn_observed seen = {0};
   job.migration = &q->migration;
@@ -285,13 +296,14 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
 static quern_status plan_sites(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
   qn_calibration_text text = {0};
+  const int chooses = q->recipe.max_loss > 0;
   QN_TRY(qn_recipe_check_sites(&q->recipe, q->env, &q->arch));
-  QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
+  if (!chooses) QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
   if (job->plan) {
     qn_plan_copy(&q->plan, job->plan);
     return QUERN_OK;
   }
-  if (!qn_plan_needs_text(&q->plan) && q->recipe.migrate != QN_MIGRATE_AUTO)
+  if (!chooses && !qn_plan_needs_text(&q->plan) && q->recipe.migrate != QN_MIGRATE_AUTO)
     return qn_plan_fill(&q->plan, q->env, NULL);
   if (!job->calibration)
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
@@ -318,10 +330,61 @@ static quern_status choose_migration(qn_quantizer *q) {
              : qn_migration_create(&q->migration, q->env, q->source, &q->arch, mode);
 }
 
+static quern_status load_recipe(qn_quantizer *q) {
+  const qn_quantize_job *job = q->job;
+  if (job->made) {
+    q->recipe = *job->made;
+    return QUERN_OK;
+  }
+  QN_TRY(qn_recipe_load(&q->recipe, q->env, job->recipe ? job->recipe : "int8"));
+  if (job->max_loss <= 0) return QUERN_OK;
+  if (q->recipe.max_loss <= 0)
+    return qn_fail(
+        &q->env->error, QUERN_E_ARGUMENT,
+        "a greatest loss (--max-loss) is for recipes that choose by it: auto, or a file with \"max_loss\"; not for %s",
+        q->recipe.name);
+  q->recipe.max_loss = job->max_loss;
+  return QUERN_OK;
+}
+
+/* What a report tells of calibration text, before anything is written. */
+static quern_status examine(qn_quantizer *q) {
+  const qn_quantize_job *job = q->job;
+  void *p = NULL;
+  if (!job->report) return QUERN_OK;
+  if (q->maxima.data) {
+    q->smoothed = q->maxima;
+    q->smoothed.data = NULL;
+    QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
+    q->smoothed.data = p;
+  }
+  if (!job->calibration || q->recipe.id == QN_RECIPE_FLOAT) return QUERN_OK;
+  const qn_examining e = {q->env, job, &q->recipe, &q->arch, &q->plan, &q->migration};
+  return qn_examine(&e, &q->examined);
+}
+
+static quern_status write_report(qn_quantizer *q) {
+  qn_report *r = &q->report;
+  r->source = qn_source_name(q->source);
+  r->recipe = &q->recipe;
+  r->arch = &q->arch;
+  r->plan = &q->plan;
+  r->seed = q->job->seed;
+  r->examined = &q->examined;
+  r->choice = &q->choice;
+  r->migration = &q->migration;
+  r->smooth = &q->smoothed;
+  if (q->examined.layers) {
+    r->calibration = name_of(q->job->calibration);
+    r->calibration_rows = q->examined.before.texts;
+  }
+  return qn_report_write(r, q->env, q->job->report);
+}
+
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
-  QN_TRY(qn_recipe_load(&q->recipe, q->env, job->recipe ? job->recipe : "int8"));
+  QN_TRY(load_recipe(q));
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
@@ -331,10 +394,11 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
-  } else if (job->calibration) {
+  } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
   if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
   QN_TRY(qn_quantizer_declare(q)); /* first: from here on the config's sizes are those of tensors that are there */
   QN_TRY(qn_quantizer_describe(q));
@@ -343,18 +407,14 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
                      : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));
-  q->report.source = qn_source_name(q->source);
-  q->report.recipe = &q->recipe;
-  q->report.arch = &q->arch;
-  q->report.plan = &q->plan;
-  q->report.seed = job->seed;
   q->report.source_bytes = qn_source_weight_bytes(q->source);
-  if (job->report) QN_TRY(qn_report_write(&q->report, q->env, job->report));
+  if (job->report) QN_TRY(write_report(q));
   QN_TRY(qrn_writer_finish(q->writer, &bytes));
   if (result) {
     result->source_bytes = q->report.source_bytes;
     result->bytes = bytes;
     result->worst_weight_error = worst_weight_error(&q->report);
+    result->loss = q->choice.loss;
   }
   return QUERN_OK;
 }
@@ -381,8 +441,11 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_free(env, q.sums, q.rows * sizeof(int32_t));
   qn_free(env, q.smooth, q.rows * sizeof *q.smooth);
   qn_maxima_free(env, &q.maxima);
+  qn_maxima_free(env, &q.smoothed);
+  qn_examination_free(env, &q.examined);
   qn_plan_free(env, &q.plan);
-  qn_recipe_free(env, &q.recipe);
+  qn_choice_free(env, &q.choice);
+  if (!job->made) qn_recipe_free(env, &q.recipe);
   return status;
 }
 

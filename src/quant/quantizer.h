@@ -2,6 +2,7 @@
 #ifndef QN_QUANTIZER_H
 #define QN_QUANTIZER_H
 #include "format/qrn.h"
+#include "quant/choose.h"
 #include "quant/items.h"
 #include "quant/migrate.h"
 #include "quant/quant.h"
@@ -21,7 +22,10 @@ typedef struct qn_quantizer {
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
-  uint32_t *split; /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  qn_choice choice;        /* of a recipe with max_loss */
+  qn_examination examined; /* for a report */
+  qn_maxima smoothed;      /* for a report: smoothing vectors, laid out as maxima are */
+  uint32_t *split;         /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */

@@ -2,6 +2,8 @@
  * Deterministic; any thread. */
 #include "quant/ranges.h"
 
+#include <string.h>
+
 #include "base/checked.h"
 #include "kernels/layout.h"
 #include "quant/groups.h"
@@ -136,7 +138,8 @@ static size_t lay_out(qn_plan *p, const qn_arch *a, const qn_recipe *r) {
   uint32_t *order = (uint32_t *)(void *)(at ? at + values : NULL);
   if (at) p->order = order;
   if (at && by_neuron) p->ffn_order = order + a->width;
-  return values + a->width + (by_neuron ? (size_t)a->layers * a->ffn : 0);
+  p->ordered = a->width + (by_neuron ? (size_t)a->layers * a->ffn : 0);
+  return values + p->ordered;
 }
 
 static void number(uint32_t *order, size_t n) {
@@ -166,8 +169,10 @@ void qn_plan_copy(qn_plan *p, const qn_plan *from) {
     const qn_site_plan *f = &from->site[i];
     s->low = f->low;
     s->high = f->high;
-    for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = f->scale[g], s->zero[g] = f->zero[g];
+    for (uint32_t g = 0; g < s->groups; g++)
+      s->scale[g] = f->scale[g], s->zero[g] = f->zero[g], s->ends[g] = f->ends[g];
   }
+  if (p->order) memcpy(p->order, from->order, p->ordered * sizeof *p->order);
 }
 
 static int is_given(const qn_site_rule *r) { return r->scale > 0 || r->low < r->high; }

@@ -20,6 +20,7 @@ typedef struct qn_plan {
   uint32_t count;
   uint32_t *order;     /* [width] hidden channel i is the model's order[i]; NULL: i */
   uint32_t *ffn_order; /* [layers, ffn] alike of neurons */
+  size_t ordered;      /* entries of both, which lie one behind the other */
   int embeds_alone;    /* the embeddings' channels are not hidden ones */
   size_t bytes;        /* of the allocation they and their values are in */
 } qn_plan;
@@ -27,7 +28,7 @@ typedef struct qn_plan {
 /* The sites of a model by a recipe that fits it (qn_recipe_check_sites); scales are not known yet. */
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r);
 void qn_plan_free(qn_env *env, qn_plan *p);
-/* Values of one of the same sites. */
+/* Values of one of the same sites and groups. */
 void qn_plan_copy(qn_plan *p, const qn_plan *from);
 /* Whether a site has values in the file; whether they come from calibration. */
 int qn_plan_is_static(const qn_site_plan *s);

@@ -45,6 +45,7 @@ static const struct {
     {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("") "}}"},
     {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS) "}}"},
     {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
+    {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
@@ -208,12 +209,13 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
   }
   QN_TRY(qn_recipe_suppression(r, env, j, file));
+  QN_TRY(qn_recipe_choice(r, env, j, file));
   return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth", "split",
-                                        "sites", "order",   "placement",   "migrate",    "clip"};
+                                        "sites", "order",   "placement",   "migrate",    "clip",   "max_loss"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -11,9 +11,9 @@ static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
 
 void qn_recipe_free(qn_env *env, qn_recipe *r) {
-  qn_free(env, r->rules, r->rule_count * sizeof *r->rules);
+  qn_free(env, r->rules, r->rules_room * sizeof *r->rules);
   r->rules = NULL;
-  r->rule_count = 0;
+  r->rule_count = r->rules_room = 0;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -74,6 +74,25 @@ quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, 
         "%s: migrate belongs to \"activations\": {\"static\": true}; a float recipe may say \"attention\" or "
         "\"all\"",
         file);
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_choice(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  static const char *const others[] = {"sites", "order", "placement", "migrate", "clip"};
+  if (!qn_json_get(j, 0, "max_loss")) return QUERN_OK;
+  r->max_loss = qn_json_number(j, 0, "max_loss", -1);
+  if (!(r->max_loss > 0 && r->max_loss <= 1))
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: max_loss is above 0 and at most 1", file);
+  if (r->id != QN_RECIPE_STATIC)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: max_loss belongs to \"activations\": {\"static\": true}",
+                   file);
+  if (r->weight_bits != 8 || r->split)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: max_loss chooses activations, with weights of 8 bits and \"split\": 0", file);
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (qn_json_get(j, 0, others[i]))
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "%s: max_loss chooses the sites: \"%s\" cannot be said beside it", file, others[i]);
   return QUERN_OK;
 }
 
@@ -165,7 +184,7 @@ quern_status qn_recipe_rules(qn_recipe *r, qn_env *env, const qn_json *j, const 
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: sites: an object of names and what they are is expected", file);
   QN_TRY(qn_alloc_array(env, &p, j->nodes[at].count, sizeof *r->rules, "the sites of a recipe"));
   r->rules = p;
-  r->rule_count = j->nodes[at].count;
+  r->rule_count = r->rules_room = j->nodes[at].count;
   for (uint32_t k = at + 1; k < j->nodes[at].next; k = j->nodes[k + 1].next)
     QN_TRY(read_rule(&r->rules[i++], env, j, k + 1, file, j->nodes[k].string));
   return QUERN_OK;
@@ -353,6 +372,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);
   if (r->clip) put(&t, ",\"clip\":\"%s\"", clips[r->clip]);
+  if (r->max_loss > 0) put_number(&t, ",\"max_loss\":", r->max_loss);
   for (uint32_t i = 0; i < r->rule_count; i++) {
     put(&t, i ? "," : ",\"sites\":{");
     put_rule(&t, &r->rules[i]);

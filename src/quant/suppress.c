@@ -4,10 +4,8 @@
 
 #include <string.h>
 
-#include "base/checked.h"
-#include "model/places.h"
 #include "quant/clip.h"
-#include "quant/outputs.h"
+#include "quant/trial.h"
 
 /* One way for gains to migrate, and what was found out about it. */
 typedef struct candidate {
@@ -19,57 +17,15 @@ typedef struct candidate {
   double error;
 } candidate;
 
-#define SEARCH_TOKENS 3072u
-#define SEARCH_TEXTS 32u
-
 /* An integer model whose sites' values change. */
 typedef struct trial {
   const qn_suppression *of;
   candidate *c;
   int fine; /* site by site, from where the clip is */
-  quern_model *m;
-  quern_session *s;
-  qn_outputs got;
-  uint64_t runs;
+  qn_trial t;
 } trial;
 
-/* ---- texts ------------------------------------------------------------------------------------------------------- */
-
-/* A copy in another order, so that the first of them are any: a search runs over some. */
-static quern_status shuffle(qn_env *env, const qn_calibration_text *from, uint32_t seed, qn_calibration_text *to) {
-  const size_t each = qn_calibration_each(from), rows = qn_calibration_rows(from);
-  const int64_t *offset = (const int64_t *)(const void *)from->offsets.data;
-  void *p = NULL;
-  int64_t end = 0;
-  *to = (qn_calibration_text){.texts = from->texts, .pairs = from->pairs, .rows_found = from->rows_found};
-  QN_TRY(qn_buffer_append(env, &to->offsets, &end, sizeof end));
-  QN_TRY(qn_alloc_array(env, &p, rows, sizeof(uint32_t), "an order of texts"));
-  uint32_t *order = p;
-  quern_status status = QUERN_OK;
-  for (size_t i = 0; i < rows; i++) order[i] = (uint32_t)i;
-  for (size_t i = rows; i > 1; i--) {
-    const size_t j = (size_t)(qn_draw(seed, i) % i);
-    const uint32_t other = order[j];
-    order[j] = order[i - 1];
-    order[i - 1] = other;
-  }
-  for (size_t i = 0; i < from->texts && status == QUERN_OK; i++) {
-    const size_t at = order[i / each] * each + i % each;
-    const size_t bytes = (size_t)(offset[at + 1] - offset[at]);
-    status = qn_buffer_append(env, &to->utf8, from->utf8.data + offset[at], bytes);
-    end += (int64_t)bytes;
-    if (status == QUERN_OK) status = qn_buffer_append(env, &to->offsets, &end, sizeof end);
-  }
-  qn_free(env, order, rows * sizeof *order);
-  return status;
-}
-
-/* Texts that a candidate is run over: about SEARCH_TOKENS tokens, and some at least. */
-static size_t texts_of(const qn_suppression *s, size_t tokens) {
-  const size_t rows = qn_calibration_rows(s->text);
-  const size_t some = qn_max_size(SEARCH_TEXTS, tokens ? rows * SEARCH_TOKENS / tokens : 0);
-  return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * qn_calibration_each(s->text);
-}
+/* ---- one way -------------------------------------------------------------------------------------------------------- */
 
 static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode) {
   qn_observed seen = {0};
@@ -81,7 +37,7 @@ static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode)
   quern_status status = qn_calibrate(&seen, s->env, &job, s->text, qn_plan_needs_histograms(&c->plan), &c->reference);
   if (status == QUERN_OK) status = qn_plan_fill(&c->plan, s->env, &seen);
   if (status == QUERN_OK) {
-    c->texts = texts_of(s, seen.first);
+    c->texts = qn_trial_texts(s->text, seen.first);
     status = qn_clip_create(&c->clip, s->env, &seen, &c->plan);
   }
   qn_observed_free(s->env, &seen);
@@ -95,32 +51,19 @@ static void release(qn_env *env, candidate *c) {
   qn_outputs_free(env, &c->reference);
 }
 
-/* ---- one run ----------------------------------------------------------------------------------------------------- */
-
-static quern_status emit(void *user, size_t first, uint32_t batch) {
-  (void)first;
-  trial *t = user;
-  return qn_outputs_add(&t->got, t->of->env, t->s, batch);
-}
-
-static quern_status run(trial *t, double *error) {
-  const qn_quantize_job *job = t->of->job;
-  if (job->progress && job->progress(job->progress_user, t->runs, 0, t->fine ? "fine clipping" : "clipping"))
-    return qn_fail(&t->of->env->error, QUERN_E_CANCELLED, "quantization was cancelled; nothing was written");
-  t->runs++;
-  qn_outputs_clear(&t->got);
-  QN_TRY(qn_calibration_run(t->s, t->of->env, t->of->text, t->c->texts, emit, t, "comparing", job->calibration));
-  *error = qn_outputs_error(&t->got, &t->c->reference);
-  return QUERN_OK;
-}
-
 /* ---- the search -------------------------------------------------------------------------------------------------- */
 
 /* A site's values from its steps, in the plan and in the model. */
 static void place(trial *t, uint32_t site) {
   qn_site_plan *s = &t->c->plan.site[site];
   qn_plan_set(s, 0, qn_clip_range(&t->c->clip, site));
-  qn_place_set(t->m, site, s->scale[0], s->zero[0]);
+  qn_trial_place(&t->t, site, s);
+}
+
+static quern_status run(trial *t, double *error) {
+  QN_TRY(qn_trial_run(&t->t, t->c->texts));
+  *error = qn_outputs_error(&t->t.got, &t->c->reference);
+  return QUERN_OK;
 }
 
 typedef struct steps {
@@ -220,11 +163,11 @@ static quern_status coarse(trial *t) {
 
 static quern_status run_model(void *user, quern_model *m) {
   trial *t = user;
-  t->m = m;
-  QN_TRY(qn_calibration_session(&t->s, t->of->env, m));
-  const quern_status status = t->fine ? fine(t) : coarse(t);
-  qn_session_free(t->s);
-  qn_outputs_free(t->of->env, &t->got);
+  const qn_suppression *s = t->of;
+  t->t = (qn_trial){.env = s->env, .job = s->job, .text = s->text, .doing = t->fine ? "fine clipping" : "clipping"};
+  quern_status status = qn_trial_begin(&t->t, m);
+  if (status == QUERN_OK) status = t->fine ? fine(t) : coarse(t);
+  qn_trial_end(&t->t);
   return status;
 }
 
@@ -274,7 +217,7 @@ quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m
   qn_calibration_text text;
   qn_suppression shuffled = *s;
   shuffled.text = &text;
-  quern_status status = shuffle(s->env, s->text, s->job->seed, &text);
+  quern_status status = qn_trial_shuffle(s->env, s->text, s->job->seed, &text);
   if (status == QUERN_OK) status = choose(&shuffled, plan, m, error);
   if (status == QUERN_OK) tell(s, m);
   qn_calibration_free(s->env, &text);

@@ -1,5 +1,6 @@
 /* encoder_static.c - the steps of a static recipe: codes of static sites between all operators (docs/STATIC.md has the flow). Products
  * write codes, norms read and write them; hidden states lie in s->codes, in the place of the norm that wrote them last. */
+#include "run/observe.h"
 #include "run/static.h"
 #include "run/steps.h"
 
@@ -76,6 +77,7 @@ static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t 
                                .a = hidden_codes(b, place_of(b, QN_SITE_QKV_IN, b->index)),
                                .codes = b->g->s->qkv_codes + b->r0 * ld,
                                .ldc = ld};
+  if (b->g->s->observe) qn_observe_codes(b, place_of(b, QN_SITE_QKV_IN, b->index), &p.a, r0, r1);
   qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
 }
 

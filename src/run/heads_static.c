@@ -6,22 +6,6 @@
 
 #include "run/static.h"
 
-/* Value of a code of panel p. */
-static float value_of(const qn_place *place, size_t p, int32_t code) {
-  return ((float)code - place->zero[p]) * place->scale[p];
-}
-
-/* order: NULL, or where each channel goes. */
-static void to_floats(const qk_codes *q, const qn_place *place, size_t rows, size_t d, const int32_t *order,
-                      float *out) {
-  for (size_t r = 0; r < rows; r++) {
-    const int8_t *high = q->codes + r * q->ld, *low = q->low ? q->low + r * q->ld : NULL;
-    for (size_t i = 0; i < d; i++)
-      out[r * d + (order ? (size_t)order[i] : i)] = value_of(place, i / QK_PANEL,
-                                                             low ? 128 * high[i] + low[i] : high[i]);
-  }
-}
-
 static const qn_place *output_of(const quern_session *s) {
   return qn_model_place(s->model, qn_site_output_kind(&s->model->arch), QN_NO_LAYER);
 }
@@ -31,7 +15,7 @@ void qn_hidden_floats(quern_session *s, uint32_t batch) {
   if (a->recipe != QN_RECIPE_STATIC) return;
   const qn_place *place = output_of(s);
   const qk_codes q = qn_codes_at(s->codes, place, 0, a->width);
-  to_floats(&q, place, s->starts[batch - 1] + s->lens[batch - 1], a->width, s->model->order, s->x);
+  qn_codes_floats(&q, place, s->starts[batch - 1] + s->lens[batch - 1], a->width, s->model->order, s->x);
 }
 
 /* Output of the head from rows of codes: [rows, labels]. */
@@ -43,7 +27,7 @@ static void run_output(const quern_session *s, qk_codes a, uint32_t rows, float 
   p.floats = logits;
   p.ldo = l->n;
   qn_static_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
-  if (place->by) to_floats(&to, place, rows, l->n, NULL, logits);
+  if (place->by) qn_codes_floats(&to, place, rows, l->n, NULL, logits);
 }
 
 void qn_static_classify(quern_session *s, uint32_t batch, float *logits) {

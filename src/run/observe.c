@@ -1,6 +1,8 @@
 /* observe.c - the sites of a float model on their way past (observe.h). Thread rule: a lane has its own scratch. */
 #include "run/observe.h"
 
+#include "run/static.h"
+
 #define LN_2 0.693147180559945309f
 
 static float *scratch_of(const quern_session *s, size_t lane) { return s->observe_scratch + lane * s->observe_floats; }
@@ -53,6 +55,14 @@ void qn_observe_product(const qn_block *b, const qn_product *p, size_t r0, size_
   qn_product_run(s->kernels, p, r0, r1, 0, qk_panels(p->linear->n));
   for (uint32_t i = 0; s->observe_scratch && p->site == QN_SITE_QKV_IN && i < 3; i++)
     see(b, QN_SITE_Q + i, p->out + r0 * p->ldo + i * inner, p->ldo, r0, r1, inner);
+}
+
+void qn_observe_codes(const qn_block *b, const qn_place *place, const qk_codes *codes, size_t r0, size_t r1) {
+  const quern_session *s = b->g->s;
+  const uint32_t d = b->g->arch->width;
+  const qk_codes q = qn_codes_at(*codes, place, r0, d);
+  qn_codes_floats(&q, place, r1 - r0, d, s->model->order, b->lane->hidden);
+  see(b, QN_SITE_QKV_IN, b->lane->hidden, d, r0, r1, d);
 }
 
 static const float *row_of(const qn_table *t, int32_t row, uint32_t d) {

@@ -45,6 +45,17 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
   k->gemm_q8(&op, r0, r1, p0, p1);
 }
 
+void qn_codes_floats(const qk_codes *q, const qn_place *place, size_t rows, size_t d, const int32_t *order,
+                     float *out) {
+  for (size_t r = 0; r < rows; r++) {
+    const int8_t *high = q->codes + r * q->ld, *low = q->low ? q->low + r * q->ld : NULL;
+    for (size_t i = 0; i < d; i++) {
+      const float code = (float)(low ? 128 * high[i] + low[i] : high[i]);
+      out[r * d + (order ? (size_t)order[i] : i)] = (code - place->zero[i / QK_PANEL]) * place->scale[i / QK_PANEL];
+    }
+  }
+}
+
 void qn_codes_finish(const qk_table *k, const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
   k->start_q8(q, d, r0, r1);
   for (size_t r = r0; r < r1; r++) q->scale[r] = q->given_scale[0], q->zero[r] = q->given_zero[0];

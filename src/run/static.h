@@ -27,6 +27,8 @@ qn_static_product qn_product_to(const qn_linear *l, const qn_place *place, qk_co
 /* Rows r0 ... r1 - 1, output panels p0 ... p1 - 1. */
 void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t r0, size_t r1, size_t p0, size_t p1);
 
+/* What rows of codes of a place stand for: out [rows, d]. order: NULL, or where each channel goes. */
+void qn_codes_floats(const qk_codes *q, const qn_place *place, size_t rows, size_t d, const int32_t *order, float *out);
 /* Rows r0 ... r1 - 1 of codes that a product wrote, [.., d], made ready for the next product. */
 void qn_codes_finish(const qk_table *k, const qk_codes *q, uint32_t d, size_t r0, size_t r1);
 #endif
