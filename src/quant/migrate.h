@@ -22,7 +22,8 @@ typedef struct qn_migration {
 #define QN_MIGRATE_LEAST 0.05f
 
 /* Reads the gains. The embeddings' norm keeps its own where a linear operator widens its output. */
-quern_status qn_migration_create(qn_migration *m, qn_env *env, qn_source *source, const qn_arch *a, uint32_t mode);
+quern_status qn_migration_create(qn_migration *m, qn_env *env, qn_source *source, const qn_arch *a, uint32_t mode,
+                                 const float *reach);
 void qn_migration_free(qn_env *env, qn_migration *m);
 /* What moves from the gains of one norm, [width]; work: [width]. Returns 0 where nothing can: gains that are not numbers, or mostly 0. */
 int qn_migration_of(const float *gain, uint32_t width, float *by, float *work);

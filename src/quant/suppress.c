@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "model/places.h"
 #include "quant/clip.h"
+#include "quant/fine.h"
 #include "quant/outputs.h"
 
 /* One way for gains to migrate, and what was found out about it. */
@@ -26,7 +27,8 @@ typedef struct candidate {
 typedef struct trial {
   const qn_suppression *of;
   candidate *c;
-  int fine; /* site by site, from where the clip is */
+  quern_status (*search)(struct trial *t);
+  const char *doing;
   quern_model *m;
   quern_session *s;
   qn_outputs got;
@@ -71,16 +73,27 @@ static size_t texts_of(const qn_suppression *s, size_t tokens) {
   return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * qn_calibration_each(s->text);
 }
 
-static quern_status create(const qn_suppression *s, candidate *c, uint32_t mode) {
+/* The greatest magnitude of each channel behind each norm that may migrate, as balancing wants it. */
+static void keep_reach(const qn_suppression *s, const qn_observed *seen, float *reach) {
+  const uint32_t width = s->arch->width;
+  for (uint32_t n = 0; n < 2 * s->arch->layers; n++) {
+    const uint32_t kind = n % 2 ? QN_SITE_FFN_UP_IN : QN_SITE_QKV_IN;
+    const qn_extremes *e = seen->site[qn_site_index(s->arch, kind, n / 2)].channel;
+    for (uint32_t i = 0; i < width; i++) reach[n * width + i] = __builtin_fmaxf(-e[i].low, e[i].high);
+  }
+}
+
+static quern_status create(const qn_suppression *s, candidate *c, uint32_t way, float *reach) {
   qn_observed seen = {0};
   *c = (candidate){.error = __builtin_inf()};
-  QN_TRY(qn_migration_create(&c->migration, s->env, s->source, s->arch, mode));
+  QN_TRY(qn_migration_create(&c->migration, s->env, s->source, s->arch, way, reach));
   QN_TRY(qn_plan_create(&c->plan, s->env, s->arch, s->recipe));
   qn_quantize_job job = *s->job;
   job.migration = &c->migration;
   quern_status status = qn_calibrate(&seen, s->env, &job, s->text, qn_plan_needs_histograms(&c->plan), &c->reference);
   if (status == QUERN_OK) status = qn_plan_fill(&c->plan, s->env, &seen);
   if (status == QUERN_OK) {
+    if (way == QN_MIGRATE_NONE) keep_reach(s, &seen, reach);
     c->texts = texts_of(s, seen.first);
     status = qn_clip_create(&c->clip, s->env, &seen, &c->plan);
   }
@@ -105,7 +118,7 @@ static quern_status emit(void *user, size_t first, uint32_t batch) {
 
 static quern_status run(trial *t, double *error) {
   const qn_quantize_job *job = t->of->job;
-  if (job->progress && job->progress(job->progress_user, t->runs, 0, t->fine ? "fine clipping" : "clipping"))
+  if (job->progress && job->progress(job->progress_user, t->runs, 0, t->doing))
     return qn_fail(&t->of->env->error, QUERN_E_CANCELLED, "quantization was cancelled; nothing was written");
   t->runs++;
   qn_outputs_clear(&t->got);
@@ -116,142 +129,144 @@ static quern_status run(trial *t, double *error) {
 
 /* ---- the search -------------------------------------------------------------------------------------------------- */
 
-/* A site's values from its steps, in the plan and in the model. */
+/* A site's values from the plan in the model. */
 static void place(trial *t, uint32_t site) {
-  qn_site_plan *s = &t->c->plan.site[site];
-  qn_plan_set(s, 0, qn_clip_range(&t->c->clip, site));
+  const qn_site_plan *s = &t->c->plan.site[site];
   qn_place_set(t->m, site, s->scale[0], s->zero[0]);
 }
 
-typedef struct steps {
-  int low, high;
-} steps;
-
-static int moved(uint8_t *at, int by) {
-  const int before = *at, to = before + by, last = (int)QN_CLIP_STEPS - 1;
-  *at = (uint8_t)(to < 0 ? 0 : to > last ? last : to);
-  return *at != before;
-}
-
-/* Moves the ends of all sites of a kind (kind QN_SITE_KINDS: of site `site`) where they can; with what comes out worse they go back. */
-static quern_status try_move(trial *t, uint32_t kind, uint32_t site, steps by, int *better) {
+/* Clipped sites at one step of the ladder. */
+static void place_all(trial *t, uint32_t step) {
   qn_clip *c = &t->c->clip;
-  const uint32_t sites = c->sites;
-  double error;
-  int any = 0;
-  *better = 0;
-  memcpy(c->old_low, c->at_low, sites);
-  memcpy(c->old_high, c->at_high, sites);
-  for (uint32_t i = 0; i < sites; i++) {
-    if (!c->clips[i] || (kind == QN_SITE_KINDS ? i != site : t->c->plan.site[i].site.kind != kind)) continue;
-    const int low = by.low && moved(&c->at_low[i], by.low), high = by.high && moved(&c->at_high[i], by.high);
-    if (!low && !high) continue;
+  for (uint32_t i = 0; i < c->sites; i++) {
+    if (!c->clips[i]) continue;
+    c->at[i] = (uint8_t)step;
+    qn_plan_set(&t->c->plan.site[i], 0, qn_clip_range(c, i));
     place(t, i);
-    any = 1;
   }
-  if (!any) return QUERN_OK;
-  QN_TRY(run(t, &error));
-  if (error < t->c->error) {
-    t->c->error = error;
-    *better = 1;
-    return QUERN_OK;
-  }
-  for (uint32_t i = 0; i < sites; i++) {
-    const int back = c->old_low[i] != c->at_low[i] || c->old_high[i] != c->at_high[i];
-    c->at_low[i] = c->old_low[i];
-    c->at_high[i] = c->old_high[i];
-    if (back) place(t, i);
-  }
-  return QUERN_OK;
 }
 
-/* Further the same way as long as it helps. */
-static quern_status follow(trial *t, uint32_t kind, uint32_t site, steps by, int *any) {
-  int better = 1;
-  while (better) {
-    QN_TRY(try_move(t, kind, site, by, &better));
-    *any |= better;
-  }
-  return QUERN_OK;
-}
-
-static quern_status fine_of(trial *t, uint32_t kind, uint32_t site) {
-  static const steps all[] = {
-      {-(int)QN_CLIP_STEPS, -(int)QN_CLIP_STEPS}, {2, 2}, {-1, -1}, {1, 0}, {0, 1}, {-1, 0}, {0, -1}};
-  int any = 0;
-  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-    if (i == 2 && any) continue; /* where further in or all the way back was better, a step back is not */
-    QN_TRY(follow(t, kind, site, all[i], &any));
-  }
-  return QUERN_OK;
-}
-
-/* By kinds of sites, then by sites. */
-static quern_status fine(trial *t) {
-  for (uint32_t kind = QN_SITE_QKV_IN; kind <= QN_SITE_FFN_DOWN_IN; kind++) QN_TRY(fine_of(t, kind, 0));
-  for (uint32_t i = 0; i < t->c->clip.sites; i++)
-    if (t->c->clip.clips[i]) QN_TRY(fine_of(t, QN_SITE_KINDS, i));
-  return QUERN_OK;
-}
+/* As the plan has it. */
+static quern_status compare(trial *t) { return run(t, &t->c->error); }
 
 /* All sites at one step: as far as a range of that many bits may be drawn in. */
 static quern_status coarse(trial *t) {
   static const uint32_t last[3] = {13, 19, QN_CLIP_STEPS - 1};
   const uint32_t bits = t->of->recipe->activation_bits, most = last[bits == 8 ? 0 : bits == 6 ? 1 : 2];
-  qn_clip *c = &t->c->clip;
   uint32_t best = 0;
-  for (uint32_t step = 0; step <= (t->of->recipe->clip ? most : 0); step++) {
+  for (uint32_t step = 1; step <= most; step++) {
     double error;
-    for (uint32_t i = 0; i < c->sites; i++) {
-      c->at_low[i] = c->at_high[i] = (uint8_t)step;
-      if (c->clips[i] && step) place(t, i);
-    }
+    place_all(t, step);
     QN_TRY(run(t, &error));
-    if (step && error >= t->c->error) continue;
+    if (error >= t->c->error) continue;
     t->c->error = error;
     best = step;
   }
-  for (uint32_t i = 0; i < c->sites; i++) {
-    c->at_low[i] = c->at_high[i] = (uint8_t)best;
-    if (c->clips[i] && t->of->recipe->clip) place(t, i);
-  }
+  place_all(t, best);
   return QUERN_OK;
+}
+
+static void exchange(trial *t, qn_fine_value *value, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) {
+    qn_site_plan *s = &t->c->plan.site[value[i].site];
+    const qn_fine_value before = {value[i].site, s->scale[0], s->zero[0]};
+    s->scale[0] = value[i].scale;
+    s->zero[0] = value[i].zero;
+    s->low = (qn_site_lowest(s->rule.bits) - s->zero[0]) * s->scale[0];
+    s->high = (qn_site_highest(s->rule.bits) - s->zero[0]) * s->scale[0];
+    place(t, value[i].site);
+    value[i] = before;
+  }
+}
+
+/* What a layer has learned stays where the integer model's outputs are better with it. */
+static quern_status offer(void *user, qn_fine_value *value, uint32_t n, int *kept) {
+  trial *t = user;
+  double error;
+  exchange(t, value, n);
+  QN_TRY(run(t, &error));
+  *kept = error < t->c->error;
+  if (*kept)
+    t->c->error = error;
+  else
+    exchange(t, value, n);
+  return QUERN_OK;
+}
+
+static quern_status fine(trial *t) {
+  const qn_fine f = {.env = t->of->env,
+                     .job = t->of->job,
+                     .text = t->of->text,
+                     .texts = t->c->texts,
+                     .migration = &t->c->migration,
+                     .plan = &t->c->plan,
+                     .learns = t->c->clip.clips,
+                     .offer = offer,
+                     .user = t};
+  return qn_fine_run(&f);
 }
 
 static quern_status run_model(void *user, quern_model *m) {
   trial *t = user;
   t->m = m;
   QN_TRY(qn_calibration_session(&t->s, t->of->env, m));
-  const quern_status status = t->fine ? fine(t) : coarse(t);
+  const quern_status status = t->search(t);
   qn_session_free(t->s);
   qn_outputs_free(t->of->env, &t->got);
   return status;
 }
 
-static quern_status search(const qn_suppression *s, candidate *c, int is_fine) {
-  trial t = {.of = s, .c = c, .fine = is_fine};
+static quern_status search(const qn_suppression *s, candidate *c, quern_status (*how)(trial *t), const char *doing) {
+  trial t = {.of = s, .c = c, .search = how, .doing = doing};
   const qn_quantize_job to = {
       .src = s->job->src, .recipe = s->job->recipe, .seed = s->job->seed, .migration = &c->migration, .plan = &c->plan};
   return qn_with_model(s->env, &to, s->job, run_model, &t);
 }
 
-static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
-  const int automatic = s->recipe->migrate == QN_MIGRATE_AUTO;
-  const uint32_t first = automatic ? QN_MIGRATE_NONE : s->recipe->migrate, last = automatic ? QN_MIGRATE_ALL : first;
-  candidate best = {.error = __builtin_inf()}, next = {0};
+/* Whether gains may migrate this way by the recipe. */
+static int may(uint32_t migrate, uint32_t way) {
+  const uint32_t is = way == QN_MIGRATE_BALANCED_MORE ? QN_MIGRATE_BALANCED : way;
+  return migrate == QN_MIGRATE_AUTO || migrate == is;
+}
+
+/* What a stage came to, for people. */
+static void tell(const qn_suppression *s, const candidate *c, const char *stage) {
+  static const char *const what[QN_MIGRATE_WAYS] = {"no norm migrate", "attention norms migrate", "all norms migrate",
+                                                    "all norms migrate, balanced", "all norms migrate, balanced more"};
+  char error[32];
+  qn_format_number(error, sizeof error, __builtin_floor(c->error * 1e5 + 0.5) / 1e5);
+  qn_log(s->env, 2, "recipe %s: gains of %s; %s: error %s", s->recipe->name, what[c->migration.mode], stage, error);
+}
+
+/* The way for gains to migrate with which the model comes nearest before anything is clipped. reach: scratch. */
+static quern_status choose(const qn_suppression *s, float *reach, candidate *best) {
+  const uint32_t migrate = s->recipe->migrate;
+  candidate next = {0};
   quern_status status = QUERN_OK;
-  for (uint32_t mode = first; mode <= last && status == QUERN_OK; mode++) {
-    status = create(s, &next, mode);
-    if (status == QUERN_OK) status = search(s, &next, 0);
-    if (status == QUERN_OK && (mode == first || next.error < best.error)) {
-      const candidate worse = best;
-      best = next;
+  for (uint32_t way = 0; way < QN_MIGRATE_WAYS && status == QUERN_OK; way++) {
+    const int scouts = way == QN_MIGRATE_NONE && migrate == QN_MIGRATE_BALANCED;
+    if (!scouts && !may(migrate, way)) continue;
+    status = create(s, &next, way, reach);
+    if (status == QUERN_OK && !scouts) status = search(s, &next, compare, "migrating gains");
+    if (status == QUERN_OK && !scouts) tell(s, &next, "nothing clipped");
+    if (status == QUERN_OK && next.error < best->error) {
+      const candidate worse = *best;
+      *best = next;
       next = worse;
     }
     release(s->env, &next);
     next = (candidate){0};
   }
-  if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) status = search(s, &best, 1);
+  return status;
+}
+
+static quern_status find(const qn_suppression *s, float *reach, qn_plan *plan, qn_migration *m, double *error) {
+  candidate best = {.error = __builtin_inf()};
+  quern_status status = choose(s, reach, &best);
+  if (status == QUERN_OK && s->recipe->clip) status = search(s, &best, coarse, "clipping");
+  if (status == QUERN_OK && s->recipe->clip) tell(s, &best, "clipped");
+  if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) status = search(s, &best, fine, "learning scales");
+  if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) tell(s, &best, "learned");
   if (status == QUERN_OK) {
     const qn_plan empty = *plan;
     *plan = best.plan;
@@ -264,19 +279,16 @@ static quern_status choose(const qn_suppression *s, qn_plan *plan, qn_migration 
   return status;
 }
 
-/* Which norms, for people. */
-static void tell(const qn_suppression *s, const qn_migration *m) {
-  static const char *const what[QN_MIGRATE_AUTO] = {"no norm", "attention norms", "all norms"};
-  qn_log(s->env, 1, "recipe %s: gains of %s migrate", s->recipe->name, what[m->mode]);
-}
-
 quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
   qn_calibration_text text;
   qn_suppression shuffled = *s;
+  void *p = NULL;
   shuffled.text = &text;
   quern_status status = shuffle(s->env, s->text, s->job->seed, &text);
-  if (status == QUERN_OK) status = choose(&shuffled, plan, m, error);
-  if (status == QUERN_OK) tell(s, m);
+  if (status == QUERN_OK)
+    status = qn_alloc_array(s->env, &p, 2 * (size_t)s->arch->layers * s->arch->width, sizeof(float), "channels");
+  if (status == QUERN_OK) status = find(&shuffled, p, plan, m, error);
+  qn_free(s->env, p, 2 * (size_t)s->arch->layers * s->arch->width * sizeof(float));
   qn_calibration_free(s->env, &text);
   return status;
 }
