@@ -9,7 +9,7 @@
 #include "quant/reconstruct.h"
 
 #define PART_TOKENS 512u /* of a step, about */
-#define PASSES 4u
+#define PASSES 2u
 #define RATE                                                                                                           \
   0.02 /* of the first step: by how much a scale may change, and of half the codes by how much a zero point; falls to 0 */
 

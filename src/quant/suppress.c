@@ -73,32 +73,64 @@ static size_t texts_of(const qn_suppression *s, size_t tokens) {
   return qn_min_size((some + SEARCH_TEXTS - 1) / SEARCH_TEXTS * SEARCH_TEXTS, rows) * qn_calibration_each(s->text);
 }
 
-/* The greatest magnitude of each channel behind each norm that may migrate, as balancing wants it. */
-static void keep_reach(const qn_suppression *s, const qn_observed *seen, float *reach) {
-  const uint32_t width = s->arch->width;
-  for (uint32_t n = 0; n < 2 * s->arch->layers; n++) {
-    const uint32_t kind = n % 2 ? QN_SITE_FFN_UP_IN : QN_SITE_QKV_IN;
-    const qn_extremes *e = seen->site[qn_site_index(s->arch, kind, n / 2)].channel;
-    for (uint32_t i = 0; i < width; i++) reach[n * width + i] = __builtin_fmaxf(-e[i].low, e[i].high);
-  }
+/* The float model as it is, on all texts. */
+typedef struct base {
+  qn_observed seen;
+  float *reach; /* [norms, width] the greatest magnitude of each channel behind each norm that may migrate */
+  size_t floats;
+} base;
+
+static qn_site_seen *behind(qn_observed *seen, uint32_t norm) {
+  return &seen->site[qn_site_index(&seen->arch, norm % 2 ? QN_SITE_FFN_UP_IN : QN_SITE_QKV_IN, norm / 2)];
 }
 
-static quern_status create(const qn_suppression *s, candidate *c, uint32_t way, float *reach) {
-  qn_observed seen = {0};
-  *c = (candidate){.error = __builtin_inf()};
-  QN_TRY(qn_migration_create(&c->migration, s->env, s->source, s->arch, way, reach));
-  QN_TRY(qn_plan_create(&c->plan, s->env, s->arch, s->recipe));
+static quern_status calibrate(const qn_suppression *s, const qn_migration *m, qn_observed *seen, candidate *c) {
+  const int histograms = qn_plan_needs_histograms(&c->plan);
   qn_quantize_job job = *s->job;
-  job.migration = &c->migration;
-  quern_status status = qn_calibrate(&seen, s->env, &job, s->text, qn_plan_needs_histograms(&c->plan), &c->reference);
-  if (status == QUERN_OK) status = qn_plan_fill(&c->plan, s->env, &seen);
-  if (status == QUERN_OK) {
-    if (way == QN_MIGRATE_NONE) keep_reach(s, &seen, reach);
-    c->texts = texts_of(s, seen.first);
-    status = qn_clip_create(&c->clip, s->env, &seen, &c->plan);
+  job.migration = m;
+  qn_outputs_clear(&c->reference);
+  QN_TRY(qn_calibrate(seen, s->env, &job, s->text, histograms, &c->reference));
+  c->texts = texts_of(s, seen->first);
+  return qn_plan_fill(&c->plan, s->env, seen);
+}
+
+static quern_status create_base(const qn_suppression *s, base *b, candidate *c) {
+  const uint32_t norms = 2 * s->arch->layers, width = s->arch->width;
+  void *p = NULL;
+  *b = (base){.floats = (size_t)norms * width};
+  QN_TRY(qn_plan_create(&c->plan, s->env, s->arch, s->recipe));
+  QN_TRY(calibrate(s, &c->migration, &b->seen, c));
+  QN_TRY(qn_alloc_array(s->env, &p, b->floats, sizeof(float), "channels"));
+  b->reach = p;
+  for (uint32_t n = 0; n < norms; n++) {
+    const qn_extremes *e = behind(&b->seen, n)->channel;
+    for (uint32_t i = 0; i < width; i++) b->reach[n * width + i] = __builtin_fmaxf(-e[i].low, e[i].high);
   }
-  qn_observed_free(s->env, &seen);
-  return status;
+  return QUERN_OK;
+}
+
+static void free_base(const qn_suppression *s, base *b) {
+  qn_free(s->env, b->reach, b->floats * sizeof(float));
+  qn_observed_free(s->env, &b->seen);
+}
+
+/* Ranges from what was seen without migration: of the sites behind norms that migrate by least and greatest values. */
+static quern_status fill_migrated(const qn_suppression *s, base *b, candidate *c) {
+  QN_TRY(qn_plan_fill(&c->plan, s->env, &b->seen));
+  for (uint32_t n = 0; n < c->migration.norms; n++) {
+    const float *by = qn_migration_by(&c->migration, n);
+    const qn_site_seen *seen = behind(&b->seen, n);
+    qn_site_plan *site = &c->plan.site[seen - b->seen.site];
+    qn_extremes all = {0, 0};
+    if (!by || !qn_plan_is_static(site) || site->rule.scale > 0 || site->rule.low < site->rule.high) continue;
+    for (uint32_t i = 0; i < s->arch->width; i++) {
+      const float x = seen->channel[i].low / by[i], y = seen->channel[i].high / by[i];
+      all.low = __builtin_fminf(all.low, __builtin_fminf(x, y));
+      all.high = __builtin_fmaxf(all.high, __builtin_fmaxf(x, y));
+    }
+    qn_plan_set(site, 0, all);
+  }
+  return QUERN_OK;
 }
 
 static void release(qn_env *env, candidate *c) {
@@ -125,6 +157,15 @@ static quern_status run(trial *t, double *error) {
   QN_TRY(qn_calibration_run(t->s, t->of->env, t->of->text, t->c->texts, emit, t, "comparing", job->calibration));
   *error = qn_outputs_error(&t->got, &t->c->reference);
   return QUERN_OK;
+}
+
+/* What a stage came to, for people. */
+static void tell(const qn_suppression *s, const candidate *c, const char *stage) {
+  static const char *const what[QN_MIGRATE_WAYS] = {"no norm migrate", "attention norms migrate", "all norms migrate",
+                                                    "all norms migrate, balanced", "all norms migrate, balanced more"};
+  char error[32];
+  qn_format_number(error, sizeof error, __builtin_floor(c->error * 1e5 + 0.5) / 1e5);
+  qn_log(s->env, 2, "recipe %s: gains of %s; %s: error %s", s->recipe->name, what[c->migration.mode], stage, error);
 }
 
 /* ---- the search -------------------------------------------------------------------------------------------------- */
@@ -154,7 +195,8 @@ static quern_status coarse(trial *t) {
   static const uint32_t last[3] = {13, 19, QN_CLIP_STEPS - 1};
   const uint32_t bits = t->of->recipe->activation_bits, most = last[bits == 8 ? 0 : bits == 6 ? 1 : 2];
   uint32_t best = 0;
-  for (uint32_t step = 1; step <= most; step++) {
+  QN_TRY(compare(t));
+  for (uint32_t step = 1; step <= most && t->of->recipe->clip; step++) {
     double error;
     place_all(t, step);
     QN_TRY(run(t, &error));
@@ -162,7 +204,7 @@ static quern_status coarse(trial *t) {
     t->c->error = error;
     best = step;
   }
-  place_all(t, best);
+  if (t->of->recipe->clip) place_all(t, best);
   return QUERN_OK;
 }
 
@@ -206,6 +248,16 @@ static quern_status fine(trial *t) {
   return qn_fine_run(&f);
 }
 
+static quern_status clip(trial *t) {
+  QN_TRY(coarse(t));
+  tell(t->of, t->c, "clipped");
+  if (t->of->recipe->clip != QN_CLIP_FINE) return QUERN_OK;
+  t->doing = "learning scales";
+  QN_TRY(fine(t));
+  tell(t->of, t->c, "learned");
+  return QUERN_OK;
+}
+
 static quern_status run_model(void *user, quern_model *m) {
   trial *t = user;
   t->m = m;
@@ -223,72 +275,59 @@ static quern_status search(const qn_suppression *s, candidate *c, quern_status (
   return qn_with_model(s->env, &to, s->job, run_model, &t);
 }
 
-/* Whether gains may migrate this way by the recipe. */
-static int may(uint32_t migrate, uint32_t way) {
-  const uint32_t is = way == QN_MIGRATE_BALANCED_MORE ? QN_MIGRATE_BALANCED : way;
-  return migrate == QN_MIGRATE_AUTO || migrate == is;
-}
-
-/* What a stage came to, for people. */
-static void tell(const qn_suppression *s, const candidate *c, const char *stage) {
-  static const char *const what[QN_MIGRATE_WAYS] = {"no norm migrate", "attention norms migrate", "all norms migrate",
-                                                    "all norms migrate, balanced", "all norms migrate, balanced more"};
-  char error[32];
-  qn_format_number(error, sizeof error, __builtin_floor(c->error * 1e5 + 0.5) / 1e5);
-  qn_log(s->env, 2, "recipe %s: gains of %s; %s: error %s", s->recipe->name, what[c->migration.mode], stage, error);
-}
-
-/* The way for gains to migrate with which the model comes nearest before anything is clipped. reach: scratch. */
-static quern_status choose(const qn_suppression *s, float *reach, candidate *best) {
+/* The way for gains to migrate with which the model comes nearest before anything is clipped. from: with what it is compared. */
+static quern_status choose(const qn_suppression *s, base *b, candidate *from, uint32_t *best) {
   const uint32_t migrate = s->recipe->migrate;
-  candidate next = {0};
-  quern_status status = QUERN_OK;
-  for (uint32_t way = 0; way < QN_MIGRATE_WAYS && status == QUERN_OK; way++) {
-    const int scouts = way == QN_MIGRATE_NONE && migrate == QN_MIGRATE_BALANCED;
-    if (!scouts && !may(migrate, way)) continue;
-    status = create(s, &next, way, reach);
-    if (status == QUERN_OK && !scouts) status = search(s, &next, compare, "migrating gains");
-    if (status == QUERN_OK && !scouts) tell(s, &next, "nothing clipped");
-    if (status == QUERN_OK && next.error < best->error) {
-      const candidate worse = *best;
-      *best = next;
-      next = worse;
-    }
-    release(s->env, &next);
-    next = (candidate){0};
+  double least = __builtin_inf();
+  *best = migrate;
+  if (migrate < QN_MIGRATE_BALANCED) return QUERN_OK;
+  for (uint32_t way = migrate == QN_MIGRATE_AUTO ? 0 : migrate; way < QN_MIGRATE_WAYS; way++) {
+    candidate c = {.reference = from->reference, .texts = from->texts};
+    quern_status status = qn_migration_create(&c.migration, s->env, s->source, s->arch, way, b->reach);
+    if (status == QUERN_OK) status = qn_plan_create(&c.plan, s->env, s->arch, s->recipe);
+    if (status == QUERN_OK) status = fill_migrated(s, b, &c);
+    if (status == QUERN_OK) status = search(s, &c, compare, "migrating gains");
+    if (status == QUERN_OK) tell(s, &c, "nothing clipped");
+    if (status == QUERN_OK && c.error < least) least = c.error, *best = way;
+    c.reference = (qn_outputs){0};
+    release(s->env, &c);
+    QN_TRY(status);
   }
-  return status;
+  return QUERN_OK;
 }
 
-static quern_status find(const qn_suppression *s, float *reach, qn_plan *plan, qn_migration *m, double *error) {
-  candidate best = {.error = __builtin_inf()};
-  quern_status status = choose(s, reach, &best);
-  if (status == QUERN_OK && s->recipe->clip) status = search(s, &best, coarse, "clipping");
-  if (status == QUERN_OK && s->recipe->clip) tell(s, &best, "clipped");
-  if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) status = search(s, &best, fine, "learning scales");
-  if (status == QUERN_OK && s->recipe->clip == QN_CLIP_FINE) tell(s, &best, "learned");
-  if (status == QUERN_OK) {
-    const qn_plan empty = *plan;
-    *plan = best.plan;
-    best.plan = empty;
-    *m = best.migration;
-    best.migration = (qn_migration){0};
-    *error = best.error;
+static quern_status find(const qn_suppression *s, base *b, candidate *c) {
+  uint32_t way;
+  QN_TRY(create_base(s, b, c));
+  QN_TRY(choose(s, b, c, &way));
+  if (way != QN_MIGRATE_NONE) {
+    QN_TRY(qn_migration_create(&c->migration, s->env, s->source, s->arch, way, b->reach));
+    qn_observed_free(s->env, &b->seen);
+    QN_TRY(calibrate(s, &c->migration, &b->seen, c));
   }
-  release(s->env, &best);
-  return status;
+  QN_TRY(qn_clip_create(&c->clip, s->env, &b->seen, &c->plan));
+  qn_observed_free(s->env, &b->seen);
+  return search(s, c, clip, "clipping");
 }
 
 quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {
   qn_calibration_text text;
   qn_suppression shuffled = *s;
-  void *p = NULL;
+  candidate c = {0};
+  base b = {0};
   shuffled.text = &text;
   quern_status status = shuffle(s->env, s->text, s->job->seed, &text);
-  if (status == QUERN_OK)
-    status = qn_alloc_array(s->env, &p, 2 * (size_t)s->arch->layers * s->arch->width, sizeof(float), "channels");
-  if (status == QUERN_OK) status = find(&shuffled, p, plan, m, error);
-  qn_free(s->env, p, 2 * (size_t)s->arch->layers * s->arch->width * sizeof(float));
+  if (status == QUERN_OK) status = find(&shuffled, &b, &c);
+  if (status == QUERN_OK) {
+    const qn_plan empty = *plan;
+    *plan = c.plan;
+    c.plan = empty;
+    *m = c.migration;
+    c.migration = (qn_migration){0};
+    *error = c.error;
+  }
+  release(s->env, &c);
+  free_base(s, &b);
   qn_calibration_free(s->env, &text);
   return status;
 }
