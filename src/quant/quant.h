@@ -107,7 +107,8 @@ typedef struct qn_quantize_job {
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
-   Symmetric per row, here of 8 bits: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
+   Symmetric per row, here of 8 bits (linear operators of 6 and 4 bits in bytes: the scale of the least squared error among absmax /
+   most times 1, 0.95, ... 0.6, the first of equal ones, codes held within most): scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
    even. */
 /* To nearest, ties to even; |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
 static inline float qn_pack_rint(float x) { return (x + 12582912.0f) - 12582912.0f; }
