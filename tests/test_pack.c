@@ -97,13 +97,10 @@ static void packs_linear(void) {
 /* Rows of few bits in bytes: no scale of the nine tried has a smaller error, and 8 bits keep the largest weight. */
 static void packs_few_bits(void) {
   enum { N = 5, K = 96 };
-  float w[N * K], scale[N];
-  int32_t sums[N];
-  uint8_t *panels = aligned_alloc(64, qk_weight_bytes(N, K, 8));
   for (uint32_t i = 0; i < N * K; i++) w[i] = tiny_weight(9, "w", i) * (i % 37 ? 1.0f : 6.0f);
   for (uint32_t bits = 4; bits <= 8; bits += 2) {
     const float most = bits == 8 ? 127 : bits == 6 ? 31 : 7;
-    qn_pack_linear_i8(w, N, K, most, panels, scale, sums);
+    qn_pack_linear_i8(w, N, K, most, panels, scale, code_sums);
     for (uint32_t r = 0; r < N; r++) {
       float absmax = 0;
       double least = INFINITY, got = 0;
@@ -125,7 +122,6 @@ static void packs_few_bits(void) {
       CHECK(got <= least * 1.001);
     }
   }
-  free(panels);
 }
 
 static void packs_small_rows(void) {
