@@ -94,6 +94,36 @@ static void packs_linear(void) {
   }
 }
 
+/* Rows of few bits in bytes: no scale of the nine tried has a smaller error, and 8 bits keep the largest weight. */
+static void packs_few_bits(void) {
+  enum { N = 5, K = 96 };
+  for (uint32_t i = 0; i < N * K; i++) w[i] = tiny_weight(9, "w", i) * (i % 37 ? 1.0f : 6.0f);
+  for (uint32_t bits = 4; bits <= 8; bits += 2) {
+    const float most = bits == 8 ? 127 : bits == 6 ? 31 : 7;
+    qn_pack_linear_i8(w, N, K, most, panels, scale, code_sums);
+    for (uint32_t r = 0; r < N; r++) {
+      float absmax = 0;
+      double least = INFINITY, got = 0;
+      for (uint32_t i = 0; i < K; i++) absmax = fmaxf(absmax, fabsf(w[r * K + i]));
+      for (int part = 20; part >= 12; part--) {
+        const double step = (double)absmax / (double)most * part / 20;
+        double error = 0;
+        for (uint32_t i = 0; i < K; i++) {
+          const double code = fmin(fmax(rint((double)w[r * K + i] / step), -(double)most), (double)most);
+          error += pow((double)w[r * K + i] - code * step, 2);
+        }
+        if (bits < 8 || part == 20) least = fmin(least, error);
+      }
+      for (uint32_t i = 0; i < K; i++) {
+        const int code = (int8_t)(panels[i / 4 * 64 + r * 4 + i % 4] ^ 0x80);
+        CHECK(abs(code) <= (int)most);
+        got += pow((double)w[r * K + i] - code * (double)scale[r], 2);
+      }
+      CHECK(got <= least * 1.001);
+    }
+  }
+}
+
 static void packs_small_rows(void) {
   static float rows_scale[10], rows_work[16];
   static uint8_t codes[5 * 64];
@@ -121,6 +151,7 @@ static void packs_small_rows(void) {
 
 int main(void) {
   RUN(packs_linear);
+  RUN(packs_few_bits);
   RUN(packs_small_rows);
   return TEST_END();
 }

@@ -8,12 +8,11 @@
 /* Steps of a ladder of parts of tokens that an end is not within: step 0 is none, the least and greatest value. */
 #define QN_CLIP_STEPS 26u
 
-/* Extremes of tokens by site, ascending, and the step at which each end is. */
+/* Extremes of tokens by site, ascending, and the step at which its ends are. */
 typedef struct qn_clip {
   uint32_t sites, tokens;
-  float *low, *high;           /* [sites, tokens] */
-  uint8_t *at_low, *at_high;   /* [sites] */
-  uint8_t *old_low, *old_high; /* [sites] for what moves ends: where they were */
+  float *low, *high; /* [sites, tokens] */
+  uint8_t *at;       /* [sites] */
   uint8_t
       *clips; /* [sites]: whether it is clipped at all: inputs of products that are not probabilities, by one range */
   size_t bytes;
@@ -24,6 +23,6 @@ quern_status qn_clip_create(qn_clip *c, qn_env *env, const qn_observed *seen, co
 void qn_clip_free(qn_env *env, qn_clip *c);
 /* The part of tokens at a step. */
 double qn_clip_part(uint32_t step);
-/* The range of a site at its steps. */
+/* The range of a site at its step. */
 qn_extremes qn_clip_range(const qn_clip *c, uint32_t site);
 #endif

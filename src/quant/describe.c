@@ -262,6 +262,7 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
     *source_bytes += bytes;
     it->has_bias |= bytes > 0;
   }
+  it->has_bias |= it->row_copies && q->plan.fold; /* copies differ by it */
   const uint32_t bits = qn_quantizer_bits(q, it);
   if (bits < 8 && it->kind == QN_ITEM_TABLE)
     QN_TRY(declare_small_table(q, it));

@@ -32,7 +32,19 @@ static quern_status read_norm(qn_migration *m, qn_source *source, uint32_t i, fl
   return QUERN_OK;
 }
 
-quern_status qn_migration_create(qn_migration *m, qn_env *env, qn_source *source, const qn_arch *a, uint32_t mode) {
+/* A power of each channel's reach, over the median of them. */
+static void balance(qn_migration *m, uint32_t i, const float *reach, float *work) {
+  for (uint32_t c = 0; c < m->width; c++) {
+    const float root = sqrtf(reach[c]);
+    work[c] = m->mode == QN_MIGRATE_BALANCED ? root : root * sqrtf(root);
+  }
+  m->moves[i] = (uint8_t)qn_migration_of(work, m->width, m->by + (size_t)i * m->width, work + m->width);
+  const float median = work[m->width + m->width / 2];
+  for (uint32_t c = 0; m->moves[i] && c < m->width; c++) m->by[(size_t)i * m->width + c] /= median;
+}
+
+quern_status qn_migration_create(qn_migration *m, qn_env *env, qn_source *source, const qn_arch *a, uint32_t mode,
+                                 const float *reach) {
   void *p = NULL;
   float *work = NULL;
   const uint32_t norms = mode == QN_MIGRATE_NONE ? 0 : 2 * a->layers;
@@ -50,7 +62,10 @@ quern_status qn_migration_create(qn_migration *m, qn_env *env, qn_source *source
   QN_TRY(qn_alloc_array(env, &p, 2 * (size_t)a->width, sizeof *work, "gains"));
   work = p;
   for (uint32_t i = 0; i < norms && status == QUERN_OK; i++)
-    if (i % 2 || (mode == QN_MIGRATE_ALL && (i || !a->embed_width))) status = read_norm(m, source, i, work);
+    if (mode >= QN_MIGRATE_BALANCED && (i || !a->embed_width))
+      balance(m, i, reach + (size_t)i * m->width, work);
+    else if (i % 2 ? mode < QN_MIGRATE_BALANCED : mode == QN_MIGRATE_ALL && (i || !a->embed_width))
+      status = read_norm(m, source, i, work);
   qn_free(env, work, 2 * (size_t)a->width * sizeof *work);
   return status;
 }

@@ -17,6 +17,30 @@ float qn_pack_row_scale(const float *w, size_t d, float most, float *factor) {
   return absmax < PACK_TINY ? 0 : absmax / most;
 }
 
+/* Squared error of a row with codes up to `most` when its scale is `part` of what holds every weight. */
+static float error_of(const float *x, size_t k, float most, float factor) {
+  float error = 0;
+  for (size_t i = 0; i < k; i++) {
+    const float at = x[i] * factor, code = qn_pack_rint(at), held = code > most ? most : code < -most ? -most : code;
+    error += (at - held) * (at - held);
+  }
+  return error / (factor * factor);
+}
+
+/* The scale of the least squared error: codes of few bits do better without the largest weights. */
+static float best_scale(const float *x, size_t k, float most, float *factor) {
+  const float all = qn_pack_row_scale(x, k, most, factor), by = *factor;
+  float scale = all, least = all > 0 && most < 127 ? error_of(x, k, most, by) : 0;
+  for (int i = 1; i <= 8 && least > 0; i++) {
+    const float part = 1.0f - 0.05f * (float)i, error = error_of(x, k, most, by / part);
+    if (error >= least) continue;
+    least = error;
+    scale = all * part;
+    *factor = by / part;
+  }
+  return scale;
+}
+
 void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, float most, uint8_t *panels, float *scale,
                        int32_t *sums) {
   size_t panel_bytes = qk_k8(k) * QK_PANEL;
@@ -26,9 +50,10 @@ void qn_pack_linear_i8(const float *w, uint32_t n, uint32_t k, float most, uint8
     uint8_t *to = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
     float factor;
     int32_t sum = 0;
-    scale[row] = qn_pack_row_scale(x, k, most, &factor);
+    scale[row] = best_scale(x, k, most, &factor);
     for (size_t i = 0; i < k; i++) {
       int32_t code = qn_pack_nearest(x[i] * factor);
+      code = code > (int32_t)most ? (int32_t)most : code < -(int32_t)most ? -(int32_t)most : code;
       sum += code;
       to[i / QK_KSTEP * (QK_PANEL * QK_KSTEP) + i % QK_KSTEP] = (uint8_t)(code ^ 0x80);
     }

@@ -14,8 +14,11 @@ enum {
   QN_RANGES
 };
 
-/* Which norms keep their gain out of what they put out (migrate.h). AUTO: what changes the outputs least on calibration text. */
-enum { QN_MIGRATE_NONE, QN_MIGRATE_ATTENTION, QN_MIGRATE_ALL, QN_MIGRATE_AUTO, QN_MIGRATES };
+/* What norms keep out of what they put out (migrate.h): nothing, their gain, or what balances the ranges of channels, more or less.
+   AUTO: what changes the outputs least on calibration text. */
+enum { QN_MIGRATE_NONE, QN_MIGRATE_ATTENTION, QN_MIGRATE_ALL, QN_MIGRATE_BALANCED, QN_MIGRATE_AUTO, QN_MIGRATES };
+#define QN_MIGRATE_BALANCED_MORE QN_MIGRATE_AUTO /* a way to migrate, which no recipe asks for by itself */
+#define QN_MIGRATE_WAYS QN_MIGRATES
 /* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
 enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 
@@ -55,6 +58,7 @@ typedef struct qn_recipe {
   uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
   int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
+  uint32_t unfold;           /* the same of neurons that are unfolded (unfold.h), of static recipes; not with split */
   uint32_t estimator;        /* QN_RANGE_*, of static recipes */
   uint32_t order;            /* QN_ORDER_* of the channels of hidden states, of static recipes */
   double percentile;         /* of that estimator */
@@ -72,9 +76,8 @@ typedef struct qn_recipe {
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
      {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
-     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise"; or "max_loss": 0.02 alone. Members that are unknown, and
-     combinations that this version cannot run, are refused by
-    name. To be freed, after a failure too. */
+     "order": "range", "placement": "inputs", "migrate": "auto", "clip": "tokenwise" and "unfold": 64; or "max_loss": 0.02 alone.
+   Members that are unknown, and combinations that this version cannot run, are refused by name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 void qn_recipe_free(qn_env *env, qn_recipe *r);
 const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
@@ -107,7 +110,8 @@ typedef struct qn_quantize_job {
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 
 /* Packing, one tensor at a time (pack.c); exact definitions in docs/NUMERICS.md.
-   Symmetric per row, here of 8 bits: scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
+   Symmetric per row, here of 8 bits (linear operators of 6 and 4 bits in bytes: the scale of the least squared error among absmax /
+   most times 1, 0.95, ... 0.6, the first of equal ones, codes held within most): scale = absmax / 127 (0 for a row whose absmax is below 2^-100), code = rint(w * (127 / absmax)),
    even. */
 /* To nearest, ties to even; |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
 static inline float qn_pack_rint(float x) { return (x + 12582912.0f) - 12582912.0f; }

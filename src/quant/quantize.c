@@ -119,11 +119,20 @@ static quern_status read_item(qn_quantizer *q, qn_item *it) {
     QN_TRY(qn_source_read(q->source, name, 1, dim, bias, &present));
     it->has_bias |= present;
   }
-  if (it->row_copies) {
+  float end = 0;
+  const qn_fold *fold = it->layer >= 0 ? qn_plan_fold(&q->plan, &q->arch, (uint32_t)it->layer, &end) : NULL;
+  if (it->row_copies && fold) {
+    qn_unfold_rows(q->floats, (uint32_t)dim[0], it->k, it->row_copies, fold);
+    qn_unfold_bias(q->bias, (uint32_t)dim[0], it->row_copies, fold, end);
+    it->has_bias = 1;
+  } else if (it->row_copies) {
     qn_split_rows(q->floats, (uint32_t)dim[0], it->k, it->row_copies, split);
     qn_split_rows(q->bias, (uint32_t)dim[0], 1, it->row_copies, split);
   }
-  if (it->column_copies) qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
+  if (it->column_copies && fold)
+    qn_unfold_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, fold);
+  else if (it->column_copies)
+    qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
   qn_migrate_item(&q->migration, it, q->floats);
   qn_permute_item(&q->plan, &q->arch, it, q->floats, q->bias, q->work);
   return QUERN_OK;
@@ -134,7 +143,7 @@ static quern_status choose_splits(qn_quantizer *q) {
   const uint32_t copies = q->arch.ffn_copies, ffn = q->arch.ffn - copies;
   const uint64_t dim[2] = {q->arch.width, ffn};
   void *p;
-  if (!copies) return QUERN_OK;
+  if (!copies || q->plan.fold) return QUERN_OK;
   QN_TRY(qn_alloc_array(q->env, &p, (size_t)q->arch.layers * copies, sizeof *q->split, "split neurons"));
   q->split = p;
   q->split_bytes = (size_t)q->arch.layers * copies * sizeof *q->split;
@@ -171,7 +180,7 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
   const qn_packed p = packed_of(q);
   const size_t floats = it->n * sizeof(float);
   if (qn_quantizer_plain(q, it)) {
-    if (it->column_copies)
+    if (it->column_copies && q->split)
       qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies, qn_quantizer_most(q, it),
                      q->split + (size_t)it->layer * it->column_copies);
     qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
@@ -277,7 +286,7 @@ static const char *name_of(const char *path) {
 static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) {
   const qn_recipe *r = &q->recipe;
   qn_quantize_job job = *q->job;
-  if (r->clip || r->migrate == QN_MIGRATE_AUTO) {
+  if (r->clip || r->migrate >= QN_MIGRATE_BALANCED) {
     const qn_suppression s = {q->env, q->job, r, &q->arch, q->source, text};
     return qn_suppress(&s, &q->plan, &q->migration, &q->report.search_error);
   }
@@ -303,7 +312,7 @@ static quern_status plan_sites(qn_quantizer *q) {
     qn_plan_copy(&q->plan, job->plan);
     return QUERN_OK;
   }
-  if (!chooses && !qn_plan_needs_text(&q->plan) && q->recipe.migrate != QN_MIGRATE_AUTO)
+  if (!chooses && !qn_plan_needs_text(&q->plan) && q->recipe.migrate < QN_MIGRATE_BALANCED)
     return qn_plan_fill(&q->plan, q->env, NULL);
   if (!job->calibration)
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
@@ -325,9 +334,9 @@ static quern_status choose_migration(qn_quantizer *q) {
     return QUERN_OK;
   }
   const uint32_t mode = q->recipe.migrate;
-  return q->recipe.clip || mode == QN_MIGRATE_AUTO
+  return q->recipe.clip || mode >= QN_MIGRATE_BALANCED
              ? QUERN_OK
-             : qn_migration_create(&q->migration, q->env, q->source, &q->arch, mode);
+             : qn_migration_create(&q->migration, q->env, q->source, &q->arch, mode, NULL);
 }
 
 static quern_status load_recipe(qn_quantizer *q) {
@@ -388,7 +397,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
-  q->arch.ffn_copies = (uint32_t)qn_min_size(q->recipe.split, QN_MAX_FFN - q->arch.ffn);
+  const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
+  q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
   QN_TRY(choose_migration(q));

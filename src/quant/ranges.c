@@ -134,6 +134,10 @@ static size_t lay_out(qn_plan *p, const qn_arch *a, const qn_recipe *r) {
     }
     values += 3 * (size_t)s.groups;
   }
+  if (p->copies) {
+    if (at) p->fold = (qn_fold *)(void *)(at + values);
+    values += 2 * (size_t)a->layers * p->copies;
+  }
   if (r->order == QN_ORDER_NONE) return values;
   uint32_t *order = (uint32_t *)(void *)(at ? at + values : NULL);
   if (at) p->order = order;
@@ -148,11 +152,13 @@ static void number(uint32_t *order, size_t n) {
 
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r) {
   void *memory = NULL;
-  *p = (qn_plan){.count = qn_site_count(a), .embeds_alone = a->embed_width != 0};
+  *p = (qn_plan){
+      .count = qn_site_count(a), .embeds_alone = a->embed_width != 0, .copies = r->unfold ? a->ffn_copies : 0};
   p->bytes = p->count * sizeof *p->site + lay_out(p, a, r) * sizeof(float);
   QN_TRY(qn_alloc(env, &memory, p->bytes, "the sites of a recipe"));
   p->site = memory;
   lay_out(p, a, r);
+  if (p->fold) memset(p->fold, 0, (size_t)a->layers * p->copies * sizeof *p->fold);
   number(p->order, a->width);
   for (uint32_t l = 0; p->ffn_order && l < a->layers; l++) number(p->ffn_order + (size_t)l * a->ffn, a->ffn);
   return QUERN_OK;
@@ -163,6 +169,8 @@ void qn_plan_free(qn_env *env, qn_plan *p) {
   *p = (qn_plan){0};
 }
 
+static qn_fold *fold_of(const qn_plan *p, const qn_site *site) { return p->fold + (size_t)site->layer * p->copies; }
+
 void qn_plan_copy(qn_plan *p, const qn_plan *from) {
   for (uint32_t i = 0; i < p->count; i++) {
     qn_site_plan *s = &p->site[i];
@@ -171,8 +179,17 @@ void qn_plan_copy(qn_plan *p, const qn_plan *from) {
     s->high = f->high;
     for (uint32_t g = 0; g < s->groups; g++)
       s->scale[g] = f->scale[g], s->zero[g] = f->zero[g], s->ends[g] = f->ends[g];
+    if (p->fold && s->site.kind == QN_SITE_FFN_DOWN_IN)
+      memcpy(fold_of(p, &s->site), fold_of(from, &s->site), p->copies * sizeof *p->fold);
   }
   if (p->order) memcpy(p->order, from->order, p->ordered * sizeof *p->order);
+}
+
+const qn_fold *qn_plan_fold(const qn_plan *p, const qn_arch *a, uint32_t layer, float *end) {
+  if (!p->fold) return NULL;
+  const qn_site_plan *s = &p->site[qn_site_index(a, QN_SITE_FFN_DOWN_IN, layer)];
+  *end = qn_plan_is_static(s) ? (qn_site_highest(s->rule.bits) - s->zero[0]) * s->scale[0] : 0;
+  return fold_of(p, &s->site);
 }
 
 static int is_given(const qn_site_rule *r) { return r->scale > 0 || r->low < r->high; }
@@ -208,8 +225,11 @@ static void fill_given(qn_site_plan *s) {
   }
 }
 
-static void fill_seen(qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks) {
-  qn_plan_set(s, 0, qn_range_of(seen, blocks, &s->rule));
+static void fill_seen(const qn_plan *p, qn_site_plan *s, const qn_site_seen *seen, uint32_t blocks) {
+  qn_extremes range = qn_range_of(seen, blocks, &s->rule);
+  if (p->fold && s->site.kind == QN_SITE_FFN_DOWN_IN)
+    range.high = qn_unfold_choose(seen->channel, seen->channels, p->copies, fold_of(p, &s->site));
+  qn_plan_set(s, 0, range);
 }
 
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
@@ -222,7 +242,7 @@ quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
     else if (s->groups > 1)
       QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site)));
     else
-      fill_seen(s, &seen->site[i], seen->blocks);
+      fill_seen(p, s, &seen->site[i], seen->blocks);
   }
   return QUERN_OK;
 }

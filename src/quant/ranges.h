@@ -4,6 +4,7 @@
 #define QN_RANGES_H
 #include "quant/observed.h"
 #include "quant/quant.h"
+#include "quant/unfold.h"
 
 typedef struct qn_site_plan {
   qn_site site;
@@ -21,8 +22,10 @@ typedef struct qn_plan {
   uint32_t *order;     /* [width] hidden channel i is the model's order[i]; NULL: i */
   uint32_t *ffn_order; /* [layers, ffn] alike of neurons */
   size_t ordered;      /* entries of both, which lie one behind the other */
-  int embeds_alone;    /* the embeddings' channels are not hidden ones */
-  size_t bytes;        /* of the allocation they and their values are in */
+  qn_fold *fold;       /* [layers, copies] how the input of ffn.down is unfolded; NULL: it is not */
+  uint32_t copies;
+  int embeds_alone; /* the embeddings' channels are not hidden ones */
+  size_t bytes;     /* of the allocation they and their values are in */
 } qn_plan;
 
 /* The sites of a model by a recipe that fits it (qn_recipe_check_sites); scales are not known yet. */
@@ -42,6 +45,8 @@ quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen);
 void qn_range_codes(float low, float high, int symmetric, uint32_t bits, float *scale, float *zero);
 /* The zero point of a scale that is given. */
 float qn_range_zero(float low, float scale, uint32_t bits);
+/* Of a layer's copies; NULL: none. *end: the highest value of their site. */
+const qn_fold *qn_plan_fold(const qn_plan *p, const qn_arch *a, uint32_t layer, float *end);
 /* Scale and zero point of group g of a site from a range. */
 void qn_plan_set(qn_site_plan *s, uint32_t g, qn_extremes range);
 /* The range of a site by an estimator (QN_RANGE_*). */

@@ -23,7 +23,7 @@
 #define SUPPRESSED(bits, embeddings)                                                                                   \
   "\"weights\":{\"bits\":" bits "},\"activations\":{\"bits\":" bits                                                    \
   ",\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":" embeddings                \
-  "},\"smooth\":false,\"split\":0,\"placement\":\"inputs\",\"migrate\":\"auto\",\"clip\":\"fine\"}"
+  "},\"smooth\":false,\"split\":0,\"unfold\":32,\"placement\":\"inputs\",\"migrate\":\"auto\",\"clip\":\"fine\"}"
 static const struct {
   const char *name, *json;
 } presets[] = {
@@ -189,6 +189,14 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
   }
   r->split = (uint32_t)split;
+  const int64_t unfold = qn_json_get(j, 0, "unfold") ? qn_json_int(j, 0, "unfold", -1) : 0;
+  if (unfold < 0 || unfold > QN_SPLIT_MOST)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: unfold must be 0 to %u", file, QN_SPLIT_MOST);
+  r->unfold = (uint32_t)unfold;
+  if (r->unfold && (r->id != QN_RECIPE_STATIC || r->split))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: unfold %s", file,
+                   r->split ? "and split cannot be combined in this version"
+                            : "belongs to \"activations\": {\"static\": true}");
   if (r->split && r->id == QN_RECIPE_FLOAT) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
   }
@@ -214,8 +222,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth", "split",
-                                        "sites", "order",   "placement",   "migrate",    "clip",   "max_loss"};
+  static const char *const members[] = {"name",  "weights",   "activations", "embeddings", "smooth", "split",   "sites",
+                                        "order", "placement", "migrate",     "clip",       "unfold", "max_loss"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -5,7 +5,7 @@
 #include "quant/recipe.h"
 
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
-static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "auto"};
+static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "balanced", "auto"};
 static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
 static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
@@ -68,7 +68,7 @@ quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, 
   if (r->inputs_only || r->clip)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s belongs to \"activations\": {\"static\": true}", file,
                    r->inputs_only ? "placement" : "clip");
-  if (r->migrate && (r->id != QN_RECIPE_FLOAT || r->migrate == QN_MIGRATE_AUTO))
+  if (r->migrate && (r->id != QN_RECIPE_FLOAT || r->migrate >= QN_MIGRATE_BALANCED))
     return qn_fail(
         &env->error, QUERN_E_UNSUPPORTED,
         "%s: migrate belongs to \"activations\": {\"static\": true}; a float recipe may say \"attention\" or "
@@ -78,7 +78,7 @@ quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, 
 }
 
 quern_status qn_recipe_choice(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const others[] = {"sites", "order", "placement", "migrate", "clip"};
+  static const char *const others[] = {"sites", "order", "placement", "migrate", "clip", "unfold"};
   if (!qn_json_get(j, 0, "max_loss")) return QUERN_OK;
   r->max_loss = qn_json_number(j, 0, "max_loss", -1);
   if (!(r->max_loss > 0 && r->max_loss <= 1))
@@ -256,8 +256,8 @@ static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site 
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups do not divide %u channels into %s",
                    r->name, site->name, s->count, site->channels,
                    s->uneven ? "runs of 16" : "equal multiples of 16: take another number, or \"widths\": \"uneven\"");
-  if (site->kind == QN_SITE_FFN_DOWN_IN && r->split)
-    return refuse(env, r, s, "has groups, which cannot be combined with \"split\" in this version");
+  if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
+    return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\" in this version");
   return QUERN_OK;
 }
 
@@ -368,6 +368,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
+  if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);
