@@ -4,6 +4,7 @@
 #include "format/qrn.h"
 #include "quant/items.h"
 #include "quant/migrate.h"
+#include "quant/moments.h"
 #include "quant/quant.h"
 #include "quant/ranges.h"
 #include "quant/report.h"
@@ -19,6 +20,7 @@ typedef struct qn_quantizer {
   qn_report report;
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
+  qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
   uint32_t *split; /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
