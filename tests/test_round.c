@@ -84,7 +84,7 @@ static void check_round(const qn_form *f, uint32_t n, uint32_t k, double *gain) 
     for (uint32_t i = 0; i < k; i++) {
       const qn_grid g = qn_packed_grid(&p, f, k, r, i);
       const float code = qn_grid_code(&g, out[r * k + i]);
-      CHECK(fabsf(code * g.scale + g.min - out[r * k + i]) <= 1e-6f * fabsf(g.scale) + 1e-6f * fabsf(g.min));
+      CHECK(fabsf(code * g.scale + g.min - out[r * k + i]) <= 4e-6f * fabsf(g.scale) + 1e-6f * fabsf(g.min));
     }
   }
   *gain = before > 0 ? after / before : 1;
@@ -103,7 +103,7 @@ static void test_never_worse(void) {
               .bits = bits, .group = kind ? 32 : (uint32_t)qk_k8(k), .min = kind == 2, .steps = kind == 3};
           double gain;
           check_round(&f, n, k, &gain);
-          if (rows > 100 && k == K) CHECK(gain < 0.8);
+          if (rows > 100 && k == K) CHECK(gain < 0.85);
         }
     }
 }

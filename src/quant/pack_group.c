@@ -233,10 +233,26 @@ qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t ro
   const size_t at = scale_at(f, k, row, i);
   qn_grid g = {.scale = p->scale[at], .min = f->min ? p->min[at] : 0};
   if (f->steps) g.scale *= (float)p->steps[first_at(f, k, row) + i / f->group * QK_PANEL];
-  g.by = g.scale < -TINY || g.scale > TINY ? 1.0f / g.scale : 0;
   g.low = f->bits == 8 ? -127.0f : (float)-offset_of(f);
   g.high = f->bits == 8 ? 127.0f : (float)((1 << f->bits) - 1) + g.low;
+  return qn_grid_widened(g, 1);
+}
+
+qn_grid qn_grid_widened(qn_grid g, float by) {
+  if (g.low == 0) g.min += g.scale * (1 - by) * 0.5f * g.high;
+  g.scale *= by;
+  g.by = g.scale < -TINY || g.scale > TINY ? 1.0f / g.scale : 0;
   return g;
+}
+
+void qn_packed_widen(const qn_packed *p, const qn_form *f, size_t k, size_t row, float by) {
+  const size_t groups = f->steps ? 1 : qn_form_groups(f, k);
+  for (size_t g = 0; g < groups; g++) {
+    const size_t i = f->steps ? 0 : g * f->group, at = scale_at(f, k, row, i);
+    const qn_grid grid = qn_grid_widened(qn_packed_grid(p, f, k, row, i), by);
+    p->scale[at] = f->steps ? p->scale[at] * by : grid.scale;
+    if (f->min) p->min[at] = grid.min;
+  }
 }
 
 double qn_packed_value(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {

@@ -146,6 +146,9 @@ typedef struct qn_grid {
 } qn_grid;
 /* The grid of weight i of a row, and those of its group. */
 qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
+/* As wide times `by`, around its middle where it has a minimum, else around 0. Then the same of all grids of a row. */
+qn_grid qn_grid_widened(qn_grid g, float by);
+void qn_packed_widen(const qn_packed *p, const qn_form *f, size_t k, size_t row, float by);
 /* The nearest code to w, without an offset. */
 static inline float qn_grid_code(const qn_grid *g, float w) {
   return qn_pack_held(qn_pack_rint(qn_pack_held((w - g->min) * g->by, -128, 128)), g->low, g->high);

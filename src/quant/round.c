@@ -23,10 +23,10 @@
 typedef struct rounding {
   const qn_rounding *r;
   const qk_table *kernels;
-  size_t k, group, blocks, lanes; /* group: of inputs with one grid */
-  uint32_t *order;                /* [k] the inputs by ascending moments, as L has them */
-  double *size;                   /* [k] the square root of an input's moment: what its error counts */
-  float *l;      /* [k, k] L, of which later the blocks on the diagonal are what errors do within them (weigh) */
+  size_t k, ld, group, blocks, lanes; /* ld: k in whole panels; group: of inputs with one grid */
+  uint32_t *order;                    /* [k] the inputs by ascending moments, as L has them */
+  double *size;                       /* [k] the square root of an input's moment: what its error counts */
+  float *l;      /* [k, ld] L, of which later the blocks on the diagonal are what errors do within them (weigh) */
   float *column; /* [k, BLOCK] of L, while it is made */
   float *corner; /* [BLOCK, BLOCK] the inverse of a block on the diagonal, as weights */
   float *
@@ -81,7 +81,8 @@ static void fill(void *task, uint32_t b) {
   const rounding *t = task;
   const size_t end = qn_min_size(t->k, (b + 1) * BLOCK);
   for (size_t i = b * BLOCK; i < end; i++)
-    for (size_t j = 0; j <= i; j++) t->l[i * t->k + j] = scaled(t, t->order[i], t->order[j]);
+    for (size_t j = 0; j < qk_round_up(end, QK_PANEL); j++)
+      t->l[i * t->ld + j] = j <= i ? scaled(t, t->order[i], t->order[j]) : 0;
 }
 
 /* Lower triangle of a [n, n], definite, in place; without damping rounding could bring a pivot down to 0. */
@@ -109,15 +110,15 @@ static void invert(double a[BLOCK][BLOCK], size_t n, double inverse[BLOCK][BLOCK
 static void factor_corner(const rounding *t) {
   double a[BLOCK][BLOCK], inverse[BLOCK][BLOCK];
   const size_t n = t->j1 - t->j0;
-  float *l = t->l + t->j0 * t->k + t->j0;
+  float *l = t->l + t->j0 * t->ld + t->j0;
   for (size_t i = 0; i < n; i++)
-    for (size_t j = 0; j <= i; j++) a[i][j] = (double)l[i * t->k + j];
+    for (size_t j = 0; j <= i; j++) a[i][j] = (double)l[i * t->ld + j];
   cholesky(a, n);
   invert(a, n, inverse);
   memset(t->corner, 0, qk_weight_bytes_f32(n, n));
   for (size_t i = 0; i < n; i++)
     for (size_t j = 0; j <= i; j++) {
-      l[i * t->k + j] = (float)a[i][j];
+      l[i * t->ld + j] = (float)a[i][j];
       t->corner[(i / QK_PANEL * n + j) * QK_PANEL + i % QK_PANEL] = (float)inverse[i][j];
     }
 }
@@ -127,12 +128,12 @@ static void factor_column(void *task, uint32_t index) {
   const rounding *t = task;
   float in[BLOCK * BLOCK];
   const size_t n = t->j1 - t->j0, first = index * BLOCK, rows = qn_min_size(BLOCK, t->k - t->j1 - first);
-  float *out = t->column + first * n, *l = t->l + (t->j1 + first) * t->k + t->j0;
-  for (size_t i = 0; i < rows; i++) memcpy(in + i * n, l + i * t->k, n * sizeof *in);
+  float *out = t->column + first * n, *l = t->l + (t->j1 + first) * t->ld + t->j0;
+  for (size_t i = 0; i < rows; i++) memcpy(in + i * n, l + i * t->ld, n * sizeof *in);
   multiply(t, in, rows, t->corner, n, n, out, n, 0, qk_panels(n));
   for (size_t i = 0; i < rows; i++) {
     const size_t at = first + i;
-    memcpy(l + i * t->k, out + i * n, n * sizeof *l);
+    memcpy(l + i * t->ld, out + i * n, n * sizeof *l);
     for (size_t j = 0; j < n; j++) t->panels[(at / QK_PANEL * n + j) * QK_PANEL + at % QK_PANEL] = -out[i * n + j];
   }
 }
@@ -142,7 +143,7 @@ static void factor_rest(void *task, uint32_t index) {
   const rounding *t = task;
   const size_t n = t->j1 - t->j0, left = t->k - t->j1, first = ((left - 1) / BLOCK - index) * BLOCK;
   const size_t end = qn_min_size(first + BLOCK, left);
-  multiply(t, t->column + first * n, end - first, t->panels, left, n, t->l + (t->j1 + first) * t->k + t->j1, t->k, 1,
+  multiply(t, t->column + first * n, end - first, t->panels, left, n, t->l + (t->j1 + first) * t->ld + t->j1, t->ld, 1,
            qk_panels(end));
 }
 
@@ -167,12 +168,12 @@ static void weigh(void *task, uint32_t b) {
   float *panels = t->panels + panels_at(b);
   for (size_t i = i0; i < i1; i++)
     for (size_t j = 0; j < i; j++) {
-      const double own = (double)t->l[j * t->k + j] * t->size[t->order[j]];
-      const float x = (float)(-(double)t->l[i * t->k + j] * t->size[t->order[i]] / own);
+      const double own = (double)t->l[j * t->ld + j] * t->size[t->order[j]];
+      const float x = (float)(-(double)t->l[i * t->ld + j] * t->size[t->order[i]] / own);
       if (j < i0)
         panels[(j / QK_PANEL * n + i - i0) * QK_PANEL + j % QK_PANEL] = x;
       else
-        t->l[i * t->k + j] = x;
+        t->l[i * t->ld + j] = x;
     }
 }
 
@@ -181,24 +182,24 @@ static void weigh(void *task, uint32_t b) {
 /* Some output channels at work. */
 typedef struct channels {
   size_t first, rows;
-  float *x;      /* [ROWS, k] targets of their weights, in the order of L */
+  float *x;      /* [ROWS, ld] targets of their weights, in the order of L */
   float *values; /* [ROWS, k] of the codes chosen */
   float *errors; /* [ROWS, BLOCK] of a block */
   double cost[ROWS];
 } channels;
 
-/* Chooses the codes of a block. nearest: to the weights, whatever they do. */
-static void choose_block(const rounding *t, channels *c, size_t b, int nearest) {
+/* Chooses the codes of a block, grids being `by` times as wide. nearest: to the weights, whatever they do. */
+static void choose_block(const rounding *t, channels *c, size_t b, float by, int nearest) {
   const size_t i0 = b * BLOCK, i1 = qn_min_size(i0 + BLOCK, t->k), n = i1 - i0;
   for (size_t r = 0; r < c->rows; r++) {
-    float *x = c->x + r * t->k;
+    float *x = c->x + r * t->ld;
     qn_grid g = {0};
     for (size_t i = i1, group = SIZE_MAX; i-- > i0;) {
-      const float *does = t->l + i * t->k;
+      const float *does = t->l + i * t->ld;
       const size_t at = t->order[i];
       if (at / t->group != group) {
         group = at / t->group;
-        g = qn_packed_grid(t->r->grids, &t->r->form, t->k, c->first + r, at);
+        g = qn_grid_widened(qn_packed_grid(t->r->grids, &t->r->form, t->k, c->first + r, at), by);
       }
       const float w = t->r->w[(c->first + r) * t->k + at];
       const float value = qn_grid_code(&g, nearest ? w : x[i]) * g.scale + g.min, error = value - w;
@@ -206,57 +207,47 @@ static void choose_block(const rounding *t, channels *c, size_t b, int nearest) 
       c->cost[r] += off * off;
       c->values[r * t->k + at] = value;
       c->errors[r * n + i - i0] = error;
-      for (size_t j = i0; j < i; j++) x[j] += does[j] * error;
+      for (size_t p = i0; p < i; p += QK_PANEL) /* whole panels: targets behind i are done with */
+        for (size_t j = 0; j < QK_PANEL; j++) x[p + j] += does[p + j] * error;
     }
   }
 }
 
-static void choose(const rounding *t, channels *c, int nearest) {
+static void choose(const rounding *t, channels *c, float by, int nearest) {
   memset(c->cost, 0, sizeof c->cost);
   for (size_t r = 0; r < c->rows; r++)
-    for (size_t i = 0; i < t->k; i++) c->x[r * t->k + i] = t->r->w[(c->first + r) * t->k + t->order[i]];
+    for (size_t i = 0; i < t->k; i++) c->x[r * t->ld + i] = t->r->w[(c->first + r) * t->k + t->order[i]];
   for (size_t b = t->blocks; b-- > 0;) {
     const size_t before = b * BLOCK, n = qn_min_size(BLOCK, t->k - before);
-    choose_block(t, c, b, nearest);
-    if (b) multiply(t, c->errors, c->rows, t->panels + panels_at(b), before, n, c->x, t->k, 1, before / QK_PANEL);
+    choose_block(t, c, b, by, nearest);
+    if (b) multiply(t, c->errors, c->rows, t->panels + panels_at(b), before, n, c->x, t->ld, 1, before / QK_PANEL);
   }
 }
 
-/* Whether one factor changes the whole grid of an output channel. */
-static int one_scale(const rounding *t) {
-  const qn_form *f = &t->r->form;
-  return !f->min && (f->steps || qn_form_groups(f, t->k) == 1);
-}
-
-/* The nearest codes, then those chosen, with some scales where there is one: of each channel what costs least. */
-static void try_scales(const rounding *t, channels *c) {
+/* The nearest codes, then those chosen, on grids that are wider or narrower too: of each channel what costs least. */
+static void try_grids(const rounding *t, channels *c) {
   static const float factors[] = {1.0f, 1.0f, 1.08f, 1.04f, 0.96f, 0.92f, 0.88f, 0.84f, 0.8f, 0.76f, 0.72f};
-  const size_t tries = one_scale(t) ? sizeof factors / sizeof factors[0] : 2;
-  float *scale = t->r->grids->scale + c->first, first[ROWS], best[ROWS];
   double least[ROWS];
-  for (size_t i = 0; i < tries; i++) {
-    for (size_t r = 0; r < c->rows && one_scale(t); r++) {
-      if (i == 0) first[r] = scale[r];
-      scale[r] = first[r] * factors[i];
-    }
-    choose(t, c, i == 0);
+  float best[ROWS];
+  for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+    choose(t, c, factors[i], i == 0);
     for (size_t r = 0; r < c->rows; r++) {
       if (i && !(c->cost[r] < least[r])) continue;
       least[r] = c->cost[r];
-      best[r] = scale[r];
+      best[r] = factors[i];
       memcpy(t->out + (c->first + r) * t->k, c->values + r * t->k, t->k * sizeof *t->out);
     }
   }
-  if (one_scale(t)) memcpy(scale, best, c->rows * sizeof *scale);
+  for (size_t r = 0; r < c->rows; r++) qn_packed_widen(t->r->grids, &t->r->form, t->k, c->first + r, best[r]);
 }
 
 static void run_lane(void *task, uint32_t lane) {
   rounding *t = task;
   float *x = t->lane + lane * t->lane_floats;
-  channels c = {.x = x, .values = x + ROWS * t->k, .errors = x + 2 * ROWS * t->k};
+  channels c = {.x = x, .values = x + ROWS * t->ld, .errors = x + ROWS * (t->ld + t->k)};
   while ((c.first = (size_t)atomic_fetch_add(&t->next, 1) * ROWS) < t->r->n) {
     c.rows = qn_min_size(ROWS, t->r->n - c.first);
-    try_scales(t, &c);
+    try_grids(t, &c);
   }
 }
 
@@ -264,10 +255,10 @@ static void run_lane(void *task, uint32_t lane) {
 
 static void lay_out(rounding *t, qn_arena *a) {
   const size_t k = t->k;
-  t->lane_floats = ROWS * (2 * k + BLOCK);
+  t->lane_floats = ROWS * (t->ld + k + BLOCK);
   t->order = qn_arena_take(a, k, sizeof *t->order);
   t->size = qn_arena_take(a, k, sizeof *t->size);
-  t->l = qn_arena_take(a, k * k, sizeof *t->l);
+  t->l = qn_arena_take(a, k * t->ld, sizeof *t->l);
   t->column = qn_arena_take(a, k * BLOCK, sizeof *t->column);
   t->corner = qn_arena_take(a, BLOCK * BLOCK, sizeof *t->corner);
   t->panels = qn_arena_take(a, qn_max_size(panels_at(t->blocks), t->blocks * BLOCK * BLOCK), sizeof *t->panels);
@@ -278,6 +269,7 @@ quern_status qn_round(qn_env *env, const struct qk_table *kernels, qn_pool *pool
   rounding t = {.r = r, .kernels = kernels, .k = r->k, .out = out};
   qn_arena a = {0};
   void *memory = NULL;
+  t.ld = qk_round_up(t.k, QK_PANEL);
   t.group = r->form.group ? r->form.group : t.k;
   t.blocks = (t.k + BLOCK - 1) / BLOCK;
   t.lanes = qn_pool_threads(pool);

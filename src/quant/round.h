@@ -17,8 +17,8 @@ typedef struct qn_rounding {
   uint32_t n, k;
   qn_form form; /* of 4 or 2 bits */
   const qn_packed
-      *grids; /* scales, minima and steps, as qn_pack_grids makes them. Where an output channel has one scale and no
-                             minimum, or integer steps, a scale may be changed, by a factor between 0.7 and 1.1 */
+      *grids; /* scales, minima and steps, as qn_pack_grids makes them; those of a channel may become wider or narrower
+                             together, by a factor between 0.7 and 1.1 */
 } qn_rounding;
 
 /* out: [n, k], the values of the codes that were chosen; the form with C damped is never above that of the nearest codes. The same
