@@ -13,7 +13,7 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-protot
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # What is not in the way of a running model is small rather than fast.
-SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/encoder_static.c src/run/observe.c src/run/static.c
+SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c src/quant/round.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/encoder_static.c src/run/observe.c src/run/static.c
 $(SMALL:%.c=$(BUILD)/%.o): OPT := $(OPT:-O2=-Oz)
 # V=1 shows whole commands.
 ifeq ($(V),)
@@ -182,9 +182,9 @@ bench: $(BUILD)/quern ## limits, kernels and the shipped model on this machine
 GLUE ?=
 RECIPES ?= float,int8,w8a8-static,mixed,mixed-gelu
 .PHONY: eval-glue
-eval-glue: $(BUILD)/quern ## make eval-glue GLUE=folder of tasks DIRS="model-cola model-mrpc": recipes x models, one table
+eval-glue: $(BUILD)/quern ## make eval-glue GLUE=folder of tasks DIRS="model-cola model-mrpc": recipes x models, one table; WORK=folder keeps what float gives
 	@test -n "$(GLUE)" && test -n "$(DIRS)" || { echo 'needs GLUE=, a folder of CoLA, MRPC ... with train.tsv and dev.tsv, and DIRS=, models named ...-cola, ...-mrpc'; exit 2; }
-	@python3 bench/eval_glue.py $(BUILD)/quern $(GLUE) $(DIRS) --recipes $(RECIPES)
+	@python3 bench/eval_glue.py $(BUILD)/quern $(GLUE) $(DIRS) --recipes $(RECIPES) $(if $(WORK),--work $(WORK))
 
 FUZZ_CC ?= clang
 FUZZ_SAN := address,undefined -fno-sanitize-recover=all

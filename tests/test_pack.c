@@ -42,7 +42,8 @@ static void check_form(const qn_form *f, uint32_t n, uint32_t k) {
   const qn_packed p = {panels, scale, f->min ? min : NULL, f->steps ? steps : NULL, sums, code_sums};
   memset(panels, 0x11, sizeof panels);
   memset(steps, 99, sizeof steps);
-  qn_pack_linear(w, n, k, f, &p, work);
+  qn_pack_grids(w, n, k, f, &p, work);
+  qn_pack_codes(w, n, k, f, &p);
   if (group >= 32 && !f->min) qn_packed_sums(&p, f, n, k, group, group_sums);
   for (uint32_t r = 0; r < (n + 15) / 16 * 16; r++) {
     double sum = 0, row_error = 0, row_plain = 0;

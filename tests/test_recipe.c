@@ -48,7 +48,10 @@ static void keeps_recipes(void) {
       "\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":6},\"smooth\":false,\"split\":0,\"placement\":\"inputs\","
       "\"migrate\":\"attention\",\"clip\":\"tokenwise\"}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"static\":true,\"symmetric\":false,"
-      "\"estimator\":\"mse\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"max_loss\":0.005}"};
+      "\"estimator\":\"mse\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"max_loss\":0.005}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":true,\"scales\":\"float\"},"
+      "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":4,\"group\":16},\"smooth\":false,\"split\":0,"
+      "\"rounding\":\"calibrated\"}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -157,6 +160,14 @@ static void reads_recipes(void) {
        "placement is one of \"all\", \"inputs\""},
       {"{\"name\":\"x\"," STATIC ",\"migrate\":1}", QUERN_E_UNSUPPORTED, "migrate is one of \"none\", \"attention\""},
       {"{\"name\":\"x\"," STATIC ",\"clip\":\"mse\"}", QUERN_E_UNSUPPORTED, "clip is one of \"minmax\", \"tokenwise\""},
+      {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"best\"}", QUERN_E_UNSUPPORTED,
+       "rounding is one of \"nearest\", \"calibrated\""},
+      {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":true}", QUERN_E_UNSUPPORTED, "rounding is one of"},
+      {"{\"name\":\"x\"," STATIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "not static"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
+       "\"rounding\":\"calibrated\"}",
+       QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
       {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"migrate\":\"all\"}", QUERN_E_UNSUPPORTED, "migrate belongs to"},
@@ -191,8 +202,8 @@ static void reads_recipes(void) {
   }
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
   CHECK(message_has(
-      "presets: float, int8, int8-g32, int4, int4-g128, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, peg-uneven, "
-      "auto, os8, os6, os4"));
+      "presets: float, int8, int8-g32, int4, int4-g128, tiny, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, "
+      "peg-uneven, auto, os8, os6, os4"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

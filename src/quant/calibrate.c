@@ -14,19 +14,28 @@ uint64_t qn_draw(uint64_t seed, uint64_t i) {
 
 /* ---- the float model --------------------------------------------------------------------------------------------- */
 
+quern_status qn_engine_open(quern_context *c, qn_env *env, const qn_quantize_job *job) {
+  *c = (quern_context){.pool = job->pool};
+  if (job->kernels)
+    c->kernels = *job->kernels;
+  else if (!qk_table_build(&c->kernels, NULL, qk_cpu_features()))
+    return qn_fail(&env->error, QUERN_E_ISA, "no kernel set runs on this CPU");
+  return c->pool ? QUERN_OK : qn_pool_create(&c->pool, env, 1, NULL, NULL);
+}
+
+void qn_engine_close(quern_context *c, const qn_quantize_job *job) {
+  if (!job->pool) qn_pool_free(c->pool);
+}
+
 static quern_status open_and_run(qn_env *env, const qn_quantize_job *job, const qn_buffer *file,
                                  quern_status (*fn)(void *user, quern_model *m), void *user) {
-  quern_context c = {.pool = job->pool};
+  quern_context c;
   quern_model *m = NULL;
-  if (job->kernels)
-    c.kernels = *job->kernels;
-  else if (!qk_table_build(&c.kernels, NULL, qk_cpu_features()))
-    return qn_fail(&env->error, QUERN_E_ISA, "no kernel set runs on this CPU");
-  if (!c.pool) QN_TRY(qn_pool_create(&c.pool, env, 1, NULL, NULL));
+  QN_TRY(qn_engine_open(&c, env, job));
   quern_status status = qn_model_create(&m, &c, env, (qn_map){.data = file->data, .bytes = file->bytes}, 0);
   if (status == QUERN_OK) status = fn(user, m);
   qn_model_release(m);
-  if (!job->pool) qn_pool_free(c.pool);
+  qn_engine_close(&c, job);
   return status;
 }
 

@@ -31,6 +31,9 @@ quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_mode
 quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibration_text *t, size_t texts,
                                 qn_emit_fn *emit, void *user, const char *doing, const char *path);
 
+/* Pool and kernels that a job runs models with: its own, or one thread and the best kernels, which closing frees. */
+quern_status qn_engine_open(quern_context *c, qn_env *env, const qn_quantize_job *job);
+void qn_engine_close(quern_context *c, const qn_quantize_job *job);
 /* The model that job `to` makes, in memory, handed to fn; on job's pool and kernels, or one thread and the best. */
 quern_status qn_with_model(qn_env *env, const qn_quantize_job *to, const qn_quantize_job *job,
                            quern_status (*fn)(void *user, quern_model *m), void *user);

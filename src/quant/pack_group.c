@@ -9,7 +9,6 @@
 #define TINY 0x1p-100f /* magnitudes below count as zero: quotients stay far from overflow */
 #define STEP_MOST 15
 
-static float held(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
 static float largest(const float *w, size_t n) {
   float most = 0;
   for (size_t i = 0; i < n; i++) {
@@ -41,7 +40,7 @@ static float symmetric_scale(const float *w, size_t n, uint32_t bits, int sign) 
     float wq = 0, qq = 0;
     if ((c % 2 ? -1 : 1) * sign < 0) continue;
     for (size_t i = 0; i < n; i++) {
-      const float q = held(qn_pack_rint(w[i] * by), -half, half - 1);
+      const float q = qn_pack_held(qn_pack_rint(w[i] * by), -half, half - 1);
       wq += w[i] * q;
       qq += q * q;
     }
@@ -59,7 +58,7 @@ static float error_at(const float *w, size_t n, uint32_t bits, float scale, floa
   float error = 0;
   *wq = *qq = 0;
   for (size_t i = 0; i < n; i++) {
-    const float q = held(qn_pack_rint(held(w[i] * by, -16, 16)), -half, half - 1), d = w[i] - q * scale;
+    const float q = qn_pack_held(qn_pack_rint(qn_pack_held(w[i] * by, -16, 16)), -half, half - 1), d = w[i] - q * scale;
     error += d * d;
     *wq += (double)w[i] * (double)(q * times);
     *qq += (double)(q * times) * (double)(q * times);
@@ -74,7 +73,7 @@ static double choose_steps(const float *w, size_t k, const qn_form *f, const flo
   double all = 0, sum_wq = 0, sum_qq = 0;
   for (size_t g = 0; g < qk_groups(k, f->group); g++) {
     const size_t k0 = g * f->group, n = k - k0 < f->group ? k - k0 : f->group;
-    const int low = (int)held(own[g] / scale, 1, STEP_MOST);
+    const int low = (int)qn_pack_held(own[g] / scale, 1, STEP_MOST);
     float best = -1;
     double best_wq = 0, best_qq = 0;
     for (int step = low; step <= low + 1 && step <= STEP_MOST; step++) {
@@ -151,46 +150,61 @@ size_t qn_form_scales(const qn_form *f, size_t n, size_t k) {
   return f->steps ? panels : panels * qn_form_groups(f, k);
 }
 
-/* The codes of a group, on the grid `scale`, `min`; returns their sum. */
-static int64_t put_group(const float *w, const qn_form *f, size_t k, size_t row, size_t k0, size_t k1, float scale,
-                         float min, uint8_t *panels) {
-  const float offset = f->min ? 0.0f : f->bits == 8 ? 127.0f : half_of(f->bits);
-  const float top = f->bits == 8 ? 127.0f : (float)((1 << f->bits) - 1) - offset;
-  const float by = scale < -TINY || scale > TINY ? 1.0f / scale : 0;
+/* What is added to codes so that they are unsigned. */
+static int offset_of(const qn_form *f) { return f->min ? 0 : f->bits == 8 ? 128 : (int)half_of(f->bits); }
+
+/* The codes of a group on its grid; returns their sum. */
+static int64_t put_group(const float *w, const qn_form *f, const qn_grid *g, size_t k, size_t row, size_t k0, size_t k1,
+                         uint8_t *panels) {
   int64_t codes = 0;
   for (size_t i = k0; i < k1; i++) {
-    const int c = (int)held(qn_pack_rint(held((w[i] - min) * by, -128, 128)), -offset, top);
-    put_code(panels, f->bits, k, row, i, f->bits == 8 ? c + 128 : c + (int)offset);
+    const int c = (int)qn_grid_code(g, w[i]);
+    put_code(panels, f->bits, k, row, i, c + offset_of(f));
     codes += c;
   }
   return codes;
 }
 
-static void pack_row(const float *w, size_t k, size_t row, const qn_form *f, const qn_packed *to, float *own) {
-  const size_t groups = qn_form_groups(f, k), group = f->group ? f->group : k,
-               at = row / QK_PANEL * groups * QK_PANEL + row % QK_PANEL;
+/* Where the scale of a channel's first group is, those of its others QK_PANEL apart; steps of all forms lie so. */
+static size_t first_at(const qn_form *f, size_t k, size_t row) {
+  return row / QK_PANEL * qn_form_groups(f, k) * QK_PANEL + row % QK_PANEL;
+}
+
+static void choose_grids(const float *w, size_t k, size_t row, const qn_form *f, const qn_packed *to, float *own) {
+  const size_t groups = qn_form_groups(f, k), group = f->group ? f->group : k, at = first_at(f, k, row);
+  if (f->steps) to->scale[row] = stepped_scale(w, k, f, own, to->steps + at);
+  for (size_t g = 0; g < groups && !f->steps; g++) {
+    const size_t k0 = g * group, n = k - k0 < group ? k - k0 : group, here = at + g * QK_PANEL;
+    float unused;
+    if (f->min && f->bits < 8)
+      qn_pack_grid(w + k0, n, (float)((1 << f->bits) - 1), &to->scale[here], &to->min[here]);
+    else if (f->bits == 8)
+      to->scale[here] = qn_pack_row_scale(w + k0, n, 127.0f, &unused);
+    else
+      to->scale[here] = symmetric_scale(w + k0, n, f->bits, 0);
+  }
+}
+
+void qn_pack_grids(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work) {
+  const size_t scales = qn_form_scales(f, n, k);
+  memset(to->scale, 0, scales * sizeof *to->scale);
+  if (f->min) memset(to->min, 0, scales * sizeof *to->min);
+  if (f->steps) memset(to->steps, 1, qk_panels(n) * QK_PANEL * qn_form_groups(f, k));
+  for (size_t row = 0; row < n; row++) choose_grids(w + row * k, k, row, f, to, work);
+}
+
+static void put_row(const float *w, size_t k, size_t row, const qn_form *f, const qn_packed *to) {
+  const size_t groups = qn_form_groups(f, k), group = f->group ? f->group : k;
   double all = 0;
   int64_t code_sum = 0;
-  if (f->steps) to->scale[row] = stepped_scale(w, k, f, own, to->steps + at);
   for (size_t g = 0; g < groups; g++) {
-    const size_t k0 = g * group, k1 = k - k0 < group ? k : k0 + group, here = at + g * QK_PANEL;
-    float scale, min = 0, unused;
+    const size_t k0 = g * group, k1 = k - k0 < group ? k : k0 + group;
+    const qn_grid grid = qn_packed_grid(to, f, k, row, k0);
+    const int64_t codes = put_group(w, f, &grid, k, row, k0, k1, to->panels);
     if (f->steps)
-      scale = to->scale[row] * (float)to->steps[here];
-    else if (f->min && f->bits < 8)
-      qn_pack_grid(w + k0, k1 - k0, (float)((1 << f->bits) - 1), &scale, &min);
-    else if (f->bits == 8)
-      scale = qn_pack_row_scale(w + k0, k1 - k0, 127.0f, &unused);
+      code_sum += codes * to->steps[first_at(f, k, row) + g * QK_PANEL];
     else
-      scale = symmetric_scale(w + k0, k1 - k0, f->bits, 0);
-    const int64_t codes = put_group(w, f, k, row, k0, k1, scale, min, to->panels);
-    if (f->steps) {
-      code_sum += codes * to->steps[here];
-      continue;
-    }
-    to->scale[here] = scale;
-    if (f->min) to->min[here] = min;
-    all += (double)scale * (double)codes + (double)min * (double)(k1 - k0);
+      all += (double)grid.scale * (double)codes + (double)grid.min * (double)(k1 - k0);
   }
   if (f->steps)
     to->code_sums[row] = (int32_t)code_sum;
@@ -198,13 +212,9 @@ static void pack_row(const float *w, size_t k, size_t row, const qn_form *f, con
     to->sums[row] = (float)all;
 }
 
-void qn_pack_linear(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work) {
-  const size_t scales = qn_form_scales(f, n, k);
+void qn_pack_codes(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to) {
   memset(to->panels, f->bits == 8 ? 0x80 : f->bits == 4 ? 0x88 : 0xaa, qk_weight_bytes(n, k, f->bits));
-  memset(to->scale, 0, scales * sizeof *to->scale);
-  if (f->min) memset(to->min, 0, scales * sizeof *to->min);
-  if (f->steps) memset(to->steps, 1, qk_panels(n) * QK_PANEL * qn_form_groups(f, k));
-  for (size_t row = 0; row < n; row++) pack_row(w + row * k, k, row, f, to, work);
+  for (size_t row = 0; row < n; row++) put_row(w + row * k, k, row, f, to);
 }
 
 /* Code without its offset, times its step. */
@@ -217,6 +227,32 @@ static int code_of(const qn_packed *p, const qn_form *f, size_t k, size_t row, s
 static size_t scale_at(const qn_form *f, size_t k, size_t row, size_t i) {
   if (f->steps || !f->group) return row;
   return (row / QK_PANEL * qk_groups(k, f->group) + i / f->group) * QK_PANEL + row % QK_PANEL;
+}
+
+qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
+  const size_t at = scale_at(f, k, row, i);
+  qn_grid g = {.scale = p->scale[at], .min = f->min ? p->min[at] : 0};
+  if (f->steps) g.scale *= (float)p->steps[first_at(f, k, row) + i / f->group * QK_PANEL];
+  g.low = f->bits == 8 ? -127.0f : (float)-offset_of(f);
+  g.high = f->bits == 8 ? 127.0f : (float)((1 << f->bits) - 1) + g.low;
+  return qn_grid_widened(g, 1);
+}
+
+qn_grid qn_grid_widened(qn_grid g, float by) {
+  if (g.low == 0) g.min += g.scale * (1 - by) * 0.5f * g.high;
+  g.scale *= by;
+  g.by = g.scale < -TINY || g.scale > TINY ? 1.0f / g.scale : 0;
+  return g;
+}
+
+void qn_packed_widen(const qn_packed *p, const qn_form *f, size_t k, size_t row, float by) {
+  const size_t groups = f->steps ? 1 : qn_form_groups(f, k);
+  for (size_t g = 0; g < groups; g++) {
+    const size_t i = f->steps ? 0 : g * f->group, at = scale_at(f, k, row, i);
+    const qn_grid grid = qn_grid_widened(qn_packed_grid(p, f, k, row, i), by);
+    p->scale[at] = f->steps ? p->scale[at] * by : grid.scale;
+    if (f->min) p->min[at] = grid.min;
+  }
 }
 
 double qn_packed_value(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {

@@ -7,8 +7,6 @@
 
 #define TINY 0x1p-100f /* magnitudes below count as zero: quotients stay far from overflow */
 
-static float held(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
-
 /* ---- one group with a minimum: w ~ q * scale + min, q = 0 ... top ----------------------------------------------------- */
 
 /* Shares of the group's range that a grid spans. */
@@ -19,7 +17,8 @@ static double squared_error(const float *w, size_t n, float top, float scale, fl
   double error = 0;
   for (size_t i = 0; i < n; i++) {
     const double d = (double)w[i] -
-                     (double)(held(qn_pack_rint(held((w[i] - min) * by, -1, top + 1)), 0, top) * scale + min);
+                     (double)(qn_pack_held(qn_pack_rint(qn_pack_held((w[i] - min) * by, -1, top + 1)), 0, top) * scale +
+                              min);
     error += d * d;
   }
   return error;
@@ -30,7 +29,8 @@ static void fit(const float *w, size_t n, float top, float *scale, float *min) {
   const float by = 1.0f / *scale;
   double sq = 0, sqq = 0, sw = 0, swq = 0;
   for (size_t i = 0; i < n; i++) {
-    const double q = (double)held(qn_pack_rint(held((w[i] - *min) * by, -1, top + 1)), 0, top), x = (double)w[i];
+    const double q = (double)qn_pack_held(qn_pack_rint(qn_pack_held((w[i] - *min) * by, -1, top + 1)), 0, top),
+                 x = (double)w[i];
     sq += q, sqq += q * q, sw += x, swq += x * q;
   }
   const double count = (double)n, det = count * sqq - sq * sq;
@@ -92,7 +92,7 @@ static void pack_row(const float *w, size_t d, uint32_t bits, size_t group, uint
     step[2 * g + 1] = (int8_t)(scale[1] > 0 ? qn_pack_rint(grid[2 * g + 1] / scale[1]) : 0);
     const float s = (float)step[2 * g] * scale[0], m = (float)step[2 * g + 1] * scale[1], by = s > 0 ? 1.0f / s : 0;
     for (size_t i = g * group; i < d && i < (g + 1) * group; i++)
-      put_code(codes, bits, i, (int)held(qn_pack_rint(held((w[i] - m) * by, -1, top + 1)), 0, top));
+      put_code(codes, bits, i, (int)qn_pack_held(qn_pack_rint(qn_pack_held((w[i] - m) * by, -1, top + 1)), 0, top));
   }
 }
 

@@ -51,6 +51,7 @@ typedef struct qn_recipe {
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
+  int calibrated;            /* of 2 and 4 bits: rounded by the moments of inputs on calibration text (round.h) */
   uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
@@ -115,6 +116,7 @@ quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize
    even. */
 /* To nearest, ties to even; |x| <= 2^22: adding 1.5 * 2^23 leaves no bits for the fraction. */
 static inline float qn_pack_rint(float x) { return (x + 12582912.0f) - 12582912.0f; }
+static inline float qn_pack_held(float x, float least, float most) { return x < least ? least : x > most ? most : x; }
 static inline int32_t qn_pack_nearest(float x) { return (int32_t)qn_pack_rint(x); }
 /* Scale of a row of d weights for codes up to `most`, 127 where they have 8 bits; *factor: what makes codes of them. */
 float qn_pack_row_scale(const float *w, size_t d, float most, float *factor);
@@ -141,8 +143,24 @@ typedef struct qn_packed {
 } qn_packed;
 size_t qn_form_groups(const qn_form *f, size_t k);
 size_t qn_form_scales(const qn_form *f, size_t n, size_t k);
-/* w: [n, k] f32. work: [groups]. Every output channel depends on itself alone; scales of 4 and 2 bits are searched for. */
-void qn_pack_linear(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work);
+/* Scales, minima and steps for w [n, k] f32. work: [groups]. Every output channel depends on itself alone; scales of 4 and 2 bits are
+   searched for. */
+void qn_pack_grids(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work);
+/* The nearest codes on those, and their sums. */
+void qn_pack_codes(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to);
+/* What codes low ... high of some weights stand for: code * scale + min. by: 1 / scale, or 0 where that is nothing. */
+typedef struct qn_grid {
+  float scale, min, by, low, high;
+} qn_grid;
+/* The grid of weight i of a row, and those of its group. */
+qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
+/* As wide times `by`, around its middle where it has a minimum, else around 0. Then the same of all grids of a row. */
+qn_grid qn_grid_widened(qn_grid g, float by);
+void qn_packed_widen(const qn_packed *p, const qn_form *f, size_t k, size_t row, float by);
+/* The nearest code to w, without an offset. */
+static inline float qn_grid_code(const qn_grid *g, float w) {
+  return qn_pack_held(qn_pack_rint(qn_pack_held((w - g->min) * g->by, -128, 128)), g->low, g->high);
+}
 /* What weight i of a row stands for; scale alone of 8 bits without a group (pack.c). */
 double qn_packed_value(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
 /* Sums of the values of groups of `group` inputs, to panels of [n, groups]: group is the form's, or it has one scale a channel. */

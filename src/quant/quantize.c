@@ -12,6 +12,7 @@
 #include "quant/permute.h"
 #include "quant/quantizer.h"
 #include "quant/relative.h"
+#include "quant/round.h"
 #include "quant/split.h"
 #include "quant/suppress.h"
 
@@ -174,6 +175,36 @@ static void smooth(qn_quantizer *q, const qn_item *it) {
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
 }
 
+/* The values of codes that change least on calibration text, into *out, [n, k], the caller's to free. */
+static quern_status round_item(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p, void **out) {
+  const size_t k = it->k, bytes = k * k * sizeof(float);
+  const uint32_t *split = it->column_copies ? q->split + (size_t)it->layer * it->column_copies : NULL;
+  quern_context engine;
+  void *moments = NULL;
+  QN_TRY(qn_alloc(q->env, &moments, bytes, "moments of an operator"));
+  qn_moments_of(&q->moments, (uint32_t)it->layer, (uint32_t)it->input, it->column_copies, split,
+                qn_quantizer_smooths(q, it) ? q->smooth : NULL, moments);
+  const qn_rounding r = {.w = q->floats, .moments = moments, .n = it->n, .k = it->k, .form = *f, .grids = p};
+  quern_status status = qn_alloc(q->env, out, (size_t)it->n * k * sizeof(float), "rounded weights");
+  if (status == QUERN_OK) status = qn_engine_open(&engine, q->env, q->job);
+  if (status == QUERN_OK) {
+    status = qn_round(q->env, &engine.kernels, engine.pool, &r, *out);
+    qn_engine_close(&engine, q->job);
+  }
+  qn_free(q->env, moments, bytes);
+  return status;
+}
+
+static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p) {
+  void *values = NULL;
+  quern_status status = QUERN_OK;
+  qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
+  if (q->moments.data && it->input >= 0) status = round_item(q, it, f, p, &values);
+  if (status == QUERN_OK) qn_pack_codes(values ? values : q->floats, it->n, it->k, f, p);
+  qn_free(q->env, values, (size_t)it->n * it->k * sizeof(float));
+  return status;
+}
+
 /* Codes of a linear operator, and what they need. */
 static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
   const qn_form f = qn_quantizer_form(q, it);
@@ -185,7 +216,7 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
                      q->split + (size_t)it->layer * it->column_copies);
     qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
   } else {
-    qn_pack_linear(q->floats, it->n, it->k, &f, &p, q->work);
+    QN_TRY(pack_form(q, it, &f, &p));
   }
   const size_t scales = qn_quantizer_plain(q, it) || f.steps ? floats
                                                              : qn_form_scales(&f, it->n, it->k) * sizeof(float);
@@ -302,9 +333,29 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
   return status;
 }
 
-static quern_status plan_sites(qn_quantizer *q) {
+static quern_status observe_moments(qn_quantizer *q, const qn_calibration_text *text) {
+  return qn_moments_observe(&q->moments, q->env, q->job, text);
+}
+
+/* Draws the calibration text for fn. why: what a recipe has that needs it. */
+static quern_status with_text(qn_quantizer *q, const char *why,
+                              quern_status (*fn)(qn_quantizer *q, const qn_calibration_text *text)) {
   const qn_quantize_job *job = q->job;
   qn_calibration_text text = {0};
+  if (!job->calibration)
+    return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
+                   "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
+  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
+  quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK) status = fn(q, &text);
+  q->report.calibration = name_of(job->calibration);
+  q->report.calibration_rows = qn_calibration_rows(&text);
+  qn_calibration_free(q->env, &text);
+  return status;
+}
+
+static quern_status plan_sites(qn_quantizer *q) {
+  const qn_quantize_job *job = q->job;
   const int chooses = q->recipe.max_loss > 0;
   QN_TRY(qn_recipe_check_sites(&q->recipe, q->env, &q->arch));
   if (!chooses) QN_TRY(qn_plan_create(&q->plan, q->env, &q->arch, &q->recipe));
@@ -314,17 +365,7 @@ static quern_status plan_sites(qn_quantizer *q) {
   }
   if (!chooses && !qn_plan_needs_text(&q->plan) && q->recipe.migrate < QN_MIGRATE_BALANCED)
     return qn_plan_fill(&q->plan, q->env, NULL);
-  if (!job->calibration)
-    return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
-                   "recipe %s has static ranges: give texts to calibrate on (--calibrate FILE, one text a line)",
-                   q->recipe.name);
-  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
-  quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
-  if (status == QUERN_OK) status = calibrate(q, &text);
-  q->report.calibration = name_of(job->calibration);
-  q->report.calibration_rows = qn_calibration_rows(&text);
-  qn_calibration_free(q->env, &text);
-  return status;
+  return with_text(q, "has static ranges", calibrate);
 }
 
 /* What the recipe says of migration where that needs no text; or what this job is given. */
@@ -404,6 +445,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
+  } else if (q->recipe.calibrated) {
+    QN_TRY(with_text(q, "rounds weights by calibration", observe_moments));
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
@@ -453,6 +496,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_maxima_free(env, &q.maxima);
   qn_maxima_free(env, &q.smoothed);
   qn_examination_free(env, &q.examined);
+  qn_moments_free(env, &q.moments);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);
   if (!job->made) qn_recipe_free(env, &q.recipe);

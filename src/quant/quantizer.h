@@ -5,6 +5,7 @@
 #include "quant/choose.h"
 #include "quant/items.h"
 #include "quant/migrate.h"
+#include "quant/moments.h"
 #include "quant/quant.h"
 #include "quant/ranges.h"
 #include "quant/report.h"
@@ -20,6 +21,7 @@ typedef struct qn_quantizer {
   qn_report report;
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
+  qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
   qn_choice choice;        /* of a recipe with max_loss */

@@ -39,6 +39,9 @@ static const struct {
     {"int4-g128",
      "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false,\"scales\":\"float\"},"
      "\"activations\":" EIGHT "," REST_OF_INT8},
+    {"tiny", "{\"name\":\"tiny\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":false,\"scales\":\"float\"},"
+             "\"activations\":" EIGHT
+             ",\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":true,\"split\":16,\"rounding\":\"calibrated\"}"},
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
@@ -183,6 +186,7 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
 
 /* Smoothing, splitting, sites. */
 static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  QN_TRY(qn_recipe_rounding(r, env, j, file));
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
   const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
   if (split < 0 || split > QN_SPLIT_MOST) {
@@ -222,8 +226,9 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name",  "weights",   "activations", "embeddings", "smooth", "split",   "sites",
-                                        "order", "placement", "migrate",     "clip",       "unfold", "max_loss"};
+  static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
+                                        "split", "sites",   "order",       "placement",  "migrate",
+                                        "clip",  "unfold",  "max_loss",    "rounding"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

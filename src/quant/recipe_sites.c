@@ -7,6 +7,7 @@
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
 static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "balanced", "auto"};
 static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
+static const char *const roundings[2] = {"nearest", "calibrated"};
 static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
 
@@ -56,6 +57,17 @@ static quern_status read_choice(qn_env *env, const qn_json *j, const char *file,
   for (uint32_t i = 0; i < count; i++)
     used += qn_format(list + used, sizeof list - used, "%s\"%s\"", i ? ", " : "", names[i]);
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s is one of %s", file, member, list);
+}
+
+quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  uint32_t rounding;
+  QN_TRY(read_choice(env, j, file, "rounding", roundings, 2, &rounding));
+  r->calibrated = (int)rounding;
+  if (r->calibrated && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: rounding \"calibrated\" is for weights of 4 or 2 bits, with activations that are not static",
+                   file);
+  return QUERN_OK;
 }
 
 quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
@@ -369,6 +381,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
+  if (r->calibrated) put(&t, ",\"rounding\":\"%s\"", roundings[1]);
   if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);

@@ -1,0 +1,25 @@
+/* moments.h - second moments of what the linear operators of the layers take: of every two channels the sum over all tokens of the
+ * product of their values, from a run of the float model over text. What rounding by calibration weighs errors with (round.h). */
+#ifndef QN_MOMENTS_H
+#define QN_MOMENTS_H
+#include "quant/calibrate.h"
+
+/* Symmetric matrices, of which rows in blocks are kept, each as far as its last row's diagonal. */
+typedef struct qn_moments {
+  float *data;
+  size_t bytes;
+  uint32_t layers, width[QN_SITE_KINDS]; /* channels; 0: no operator's input */
+  size_t offset[QN_SITE_KINDS], stride;  /* of an input within a layer, of a layer; in floats */
+} qn_moments;
+
+/* Makes the float model of job's source in memory and runs it over the text. The same bytes for any number of threads and any
+   instruction set. To be freed, after a failure too. */
+quern_status qn_moments_observe(qn_moments *m, qn_env *env, const qn_quantize_job *job,
+                                const qn_calibration_text *text);
+void qn_moments_free(qn_env *env, qn_moments *m);
+
+/* The moments of an operator's input into c [k, k], of which the lower triangle is written; k is its width and `copies`: channel
+   width + i is channel source[i] once more. smooth: [k], what each channel is multiplied by; NULL: 1. */
+void qn_moments_of(const qn_moments *m, uint32_t layer, uint32_t input, uint32_t copies, const uint32_t *source,
+                   const float *smooth, float *c);
+#endif
