@@ -121,7 +121,8 @@ static void qk_amx_strip(qk_amx_gemm *g, size_t m, size_t rows, size_t p0, size_
   const size_t halves = rows > QK_AMX_ROWS ? 2 : 1, unit = 4 / halves;
   const size_t parts = (g->steps + QK_AMX_PART - 1) / QK_AMX_PART;
   const size_t span = parts > 1 ? QK_AMX_UNDER_WAY * unit : p1 - p0;
-  for (size_t r = 0; r < rows; r++) vi_store(g->start[0] + r * QK_PANEL, vi_set1(op->a.start[m + r]));
+  for (size_t r = 0; r < rows; r++)
+    vi_store(g->start[r / QK_AMX_ROWS] + r % QK_AMX_ROWS * QK_PANEL, vi_set1(op->a.start[m + r]));
   for (size_t p = p0; p < p1; p += span) {
     const size_t end = p1 - p < span ? p1 : p + span;
     for (size_t part = 0, s = 0; part < parts; part++) {
