@@ -99,7 +99,8 @@ typedef struct qn_quantize_job {
   const struct qn_plan *plan;           /* the sites of a static recipe with their values; NULL: by the recipe */
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */
 } qn_quantize_job;
-/* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths, the float model. A report is written
+/* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths or calibrates, the float model. One
+   that rounds by calibration keeps half of k^2 floats for the k inputs of each of the layers' operators. A report is written
    before the model is put in place, so that a failing report leaves the old file too. */
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 

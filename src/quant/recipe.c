@@ -41,7 +41,7 @@ static const struct {
      "\"activations\":" EIGHT "," REST_OF_INT8},
     {"tiny", "{\"name\":\"tiny\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":false,\"scales\":\"float\"},"
              "\"activations\":" EIGHT
-             ",\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":true,\"split\":16,\"rounding\":\"calibrated\"}"},
+             ",\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":false,\"split\":0,\"rounding\":\"calibrated\"}"},
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},

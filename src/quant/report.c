@@ -261,13 +261,17 @@ static void make_table(page *p, const qn_report *r, uint32_t linear, uint32_t wo
   put_plain(p, "</table></div>\n");
 }
 
+/* what, and the calibration text. */
+static void put_calibration(page *p, const qn_report *r, const char *what) {
+  if (!r->calibration) return;
+  put(p, "%s %llu rows of ", what, (unsigned long long)r->calibration_rows);
+  put_escaped(p, r->calibration);
+  put(p, ", drawn by seed %u. ", r->seed);
+}
+
 static void make_sites(page *p, const qn_report *r) {
   put_plain(p, "<h2>Sites</h2>\n<p>Where activations are quantized, in order. ");
-  if (r->calibration) {
-    put(p, "Ranges are those of %llu rows of ", (unsigned long long)r->calibration_rows);
-    put_escaped(p, r->calibration);
-    put(p, ", drawn by seed %u. ", r->seed);
-  }
+  put_calibration(p, r, "Ranges are those of");
   put_fixed(p, 100 * share_of_16(r->plan), 1);
   put_plain(p, " % of a token&rsquo;s values have 16 bits.</p>\n<div class=wrap><table>\n"
                "<tr><th>site<th>channels<th>bits<th>groups<th>least<th>greatest<th>scale<th>zero</tr>\n");
@@ -302,7 +306,9 @@ static void make_html(page *p, const qn_report *r) {
       r->arch->heads, r->arch->ffn, r->arch->vocab);
   make_cards(p, r, worst);
   put_plain(p, "<h2>Linear operators</h2>\n<p>Error is the root mean square of what rounding changed, relative to the "
-               "weights&rsquo; own; the tick marks the worst output channel.</p>\n");
+               "weights&rsquo; own; the tick marks the worst output channel. ");
+  if (r->recipe->calibrated) put_calibration(p, r, "Codes are not the nearest, but those that change outputs least on");
+  put_plain(p, "</p>\n");
   make_table(p, r, 1, worst);
   put_plain(p, "<h2>Embedding tables</h2>\n");
   make_table(p, r, 0, r->count);
