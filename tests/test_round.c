@@ -324,6 +324,22 @@ static void test_bad_input(void) {
   CHECK(cosine("same") > 0.7);
 }
 
+/* A recipe that may do either takes text where there is some, and the file says what was done. */
+static void test_either(void) {
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && write_texts(40));
+  for (int text = 0; text < 2; text++) {
+    char recipe[1024] = "", path[300];
+    CHECK_EQ(make_one("int4", NULL, 1, "int4", text ? texts : NULL), QUERN_OK);
+    opened m = open_model("int4", NULL, 1, 0, 0);
+    size_t n = 0;
+    CHECK_EQ(quern_model_get_meta(m.m, "recipe.json", recipe, sizeof recipe, &n), QUERN_OK);
+    CHECK(!strstr(recipe, "either") && (strstr(recipe, "\"rounding\":\"calibrated\"") != NULL) == text);
+    CHECK_EQ(quern_model_get_meta(m.m, "calibration.file", path, sizeof path, &n) == QUERN_OK, text);
+    close_model(&m);
+  }
+}
+
 /* The report says what was rounded by. */
 static void test_report(void) {
   tiny_options o = tiny_defaults();
@@ -387,6 +403,7 @@ int main(void) {
   RUN(test_moments);
   RUN(test_files);
   RUN(test_bad_input);
+  RUN(test_either);
   RUN(test_report);
   RUN(test_cancel);
   RUN(test_memory);

@@ -16,6 +16,9 @@ enum {
 
 /* Which norms keep their gain out of what they put out (migrate.h). AUTO: what changes the outputs least on calibration text. */
 enum { QN_MIGRATE_NONE, QN_MIGRATE_ATTENTION, QN_MIGRATE_ALL, QN_MIGRATE_AUTO, QN_MIGRATES };
+/* How weights become codes: the nearest; those that change outputs least on calibration text (round.h); the latter where a job has such
+   text, else the former. */
+enum { QN_ROUNDING_NEAREST, QN_ROUNDING_CALIBRATED, QN_ROUNDING_EITHER, QN_ROUNDINGS };
 /* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
 enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 
@@ -48,7 +51,7 @@ typedef struct qn_recipe {
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
-  int calibrated;            /* of 2 and 4 bits: rounded by the moments of inputs on calibration text (round.h) */
+  uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
@@ -71,7 +74,8 @@ typedef struct qn_recipe {
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
      {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
-     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise". Members that are unknown, and
+     "order": "range", "placement": "inputs", "migrate": "auto" and "clip": "tokenwise"; others may have "rounding":
+     "calibrated". Members that are unknown, and
      combinations that this version cannot run, are refused by
     name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);

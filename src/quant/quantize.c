@@ -363,6 +363,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
   QN_TRY(qn_recipe_load(&q->recipe, q->env, job->recipe ? job->recipe : "int8"));
+  if (q->recipe.rounding == QN_ROUNDING_EITHER)
+    q->recipe.rounding = job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
@@ -372,7 +374,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
-  } else if (q->recipe.calibrated) {
+  } else if (q->recipe.rounding) {
     QN_TRY(with_text(q, "rounds weights by calibration", observe_moments));
   } else if (job->calibration) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);

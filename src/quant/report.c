@@ -307,7 +307,7 @@ static void make_html(page *p, const qn_report *r) {
   make_cards(p, r, worst);
   put_plain(p, "<h2>Linear operators</h2>\n<p>Error is the root mean square of what rounding changed, relative to the "
                "weights&rsquo; own; the tick marks the worst output channel. ");
-  if (r->recipe->calibrated) put_calibration(p, r, "Codes are not the nearest, but those that change outputs least on");
+  if (r->recipe->rounding) put_calibration(p, r, "Codes are not the nearest, but those that change outputs least on");
   put_plain(p, "</p>\n");
   make_table(p, r, 1, worst);
   put_plain(p, "<h2>Embedding tables</h2>\n");
