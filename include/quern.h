@@ -349,11 +349,11 @@ typedef struct quern_quantize_options {
   uint32_t seed;
   uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
   const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
-  const char
-      *calibration_path;   /* NULL: none; texts for recipes with static ranges: one a line, a tab separates a pair; or
+  const char *
+      calibration_path; /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
                                    columns named by the first line as quern eval has them */
-  const char *report_path; /* NULL: none; a directory: report.json and report.html are written there */
-  uint64_t max_bytes;      /* 0: no limit; most bytes of memory and of any source file */
+  const char *report_path;     /* NULL: none; a directory: report.json and report.html are written there */
+  uint64_t max_bytes;          /* 0: no limit; most bytes of memory and of any source file */
   quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
   double

@@ -436,7 +436,7 @@ static void failing_output_leaves_the_old_file(void) {
   uint8_t *old = load(&old_bytes);
   struct rlimit was, small = {1024, RLIM_INFINITY};
   CHECK_EQ(write_file(&env, "/nonexistent/dir/x.qrn", 0, NULL), QUERN_E_IO);
-  CHECK(strstr(env.error.text, "no such file") != NULL);
+  CHECK(strstr(env.error.text, "does not exist") != NULL);
   CHECK_EQ(write_file(&env, dir, 0, NULL), QUERN_E_IO);
   CHECK_EQ(write_file(&env, "/dev/null", 0, NULL), QUERN_E_IO);
   void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);

@@ -162,7 +162,7 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\"," STATIC ",\"clip\":\"mse\"}", QUERN_E_UNSUPPORTED, "clip is one of \"minmax\", \"tokenwise\""},
       {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
       {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"best\"}", QUERN_E_UNSUPPORTED,
-       "rounding is one of \"nearest\", \"calibrated\""},
+       "rounding is one of \"nearest\", \"calibrated\", \"either\""},
       {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":true}", QUERN_E_UNSUPPORTED, "rounding is one of"},
       {"{\"name\":\"x\"," STATIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "not static"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"

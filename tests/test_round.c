@@ -1,5 +1,6 @@
 /* test_round.c - rounding by calibration: moments are those of what operators take, codes are never worse by them than the nearest,
  * the same on every kernel set and thread count, and recipes that round so make files that run. */
+#define _GNU_SOURCE /* memmem */
 #include <math.h>
 
 #include "faulty_alloc.h"
@@ -323,6 +324,39 @@ static void test_bad_input(void) {
   CHECK(cosine("same") > 0.7);
 }
 
+/* A recipe that may do either takes text where there is some, and the file says what was done. */
+static void test_either(void) {
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && write_texts(40));
+  for (int text = 0; text < 2; text++) {
+    char recipe[1024] = "", path[300];
+    CHECK_EQ(make_one("int4", NULL, 1, "int4", text ? texts : NULL), QUERN_OK);
+    opened m = open_model("int4", NULL, 1, 0, 0);
+    size_t n = 0;
+    CHECK_EQ(quern_model_get_meta(m.m, "recipe.json", recipe, sizeof recipe, &n), QUERN_OK);
+    CHECK(!strstr(recipe, "either") && (strstr(recipe, "\"rounding\":\"calibrated\"") != NULL) == text);
+    CHECK_EQ(quern_model_get_meta(m.m, "calibration.file", path, sizeof path, &n) == QUERN_OK, text);
+    close_model(&m);
+  }
+}
+
+/* The report says what was rounded by. */
+static void test_report(void) {
+  tiny_options o = tiny_defaults();
+  char path[300], report[280];
+  CHECK(tiny_model_write(dir, &o) && write_texts(40));
+  path_of(path, sizeof path, "reported");
+  snprintf(report, sizeof report, "%s/report", dir);
+  const qn_quantize_job job = {
+      .src = dir, .dst = path, .recipe = "tiny", .calibration = texts, .calibration_rows = 30, .report = report};
+  CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_OK);
+  snprintf(path, sizeof path, "%s/report.html", report);
+  size_t n = 0;
+  uint8_t *page = tiny_read(path, &n);
+  CHECK(page && memmem(page, n, "change outputs least on 30 rows of texts.txt", 44));
+  free(page);
+}
+
 static int stop(void *user, uint64_t done, uint64_t total, const char *what) {
   int *calls = user;
   (void)done, (void)total;
@@ -369,6 +403,8 @@ int main(void) {
   RUN(test_moments);
   RUN(test_files);
   RUN(test_bad_input);
+  RUN(test_either);
+  RUN(test_report);
   RUN(test_cancel);
   RUN(test_memory);
   tiny_dir_remove(dir);

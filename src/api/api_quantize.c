@@ -3,7 +3,6 @@
 
 #include "api/api_options.h"
 #include "base/checked.h"
-#include "base/file.h"
 #include "quant/quant.h"
 #include "run/context.h"
 
@@ -11,14 +10,6 @@ void quern_quantize_options_init(quern_quantize_options *o, uint32_t size) {
   if (!o) return;
   memset(o, 0, qn_min_size(size, sizeof *o));
   o->size = size;
-}
-
-/* Whether the file can be written, before the work of minutes that it is for. */
-static quern_status check_place(qn_env *env, const char *dst) {
-  qn_output *out;
-  QN_TRY(qn_output_open(&out, env, dst, 0));
-  qn_output_abort(out);
-  return QUERN_OK;
 }
 
 quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,
@@ -37,7 +28,6 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
   if (!dst && !dry_run) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no file to write; QUERN_DRY_RUN needs none");
   if (!(o.max_loss >= 0 && o.max_loss <= 1))
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
-  if (!dry_run) QN_TRY(check_place(&c->env, dst));
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
                                .recipe = o.recipe,

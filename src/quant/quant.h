@@ -19,6 +19,9 @@ enum {
 enum { QN_MIGRATE_NONE, QN_MIGRATE_ATTENTION, QN_MIGRATE_ALL, QN_MIGRATE_BALANCED, QN_MIGRATE_AUTO, QN_MIGRATES };
 #define QN_MIGRATE_BALANCED_MORE QN_MIGRATE_AUTO /* a way to migrate, which no recipe asks for by itself */
 #define QN_MIGRATE_WAYS QN_MIGRATES
+/* How weights become codes: the nearest; those that change outputs least on calibration text (round.h); the latter where a job has such
+   text, else the former. */
+enum { QN_ROUNDING_NEAREST, QN_ROUNDING_CALIBRATED, QN_ROUNDING_EITHER, QN_ROUNDINGS };
 /* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
 enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 
@@ -51,7 +54,7 @@ typedef struct qn_recipe {
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
-  int calibrated;            /* of 2 and 4 bits: rounded by the moments of inputs on calibration text (round.h) */
+  uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
@@ -77,7 +80,8 @@ typedef struct qn_recipe {
     "activations": {"bits": 8, "group": 0, "symmetric": false}, "embeddings": {"bits": 2, "group": 32}, "smooth": true,
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
      {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
-     "order": "range", "placement": "inputs", "migrate": "auto", "clip": "tokenwise" and "unfold": 64; or "max_loss": 0.02 alone.
+     "order": "range", "placement": "inputs", "migrate": "auto", "clip": "tokenwise" and "unfold": 64; or "max_loss": 0.02 alone;
+   others may have "rounding": "calibrated".
    Members that are unknown, and combinations that this version cannot run, are refused by name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 void qn_recipe_free(qn_env *env, qn_recipe *r);
@@ -106,7 +110,8 @@ typedef struct qn_quantize_job {
   const struct qn_plan *plan;           /* the sites of a static recipe with their values; NULL: by the recipe */
   qn_buffer *memory; /* not NULL: the file goes here instead of to dst (empty before; the caller's to free) */
 } qn_quantize_job;
-/* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths, the float model. A report is written
+/* Peak memory: the largest tensor as float and packed; before that, for a recipe that smooths or calibrates, the float model. One
+   that rounds by calibration keeps half of k^2 floats for the k inputs of each of the layers' operators. A report is written
    before the model is put in place, so that a failing report leaves the old file too. */
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result);
 

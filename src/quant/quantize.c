@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 #include "base/checked.h"
+#include "base/file.h"
 #include "base/thread.h"
 #include "kernels/layout.h"
 #include "quant/calibrate.h"
@@ -387,6 +388,8 @@ static quern_status load_recipe(qn_quantizer *q) {
     return QUERN_OK;
   }
   QN_TRY(qn_recipe_load(&q->recipe, q->env, job->recipe ? job->recipe : "int8"));
+  if (q->recipe.rounding == QN_ROUNDING_EITHER)
+    q->recipe.rounding = job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   if (job->max_loss <= 0) return QUERN_OK;
   if (q->recipe.max_loss <= 0)
     return qn_fail(
@@ -431,9 +434,19 @@ static quern_status write_report(qn_quantizer *q) {
   return qn_report_write(r, q->env, q->job->report);
 }
 
+/* Whether the file can be written, before the work of minutes that it is for. */
+static quern_status check_place(const qn_quantizer *q) {
+  qn_output *out;
+  if (!q->job->dst || q->job->dry_run) return QUERN_OK;
+  QN_TRY(qn_output_open(&out, q->env, q->job->dst, 0));
+  qn_output_abort(out);
+  return QUERN_OK;
+}
+
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
+  QN_TRY(check_place(q));
   QN_TRY(load_recipe(q));
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
@@ -445,7 +458,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
-  } else if (q->recipe.calibrated) {
+  } else if (q->recipe.rounding) {
     QN_TRY(with_text(q, "rounds weights by calibration", observe_moments));
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);

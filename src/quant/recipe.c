@@ -9,7 +9,9 @@
 #define INT8_SPLIT 16u /* as the presets say */
 
 #define EIGHT "{\"bits\":8}"
-#define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16}"
+#define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
+#define FOUR(group)                                                                                                    \
+  "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
 #define STATIC                                                                                                         \
   "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
@@ -30,18 +32,15 @@ static const struct {
     {"float",
      "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
      "\"smooth\":false,\"split\":0}"},
-    {"int8", "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8},
+    {"int8", "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8 "}"},
     {"int8-g32",
      "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
-     "\"symmetric\":true}," REST_OF_INT8},
-    {"int4", "{\"name\":\"int4\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":false,\"scales\":\"float\"},"
-             "\"activations\":" EIGHT "," REST_OF_INT8},
-    {"int4-g128",
-     "{\"name\":\"int4-g128\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":false,\"scales\":\"float\"},"
-     "\"activations\":" EIGHT "," REST_OF_INT8},
-    {"tiny", "{\"name\":\"tiny\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":false,\"scales\":\"float\"},"
-             "\"activations\":" EIGHT
-             ",\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":true,\"split\":16,\"rounding\":\"calibrated\"}"},
+     "\"symmetric\":true}," REST_OF_INT8 "}"},
+    {"int4", "{\"name\":\"int4\"," FOUR("32") REST_OF_INT8 ",\"rounding\":\"either\"}"},
+    {"int4-g128", "{\"name\":\"int4-g128\"," FOUR("128") REST_OF_INT8 ",\"rounding\":\"either\"}"},
+    {"tiny",
+     "{\"name\":\"tiny\"," FOUR(
+         "0") "\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":false,\"split\":0,\"rounding\":\"calibrated\"}"},
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},

@@ -7,7 +7,7 @@
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
 static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "balanced", "auto"};
 static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
-static const char *const roundings[2] = {"nearest", "calibrated"};
+static const char *const roundings[QN_ROUNDINGS] = {"nearest", "calibrated", "either"};
 static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
 
@@ -60,13 +60,11 @@ static quern_status read_choice(qn_env *env, const qn_json *j, const char *file,
 }
 
 quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  uint32_t rounding;
-  QN_TRY(read_choice(env, j, file, "rounding", roundings, 2, &rounding));
-  r->calibrated = (int)rounding;
-  if (r->calibrated && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
+  QN_TRY(read_choice(env, j, file, "rounding", roundings, QN_ROUNDINGS, &r->rounding));
+  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: rounding \"calibrated\" is for weights of 4 or 2 bits, with activations that are not static",
-                   file);
+                   "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
+                   roundings[r->rounding]);
   return QUERN_OK;
 }
 
@@ -381,7 +379,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
-  if (r->calibrated) put(&t, ",\"rounding\":\"%s\"", roundings[1]);
+  if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);
   if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);

@@ -116,6 +116,19 @@ static int say_split(const qn_report *r, qn_page *p) {
   return 1;
 }
 
+static int say_rounding(const qn_report *r, qn_page *p) {
+  if (!r->recipe->rounding) return 0;
+  qn_page_put(p, "Calibrated rounding: codes of weights are those that change outputs least on %llu rows of text.",
+              (unsigned long long)r->calibration_rows);
+  return 1;
+}
+static int say_unfold(const qn_report *r, qn_page *p) {
+  if (!r->recipe->unfold) return 0;
+  qn_page_put(
+      p, "Unfolding: what a few neurons of each layer reach beyond the others is taken by copies of them, %u at most.",
+      r->recipe->unfold);
+  return 1;
+}
 static int say_smooth(const qn_report *r, qn_page *p) {
   if (!r->smooth->data) return 0;
   qn_page_text(p,
@@ -184,8 +197,8 @@ static int say_choice(const qn_report *r, qn_page *p) {
 }
 
 int qn_report_change(const qn_report *r, uint32_t i, qn_page *p) {
-  static int (*const all[])(const qn_report *, qn_page *) = {say_split,  say_smooth, say_migration, say_clip,
-                                                             say_groups, say_bits,   say_choice};
+  static int (*const all[])(const qn_report *, qn_page *) = {
+      say_split, say_rounding, say_unfold, say_smooth, say_migration, say_clip, say_groups, say_bits, say_choice};
   qn_page nothing = {.env = p->env, .status = QUERN_E_CANCELLED}; /* takes no text */
   for (size_t k = 0; k < sizeof all / sizeof all[0]; k++)
     if (all[k](r, &nothing) && i-- == 0) return all[k](r, p);
