@@ -122,26 +122,43 @@ static quern_status file_flush(qn_output *o) {
   return o->fd < 0 ? QUERN_OK : file_write_at(o, o->buffer, n, o->end - n);
 }
 
+#define TEMP_MORE 48u /* ".tmp.", two integers, NUL */
 /* Creates the temporary file beside the path, so that the rename cannot cross file systems. */
-static quern_status file_create_temp(qn_output *o) {
+static quern_status file_create_temp(qn_env *env, const char *path, char *temp, size_t temp_bytes, int *fd) {
   for (int i = 0; i < FILE_TRIES; i++) {
-    qn_format(o->temp, o->temp_bytes, "%s.tmp.%ld.%d", o->path, (long)getpid(), i);
-    o->fd = file_open(o->temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
-    if (o->fd >= 0) return QUERN_OK;
+    qn_format(temp, temp_bytes, "%s.tmp.%ld.%d", path, (long)getpid(), i);
+    *fd = file_open(temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666);
+    if (*fd >= 0) return QUERN_OK;
     if (errno != EEXIST) break;
   }
-  return qn_fail(&o->env->error, QUERN_E_IO, "%s: cannot create it: %s", o->path,
+  return qn_fail(&env->error, QUERN_E_IO, "%s: cannot create it: %s", path,
                  errno == ENOENT ? "its folder does not exist" : qn_errno_text(errno));
 }
 
-quern_status qn_output_open(qn_output **out, qn_env *env, const char *path, int discard) {
+/* A device must not be replaced by a file. */
+static quern_status check_target(qn_env *env, const char *path) {
   struct stat st;
+  if (stat(path, &st) || S_ISREG(st.st_mode)) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_IO, "%s: %s; name a file", path,
+                 S_ISDIR(st.st_mode) ? "is a directory" : "not a regular file");
+}
+
+quern_status qn_output_check(qn_env *env, const char *path) {
+  char temp[4096];
+  int fd;
+  QN_TRY(check_target(env, path));
+  if (strlen(path) + TEMP_MORE > sizeof temp) return QUERN_OK; /* left to opening */
+  QN_TRY(file_create_temp(env, path, temp, sizeof temp, &fd));
+  close(fd);
+  unlink(temp);
+  return QUERN_OK;
+}
+
+quern_status qn_output_open(qn_output **out, qn_env *env, const char *path, int discard) {
   *out = NULL;
-  if (!discard && !stat(path, &st) && !S_ISREG(st.st_mode)) /* a device must not be replaced by a file */
-    return qn_fail(&env->error, QUERN_E_IO, "%s: %s; name a file", path,
-                   S_ISDIR(st.st_mode) ? "is a directory" : "not a regular file");
+  if (!discard) QN_TRY(check_target(env, path));
   size_t path_bytes = discard && !path ? 1 : strlen(path) + 1;
-  size_t temp_bytes = path_bytes + 48; /* ".tmp.", two integers */
+  size_t temp_bytes = path_bytes + TEMP_MORE;
   size_t block = sizeof(qn_output) + path_bytes + temp_bytes;
   void *memory;
   QN_TRY(qn_alloc(env, &memory, block, "an output file's buffer"));
@@ -158,7 +175,7 @@ quern_status qn_output_open(qn_output **out, qn_env *env, const char *path, int 
     memcpy(o->path, path, path_bytes);
   else
     o->path[0] = 0;
-  quern_status status = discard ? QUERN_OK : file_create_temp(o);
+  quern_status status = discard ? QUERN_OK : file_create_temp(env, o->path, o->temp, temp_bytes, &o->fd);
   if (status != QUERN_OK) {
     qn_free(env, o, block);
     return status;

@@ -24,6 +24,8 @@ quern_status qn_path_join(qn_env *env, char *buf, size_t cap, const char *dir, c
 /* Output file: bytes go to "<path>.tmp.<pid>.<counter>" in the same directory; commit flushes, fsyncs and renames it
    over path; abort (or a failed commit) unlinks it. Buffered 64 KiB. discard != 0: a dry run, nothing is created. */
 typedef struct qn_output qn_output;
+/* Whether path could be opened now, before work that ends there; nothing stays behind. */
+quern_status qn_output_check(qn_env *env, const char *path);
 quern_status qn_output_open(qn_output **out, qn_env *env, const char *path, int discard);
 quern_status qn_output_write(qn_output *o, const void *p, size_t bytes);
 /* Overwrites bytes already written (header, checksums). */

@@ -245,6 +245,7 @@ static quern_status compare_models(const qn_examining *e, const qn_calibration_t
   qn_quantize_job plain = *e->job, to = {.src = e->job->src, .seed = e->job->seed, .made = e->recipe};
   plain.migration = NULL;
   to.migration = e->migration;
+  if (e->recipe->rounding) to.calibration = e->job->calibration, to.calibration_rows = e->job->calibration_rows;
   to.plan = e->plan->count ? e->plan : NULL;
   quern_status status = create(&of);
   if (status == QUERN_OK) status = create(&got);

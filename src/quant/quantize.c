@@ -434,19 +434,10 @@ static quern_status write_report(qn_quantizer *q) {
   return qn_report_write(r, q->env, q->job->report);
 }
 
-/* Whether the file can be written, before the work of minutes that it is for. */
-static quern_status check_place(const qn_quantizer *q) {
-  qn_output *out;
-  if (!q->job->dst || q->job->dry_run) return QUERN_OK;
-  QN_TRY(qn_output_open(&out, q->env, q->job->dst, 0));
-  qn_output_abort(out);
-  return QUERN_OK;
-}
-
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
-  QN_TRY(check_place(q));
+  if (job->dst && !job->dry_run) QN_TRY(qn_output_check(q->env, job->dst));
   QN_TRY(load_recipe(q));
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);

@@ -118,8 +118,10 @@ static int say_split(const qn_report *r, qn_page *p) {
 
 static int say_rounding(const qn_report *r, qn_page *p) {
   if (!r->recipe->rounding) return 0;
-  qn_page_put(p, "Calibrated rounding: codes of weights are those that change outputs least on %llu rows of text.",
+  qn_page_put(p, "Calibrated rounding: codes of weights are those that change outputs least on %llu rows of ",
               (unsigned long long)r->calibration_rows);
+  qn_page_escaped(p, r->calibration);
+  qn_page_text(p, ".");
   return 1;
 }
 static int say_unfold(const qn_report *r, qn_page *p) {
