@@ -284,6 +284,11 @@ static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
   return avx2_reorder(avx2_codes(a.lo, b.lo, c.lo, d.lo, l), avx2_codes(a.hi, b.hi, c.hi, d.hi, l),
                       _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
 }
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return (vi){_mm256_permutevar8x32_epi32(avx2_codes(a.lo, a.hi, b.lo, b.hi, l), order),
+              _mm256_permutevar8x32_epi32(avx2_codes(c.lo, c.hi, d.lo, d.hi, l), order)};
+}
 static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {
   return avx2_reorder(avx2_codes(even0.lo, even1.lo, odd0.lo, odd1.lo, l),
                       avx2_codes(even0.hi, even1.hi, odd0.hi, odd1.hi, l),

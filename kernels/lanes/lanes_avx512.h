@@ -215,6 +215,10 @@ static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
   const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
   return _mm512_shuffle_epi8(avx512_codes(a, b, c, d, l), _mm512_broadcast_i32x4(order));
 }
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                                  avx512_codes(a, b, c, d, l));
+}
 static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {
   const __m128i order = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
   return _mm512_shuffle_epi8(avx512_codes(even0, even1, odd0, odd1, l), _mm512_broadcast_i32x4(order));

@@ -279,6 +279,10 @@ static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
   return (vi){neon_by_lane(neon_held8(a.a, b.a, c.a, d.a, l)), neon_by_lane(neon_held8(a.b, b.b, c.b, d.b, l)),
               neon_by_lane(neon_held8(a.c, b.c, c.c, d.c, l)), neon_by_lane(neon_held8(a.d, b.d, c.d, d.d, l))};
 }
+static inline int32x4_t neon_codes_of(vf x, vl l) { return vreinterpretq_s32_s8(neon_held8(x.a, x.b, x.c, x.d, l)); }
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  return (vi){neon_codes_of(a, l), neon_codes_of(b, l), neon_codes_of(c, l), neon_codes_of(d, l)};
+}
 /* Bytes 0 ... 7 and 8 ... 15 by turns. */
 static inline int32x4_t neon_by_turns(int8x16_t x) { return vreinterpretq_s32_s8(vzip1q_s8(x, vextq_s8(x, x, 8))); }
 static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {

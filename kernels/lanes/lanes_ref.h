@@ -323,10 +323,27 @@ QK_LANE vi vi_load_columns(const int8_t *p, size_t ld) {
   }
   return r;
 }
+/* Limits of codes, integers in -127 ... 127. */
+typedef struct vl {
+  float lowest, highest;
+} vl;
+QK_LANE vl vl_of(float lowest, float highest) { return (vl){lowest, highest}; }
+QK_LANE int8_t ref_code(float x, vl l) {
+  x = x > l.lowest ? x : l.lowest;
+  return (int8_t)ref_rint(x < l.highest ? x : l.highest);
+}
+/* The 64 bytes in memory's order: rint(min(max(x, lowest), highest)) of the lanes of a, then of b, c and d; of NaN lowest. */
+QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  int8_t codes[64];
+  QK_EACH codes[i] = ref_code(a.l[i], l), codes[16 + i] = ref_code(b.l[i], l);
+  QK_EACH codes[32 + i] = ref_code(c.l[i], l), codes[48 + i] = ref_code(d.l[i], l);
+  vi r;
+  memcpy(r.l, codes, sizeof r.l);
+  return r;
+}
 /* What sets with vectors have besides, for products/attention_codes.h. Bytes are those of a lane, 0 the lowest.
      vb_max(a, b), vb_sub(a, b): of each byte, signed; wrapping
-     vl_of(lowest, highest): limits of codes, a vl
-     vi_codes4(a, b, c, d, l): bytes 0 ... 3 of a lane are rint(min(max(x, lowest), highest)) of that lane of a, b, c, d; of NaN lowest
+     vi_codes4(a, b, c, d, l): as vi_codes_row, but bytes 0 ... 3 of a lane are those of that lane of a, b, c, d
      vw_load(table): two tables of 16 numbers in 0 ... 32767, a vw
      vw_take(t, d, e): of each byte x of d, unsigned, (table[x >> 4] * table[16 + (x & 15)] + 2^14) >> 15 in 16 bits. In every
        four lanes e[0] holds, low halves first, those of bytes 0 and 1 of lane 0, of its bytes 2 and 3, of 0 and 1 of lane 1, of its 2

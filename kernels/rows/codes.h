@@ -14,19 +14,16 @@ static void qk_rows_lookup_q8(const int8_t *table, const int8_t *x, int8_t *y, s
   memcpy(y + whole, last, rest);
 }
 
-/* The end of a code row, from code i on, a multiple of 16: `rest` codes of those in c, then zeros. Returns what it kept. */
-static inline vi qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, size_t rest) {
-  const vi kept = vi_bits(vf_keep(vf_from_bits(c), rest));
-  if (rest) vi_store8(codes + i, kept), i += 16;
+/* The end of a code row, from code i on, a multiple of 16: `rest` codes of those in c, then zeros. */
+static inline void qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, size_t rest) {
+  if (rest) vi_store8(codes + i, vi_bits(vf_keep(vf_from_bits(c), rest))), i += 16;
   for (; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
-  return kept;
 }
 
 static int32_t qk_start_row(const qk_codes *q, int8_t *codes, uint32_t d) {
   const size_t whole = d / 16 * 16, rest = d - whole;
-  vi sum = qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
-  for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vi_load8(codes + i));
-  return (int32_t)(-128u * (uint32_t)vi_sum(sum));
+  qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
+  return (int32_t)(-128u * (uint32_t)vi_sum(qk_sum_codes(codes, 0, q->ld)));
 }
 static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
   for (size_t r = r0; r < r1; r++) {
