@@ -203,16 +203,6 @@ typedef struct qk_norm_q8 {
   qk_norm norm;
 } qk_norm_q8;
 
-/* Codes as the weights of an 8-bit product: W [n, k] with W[r][c] = x[r * ldx + c], or where `transposed` x[c * ldx + r].
-   panels: [64] of qk_weight_bytes(n, k, 8), padding is code 0; sums: [n] of the codes of W's rows. */
-typedef struct qk_panels_q8 {
-  const int8_t *x;
-  size_t ldx;
-  uint32_t n, k, transposed;
-  uint8_t *panels;
-  int32_t *sums;
-} qk_panels_q8;
-
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
    scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, at
    most 1,024; hp = h rounded up to 16. Keys and values come in blocks of 64; padding codes are 0 (offset: byte 0x80), padding scales 0.
@@ -272,20 +262,57 @@ typedef struct qk_attention_f32 {
   uint32_t n, h;
 } qk_attention_f32;
 
-/* Softmax of rows of scores that are codes of a static site, to codes of another. With the weights of a row's scores, d =
-   max - x_j being their distances from the highest, 0 ... 255:
-     e_j = (exp[d >> 4] * exp[16 + (d & 15)] + 2^14) >> 15             in integers; exp: qk_exp_build
-     code_j = rint(min(max(fma((float)e_j, by / (float)(sum of e_j), zero), lowest), highest))
-   by: 1 / scale of the site of probabilities. x: [rows, ldx]. q: codes, ld and start as of quantize, padding included;
-   scale and zero, which are the site's, are not written; limits are q's. 1 <= n <= 65,536. */
-typedef struct qk_softmax_q8 {
-  const int8_t *x;
-  const int16_t *exp; /* [32] */
-  qk_codes q;
+/* Attention of one head of one sequence of n tokens between codes of static sites; docs/NUMERICS.md. 1 <= n <= 65,536. Head dimension
+   h, at most 1,024; hp = h rounded up to 16.
+
+   pack_codes: q, k, v [n, ldx] codes (each pointing at the head's first channel) to
+     q: [n/16][hp/4][16][4] offset codes
+     k: the same of codes as they are; k_start = -(128 + q_zero) * sum of the row's codes, k_less = -q_zero * that sum
+     v: panels of W [h, n] (layout.h), W[c][j] = v[j][c]; v_sums [hp] = sum of the codes of W's rows
+   n is rounded up to 16, and n and h are in panels; padding codes are 0 (offset: byte 0x80). */
+typedef struct qk_head_codes {
+  uint8_t *q; /* [64], as k and v */
+  int8_t *k;
+  int32_t *k_start, *k_less;
+  uint8_t *v; /* qk_weight_bytes(h, n, 8) */
+  int32_t *v_sums;
+  uint32_t n, h;
+} qk_head_codes;
+
+typedef struct qk_pack_codes {
+  qk_head_codes head;
+  const int8_t *q, *k, *v;
   size_t ldx;
-  uint32_t n;
-  float by, zero;
-} qk_softmax_q8;
+  int32_t q_zero; /* -127 ... 127 */
+} qk_pack_codes;
+
+/* How codes of a static site with one scale are made: rint(min(max(fma(x, by, zero), lowest), highest)), NaN gives the lowest. */
+typedef struct qk_coder {
+  float by, zero; /* 1 / scale */
+  qk_limits limits;
+} qk_coder;
+
+/* Queries r0 ... r1 - 1 against all keys. Per query i:
+     a_j = sum over channels of (q - q_zero) * k_j, exact;  y_j = ((float)a_j * k_scale) * q_scale
+     [bias not NULL: y_j = y_j + bias[j - i]];  x_j = code of y_j by `scores`
+     d_j = max over keys of x - x_j, 0 ... 255;  e_j = (exp[d_j >> 4] * exp[16 + (d_j & 15)] + 2^14) >> 15  in integers
+     p_j = code of (float)e_j by {probs.by / (float)(sum of e), probs.zero, probs.limits}
+     o_c = code of (fma(-probs.zero, (float)v_sums[c], (float)(sum of p_j * v_jc)) * v_scale) * probs_scale by `context`
+   which is what qk_gemm_q8 (queries as rows, keys as weights), softmax by table, and qk_gemm_q8 (values as weights) give. With low not
+   NULL o_c has 16 bits, its limits being -16383 and 16383. exp: qk_exp_build. */
+typedef struct qk_attention_codes {
+  qk_head_codes head;
+  const float *bias;  /* bias[d] for d = key - query in -(n-1) ... n-1, log2 units; or NULL */
+  const int16_t *exp; /* [32] */
+  float q_scale;      /* times log2(e) / sqrt(h) */
+  float k_scale, v_scale, probs_scale;
+  qk_coder scores, probs, context;
+  int8_t *codes, *low; /* [n, ldc], at the head's first channel; low NULL: 8 bits */
+  size_t ldc;
+  void *scratch; /* [64] qk_attention_scratch(n) bytes, of any content, for this call alone */
+} qk_attention_codes;
+/* For 32 queries: a code of each key and, of 16 of them, a weight; and what a last tile reads past the end. */
+static inline size_t qk_attention_scratch(size_t n) { return 64 * qk_k8(n) + 64; }
 
 typedef struct qk_table {
   const char *isa;
@@ -301,6 +328,7 @@ typedef struct qk_table {
   size_t (*pack_q8)(const qk_pack_q8 *op, size_t r0, size_t r1);
   void (*attention_q8)(const qk_attention_q8 *op, size_t r0, size_t r1);
   void (*attention_f32)(const qk_attention_f32 *op, size_t r0, size_t r1);
+  void (*attention_codes)(const qk_attention_codes *op, size_t r0, size_t r1);
   /* y = act(x), n elements; y may be x. */
   void (*activate)(const float *x, float *y, size_t n, uint32_t act);
   /* out[c] = (sum over rows ascending of x[r][c], from 0) * (1 / rows), c < d. rows >= 1. */
@@ -316,10 +344,9 @@ typedef struct qk_table {
   /* Makes rows r0 ... r1 - 1 of codes, their first d bytes, what the next product takes: bytes d ... ld - 1 become 0,
      start and group_start are written. A row's start needs the whole row: not before all its columns are there. */
   void (*start_q8)(const qk_codes *q, uint32_t d, size_t r0, size_t r1);
-  void (*softmax_q8)(const qk_softmax_q8 *op, size_t r0, size_t r1);
   /* Returns what norm does. */
   size_t (*norm_q8)(const qk_norm_q8 *op, size_t r0, size_t r1);
-  void (*panels_q8)(const qk_panels_q8 *op);
+  void (*pack_codes)(const qk_pack_codes *op);
 } qk_table;
 
 /* ---- tables of codes, made once; the same bytes everywhere ---- */
@@ -330,7 +357,7 @@ typedef struct qk_site {
 /* The table of lookup_q8 for an activation, byte b being the code (int8_t)b: x = ((float)code - in.zero) * in.scale,
    y = act(x), entry = rint(min(max(fma(y, 1 / out.scale, out.zero), -127), 127)). */
 void qk_lookup_build(int8_t table[256], uint32_t act, qk_site in, qk_site out);
-/* The table of softmax_q8, i < 16: entry i = rint(exp2(-(float)(16 i) * step) * 32767), entry 16 + i =
+/* The table of attention_codes, i < 16: entry i = rint(exp2(-(float)(16 i) * step) * 32767), entry 16 + i =
    rint(exp2(-(float)i * step) * 32767). step: the scores' scale in units of log2, finite, >= 0. */
 void qk_exp_build(int16_t table[32], float step);
 

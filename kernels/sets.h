@@ -10,6 +10,7 @@ void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0,
 void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1);
+void qk_attention_codes_ref(const qk_attention_codes *op, size_t r0, size_t r1);
 
 /* Put every row operation of the set (all of qk_table but products and attention) into the table. */
 void qk_rows_ref(qk_table *t);
@@ -31,6 +32,7 @@ void qk_gemm_wide_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1);
+void qk_attention_codes_avx2(const qk_attention_codes *op, size_t r0, size_t r1);
 void qk_gemm_q8_avx512(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
@@ -40,6 +42,7 @@ void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, siz
 void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
+void qk_attention_codes_avx512(const qk_attention_codes *op, size_t r0, size_t r1);
 void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 #endif
 
@@ -56,5 +59,6 @@ void qk_gemm_group_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0
 void qk_gemm_group_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1);
+void qk_attention_codes_dotprod(const qk_attention_codes *op, size_t r0, size_t r1);
 #endif
 #endif

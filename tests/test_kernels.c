@@ -37,12 +37,13 @@ static const check checks[] = {
     {"mean_vectors", mean_vectors, 60, 1, 0},
     {"mean_lookup_build", mean_lookup_build, 60, 1, 0},
     {"mean_start_q8", mean_start_q8, 60, 1, 0},
-    {"mean_softmax_q8", mean_softmax_q8, 100, 1, 0},
     {"mean_gemm_q8_codes", mean_gemm_q8_codes, 60, 1, 0},
     {"mean_gemm_q8_planes", mean_gemm_q8_planes, 60, 1, 0},
     {"mean_norm_q8", mean_norm_q8, 60, 1, 0},
     {"mean_gemm_q8_parts", mean_gemm_q8_parts, 100, 1, 0},
-    {"mean_panels_q8", mean_panels_q8, 60, 1, 0},
+    {"mean_pack_codes", mean_pack_codes, 60, 1, 0},
+    {"mean_softmax_codes", mean_softmax_codes, 20, 1, 0},
+    {"mean_attention_codes", mean_attention_codes, 60, 1, 0},
     {"quantize", check_quantize, 300, 0, 0x2a0ba40b971d5755u},
     {"norm", check_norm, 300, 0, 0xf4f279da634fa86au},
     {"embed", check_embed, 300, 0, 0x0644a063ca0e1492u},
@@ -63,7 +64,6 @@ static const check checks[] = {
     {"softmax", check_softmax, 200, 0, 0x10415c85b6fb4e6fu},
     {"lookup_q8", check_lookup_q8, 200, 0, 0x26bd9c3e8258ded2u},
     {"start_q8", check_start_q8, 200, 0, 0x36c7217bd3f633fbu},
-    {"softmax_q8", check_softmax_q8, 300, 0, 0xce542ce9fe2413a3u},
     {"gemm_q8_codes", check_gemm_q8_codes, 300, 0, 0x4e5d2bb0780b5217u},
     {"planes", check_planes, 200, 0, 0x97df106dcfa538c2u},
     {"gemm_q8_planes", check_gemm_q8_planes, 300, 0, 0xa60d98854e1af033u},
@@ -71,7 +71,8 @@ static const check checks[] = {
     {"norm_q8", check_norm_q8, 300, 0, 0x418ba9430cdd9a1au},
     {"quantize_parts", check_quantize_parts, 200, 0, 0x0ea56b698a090abfu},
     {"gemm_q8_parts", check_gemm_q8_parts, 300, 0, 0x88c0792db40ca487u},
-    {"panels_q8", check_panels_q8, 200, 0, 0xace7dff6fcc27c4fu},
+    {"pack_codes", check_pack_codes, 150, 0, 0xd29e93d57e1ed341u},
+    {"attention_codes", check_attention_codes, 200, 0, 0x8e5004506df160abu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

@@ -17,6 +17,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #include "kernels/products/tile_q8.h"
 
+#include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
@@ -24,12 +25,16 @@ void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
+static void attention_codes(const qk_attention_codes *op, size_t r0, size_t r1) {
+  qk_attention_codes_over_tiles(op, r0, r1);
+}
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avx512vnni;
   t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
+  t->attention_codes = attention_codes;
 }
 
 const qk_isa qk_isa_avx512vnni = {"avx512vnni", QK_CPU_AVX2 | QK_CPU_AVX512 | QK_CPU_AVX512VNNI, overlay};

@@ -15,6 +15,7 @@ QK_TARGET_BEGIN_AVX2
 
 #include "kernels/products/tile_q8.h"
 
+#include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
@@ -22,12 +23,16 @@ static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
+static void attention_codes(const qk_attention_codes *op, size_t r0, size_t r1) {
+  qk_attention_codes_over_tiles(op, r0, r1);
+}
 QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avxvnni;
   t->gemm_q8 = gemm_q8;
   t->attention_q8 = attention_q8;
+  t->attention_codes = attention_codes;
 }
 
 const qk_isa qk_isa_avxvnni = {"avxvnni", QK_CPU_AVX2 | QK_CPU_AVXVNNI, overlay};

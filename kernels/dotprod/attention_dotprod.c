@@ -13,10 +13,14 @@ QK_TARGET_BEGIN_DOTPROD
 
 #include "kernels/products/tile_q8.h"
 
+#include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_q8.h"
 
 void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1) {
   qk_attention_q8_over_tiles(op, r0, r1);
+}
+void qk_attention_codes_dotprod(const qk_attention_codes *op, size_t r0, size_t r1) {
+  qk_attention_codes_over_tiles(op, r0, r1);
 }
 QK_TARGET_END
 #endif

@@ -89,6 +89,7 @@ static void overlay(qk_table *t) {
   t->gemm_q8 = gemm_q8;
   t->gemm_group = qk_gemm_group_dotprod;
   t->attention_q8 = qk_attention_q8_dotprod;
+  t->attention_codes = qk_attention_codes_dotprod;
 }
 
 const qk_isa qk_isa_dotprod = {"dotprod", QK_CPU_NEON | QK_CPU_DOTPROD, overlay};

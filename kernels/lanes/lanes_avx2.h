@@ -224,25 +224,104 @@ static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, si
     _mm256_storeu_si256((__m256i *)(y + i), _mm256_blendv_epi8(a, b, u));
   }
 }
-/* Low and high bytes of the two tables. */
+/* Low and high bytes of the two tables, in both halves. */
 typedef struct vw {
-  __m128i coarse[2], fine[2];
+  __m256i coarse[2], fine[2];
 } vw;
-static inline __m128i avx2_bytes(const int16_t *p, int shift) {
+static inline __m256i avx2_bytes(const int16_t *p, int shift) {
   const __m128i a = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)p), shift);
   const __m128i b = _mm_srli_epi16(_mm_loadu_si128((const __m128i *)(p + 8)), shift), low = _mm_set1_epi16(255);
-  return _mm_packus_epi16(_mm_and_si128(a, low), _mm_and_si128(b, low));
+  return _mm256_broadcastsi128_si256(_mm_packus_epi16(_mm_and_si128(a, low), _mm_and_si128(b, low)));
 }
 static inline vw vw_load(const int16_t *t) {
   return (vw){{avx2_bytes(t, 0), avx2_bytes(t, 8)}, {avx2_bytes(t + 16, 0), avx2_bytes(t + 16, 8)}};
 }
-static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
-  const __m128i d = _mm_sub_epi8(_mm_set1_epi8(max), _mm_loadu_si128((const __m128i *)x)), low = _mm_set1_epi8(15);
-  const __m128i a = _mm_and_si128(_mm_srli_epi16(d, 4), low), b = _mm_and_si128(d, low);
-  const __m128i a0 = _mm_shuffle_epi8(t.coarse[0], a), a1 = _mm_shuffle_epi8(t.coarse[1], a);
-  const __m128i b0 = _mm_shuffle_epi8(t.fine[0], b), b1 = _mm_shuffle_epi8(t.fine[1], b);
-  return (vi){_mm256_cvtepu16_epi32(_mm_mulhrs_epi16(_mm_unpacklo_epi8(a0, a1), _mm_unpacklo_epi8(b0, b1))),
-              _mm256_cvtepu16_epi32(_mm_mulhrs_epi16(_mm_unpackhi_epi8(a0, a1), _mm_unpackhi_epi8(b0, b1)))};
+static inline void avx2_take(const vw *t, __m256i d, __m256i *e0, __m256i *e1) {
+  const __m256i low = _mm256_set1_epi8(15);
+  const __m256i a = _mm256_and_si256(_mm256_srli_epi16(d, 4), low), b = _mm256_and_si256(d, low);
+  const __m256i a0 = _mm256_shuffle_epi8(t->coarse[0], a), a1 = _mm256_shuffle_epi8(t->coarse[1], a);
+  const __m256i b0 = _mm256_shuffle_epi8(t->fine[0], b), b1 = _mm256_shuffle_epi8(t->fine[1], b);
+  *e0 = _mm256_mulhrs_epi16(_mm256_unpacklo_epi8(a0, a1), _mm256_unpacklo_epi8(b0, b1));
+  *e1 = _mm256_mulhrs_epi16(_mm256_unpackhi_epi8(a0, a1), _mm256_unpackhi_epi8(b0, b1));
+}
+static inline void vw_take(vw t, vi d, vi e[2]) {
+  avx2_take(&t, d.lo, &e[0].lo, &e[1].lo);
+  avx2_take(&t, d.hi, &e[0].hi, &e[1].hi);
+}
+static inline __m256i avx2_add_halves(__m256i a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
+QK_LANE_OP1(vi_add_halves, vi, vi, avx2_add_halves)
+QK_LANE_OP2(vi_add_pairs, vi, _mm256_hadd_epi32)
+static inline vf vf_twice_low(vf a) { return (vf){_mm256_unpacklo_ps(a.lo, a.lo), _mm256_unpacklo_ps(a.hi, a.hi)}; }
+static inline vf vf_twice_high(vf a) { return (vf){_mm256_unpackhi_ps(a.lo, a.lo), _mm256_unpackhi_ps(a.hi, a.hi)}; }
+QK_LANE_OP2(vb_max, vi, _mm256_max_epi8)
+QK_LANE_OP2(vb_sub, vi, _mm256_sub_epi8)
+static inline __m256i avx2_sum_codes(__m256i a) {
+  return avx2_add_halves(_mm256_maddubs_epi16(_mm256_set1_epi8(1), a));
+}
+static inline vi vi_add_bytes(vi acc, vi a) {
+  return (vi){_mm256_add_epi32(acc.lo, avx2_sum_codes(a.lo)), _mm256_add_epi32(acc.hi, avx2_sum_codes(a.hi))};
+}
+/* NaN and what is too low converts to the least integer, what is too high is held before that; packing holds the rest. */
+typedef struct vl {
+  __m256i lowest;
+  __m256 highest;
+} vl;
+static inline vl vl_of(float lowest, float highest) {
+  return (vl){_mm256_set1_epi8((char)(int)lowest), _mm256_set1_ps(highest)};
+}
+static inline __m256i avx2_held(__m256 a, __m256 highest) { return _mm256_cvtps_epi32(_mm256_min_ps(highest, a)); }
+/* Bytes of four lanes of a, of b, of c, of d in each 128-bit half. */
+static inline __m256i avx2_codes(__m256 a, __m256 b, __m256 c, __m256 d, vl l) {
+  const __m256i x = _mm256_packs_epi32(avx2_held(a, l.highest), avx2_held(b, l.highest));
+  const __m256i y = _mm256_packs_epi32(avx2_held(c, l.highest), avx2_held(d, l.highest));
+  return _mm256_max_epi8(_mm256_packs_epi16(x, y), l.lowest);
+}
+static inline vi avx2_reorder(__m256i lo, __m256i hi, __m128i order) {
+  const __m256i both = _mm256_broadcastsi128_si256(order);
+  return (vi){_mm256_shuffle_epi8(lo, both), _mm256_shuffle_epi8(hi, both)};
+}
+static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
+  return avx2_reorder(avx2_codes(a.lo, b.lo, c.lo, d.lo, l), avx2_codes(a.hi, b.hi, c.hi, d.hi, l),
+                      _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+}
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  return (vi){_mm256_permutevar8x32_epi32(avx2_codes(a.lo, a.hi, b.lo, b.hi, l), order),
+              _mm256_permutevar8x32_epi32(avx2_codes(c.lo, c.hi, d.lo, d.hi, l), order)};
+}
+static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {
+  return avx2_reorder(avx2_codes(even0.lo, even1.lo, odd0.lo, odd1.lo, l),
+                      avx2_codes(even0.hi, even1.hi, odd0.hi, odd1.hi, l),
+                      _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+}
+/* Words of eight rows. */
+static inline void avx2_load_words(const int8_t *p, size_t ld, __m256i w[4]) {
+  __m256i x[4];
+  QK_UNROLL for (size_t i = 0; i < 4; i++) {
+    const __m256i r = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + i * ld)));
+    x[i] = _mm256_inserti128_si256(r, _mm_loadu_si128((const __m128i *)(p + (i + 4) * ld)), 1);
+  }
+  const __m256i a = _mm256_unpacklo_epi32(x[0], x[1]), b = _mm256_unpackhi_epi32(x[0], x[1]);
+  const __m256i c = _mm256_unpacklo_epi32(x[2], x[3]), d = _mm256_unpackhi_epi32(x[2], x[3]);
+  w[0] = _mm256_unpacklo_epi64(a, c);
+  w[1] = _mm256_unpackhi_epi64(a, c);
+  w[2] = _mm256_unpacklo_epi64(b, d);
+  w[3] = _mm256_unpackhi_epi64(b, d);
+}
+static inline void vi_load_words(const int8_t *p, size_t ld, vi w[4]) {
+  __m256i lo[4], hi[4];
+  avx2_load_words(p, ld, lo);
+  avx2_load_words(p + 8 * ld, ld, hi);
+  QK_UNROLL for (size_t i = 0; i < 4; i++) w[i] = (vi){lo[i], hi[i]};
+}
+static inline vi vi_load_columns(const int8_t *p, size_t ld) {
+  const __m128i r0 = _mm_loadu_si128((const __m128i *)p), r1 = _mm_loadu_si128((const __m128i *)(p + ld));
+  const __m128i r2 = _mm_loadu_si128((const __m128i *)(p + 2 * ld)),
+                r3 = _mm_loadu_si128((const __m128i *)(p + 3 * ld));
+  const __m128i a = _mm_unpacklo_epi8(r0, r1), b = _mm_unpacklo_epi8(r2, r3);
+  const __m128i c = _mm_unpackhi_epi8(r0, r1), d = _mm_unpackhi_epi8(r2, r3);
+  return (vi){_mm256_set_m128i(_mm_unpackhi_epi16(a, b), _mm_unpacklo_epi16(a, b)),
+              _mm256_set_m128i(_mm_unpackhi_epi16(c, d), _mm_unpacklo_epi16(c, d))};
 }
 #undef QK_LANE_OP1
 #undef QK_LANE_OP2

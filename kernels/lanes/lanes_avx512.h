@@ -163,18 +163,88 @@ static inline void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, si
     _mm512_storeu_si512(y + i, _mm512_mask_mov_epi8(r[0], _mm512_movepi8_mask(u), r[1]));
   }
 }
-/* Entries of 32 bits, of which a permutation looks at the lowest four of an index. */
+/* Low and high bytes of the two tables, in each 128-bit part. */
 typedef struct vw {
-  __m512i coarse, fine;
+  __m512i coarse[2], fine[2];
 } vw;
-static inline vw vw_load(const int16_t *t) {
-  return (vw){_mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)t)),
-              _mm512_cvtepi16_epi32(_mm256_loadu_si256((const __m256i *)(t + 16)))};
+static inline __m512i avx512_bytes(const int16_t *p, int shift) {
+  const __m128i x = _mm256_cvtepi16_epi8(_mm256_srli_epi16(_mm256_loadu_si256((const __m256i *)p), shift));
+  return _mm512_broadcast_i32x4(x);
 }
-static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
-  const vi d = _mm512_cvtepu8_epi32(_mm_sub_epi8(_mm_set1_epi8(max), _mm_loadu_si128((const __m128i *)x)));
-  const vi a = _mm512_permutexvar_epi32(_mm512_srli_epi32(d, 4), t.coarse), b = _mm512_permutexvar_epi32(d, t.fine);
-  /* Upper halves are 0: the sum of two products is one. */
-  return _mm512_srli_epi32(_mm512_add_epi32(_mm512_madd_epi16(a, b), _mm512_set1_epi32(1 << 14)), 15);
+static inline vw vw_load(const int16_t *t) {
+  return (vw){{avx512_bytes(t, 0), avx512_bytes(t, 8)}, {avx512_bytes(t + 16, 0), avx512_bytes(t + 16, 8)}};
+}
+static inline void vw_take(vw t, vi d, vi e[2]) {
+  const __m512i low = _mm512_set1_epi8(15);
+  const __m512i a = _mm512_and_si512(_mm512_srli_epi16(d, 4), low), b = _mm512_and_si512(d, low);
+  const __m512i a0 = _mm512_shuffle_epi8(t.coarse[0], a), a1 = _mm512_shuffle_epi8(t.coarse[1], a);
+  const __m512i b0 = _mm512_shuffle_epi8(t.fine[0], b), b1 = _mm512_shuffle_epi8(t.fine[1], b);
+  e[0] = _mm512_mulhrs_epi16(_mm512_unpacklo_epi8(a0, a1), _mm512_unpacklo_epi8(b0, b1));
+  e[1] = _mm512_mulhrs_epi16(_mm512_unpackhi_epi8(a0, a1), _mm512_unpackhi_epi8(b0, b1));
+}
+static inline vi vi_add_halves(vi a) { return _mm512_madd_epi16(a, _mm512_set1_epi16(1)); }
+static inline vi vi_add_pairs(vi a, vi b) {
+  const __m512 x = _mm512_castsi512_ps(a), y = _mm512_castsi512_ps(b);
+  return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(x, y, 0x88)),
+                          _mm512_castps_si512(_mm512_shuffle_ps(x, y, 0xdd)));
+}
+static inline vf vf_twice_low(vf a) { return _mm512_unpacklo_ps(a, a); }
+static inline vf vf_twice_high(vf a) { return _mm512_unpackhi_ps(a, a); }
+static inline vi vb_max(vi a, vi b) { return _mm512_max_epi8(a, b); }
+static inline vi vb_sub(vi a, vi b) { return _mm512_sub_epi8(a, b); }
+static inline vi vi_add_bytes(vi acc, vi a) {
+  const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), a);
+  return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
+}
+/* NaN and what is too low converts to the least integer, what is too high is held before that; packing holds the rest. */
+typedef struct vl {
+  vi lowest;
+  vf highest;
+} vl;
+static inline vl vl_of(float lowest, float highest) {
+  return (vl){_mm512_set1_epi8((char)(int)lowest), vf_set1(highest)};
+}
+static inline vi avx512_held(vf a, vl l) { return vf_to_vi(vf_min(l.highest, a)); }
+/* Bytes of four lanes of a, of b, of c, of d in each 128-bit part. */
+static inline vi avx512_codes(vf a, vf b, vf c, vf d, vl l) {
+  const __m512i x = _mm512_packs_epi32(avx512_held(a, l), avx512_held(b, l));
+  const __m512i y = _mm512_packs_epi32(avx512_held(c, l), avx512_held(d, l));
+  return _mm512_max_epi8(_mm512_packs_epi16(x, y), l.lowest);
+}
+static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
+  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_shuffle_epi8(avx512_codes(a, b, c, d, l), _mm512_broadcast_i32x4(order));
+}
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
+                                  avx512_codes(a, b, c, d, l));
+}
+static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {
+  const __m128i order = _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+  return _mm512_shuffle_epi8(avx512_codes(even0, even1, odd0, odd1, l), _mm512_broadcast_i32x4(order));
+}
+static inline void vi_load_words(const int8_t *p, size_t ld, vi w[4]) {
+  __m512i x[4];
+  QK_UNROLL for (size_t i = 0; i < 4; i++) {
+    const __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)(p + i * ld)));
+    const __m512i s = _mm512_inserti32x4(r, _mm_loadu_si128((const __m128i *)(p + (i + 4) * ld)), 1);
+    const __m512i t = _mm512_inserti32x4(s, _mm_loadu_si128((const __m128i *)(p + (i + 8) * ld)), 2);
+    x[i] = _mm512_inserti32x4(t, _mm_loadu_si128((const __m128i *)(p + (i + 12) * ld)), 3);
+  }
+  const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
+  const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
+  w[0] = _mm512_unpacklo_epi64(a, c);
+  w[1] = _mm512_unpackhi_epi64(a, c);
+  w[2] = _mm512_unpacklo_epi64(b, d);
+  w[3] = _mm512_unpackhi_epi64(b, d);
+}
+static inline vi vi_load_columns(const int8_t *p, size_t ld) {
+  const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i x = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+  x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + ld)), 1);
+  x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 2 * ld)), 2);
+  x = _mm512_inserti32x4(x, _mm_loadu_si128((const __m128i *)(p + 3 * ld)), 3);
+  x = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), x);
+  return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
 }
 #endif

@@ -222,14 +222,95 @@ typedef struct vw {
 static inline vw vw_load(const int16_t *t) {
   return (vw){vld2q_u8((const uint8_t *)t), vld2q_u8((const uint8_t *)(t + 16))};
 }
-static inline vi vw_take(vw t, int8_t max, const int8_t *x) {
-  const uint8x16_t d = vreinterpretq_u8_s8(vsubq_s8(vdupq_n_s8(max), vld1q_s8(x)));
-  const uint8x16_t a = vshrq_n_u8(d, 4), b = vandq_u8(d, vdupq_n_u8(15));
-  const uint8x16_t a0 = vqtbl1q_u8(t.coarse.val[0], a), a1 = vqtbl1q_u8(t.coarse.val[1], a);
-  const uint8x16_t b0 = vqtbl1q_u8(t.fine.val[0], b), b1 = vqtbl1q_u8(t.fine.val[1], b);
-  const int16x8_t lo = vqrdmulhq_s16(vreinterpretq_s16_u8(vzip1q_u8(a0, a1)), vreinterpretq_s16_u8(vzip1q_u8(b0, b1)));
-  const int16x8_t hi = vqrdmulhq_s16(vreinterpretq_s16_u8(vzip2q_u8(a0, a1)), vreinterpretq_s16_u8(vzip2q_u8(b0, b1)));
-  return (vi){vmovl_s16(vget_low_s16(lo)), vmovl_high_s16(lo), vmovl_s16(vget_low_s16(hi)), vmovl_high_s16(hi)};
+static inline void neon_take(const vw *t, int32x4_t d, int32x4_t *e0, int32x4_t *e1) {
+  const uint8x16_t x = vreinterpretq_u8_s32(d), a = vshrq_n_u8(x, 4), b = vandq_u8(x, vdupq_n_u8(15));
+  const uint8x16_t a0 = vqtbl1q_u8(t->coarse.val[0], a), a1 = vqtbl1q_u8(t->coarse.val[1], a);
+  const uint8x16_t b0 = vqtbl1q_u8(t->fine.val[0], b), b1 = vqtbl1q_u8(t->fine.val[1], b);
+  *e0 = vreinterpretq_s32_s16(
+      vqrdmulhq_s16(vreinterpretq_s16_u8(vzip1q_u8(a0, a1)), vreinterpretq_s16_u8(vzip1q_u8(b0, b1))));
+  *e1 = vreinterpretq_s32_s16(
+      vqrdmulhq_s16(vreinterpretq_s16_u8(vzip2q_u8(a0, a1)), vreinterpretq_s16_u8(vzip2q_u8(b0, b1))));
+}
+static inline void vw_take(vw t, vi d, vi e[2]) {
+  neon_take(&t, d.a, &e[0].a, &e[1].a);
+  neon_take(&t, d.b, &e[0].b, &e[1].b);
+  neon_take(&t, d.c, &e[0].c, &e[1].c);
+  neon_take(&t, d.d, &e[0].d, &e[1].d);
+}
+static inline int32x4_t neon_add_halves(int32x4_t x) { return vpaddlq_s16(vreinterpretq_s16_s32(x)); }
+QK_LANE_OP1(vi_add_halves, vi, vi, neon_add_halves)
+QK_LANE_OP2(vi_add_pairs, vi, vpaddq_s32)
+static inline float32x4_t neon_twice_low(float32x4_t x) { return vzip1q_f32(x, x); }
+static inline float32x4_t neon_twice_high(float32x4_t x) { return vzip2q_f32(x, x); }
+QK_LANE_OP1(vf_twice_low, vf, vf, neon_twice_low)
+QK_LANE_OP1(vf_twice_high, vf, vf, neon_twice_high)
+static inline int32x4_t neon_max8(int32x4_t x, int32x4_t y) {
+  return vreinterpretq_s32_s8(vmaxq_s8(vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(y)));
+}
+static inline int32x4_t neon_sub8(int32x4_t x, int32x4_t y) {
+  return vreinterpretq_s32_s8(vsubq_s8(vreinterpretq_s8_s32(x), vreinterpretq_s8_s32(y)));
+}
+QK_LANE_OP2(vb_max, vi, neon_max8)
+QK_LANE_OP2(vb_sub, vi, neon_sub8)
+static inline int32x4_t neon_add_bytes(int32x4_t acc, int32x4_t x) {
+  return vpadalq_s16(acc, vpaddlq_s8(vreinterpretq_s8_s32(x)));
+}
+QK_LANE_OP2(vi_add_bytes, vi, neon_add_bytes)
+/* The greater of two numbers is not NaN if one of them is not; conversion and narrowing hold what is too high. */
+typedef struct vl {
+  float32x4_t lowest;
+  int8x16_t highest;
+} vl;
+static inline vl vl_of(float lowest, float highest) { return (vl){vdupq_n_f32(lowest), vdupq_n_s8((int8_t)highest)}; }
+static inline int16x8_t neon_held16(float32x4_t a, float32x4_t b, float32x4_t lowest) {
+  const int32x4_t x = vcvtnq_s32_f32(vmaxnmq_f32(a, lowest)), y = vcvtnq_s32_f32(vmaxnmq_f32(b, lowest));
+  return vqmovn_high_s32(vqmovn_s32(x), y);
+}
+/* Bytes of a, of b, of c, of d. */
+static inline int8x16_t neon_held8(float32x4_t a, float32x4_t b, float32x4_t c, float32x4_t d, vl l) {
+  const int16x8_t x = neon_held16(a, b, l.lowest), y = neon_held16(c, d, l.lowest);
+  return vminq_s8(vqmovn_high_s16(vqmovn_s16(x), y), l.highest);
+}
+static const uint8_t neon_by_lane_[16] = {0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15};
+static inline int32x4_t neon_by_lane(int8x16_t x) {
+  return vreinterpretq_s32_s8(vqtbl1q_s8(x, vld1q_u8(neon_by_lane_)));
+}
+static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
+  return (vi){neon_by_lane(neon_held8(a.a, b.a, c.a, d.a, l)), neon_by_lane(neon_held8(a.b, b.b, c.b, d.b, l)),
+              neon_by_lane(neon_held8(a.c, b.c, c.c, d.c, l)), neon_by_lane(neon_held8(a.d, b.d, c.d, d.d, l))};
+}
+static inline int32x4_t neon_codes_of(vf x, vl l) { return vreinterpretq_s32_s8(neon_held8(x.a, x.b, x.c, x.d, l)); }
+static inline vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  return (vi){neon_codes_of(a, l), neon_codes_of(b, l), neon_codes_of(c, l), neon_codes_of(d, l)};
+}
+/* Bytes 0 ... 7 and 8 ... 15 by turns. */
+static inline int32x4_t neon_by_turns(int8x16_t x) { return vreinterpretq_s32_s8(vzip1q_s8(x, vextq_s8(x, x, 8))); }
+static inline vi vi_codes_pairs(vf even0, vf odd0, vf even1, vf odd1, vl l) {
+  return (vi){neon_by_turns(neon_held8(even0.a, even1.a, odd0.a, odd1.a, l)),
+              neon_by_turns(neon_held8(even0.b, even1.b, odd0.b, odd1.b, l)),
+              neon_by_turns(neon_held8(even0.c, even1.c, odd0.c, odd1.c, l)),
+              neon_by_turns(neon_held8(even0.d, even1.d, odd0.d, odd1.d, l))};
+}
+static inline int32x4_t neon_row(const int8_t *p) { return vreinterpretq_s32_s8(vld1q_s8(p)); }
+/* Words of four rows. */
+static inline void neon_load_words(const int8_t *p, size_t ld, int32x4_t w[4]) {
+  const int32x4_t r0 = neon_row(p), r1 = neon_row(p + ld), r2 = neon_row(p + 2 * ld), r3 = neon_row(p + 3 * ld);
+  const int32x4_t x = vzip1q_s32(r0, r2), y = vzip1q_s32(r1, r3), z = vzip2q_s32(r0, r2), v = vzip2q_s32(r1, r3);
+  w[0] = vzip1q_s32(x, y);
+  w[1] = vzip2q_s32(x, y);
+  w[2] = vzip1q_s32(z, v);
+  w[3] = vzip2q_s32(z, v);
+}
+static inline void vi_load_words(const int8_t *p, size_t ld, vi w[4]) {
+  int32x4_t part[4][4];
+  QK_UNROLL for (size_t i = 0; i < 4; i++) neon_load_words(p + 4 * i * ld, ld, part[i]);
+  QK_UNROLL for (size_t i = 0; i < 4; i++) w[i] = (vi){part[0][i], part[1][i], part[2][i], part[3][i]};
+}
+static inline vi vi_load_columns(const int8_t *p, size_t ld) {
+  const int8x16_t r0 = vld1q_s8(p), r1 = vld1q_s8(p + ld), r2 = vld1q_s8(p + 2 * ld), r3 = vld1q_s8(p + 3 * ld);
+  const int8x16_t x = vzip1q_s8(r0, r2), y = vzip1q_s8(r1, r3), z = vzip2q_s8(r0, r2), v = vzip2q_s8(r1, r3);
+  return (vi){vreinterpretq_s32_s8(vzip1q_s8(x, y)), vreinterpretq_s32_s8(vzip2q_s8(x, y)),
+              vreinterpretq_s32_s8(vzip1q_s8(z, v)), vreinterpretq_s32_s8(vzip2q_s8(z, v))};
 }
 #undef QK_AS_FLOAT
 #undef QK_AS_BITS

@@ -305,18 +305,53 @@ QK_LANE void vi_store8_panel(uint8_t *p, const vi rows[16], uint32_t flip) {
 QK_LANE void vb_lookup(const int8_t *table, const int8_t *x, int8_t *y, size_t n) {
   for (size_t i = 0; i < n; i++) y[i] = table[(uint8_t)x[i]];
 }
-/* Products of two tables of 16 numbers in 0 ... 32767: lane i is (table[d >> 4] * table[16 + (d & 15)] + 2^14) >> 15,
-   d = max - x[i], 0 ... 255. */
-typedef const int16_t *vw;
-QK_LANE vw vw_load(const int16_t *table) { return table; }
-QK_LANE vi vw_take(vw t, int8_t max, const int8_t *x) {
+/* acc plus the four bytes, signed, of each lane of a. */
+QK_LANE vi vi_add_bytes(vi acc, vi a) {
+  QK_EACH for (int b = 0; b < 32; b += 8) acc.l[i] += (int8_t)(uint8_t)((uint32_t)a.l[i] >> b);
+  return acc;
+}
+/* Lane i of w[s]: the four bytes at p + i * ld + 4 * s. Sixteen rows of 16 bytes. */
+QK_LANE void vi_load_words(const int8_t *p, size_t ld, vi w[4]) {
+  for (size_t s = 0; s < 4; s++) QK_EACH memcpy(&w[s].l[i], p + (size_t)i * ld + 4 * s, 4);
+}
+/* Byte b of lane i: p[b * ld + i]. Four rows of 16 bytes. */
+QK_LANE vi vi_load_columns(const int8_t *p, size_t ld) {
   vi r;
   QK_EACH {
-    const uint32_t d = (uint8_t)(max - x[i]);
-    r.l[i] = (t[d >> 4] * t[16 + (d & 15)] + (1 << 14)) >> 15;
+    const int8_t x[4] = {p[i], p[ld + (size_t)i], p[2 * ld + (size_t)i], p[3 * ld + (size_t)i]};
+    memcpy(&r.l[i], x, 4);
   }
   return r;
 }
+/* Limits of codes, integers in -127 ... 127. */
+typedef struct vl {
+  float lowest, highest;
+} vl;
+QK_LANE vl vl_of(float lowest, float highest) { return (vl){lowest, highest}; }
+QK_LANE int8_t ref_code(float x, vl l) {
+  x = x > l.lowest ? x : l.lowest;
+  return (int8_t)ref_rint(x < l.highest ? x : l.highest);
+}
+/* The 64 bytes in memory's order: rint(min(max(x, lowest), highest)) of the lanes of a, then of b, c and d; of NaN lowest. */
+QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
+  int8_t codes[64];
+  QK_EACH codes[i] = ref_code(a.l[i], l), codes[16 + i] = ref_code(b.l[i], l);
+  QK_EACH codes[32 + i] = ref_code(c.l[i], l), codes[48 + i] = ref_code(d.l[i], l);
+  vi r;
+  memcpy(r.l, codes, sizeof r.l);
+  return r;
+}
+/* What sets with vectors have besides, for products/attention_codes.h. Bytes are those of a lane, 0 the lowest.
+     vb_max(a, b), vb_sub(a, b): of each byte, signed; wrapping
+     vi_codes4(a, b, c, d, l): as vi_codes_row, but bytes 0 ... 3 of a lane are those of that lane of a, b, c, d
+     vw_load(table): two tables of 16 numbers in 0 ... 32767, a vw
+     vw_take(t, d, e): of each byte x of d, unsigned, (table[x >> 4] * table[16 + (x & 15)] + 2^14) >> 15 in 16 bits. In every
+       four lanes e[0] holds, low halves first, those of bytes 0 and 1 of lane 0, of its bytes 2 and 3, of 0 and 1 of lane 1, of its 2
+       and 3; e[1] those of lanes 2 and 3 alike: the order of pairs
+     vi_add_halves(a): of each lane the sum of its halves
+     vi_add_pairs(a, b): in every four lanes a0 + a1, a2 + a3, b0 + b1, b2 + b3
+     vf_twice_low(a), vf_twice_high(a): in every four lanes a0 a0 a1 a1, a2 a2 a3 a3
+     vi_codes_pairs(even0, odd0, even1, odd1, l): as vi_codes4, of what the low and the high halves of e[0], those of e[1] became */
 #undef QK_EACH
 #undef QK_LANE
 #undef QK_LANE_OP2

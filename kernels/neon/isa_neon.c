@@ -14,6 +14,7 @@
 
 #include "kernels/products/tile_q8.h"
 
+#include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_f32.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
@@ -28,6 +29,10 @@ static void gemm_f32(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, siz
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
 static void attention_f32(const qk_attention_f32 *op, size_t r0, size_t r1) { qk_attention_f32_over_lanes(op, r0, r1); }
 
+static void attention_codes(const qk_attention_codes *op, size_t r0, size_t r1) {
+  qk_attention_codes_over_tiles(op, r0, r1);
+}
+
 static void overlay(qk_table *t) {
   qk_rows_neon(t);
   t->gemm_q8 = qk_gemm_q8_neon;
@@ -35,6 +40,7 @@ static void overlay(qk_table *t) {
   t->gemm_f32 = gemm_f32;
   t->attention_q8 = attention_q8;
   t->attention_f32 = attention_f32;
+  t->attention_codes = attention_codes;
 }
 
 const qk_isa qk_isa_neon = {"neon", QK_CPU_NEON, overlay};

@@ -2,12 +2,15 @@
  * until they are scores or results. Included by attention_q8.h. */
 #ifndef QK_PRODUCTS_ATTEND_TILES_H
 #define QK_PRODUCTS_ATTEND_TILES_H
-/* Rows of codes that lie side by side, steps `next` apart, times panels `panel_bytes` apart. */
+/* Rows of codes that lie side by side, steps `next` apart, times panels `panel_bytes` apart. Sums begin at `start` where the dot
+   product takes offset codes as they are, elsewhere at `less`, NULL: 0. */
 QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const int8_t *a, const size_t next,
-                              const int32_t *start, const uint8_t *w, size_t panel_bytes, size_t steps,
-                              const int panels) {
+                              const int32_t *start, const int32_t *less, const uint8_t *w, size_t panel_bytes,
+                              size_t steps, const int panels) {
   QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
-      acc[i][p] = vi_set1(qk_dot_start(start[i]));
+      acc[i][p] = vi_set1(qk_dot_start(1) ? start[i]
+                          : less          ? less[i]
+                                          : 0);
   for (; steps > 0; steps--) {
     qk_dot_w b[QK_ATTEND_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_dot_load(w + (size_t)p * panel_bytes);
@@ -29,7 +32,7 @@ QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
   for (size_t j = 0; j < s->live; j += QK_ATTEND_ROWS) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
     qk_attend_dots(acc, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
-                   hd->k_start + s->j0 + j, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
+                   hd->k_start + s->j0 + j, NULL, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
     float *to = s->score[j] + at;
     if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
       const float *scale = hd->k_scale + s->j0 + j;
@@ -62,7 +65,7 @@ static inline void qk_attend_keys(qk_attend *s) {
 QK_INLINE void qk_attend_values_of(const qk_attend *s, size_t r, const uint8_t *w, const float *was, size_t ldw,
                                    float *out, size_t ldo, const int panels) {
   vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
-  qk_attend_dots(acc, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, w, QK_PANEL * QK_BLOCK,
+  qk_attend_dots(acc, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, NULL, w, QK_PANEL * QK_BLOCK,
                  s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS, panels);
   QK_UNROLL for (size_t i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       vf_store(out + i * ldo + p * 16, qk_attend_value(s, r + i, acc[i][p], vf_load(was + i * ldw + p * 16)));

@@ -38,13 +38,15 @@ typedef struct qk_attend {
   float divide[QK_QUERIES + QK_ATTEND_ROWS]; /* 1; with the last block 1 / Z */
 } qk_attend;
 
-/* What bias there is for the block's keys and all queries, the other way round, so that queries ascend. */
-static inline void qk_attend_window(qk_attend *s) {
-  const ptrdiff_t most = (ptrdiff_t)s->op->head.n - 1, size = QK_BLOCK + QK_QUERIES;
-  const ptrdiff_t first = (ptrdiff_t)s->j0 - (ptrdiff_t)s->i + (ptrdiff_t)QK_BLOCK - 1;
+/* What bias there is among n tokens for the block of keys from j0 on and QK_QUERIES queries from i on, the other way round, so that
+   queries ascend. */
+static inline void qk_attend_window(float window[QK_BLOCK + QK_QUERIES], const float *bias, size_t n, size_t j0,
+                                    size_t i) {
+  const ptrdiff_t most = (ptrdiff_t)n - 1, size = QK_BLOCK + QK_QUERIES;
+  const ptrdiff_t first = (ptrdiff_t)j0 - (ptrdiff_t)i + (ptrdiff_t)QK_BLOCK - 1;
   for (ptrdiff_t k = 0; k < size; k++) {
     const ptrdiff_t d = first - k;
-    s->window[k] = d >= -most && d <= most ? s->op->bias[d] : 0.0f;
+    window[k] = d >= -most && d <= most ? bias[d] : 0.0f;
   }
 }
 /* x_j of the queries from `at` on, in the place of its sums. */
@@ -165,7 +167,7 @@ static inline void qk_attend_queries(qk_attend *s) {
   }
   for (s->j0 = 0; s->j0 < hd->n; s->j0 += QK_BLOCK) {
     s->live = hd->n - s->j0 < QK_BLOCK ? hd->n - s->j0 : QK_BLOCK;
-    if (s->op->bias) qk_attend_window(s);
+    if (s->op->bias) qk_attend_window(s->window, s->op->bias, hd->n, s->j0, s->i);
     qk_attend_keys(s);
     const int calm = qk_attend_max(s);
     if (!calm)

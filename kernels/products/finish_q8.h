@@ -4,16 +4,35 @@
 #include "kernels/products/finish.h"
 #include "kernels/products/tile.h"
 
-/* A whole panel's rows straight to codes of 8 bits, of the two activations that static recipes have most. */
-QK_INLINE void qk_finish_to_codes(const qk_panel_out *o, const qk_columns *c, const uint32_t act, float by, float zero,
-                                  qk_limits limits, int8_t *codes, size_t ldc, const int floats) {
-  const int32_t *sums = o->sums;
-  const vf b = vf_set1(by), z = vf_set1(zero);
-  for (size_t r = 0; r < o->rows; r++, sums += o->ldsums, codes += ldc) {
-    const vf sum = floats ? vf_load((const float *)(const void *)sums) : vi_to_vf(vi_load(sums));
-    const vf y = qk_act(qk_dequant(sum, c, qk_row_of(o->a_scale[r], o->a_zero[r])), act);
-    vi_store8(codes, qk_requantize(y, b, z, limits));
+/* Whole panels' rows straight to codes of 8 bits, of the two activations that static recipes have most: QK_FINISH_PANELS at once
+   where that is four, whose codes are 64 bytes. p: the first. */
+#define QK_CODES_PANELS (QK_FINISH_PANELS == 4 ? 4 : 1)
+QK_INLINE void qk_finish_to_codes(const qk_gemm_q8 *op, const qk_panel_out *o, const qk_columns *c, const uint32_t act,
+                                  size_t p, int8_t *codes, const int floats) {
+  const char *sums = o->sums;
+  const float *by = op->by + p, *zero = op->zero + p;
+  const qk_limits limits = qk_limits_at(op->limits, p);
+  const vl held = vl_of(limits.lowest, limits.highest);
+  for (size_t r = 0; r < o->rows; r++, sums += o->ldsums * 4, codes += op->ldc) {
+    const qk_row row = qk_row_of(o->a_scale[r], o->a_zero[r]);
+    vf y[4];
+    QK_UNROLL for (int i = 0; i < QK_CODES_PANELS; i++) {
+      const void *at = sums + i * 64;
+      const vf sum = floats ? vf_load(at) : vi_to_vf(vi_load(at));
+      y[i] = vf_fma(qk_act(qk_dequant(sum, c + i, row), act), vf_set1(by[i]), vf_set1(zero[i]));
+    }
+    if (QK_CODES_PANELS == 4)
+      vi_store((int32_t *)(void *)codes, vi_codes_row(y[0], y[1], y[2], y[3], held));
+    else
+      vi_store8(codes, vf_to_vi(vf_min(vf_max(y[0], vf_set1(limits.lowest)), vf_set1(limits.highest))));
   }
+}
+/* Whether panels from p on, `panels` left and n columns, go that way. */
+static inline int qk_straight_to_codes(const qk_gemm_q8 *op, size_t p, size_t panels, size_t n, const int floats) {
+  if (!op->codes || op->low || op->residual || panels < QK_CODES_PANELS || n < QK_CODES_PANELS * QK_PANEL) return 0;
+  for (size_t i = 1; op->limits && i < QK_CODES_PANELS; i++)
+    if (memcmp(op->limits + p, op->limits + p + i, sizeof *op->limits)) return 0;
+  return op->act == QK_ACT_GELU_SHORT || (op->act == QK_ACT_NONE && !floats);
 }
 
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
@@ -57,18 +76,15 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
     o.sums = (const int32_t *)sums + j * QK_PANEL; /* or floats, as large */
     if (op->residual) o.residual = op->residual + m * op->ldr + n0;
     if (!codes) o.out = op->out + m * op->ldo + n0;
-    count = codes || floats ? 1 : qk_finish_count(panels - j, o.n, op->act);
+    const int straight = qk_straight_to_codes(op, p + j, panels - j, o.n, floats);
+    count = straight ? QK_CODES_PANELS : codes || floats ? 1 : qk_finish_count(panels - j, o.n, op->act);
     for (size_t i = 0; i < count; i++) c[i] = qk_columns_of(op, n0 + i * QK_PANEL);
-    if (codes && !op->low && !op->residual && o.n >= 16) {
-      const float by = op->by[p + j], zero = op->zero[p + j];
-      if (!floats && op->act == QK_ACT_NONE) {
-        qk_finish_to_codes(&o, c, QK_ACT_NONE, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, 0);
-        continue;
-      }
-      if (op->act == QK_ACT_GELU_SHORT) {
-        qk_finish_to_codes(&o, c, QK_ACT_GELU_SHORT, by, zero, qk_limits_at(op->limits, p + j), codes, op->ldc, floats);
-        continue;
-      }
+    if (straight) {
+      if (floats || op->act == QK_ACT_GELU_SHORT)
+        qk_finish_to_codes(op, &o, c, QK_ACT_GELU_SHORT, p + j, codes, floats);
+      else
+        qk_finish_to_codes(op, &o, c, QK_ACT_NONE, p + j, codes, floats);
+      continue;
     }
     if (floats)
       qk_finish_rows(&o, c, 1, op->act, 1, o.residual != NULL, 0); /* one copy for all cases */

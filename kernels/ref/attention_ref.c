@@ -1,8 +1,9 @@
 /* attention_ref.c - attention of one head in plain C: the specification (kernels.h: qk_attention_q8, _f32).
- * Keys in blocks of 64 from key 0; blocks merge serially, ascending. */
+ * Keys in blocks of 64 from key 0; blocks merge serially, ascending. Between codes of static sites (qk_attention_codes) there are no
+ * blocks. */
 #include "kernels/sets.h"
 #include "kernels/ref/panel_ref.h"
-#include "kernels/rows/math.h"
+#include "kernels/rows/epilogue.h"
 
 /* What one query knows of the blocks so far: M and Z; O stands in the output row. */
 typedef struct running {
@@ -124,5 +125,62 @@ void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1) {
       }
     }
     for (size_t c = 0; c < h; c++) out[c] = out[c] / g.sum;
+  }
+}
+
+/* The code of y. */
+static int8_t code_of(float y, const qk_coder *c) {
+  float x = ref_fma(y, c->by, c->zero);
+  x = x > c->limits.lowest ? x : c->limits.lowest;
+  x = x < c->limits.highest ? x : c->limits.highest;
+  return (int8_t)ref_rint(x);
+}
+/* The scores of query i to codes x. */
+static void score_codes(const qk_attention_codes *op, size_t i, int8_t *x) {
+  const qk_head_codes *hd = &op->head;
+  const size_t n = hd->n, hp = qk_round_up(hd->h, QK_LANES);
+  const uint8_t *q = hd->q + i / 16 * 16 * hp + i % 16 * 4;
+  for (size_t j = 0; j < n; j++) { /* q, k: [hp/4][16][4] */
+    const int8_t *k = hd->k + j / 16 * 16 * hp + j % 16 * 4;
+    int32_t acc = hd->k_start[j];
+    for (size_t c = 0; c < hp; c++) acc += q[c / 4 * 64 + c % 4] * k[c / 4 * 64 + c % 4];
+    const float y = (float)acc * op->k_scale * op->q_scale;
+    x[j] = code_of(op->bias ? y + op->bias[(ptrdiff_t)j - (ptrdiff_t)i] : y, &op->scores);
+  }
+}
+static int32_t weight_of(const int16_t *exp, int32_t d) { return (exp[d >> 4] * exp[16 + (d & 15)] + (1 << 14)) >> 15; }
+/* Codes of scores to those of probabilities. Returns their sum. */
+static int32_t probability_codes(const qk_attention_codes *op, int8_t *x) {
+  const size_t n = op->head.n;
+  int32_t max = x[0], sum = 0, codes = 0;
+  for (size_t j = 1; j < n; j++) max = x[j] > max ? x[j] : max;
+  for (size_t j = 0; j < n; j++) sum += weight_of(op->exp, max - x[j]);
+  const qk_coder by_sum = {op->probs.by / (float)sum, op->probs.zero, op->probs.limits};
+  for (size_t j = 0; j < n; j++) codes += x[j] = code_of((float)weight_of(op->exp, max - x[j]), &by_sum);
+  return codes;
+}
+
+void qk_attention_codes_ref(const qk_attention_codes *op, size_t r0, size_t r1) {
+  const qk_head_codes *hd = &op->head;
+  const size_t n = hd->n, h = hd->h, k8 = qk_k8(n);
+  const vf by = vf_set1(op->context.by), zero = vf_set1(op->context.zero);
+  int8_t *x = op->scratch;
+  for (size_t i = r0; i < r1; i++) {
+    score_codes(op, i, x);
+    const int32_t sum = probability_codes(op, x);
+    memset(x + n, 0, k8 - n);
+    for (size_t c = 0; c < h; c += 16) {
+      const vi acc = ref_panel(hd->v + c * k8, x, k8 / 4, -128 * sum);
+      const qk_columns columns = {vf_set1(op->v_scale), vf_neg(vi_to_vf(vi_load(hd->v_sums + c))), vf_zero()};
+      const vf y = qk_dequant(vi_to_vf(acc), &columns, qk_row_of(op->probs_scale, op->probs.zero));
+      const size_t at = i * op->ldc + c, live = h - c < 16 ? h - c : 16;
+      if (op->low) {
+        const qk_planes planes = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
+        vi_store8_part(op->codes + at, planes.high, live);
+        vi_store8_part(op->low + at, planes.low, live);
+      } else {
+        vi_store8_part(op->codes + at, qk_requantize(y, by, zero, op->context.limits), live);
+      }
+    }
   }
 }

@@ -1,5 +1,5 @@
 /* rows_ref.c - the row operations over plain C lanes: the specification of every other set's. And the tables of lookup_q8 and
- * softmax_q8, made once, by these lanes for all sets. */
+ * attention_codes, made once, by these lanes for all sets. */
 #include <string.h>
 #include "kernels/sets.h"
 #include "kernels/lanes/lanes_ref.h"

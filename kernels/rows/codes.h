@@ -1,5 +1,5 @@
 /* codes.h - from codes of one static site to codes of another, without floats in memory between them (kernels.h: lookup_q8,
- * start_q8, softmax_q8). Over lanes. */
+ * start_q8, pack_codes). Over lanes. */
 #ifndef QK_ROWS_CODES_H
 #define QK_ROWS_CODES_H
 #include "kernels/rows/quantize.h"
@@ -14,19 +14,16 @@ static void qk_rows_lookup_q8(const int8_t *table, const int8_t *x, int8_t *y, s
   memcpy(y + whole, last, rest);
 }
 
-/* The end of a code row, from code i on, a multiple of 16: `rest` codes of those in c, then zeros. Returns what it kept. */
-static inline vi qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, size_t rest) {
-  const vi kept = vi_bits(vf_keep(vf_from_bits(c), rest));
-  if (rest) vi_store8(codes + i, kept), i += 16;
+/* The end of a code row, from code i on, a multiple of 16: `rest` codes of those in c, then zeros. */
+static inline void qk_end_row(const qk_codes *q, int8_t *codes, size_t i, vi c, size_t rest) {
+  if (rest) vi_store8(codes + i, vi_bits(vf_keep(vf_from_bits(c), rest))), i += 16;
   for (; i < q->ld; i += 16) vi_store8(codes + i, vi_zero());
-  return kept;
 }
 
 static int32_t qk_start_row(const qk_codes *q, int8_t *codes, uint32_t d) {
   const size_t whole = d / 16 * 16, rest = d - whole;
-  vi sum = qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
-  for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vi_load8(codes + i));
-  return (int32_t)(-128u * (uint32_t)vi_sum(sum));
+  qk_end_row(q, codes, whole, rest ? vi_load8(codes + whole) : vi_zero(), rest);
+  return (int32_t)(-128u * (uint32_t)vi_sum(qk_sum_codes(codes, 0, q->ld)));
 }
 static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1) {
   for (size_t r = r0; r < r1; r++) {
@@ -38,89 +35,67 @@ static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1
   }
 }
 
-/* Weights are looked up twice: once for their sum, once for their codes. That is cheaper than a place for them. */
-static void qk_rows_softmax_q8(const qk_softmax_q8 *op, size_t r0, size_t r1) {
-  const vw table = vw_load(op->exp);
-  const vf zero = vf_set1(op->zero);
-  const qk_limits limits = qk_limits_at(op->q.limits, 0);
-  const size_t whole = op->n / 16 * 16, rest = op->n - whole;
-  for (size_t r = r0; r < r1; r++) {
-    const int8_t *x = op->x + r * op->ldx;
-    int8_t *codes = op->q.codes + r * op->q.ld, last[16];
-    memset(last, -128, sizeof last);
-    memcpy(last, x + whole, rest);
-    vi highest = vi_load8(last);
-    for (size_t i = 0; i < whole; i += 16) highest = vi_max(highest, vi_load8(x + i));
-    const int8_t max = (int8_t)vi_hmax(highest);
-    const vi end = vw_take(table, max, last);
-    vi sum = vi_bits(vf_keep(vf_from_bits(end), rest));
-    for (size_t i = 0; i < whole; i += 16) sum = vi_add(sum, vw_take(table, max, x + i));
-    const vf by = vf_set1(op->by / (float)vi_sum(sum));
-    sum = qk_end_row(&op->q, codes, whole, qk_requantize(vi_to_vf(end), by, zero, limits), rest);
-    for (size_t i = 0; i < whole; i += 16) {
-      const vi c = qk_requantize(vi_to_vf(vw_take(table, max, x + i)), by, zero, limits);
-      vi_store8(codes + i, c);
-      sum = vi_add(sum, c);
-    }
-    op->q.start[r] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
+/* Copies the first n of 16 columns and `live` of `rows` rows; what is not there is 0. */
+static __attribute__((noinline)) void qk_copy_codes(int8_t *to, const int8_t *x, size_t ldx, size_t rows, size_t live,
+                                                    size_t n) {
+  memset(to, 0, rows * 16);
+  for (size_t r = 0; r < live && r < rows; r++) memcpy(to + r * 16, x + r * ldx, n < 16 ? n : 16);
+}
+/* The first n of 16 columns of `live` of 16 rows as words, of four columns each. */
+static inline void qk_words_of(const int8_t *x, size_t ldx, size_t live, size_t n, vi w[4]) {
+  int8_t some[16 * 16];
+  if (live < 16 || n < 16) {
+    qk_copy_codes(some, x, ldx, 16, live, n);
+    x = some;
+    ldx = 16;
   }
+  vi_load_words(x, ldx, w);
 }
-
-/* n <= 16 codes. */
-static inline vi qk_load8_n(const int8_t *p, size_t n) { return n >= 16 ? vi_load8(p) : vi_load8_part(p, n); }
-/* Sums of up to 16 rows of W; the padding of their panel, from input `k` on, a multiple of 4. */
-static inline void qk_panel_end(const qk_panels_q8 *op, size_t r, size_t n, vi sum, size_t k) {
-  const size_t k8 = qk_k8(op->k);
-  int32_t sums[16];
-  vi_store(sums, sum);
-  memcpy(op->sums + r, sums, n * sizeof *sums);
-  memset(op->panels + r * k8 + k * 16, 0x80, (k8 - k) * 16);
-}
-
-/* Rows of codes to rows of W, 16 at a time. */
-static void qk_panels_of_rows(const qk_panels_q8 *op) {
-  const size_t k8 = qk_k8(op->k), k = op->k;
-  for (size_t r = 0; r < op->n; r += 16) {
-    const size_t n = op->n - r < 16 ? op->n - r : 16;
-    vi sums[16];
-    for (size_t j = 0; j < 16; j++) sums[j] = vi_zero();
-    for (size_t c = 0; c < k; c += 16) {
-      vi rows[16];
-      for (size_t j = 0; j < 16; j++) {
-        rows[j] = j < n ? qk_load8_n(op->x + (r + j) * op->ldx + c, k - c) : vi_zero();
-        sums[j] = vi_add(sums[j], rows[j]);
-      }
-      vi_store8_panel(op->panels + r * k8 + c * 16, rows, 0x80808080u);
+/* Queries and keys of 16 rows to their panels. */
+static void qk_pack_codes_rows(const qk_pack_codes *op, size_t r) {
+  const qk_head_codes *hd = &op->head;
+  const size_t h = hd->h, hp = qk_round_up(h, 16), live = hd->n - r, ldx = op->ldx;
+  const vi offset = vi_set1((int32_t)0x80808080u);
+  int32_t *q = (int32_t *)(void *)(hd->q + r * hp), *k = (int32_t *)(void *)(hd->k + r * hp);
+  vi sum = vi_zero(), w[4];
+  for (size_t c = 0; c < h; c += 16, q += 64, k += 64) {
+    qk_words_of(op->q + r * ldx + c, ldx, live, h - c, w);
+    QK_UNROLL for (size_t s = 0; s < 4; s++) vi_store(q + s * 16, vi_xor(w[s], offset));
+    qk_words_of(op->k + r * ldx + c, ldx, live, h - c, w);
+    QK_UNROLL for (size_t s = 0; s < 4; s++) {
+      vi_store(k + s * 16, w[s]);
+      sum = vi_add_bytes(sum, w[s]);
     }
-    qk_panel_end(op, r, n, vi_sum_rows(sums), qk_round_up(k, 16));
   }
+  vi_store(hd->k_start + r, vi_mul(sum, vi_set1(-128 - op->q_zero)));
+  vi_store(hd->k_less + r, vi_mul(sum, vi_set1(-op->q_zero)));
 }
-/* Columns of codes to rows of W: four of x make a step of a panel. */
-static void qk_panels_of_columns(const qk_panels_q8 *op) {
-  const size_t k8 = qk_k8(op->k);
-  const vi byte = vi_set1(255), offset = vi_set1((int32_t)0x80808080u);
-  for (size_t r = 0; r < op->n; r += 16) {
-    const size_t n = op->n - r < 16 ? op->n - r : 16;
-    uint8_t *to = op->panels + r * k8;
-    vi sum = vi_zero();
-    for (size_t c = 0; c < op->k; c += 4, to += 64) {
+/* Values of up to 64 rows from j0 on, panel by panel. */
+static void qk_pack_codes_values(const qk_pack_codes *op, size_t j0) {
+  const qk_head_codes *hd = &op->head;
+  const size_t h = hd->h, n = hd->n, end = j0 + 64, ldx = op->ldx, panel = QK_PANEL * qk_k8(n);
+  const vi offset = vi_set1((int32_t)0x80808080u);
+  for (size_t c = 0; c < h; c += 16) {
+    int32_t *to = (int32_t *)(void *)(hd->v + c / 16 * panel + j0 * QK_PANEL);
+    vi sum = j0 ? vi_load(hd->v_sums + c) : vi_zero();
+    for (size_t j = j0; j < end; j += 4, to += 16) {
+      const int8_t *x = op->v + j * ldx + c;
       vi word = vi_zero();
-      for (size_t i = c + 4; i-- > c;) {
-        const vi x = i < op->k ? qk_load8_n(op->x + i * op->ldx + r, n) : vi_zero();
-        sum = vi_add(sum, x);
-        word = vi_or(vi_shl(word, 8), vi_and(x, byte));
+      if (j + 4 <= n && c + 16 <= h) {
+        word = vi_load_columns(x, ldx);
+      } else if (j < n) {
+        int8_t some[4 * 16];
+        qk_copy_codes(some, x, ldx, 4, n - j, h - c);
+        word = vi_load_columns(some, 16);
       }
-      int32_t words[16];
-      vi_store(words, vi_xor(word, offset));
-      memcpy(to, words, sizeof words);
+      vi_store(to, vi_xor(word, offset));
+      sum = vi_add_bytes(sum, word);
     }
-    qk_panel_end(op, r, n, sum, qk_round_up(op->k, 4));
+    vi_store(hd->v_sums + c, sum);
   }
 }
-static void qk_rows_panels_q8(const qk_panels_q8 *op) {
-  if (op->transposed)
-    qk_panels_of_columns(op);
-  else
-    qk_panels_of_rows(op);
+static void qk_rows_pack_codes(const qk_pack_codes *op) {
+  for (size_t r = 0; r < op->head.n; r += 16) qk_pack_codes_rows(op, r);
+  for (size_t j = 0; j < op->head.n; j += 64) qk_pack_codes_values(op, j);
 }
 #endif

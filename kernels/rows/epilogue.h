@@ -11,6 +11,13 @@ static inline void qk_store_n(float *p, vf x, size_t n) {
   else
     vf_store_part(p, x, n);
 }
+/* Lanes in -128 ... 127 as bytes. */
+static inline void qk_store8_n(int8_t *p, vi x, size_t n) {
+  if (n >= 16)
+    vi_store8(p, x);
+  else
+    vi_store8_part(p, x, n);
+}
 
 /* y = act(y) (+ residual); out, residual: of this row, at the panel's first column; n: columns left in the row, >= 1.
  */

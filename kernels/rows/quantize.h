@@ -135,19 +135,25 @@ static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, 
   }
 }
 
+/* Lanes' sums of codes i ... end - 1; both are multiples of 16. */
+static inline vi qk_sum_codes(const int8_t *codes, size_t i, size_t end) {
+  vi sum = vi_zero();
+  for (; i + 64 <= end; i += 64) sum = vi_add_bytes(sum, vi_load((const int32_t *)(const void *)(codes + i)));
+  for (; i < end; i += 16) sum = vi_add(sum, vi_load8(codes + i));
+  return sum;
+}
 /* Starts of a row's parts; codes past the row's end are 0. Returns that of the whole row. */
 static inline int32_t qk_part_starts(const qk_codes *q, size_t row) {
   const int8_t *codes = q->codes + row * q->ld;
-  int32_t *starts = q->part_start + row * QK_PARTS;
-  uint32_t all = 0;
-  for (uint32_t p = 0; p < q->parts.count; p++) {
-    vi sum = vi_zero();
-    for (size_t i = q->parts.part[p].first; i < q->parts.part[p].end; i += 16) sum = vi_add(sum, vi_load8(codes + i));
-    const uint32_t start = -128u * (uint32_t)vi_sum(sum);
-    starts[p] = (int32_t)start;
-    all += start;
-  }
-  return (int32_t)all;
+  vi sums[QK_PARTS];
+  int32_t starts[QK_PARTS];
+  for (uint32_t p = 0; p < QK_PARTS; p++)
+    sums[p] = p < q->parts.count ? qk_sum_codes(codes, q->parts.part[p].first, qk_round_up(q->parts.part[p].end, 16))
+                                 : vi_zero();
+  const vi all = vi_mul(vi_sum_rows(sums), vi_set1(-128));
+  vi_store(starts, all);
+  memcpy(q->part_start + row * QK_PARTS, starts, q->parts.count * sizeof *starts);
+  return vi_sum(all);
 }
 
 /* ---- groups ---- */

@@ -23,8 +23,7 @@
     (t)->softmax = qk_rows_softmax;                                                                                    \
     (t)->lookup_q8 = qk_rows_lookup_q8;                                                                                \
     (t)->start_q8 = qk_rows_start_q8;                                                                                  \
-    (t)->softmax_q8 = qk_rows_softmax_q8;                                                                              \
     (t)->norm_q8 = qk_rows_norm_q8;                                                                                    \
-    (t)->panels_q8 = qk_rows_panels_q8;                                                                                \
+    (t)->pack_codes = qk_rows_pack_codes;                                                                              \
   } while (0)
 #endif

@@ -44,20 +44,16 @@ static qk_codes take_codes(qn_arena *a, size_t rows, size_t d, const quern_model
                     .low_start = m->wide ? qn_arena_take(a, rows, sizeof(int32_t)) : NULL};
 }
 
-static qn_head_static take_static_head(qn_arena *a, size_t n, uint32_t h, const quern_model *m) {
-  const size_t panels = qk_panels(qn_max_size(n, h));
-  return (qn_head_static){.k = qn_arena_take(a, qk_weight_bytes(n, h, 8), 1),
-                          .v = qn_arena_take(a, qk_weight_bytes(h, n, 8), 1),
-                          .k_sums = qn_arena_take(a, n, sizeof(int32_t)),
-                          .v_sums = qn_arena_take(a, h, sizeof(int32_t)),
-                          .q = take_codes(a, QN_TILE_QUERIES, h, m),
-                          .probs = take_codes(a, QN_TILE_QUERIES, n, m),
-                          .scores = qn_arena_take(a, QN_TILE_QUERIES * qk_k8(n), 1),
-                          .bias = m->relative_bias ? qn_arena_take(a, QN_TILE_QUERIES * n, sizeof(float)) : NULL,
-                          .k_scale = qn_arena_take(a, n, sizeof(float)),
-                          .v_scale = qn_arena_take(a, h, sizeof(float)),
-                          .by = qn_arena_take(a, panels, sizeof(float)),
-                          .zero = qn_arena_take(a, panels, sizeof(float))};
+static qn_head_static take_static_head(qn_arena *a, size_t n, uint32_t h) {
+  const size_t rows = qk_round_up(n, QK_LANES), hp = qk_round_up(h, QK_LANES);
+  return (qn_head_static){.head = {.q = qn_arena_take(a, rows * hp, 1),
+                                   .k = qn_arena_take(a, rows * hp, 1),
+                                   .k_start = qn_arena_take(a, rows, sizeof(int32_t)),
+                                   .k_less = qn_arena_take(a, rows, sizeof(int32_t)),
+                                   .v = qn_arena_take(a, qk_weight_bytes(h, n, 8), 1),
+                                   .v_sums = qn_arena_take(a, hp, sizeof(int32_t)),
+                                   .h = h},
+                          .scratch = qn_arena_take(a, qk_attention_scratch(n), 1)};
 }
 
 /* One head of the longest sequence that fits. */
@@ -82,7 +78,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   qn_lane lane = {.hidden = qn_arena_take(a, QN_BLOCK_ROWS * hidden, sizeof(float))};
   if (is_static) {
     lane.out = take_codes(a, QN_BLOCK_ROWS, arch->width, m);
-    lane.attention = take_static_head(a, longest, arch->head_dim, m);
+    lane.attention = take_static_head(a, longest, arch->head_dim);
   }
   if (arch->recipe != QN_RECIPE_FLOAT) {
     lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)), m);

@@ -30,17 +30,10 @@ typedef void qn_observe_fn(void *user, const qn_seen *seen);
 /* Units of attention in a group, at most, or those of one sequence. */
 #define QN_GROUP_UNITS (1u << 24)
 
-#define QN_TILE_QUERIES 64u /* that one head's attention takes at once in a static recipe */
-/* One head of one sequence of a static recipe: keys and values as weights, some queries, and what is made of them. n: tokens of
-   the longest sequence; h: of a head. */
+/* One head of one sequence of a static recipe, of as many tokens as the longest has, and scratch for its attention. */
 typedef struct qn_head_static {
-  uint8_t *k, *v;           /* panels of [n, h], [h, n] */
-  int32_t *k_sums, *v_sums; /* [n], [h] */
-  qk_codes q, probs;        /* [QN_TILE_QUERIES, h], [QN_TILE_QUERIES, n] */
-  int8_t *scores;           /* [QN_TILE_QUERIES, n rounded up to 64] */
-  float *bias;              /* [QN_TILE_QUERIES, n]; NULL: the model has none */
-  float *k_scale, *v_scale; /* [n], [h] the same for all */
-  float *by, *zero;         /* [panels of max(n, h)] of the scores, then of the context */
+  qk_head_codes head;
+  void *scratch;
 } qn_head_static;
 
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
@@ -108,7 +101,7 @@ struct quern_session {
   float *context;         /* [group_tokens, heads * head_dim] (not static) */
   int8_t *qkv_codes;      /* [group_tokens, 3 * heads * head_dim] (static) */
   qk_codes context_codes; /* [group_tokens, heads * head_dim] (static) */
-  int16_t *exp;           /* [layers, 32] tables of softmax_q8 (static) */
+  int16_t *exp;           /* [layers, 32] tables of attention_codes (static) */
   qn_unit *units;         /* [group_sequences * heads] */
   qn_lane *lane;          /* [lanes] */
   qn_share *share;        /* [lanes] of the operation that runs */

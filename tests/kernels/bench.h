@@ -3,7 +3,7 @@
 #ifndef BENCH_H
 #define BENCH_H
 #include <time.h>
-#include "tests/kernels/check_products.h"
+#include "tests/kernels/check_codes.h"
 
 static double now_ns(void) {
   struct timespec t;
@@ -104,10 +104,24 @@ static void bench_codes(const bench_of *b, size_t m, size_t n, size_t k) {
   BENCH("start_q8", m * n, 0, b->t->start_q8(&c.got, (uint32_t)n, 0, m));
   int16_t weights[32];
   qk_exp_build(weights, 0.1f); /* scores in steps of 0.07 */
-  qk_softmax_q8 s = {
-      .x = c.ref.codes, .exp = weights, .q = c.got, .ldx = c.ref.ld, .n = 128, .by = 254.0f, .zero = -127.0f};
-  s.q.ld = 128;
-  BENCH("softmax_q8 128", m * 128, 0, b->t->softmax_q8(&s, 0, m));
+  codes_head head = codes_head_of(m, 32);
+  const qk_pack_codes pack = {
+      .head = head.got, .q = c.ref.codes, .k = c.ref.codes + 32, .v = c.ref.codes + 64, .ldx = c.ref.ld};
+  BENCH("pack_codes, a head of 32", m * 96, 0, b->t->pack_codes(&pack));
+  const qk_limits all = {-127.0f, 127.0f};
+  const qk_attention_codes s = {.head = head.got,
+                                .exp = weights,
+                                .q_scale = 0.01f,
+                                .k_scale = 0.01f,
+                                .v_scale = 0.01f,
+                                .probs_scale = 1.0f / 254.0f,
+                                .scores = {10.0f, 0.0f, all},
+                                .probs = {254.0f, -127.0f, all},
+                                .context = {100.0f, 0.0f, all},
+                                .codes = c.got.codes,
+                                .ldc = c.got.ld,
+                                .scratch = buffer(qk_attention_scratch(m), 64)};
+  BENCH("attention_codes 128, h 32", m * m, 4 * m * m * 32, b->t->attention_codes(&s, 0, m));
 }
 
 static void bench_set(const qk_table *t, double cycle_ns) {

@@ -48,23 +48,94 @@ static int16_t *exp_table_of(float step) {
   for (size_t i = 0; i < 32 && below(6) == 0; i++) table[i] = (int16_t)below(32768);
   return table;
 }
-static int check_softmax_q8(const qk_table *ref, const qk_table *t) {
-  size_t rows = below(5), n = row_size(), ldx = n + below(2) * below(40), cut[8];
-  int8_t *x = buffer(rows ? (rows - 1) * ldx + n : 0, 1);
-  for (size_t r = 0; r < rows; r++) fill_codes(x + r * ldx, r + 1 < rows ? ldx : n);
-  codes_pair c = codes_outputs(rows, n);
-  qk_softmax_q8 a = {.x = x,
-                     .exp = exp_table_of(fabsf(scaled(-8, 9))),
-                     .ldx = ldx,
-                     .n = (uint32_t)n,
-                     .by = below(4) ? 254.0f : fabsf(scaled(0, 20)),
-                     .zero = below(4) ? -127.0f : (float)((int)below(255) - 127)};
-  qk_softmax_q8 b = a;
-  if (below(2)) c.ref.limits = c.got.limits = limits_of(1);
-  a.q = c.ref, b.q = c.got;
-  ref->softmax_q8(&a, 0, rows);
-  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) t->softmax_q8(&b, cut[i], cut[i + 1]);
-  return same_codes(&c);
+/* A head of codes, packed, for both. */
+typedef struct codes_head {
+  pair q, k, k_start, k_less, v, v_sums;
+  qk_head_codes ref, got;
+} codes_head;
+static codes_head codes_head_of(size_t n, size_t h) {
+  const size_t rows = qk_round_up(n, 16), hp = qk_round_up(h, 16);
+  codes_head p = {.q = outputs(rows * hp, 64), .k = outputs(rows * hp, 64), .v = outputs(qk_weight_bytes(h, n, 8), 64)};
+  p.k_start = outputs(rows * 4, 64), p.k_less = outputs(rows * 4, 64), p.v_sums = outputs(hp * 4, 64);
+#define HEAD(of)                                                                                                       \
+  (qk_head_codes){p.q.of, p.k.of, p.k_start.of, p.k_less.of, p.v.of, p.v_sums.of, (uint32_t)n, (uint32_t)h}
+  p.ref = HEAD(ref), p.got = HEAD(got);
+#undef HEAD
+  return p;
+}
+/* Rows of codes of a site: -127 ... 127. */
+static const int8_t *site_codes(size_t rows, size_t ld, size_t d) {
+  const size_t n = (rows - 1) * ld + d;
+  int8_t *x = codes_vector(n);
+  for (size_t i = 0; i < n; i++)
+    if (x[i] == -128) x[i] = 0;
+  return x;
+}
+static qk_pack_codes pack_codes_of(size_t n, size_t h) {
+  const size_t ld = h + below(2) * below(200);
+  qk_pack_codes op = {.q = site_codes(n, ld, h), .k = site_codes(n, ld, h), .v = site_codes(n, ld, h), .ldx = ld};
+  op.q_zero = (int32_t)below(255) - 127;
+  return op;
+}
+static int check_pack_codes(const qk_table *ref, const qk_table *t) {
+  const size_t n = head_tokens(), h = head_size();
+  codes_head p = codes_head_of(n, h);
+  qk_pack_codes a = pack_codes_of(n, h), b = a;
+  a.head = p.ref, b.head = p.got;
+  ref->pack_codes(&a);
+  t->pack_codes(&b);
+  return same_bytes("q", p.q) && same_bytes("k", p.k) && same_bytes("k_start", p.k_start) &&
+         same_bytes("k_less", p.k_less) && same_bytes("v", p.v) && same_bytes("v_sums", p.v_sums);
+}
+
+static qk_coder coder_of(float by) {
+  const qk_coder c = {by, (float)((int)below(255) - 127), below(2) ? (qk_limits){-127.0f, 127.0f} : *limits_of(1)};
+  return c;
+}
+/* Codes of the context, for both. */
+typedef struct context_pair {
+  pair high, low;
+} context_pair;
+/* Scores that fill their codes, or do not; in one case of some anything up to what overflows. */
+static qk_attention_codes attention_codes_of(size_t n, size_t h) {
+  const int calm = below(6) != 0;
+  qk_attention_codes op = {
+      .bias = bias_of(n), .exp = exp_table_of(fabsf(scaled(-8, 9))), .ldc = h + below(2) * below(40)};
+  op.k_scale = fabsf(calm ? scaled(-8, 8) : scaled(-100, 200));
+  op.q_scale = fabsf(calm ? scaled(-8, 8) : scaled(-100, 200));
+  op.v_scale = fabsf(scaled(-8, 8));
+  op.probs_scale = below(4) ? 1.0f / 254.0f : fabsf(scaled(-20, 20));
+  op.scores = coder_of(calm ? ldexpf(0.01f, (int)below(8)) / (op.k_scale * op.q_scale * sqrtf((float)h) + 1e-30f)
+                            : fabsf(scaled(-100, 200)));
+  op.probs = coder_of(below(4) ? 254.0f : fabsf(scaled(0, below(4) ? 20 : 100)));
+  op.context = coder_of(fabsf(scaled(0, below(4) ? 20 : 100)));
+  return op;
+}
+static context_pair context_outputs(size_t n, size_t h, qk_attention_codes *a, qk_attention_codes *b) {
+  const size_t bytes = (n - 1) * a->ldc + h;
+  context_pair c = {.high = outputs(bytes, 1)};
+  *b = *a;
+  a->codes = c.high.ref, b->codes = c.high.got;
+  if (below(3) == 0) {
+    c.low = outputs(bytes, 1);
+    a->low = c.low.ref, b->low = c.low.got;
+  }
+  a->scratch = buffer(qk_attention_scratch(n), 64);
+  b->scratch = buffer(qk_attention_scratch(n), 64);
+  return c;
+}
+static int check_attention_codes(const qk_table *ref, const qk_table *t) {
+  const size_t n = head_tokens(), h = head_size();
+  size_t cut[8];
+  codes_head p = codes_head_of(n, h);
+  qk_pack_codes pack = pack_codes_of(n, h);
+  qk_attention_codes a = attention_codes_of(n, h), b;
+  pack.head = a.head = p.ref;
+  ref->pack_codes(&pack);
+  const context_pair c = context_outputs(n, h, &a, &b);
+  ref->attention_codes(&a, 0, n);
+  for (size_t i = 0, k = cuts(n, 1, cut); i < k; i++) t->attention_codes(&b, cut[i], cut[i + 1]);
+  return same_bytes("codes", c.high) && same_bytes("low", c.low);
 }
 
 /* A site for every group of columns, groups being runs of panels of any width; both ends and the middle of its codes are met. */

@@ -513,32 +513,4 @@ static int mean_lookup_build(const qk_table *ref, const qk_table *t) {
   }
   return 1;
 }
-
-/* Against softmax in double. A weight is off by at most 1.51 of 32,767 (half a step for each table and for the product),
-   so p by (1 + n p) of them, the largest weight being 1 of the sum; a code by half a step more. */
-static int mean_softmax_q8(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t n = row_size();
-  const float step = fabsf(scaled(-8, 8)) + 0x1p-12f;
-  const int8_t *x = codes_vector(n);
-  int16_t table[32];
-  qk_exp_build(table, step);
-  codes_pair c = codes_outputs(1, n);
-  const qk_softmax_q8 op = {
-      .x = x, .exp = table, .q = c.got, .ldx = n, .n = (uint32_t)n, .by = 254.0f, .zero = -127.0f};
-  t->softmax_q8(&op, 0, 1);
-  int max = -128;
-  double sum = 0;
-  int32_t codes = 0;
-  for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
-  for (size_t i = 0; i < n; i++) sum += exp2((double)(x[i] - max) * (double)step);
-  for (size_t i = 0; i < c.got.ld; i++) {
-    codes += c.got.codes[i];
-    if (i >= n && c.got.codes[i]) return failed("padding %zu is %d", i, c.got.codes[i]);
-    if (i >= n) continue;
-    const double p = exp2((double)(x[i] - max) * (double)step) / sum, off = (1 + (double)n * p) * 1.51 / 32766 / sum;
-    if (!same_value("code", c.got.codes[i], p * 254 - 127, 0.5 + off * 254 + 1e-4)) return 0;
-  }
-  return c.got.start[0] == -128 * codes ? 1 : failed("start %d of the sum %d", c.got.start[0], codes);
-}
 #endif

@@ -1,5 +1,5 @@
 /* check_static.h - operations of static recipes of a set against the reference, and the reference against their meaning: codes of 16
- * bits, norms between codes, codes as weights. */
+ * bits, norms between codes, attention between codes. */
 #ifndef CHECK_STATIC_H
 #define CHECK_STATIC_H
 #include "tests/kernels/check_codes.h"
@@ -77,19 +77,6 @@ static int check_norm_q8(const qk_table *ref, const qk_table *t) {
   const size_t want = ref->norm_q8(&a, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(&b, cut[i], cut[i + 1]);
   return same_rows("out", y, a.norm.ldo, d) && same_planes(&p) && same_codes(&c) && same_count("norm_q8", want, bad);
-}
-
-static int check_panels_q8(const qk_table *ref, const qk_table *t) {
-  const size_t n = 1 + below(140), k = 1 + below(140), transposed = below(2), rows = transposed ? k : n;
-  const size_t d = transposed ? n : k, ldx = d + below(2) * below(40);
-  int8_t *x = buffer((rows - 1) * ldx + d, 1);
-  fill_codes(x, (rows - 1) * ldx + d);
-  pair panels = outputs(qk_weight_bytes(n, k, 8), 64), sums = outputs(n * 4, 4);
-  qk_panels_q8 a = {x, ldx, (uint32_t)n, (uint32_t)k, (uint32_t)transposed, panels.ref, sums.ref}, b = a;
-  b.panels = panels.got, b.sums = sums.got;
-  ref->panels_q8(&a);
-  t->panels_q8(&b);
-  return same_bytes("panels", panels) && same_bytes("sums", sums);
 }
 
 /* Inputs of 16 bits: codes and a low plane with its start. */
@@ -199,24 +186,175 @@ static int mean_norm_q8(const qk_table *ref, const qk_table *t) {
   return 1;
 }
 
-static int mean_panels_q8(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t n = 1 + below(70), k = 1 + below(140), k8 = qk_k8(k), transposed = below(2);
-  const size_t ldx = transposed ? n : k;
-  int8_t *x = codes_vector(n * k);
-  uint8_t *panels = buffer(qk_weight_bytes(n, k, 8), 64);
-  int32_t *sums = buffer(n * 4, 4);
-  const qk_panels_q8 op = {x, ldx, (uint32_t)n, (uint32_t)k, (uint32_t)transposed, panels, sums};
-  t->panels_q8(&op);
-  for (size_t r = 0; r < qk_panels(n) * 16; r++) {
-    int32_t sum = 0;
-    for (size_t c = 0; c < k8; c++) {
-      const int want = r < n && c < k ? transposed ? x[c * ldx + r] : x[r * ldx + c] : 0;
-      const int got = panels[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] - 128;
-      if (got != want) return failed("row %zu, column %zu: %d, not %d", r, c, got, want);
-      sum += want;
+/* Codes of rows r < n of d at x, ldx apart, as panels of a product's weights, and their sums; columns: of the transposed. */
+static void panels_by_hand(qk_gemm_q8 *op, const int8_t *x, size_t ldx, int columns) {
+  const size_t k8 = qk_k8(op->k);
+  uint8_t *w = buffer(qk_weight_bytes(op->n, op->k, 8), 64);
+  int32_t *sums = buffer(op->n * 4, 4);
+  memset(w, 0x80, qk_weight_bytes(op->n, op->k, 8));
+  for (size_t r = 0; r < op->n; r++) {
+    sums[r] = 0;
+    for (size_t c = 0; c < op->k; c++) {
+      const int8_t code = columns ? x[c * ldx + r] : x[r * ldx + c];
+      w[r / 16 * 16 * k8 + c / 4 * 64 + r % 16 * 4 + c % 4] = (uint8_t)(code + 128);
+      sums[r] += code;
     }
-    if (r < n && sums[r] != sum) return failed("sum of row %zu", r);
+  }
+  op->w = w, op->w_sums = sums;
+}
+static float *same_floats_of(size_t n, float x) {
+  float *p = buffer(n * 4, 4);
+  for (size_t i = 0; i < n; i++) p[i] = x;
+  return p;
+}
+static const qk_limits *same_limits_of(size_t n, qk_limits x) {
+  qk_limits *p = buffer(n * sizeof *p, 4);
+  for (size_t i = 0; i < n; i++) p[i] = x;
+  return p;
+}
+/* Rows of codes of one scale and zero as a product's input. */
+static qk_codes inputs_by_hand(size_t rows, size_t k, float scale, float zero) {
+  qk_codes q = {.ld = qk_k8(k), .scale = same_floats_of(rows, scale), .zero = same_floats_of(rows, zero)};
+  q.codes = buffer(rows * q.ld, 1);
+  q.start = buffer(rows * 4, 4);
+  return q;
+}
+/* A product to codes. */
+static void code_by_hand(qk_gemm_q8 *op, float w_scale, const qk_coder *c) {
+  op->w_scale = same_floats_of(op->n, w_scale);
+  op->by = same_floats_of(qk_panels(op->n), c->by);
+  op->zero = same_floats_of(qk_panels(op->n), c->zero);
+  op->limits = same_limits_of(qk_panels(op->n), c->limits);
+}
+static void softmax_by_hand(const qk_attention_codes *op, const int8_t *x, int8_t *p) {
+  const size_t n = op->head.n;
+  int32_t max = -128, sum = 0;
+  for (size_t j = 0; j < n; j++) max = x[j] > max ? x[j] : max;
+  for (int pass = 0; pass < 2; pass++)
+    for (size_t j = 0; j < n; j++) {
+      const int32_t d = max - x[j], e = (op->exp[d / 16] * op->exp[16 + d % 16] + 16384) / 32768;
+      const float code = pass ? fmaf((float)e, op->probs.by / (float)sum, op->probs.zero) : 0.0f;
+      const qk_limits l = op->probs.limits;
+      if (pass)
+        p[j] = (int8_t)rintf(code > l.lowest ? code < l.highest ? code : l.highest : l.lowest);
+      else
+        sum += e;
+    }
+}
+/* Attention between codes is a product, softmax by the table, and a product. */
+static int mean_attention_codes(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t n = 1 + below(80), h = head_size();
+  codes_head head = codes_head_of(n, h);
+  qk_pack_codes pack = pack_codes_of(n, h);
+  qk_attention_codes op = attention_codes_of(n, h), unused;
+  pack.head = op.head = head.ref;
+  t->pack_codes(&pack);
+  const context_pair c = context_outputs(n, h, &op, &unused);
+  t->attention_codes(&op, 0, n);
+  qk_gemm_q8 s = {.a = inputs_by_hand(n, h, op.q_scale, (float)pack.q_zero), .n = (uint32_t)n, .k = (uint32_t)h};
+  for (size_t i = 0; i < n; i++) memcpy(s.a.codes + i * s.a.ld, pack.q + i * pack.ldx, h);
+  t->start_q8(&s.a, (uint32_t)h, 0, n);
+  panels_by_hand(&s, pack.k, pack.ldx, 0);
+  code_by_hand(&s, op.k_scale, &op.scores);
+  if (op.bias) {
+    float *bias = buffer(n * n * 4, 4);
+    for (size_t i = 0; i < n; i++) memcpy(bias + i * n, op.bias - (ptrdiff_t)i, n * 4);
+    s.residual = bias, s.ldr = n;
+  }
+  s.codes = buffer(n * n, 1), s.ldc = n;
+  t->gemm_q8(&s, 0, n, 0, qk_panels(n));
+  qk_gemm_q8 v = {.a = inputs_by_hand(n, n, op.probs_scale, op.probs.zero), .n = (uint32_t)h, .k = (uint32_t)n};
+  for (size_t i = 0; i < n; i++) softmax_by_hand(&op, s.codes + i * n, v.a.codes + i * v.a.ld);
+  t->start_q8(&v.a, (uint32_t)n, 0, n);
+  panels_by_hand(&v, pack.v, pack.ldx, 1);
+  code_by_hand(&v, op.v_scale, &op.context);
+  v.codes = buffer(n * h, 1), v.ldc = h;
+  if (op.low) v.low = buffer(n * h, 1);
+  t->gemm_q8(&v, 0, n, 0, qk_panels(h));
+  for (size_t i = 0; i < n; i++)
+    for (size_t x = 0; x < h; x++) {
+      const size_t at = i * op.ldc + x, by_hand = i * h + x;
+      if (op.codes[at] != v.codes[by_hand] || (op.low && op.low[at] != v.low[by_hand]))
+        return failed("query %zu, channel %zu: %d, not %d", i, x, op.codes[at], v.codes[by_hand]);
+    }
+  return c.high.bytes != 0;
+}
+
+/* Against softmax in double: keys and values are ones, so that a query's codes are its scores' and the context's are those of
+   probabilities. A weight is off by at most 1.51 of 32,767 (half a step for each table and for the product), so p by (1 + n p) of
+   them, the largest weight being 1 of the sum; a code by half a step more. */
+static int mean_softmax_codes(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t n = 1 + below(256);
+  const float step = fabsf(scaled(-8, 8)) + 0x1p-12f;
+  int8_t *ones = buffer(n * n, 1), *codes = buffer(n * n, 1), *low = buffer(n * n, 1);
+  const int8_t *x = site_codes(n, n, n);
+  int16_t table[32];
+  qk_exp_build(table, step);
+  codes_head head = codes_head_of(n, n);
+  memset(ones, 0, n * n);
+  for (size_t i = 0; i < n; i++) ones[i * n + i] = 1;
+  const qk_pack_codes pack = {.head = head.ref, .q = x, .k = ones, .v = ones, .ldx = n};
+  t->pack_codes(&pack);
+  const qk_limits all = {-127.0f, 127.0f};
+  const qk_attention_codes op = {.head = head.ref,
+                                 .exp = table,
+                                 .q_scale = 1.0f,
+                                 .k_scale = 1.0f,
+                                 .v_scale = 1.0f,
+                                 .probs_scale = 1.0f,
+                                 .scores = {1.0f, 0.0f, all},
+                                 .probs = {254.0f, -127.0f, all},
+                                 .context = {1.0f, -127.0f, all},
+                                 .codes = codes,
+                                 .low = low,
+                                 .ldc = n,
+                                 .scratch = buffer(qk_attention_scratch(n), 64)};
+  t->attention_codes(&op, 0, n);
+  for (size_t r = 0; r < n; r++) {
+    const int8_t *scores = x + r * n;
+    int max = -128;
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) max = scores[i] > max ? scores[i] : max;
+    for (size_t i = 0; i < n; i++) sum += exp2((double)(scores[i] - max) * (double)step);
+    for (size_t i = 0; i < n; i++) {
+      const double p = exp2((double)(scores[i] - max) * (double)step) / sum;
+      const double off = (1 + (double)n * p) * 1.51 / 32766 / sum, got = 128.0 * codes[r * n + i] + low[r * n + i];
+      if (!same_value("code", got, p * 254 - 127, 0.5 + off * 254 + 1e-4)) return 0;
+    }
+  }
+  return 1;
+}
+
+static int mean_pack_codes(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t n = 1 + below(140), h = head_size(), k8 = qk_k8(n), rows = qk_round_up(n, 16), hp = qk_round_up(h, 16);
+  codes_head p = codes_head_of(n, h);
+  qk_pack_codes op = pack_codes_of(n, h);
+  const qk_head_codes *hd = &op.head;
+  op.head = p.ref;
+  t->pack_codes(&op);
+  for (size_t r = 0; r < rows; r++) {
+    int32_t sum = 0;
+    for (size_t c = 0; c < hp; c++) {
+      const size_t at = r / 16 * 16 * hp + c / 4 * 64 + r % 16 * 4 + c % 4, from = r * op.ldx + c;
+      const int live = r < n && c < h;
+      if (hd->q[at] - 128 != (live ? op.q[from] : 0)) return failed("query %zu, channel %zu", r, c);
+      if (hd->k[at] != (live ? op.k[from] : 0)) return failed("key %zu, channel %zu", r, c);
+      sum += hd->k[at];
+    }
+    if (hd->k_less[r] != -op.q_zero * sum || hd->k_start[r] != hd->k_less[r] - 128 * sum)
+      return failed("start of key %zu", r);
+  }
+  for (size_t c = 0; c < hp; c++) {
+    int32_t sum = 0;
+    for (size_t j = 0; j < k8; j++) {
+      const int code = hd->v[c / 16 * 16 * k8 + j / 4 * 64 + c % 16 * 4 + j % 4] - 128;
+      if (code != (j < n && c < h ? op.v[j * op.ldx + c] : 0)) return failed("value %zu, channel %zu", j, c);
+      sum += code;
+    }
+    if (hd->v_sums[c] != sum) return failed("sum of channel %zu", c);
   }
   return 1;
 }
