@@ -224,6 +224,26 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
 }
 
+/* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
+static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
+  static const char *const flags[] = {"smooth", "static", "symmetric", "minimum"};
+  static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
+                                        "scale", "zero",  "low",    "high",  "percentile"};
+  for (uint32_t o = 0; o < j->count; o++) {
+    if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
+    for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
+      const qn_json_kind kind = j->nodes[k + 1].kind;
+      const char *name = j->nodes[k].string, *wanted = NULL;
+      for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (!strcmp(name, flags[i]) && kind != QN_JSON_FALSE && kind != QN_JSON_TRUE) wanted = "true or false";
+      for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (!strcmp(name, numbers[i]) && kind != QN_JSON_NUMBER) wanted = "a number";
+      if (wanted) return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s is %s", file, name, wanted);
+    }
+  }
+  return QUERN_OK;
+}
+
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
                                         "split", "sites",   "order",       "placement",  "migrate",
@@ -239,11 +259,12 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
                      j->nodes[k].string);
     }
   }
+  QN_TRY(check_types(env, j, file));
   const char *name = qn_json_string(j, 0, "name", "");
   if (!valid_name(name)) {
     return qn_fail(&env->error, QUERN_E_SOURCE,
-                   "%s: name must have 1 to %zu letters, digits, dots, dashes or underscores", file,
-                   sizeof r->name - 1);
+                   "%s: every recipe has a name: it must have 1 to %zu letters, digits, dots, dashes or underscores",
+                   file, sizeof r->name - 1);
   }
   qn_format(r->name, sizeof r->name, "%s", name);
   QN_TRY(read_all_codes(r, env, j, file));
