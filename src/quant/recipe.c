@@ -79,7 +79,8 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
   *at = qn_json_get(j, 0, key);
   int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8 or 32} is missing or malformed", file, key);
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8} or other bits are expected (docs/RECIPES.md)",
+                   file, key);
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a';
   const uint32_t may = v == 6 && !activations ? 0
@@ -97,8 +98,8 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     uint32_t m = 0;
     while (m < sizeof members / sizeof members[0] && strcmp(member, members[m]) != 0) m++;
     if (strcmp(member, "bits") != 0 && !(m < sizeof members / sizeof members[0] && may >> m & 1)) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known to this version%s", file, key, 64,
-                     member, strcmp(member, "group") ? "" : " with this many bits");
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known, or not with %lld bits", file, key, 64,
+                     member, (long long)v);
     }
   }
   *bits = (uint32_t)v;
