@@ -49,8 +49,10 @@ typedef struct qk_codes {
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
   qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
-  qk_sites site;  /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)) */
-  int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each */
+  qk_sites
+      site; /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)). Where scales are
+                     given otherwise the same as these by panels, which norm_q8 then reads, or by NULL */
+  int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0 */
 } qk_codes;
 
 /* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that
@@ -194,8 +196,9 @@ typedef struct qk_embed {
 } qk_embed;
 
 /* LayerNorm between codes: x = value of x, plus that of residual where it has rows, first times gain where that is not NULL; where
-   sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of it. norm.x is not used, norm.out
-   holds the sum on its way; residual's codes may be those of norm.q. */
+   sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of
+   it. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
+   anything; residual's codes may be those of norm.q. */
 typedef struct qk_norm_q8 {
   qk_rows x, residual;
   const float *gain; /* [d] of residual; NULL: 1 */

@@ -42,7 +42,6 @@ void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, siz
 void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1);
-void qk_attention_codes_avx512(const qk_attention_codes *op, size_t r0, size_t r1);
 void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 #endif
 

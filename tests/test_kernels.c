@@ -41,6 +41,7 @@ static const check checks[] = {
     {"mean_gemm_q8_planes", mean_gemm_q8_planes, 60, 1, 0},
     {"mean_norm_q8", mean_norm_q8, 60, 1, 0},
     {"mean_gemm_q8_parts", mean_gemm_q8_parts, 100, 1, 0},
+    {"mean_norm_q8_site", mean_norm_q8_site, 200, 1, 0},
     {"mean_pack_codes", mean_pack_codes, 60, 1, 0},
     {"mean_softmax_codes", mean_softmax_codes, 20, 1, 0},
     {"mean_attention_codes", mean_attention_codes, 60, 1, 0},
@@ -69,10 +70,11 @@ static const check checks[] = {
     {"gemm_q8_planes", check_gemm_q8_planes, 300, 0, 0xa60d98854e1af033u},
     {"embed_sum", check_embed_sum, 200, 0, 0x98b10d56246eb7a8u},
     {"norm_q8", check_norm_q8, 300, 0, 0x418ba9430cdd9a1au},
+    {"norm_q8_site", check_norm_q8_site, 300, 0, 0x4bc0f734f642fbc1u},
     {"quantize_parts", check_quantize_parts, 200, 0, 0x0ea56b698a090abfu},
     {"gemm_q8_parts", check_gemm_q8_parts, 300, 0, 0x88c0792db40ca487u},
     {"pack_codes", check_pack_codes, 150, 0, 0xd29e93d57e1ed341u},
-    {"attention_codes", check_attention_codes, 200, 0, 0x8e5004506df160abu},
+    {"attention_codes", check_attention_codes, 200, 0, 0x5f6e9acbc511b82du},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])
 

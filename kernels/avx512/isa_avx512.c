@@ -8,7 +8,6 @@ static void overlay(qk_table *t) {
   t->gemm_f32 = qk_gemm_f32_avx512;
   t->attention_q8 = qk_attention_q8_avx512;
   t->attention_f32 = qk_attention_f32_avx512;
-  t->attention_codes = qk_attention_codes_avx512;
 }
 
 const qk_isa qk_isa_avx512 = {"avx512", QK_CPU_AVX2 | QK_CPU_AVX512, overlay};

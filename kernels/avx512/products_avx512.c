@@ -17,7 +17,6 @@ QK_TARGET_BEGIN_AVX512
 
 #include "kernels/products/tile_q8.h"
 
-#include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_f32.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
@@ -32,9 +31,6 @@ void qk_gemm_f32_avx512(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, 
 void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1) {
   qk_attention_f32_over_lanes(op, r0, r1);
-}
-void qk_attention_codes_avx512(const qk_attention_codes *op, size_t r0, size_t r1) {
-  qk_attention_codes_over_tiles(op, r0, r1);
 }
 QK_TARGET_END
 #endif

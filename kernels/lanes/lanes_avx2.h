@@ -261,20 +261,19 @@ static inline __m256i avx2_sum_codes(__m256i a) {
 static inline vi vi_add_bytes(vi acc, vi a) {
   return (vi){_mm256_add_epi32(acc.lo, avx2_sum_codes(a.lo)), _mm256_add_epi32(acc.hi, avx2_sum_codes(a.hi))};
 }
-/* NaN and what is too low converts to the least integer, what is too high is held before that; packing holds the rest. */
+/* NaN and what is too low converts to the least integer; packing holds the rest. */
 typedef struct vl {
-  __m256i lowest;
-  __m256 highest;
+  __m256i lowest, highest;
 } vl;
 static inline vl vl_of(float lowest, float highest) {
-  return (vl){_mm256_set1_epi8((char)(int)lowest), _mm256_set1_ps(highest)};
+  return (vl){_mm256_set1_epi8((char)(int)lowest), _mm256_set1_epi8((char)(int)highest)};
 }
-static inline __m256i avx2_held(__m256 a, __m256 highest) { return _mm256_cvtps_epi32(_mm256_min_ps(highest, a)); }
+static inline vf vf_held(vf a) { return vf_min(vf_set1(128.0f), a); }
 /* Bytes of four lanes of a, of b, of c, of d in each 128-bit half. */
 static inline __m256i avx2_codes(__m256 a, __m256 b, __m256 c, __m256 d, vl l) {
-  const __m256i x = _mm256_packs_epi32(avx2_held(a, l.highest), avx2_held(b, l.highest));
-  const __m256i y = _mm256_packs_epi32(avx2_held(c, l.highest), avx2_held(d, l.highest));
-  return _mm256_max_epi8(_mm256_packs_epi16(x, y), l.lowest);
+  const __m256i x = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+  const __m256i y = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
+  return _mm256_min_epi8(_mm256_max_epi8(_mm256_packs_epi16(x, y), l.lowest), l.highest);
 }
 static inline vi avx2_reorder(__m256i lo, __m256i hi, __m128i order) {
   const __m256i both = _mm256_broadcastsi128_si256(order);

@@ -76,7 +76,7 @@ static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
 static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
-static inline vi vi_shl_by(vi a, int n) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n)); }
+static inline vi vi_shl_by(vi a, int n) { return _mm512_sllv_epi32(a, _mm512_set1_epi32(n)); }
 #define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
 static inline vi vi_sum_bytes(vi a) {
   return _mm512_madd_epi16(_mm512_maddubs_epi16(a, _mm512_set1_epi8(1)), _mm512_set1_epi16(1));
@@ -196,20 +196,18 @@ static inline vi vi_add_bytes(vi acc, vi a) {
   const __m512i pairs = _mm512_maddubs_epi16(_mm512_set1_epi8(1), a);
   return _mm512_add_epi32(acc, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 }
-/* NaN and what is too low converts to the least integer, what is too high is held before that; packing holds the rest. */
+/* NaN and what is too low converts to the least integer; packing holds the rest. */
 typedef struct vl {
-  vi lowest;
-  vf highest;
+  vi lowest, highest;
 } vl;
 static inline vl vl_of(float lowest, float highest) {
-  return (vl){_mm512_set1_epi8((char)(int)lowest), vf_set1(highest)};
+  return (vl){_mm512_set1_epi8((char)(int)lowest), _mm512_set1_epi8((char)(int)highest)};
 }
-static inline vi avx512_held(vf a, vl l) { return vf_to_vi(vf_min(l.highest, a)); }
+static inline vf vf_held(vf a) { return _mm512_min_ps(vf_set1(128.0f), a); }
 /* Bytes of four lanes of a, of b, of c, of d in each 128-bit part. */
 static inline vi avx512_codes(vf a, vf b, vf c, vf d, vl l) {
-  const __m512i x = _mm512_packs_epi32(avx512_held(a, l), avx512_held(b, l));
-  const __m512i y = _mm512_packs_epi32(avx512_held(c, l), avx512_held(d, l));
-  return _mm512_max_epi8(_mm512_packs_epi16(x, y), l.lowest);
+  const __m512i x = _mm512_packs_epi32(vf_to_vi(a), vf_to_vi(b)), y = _mm512_packs_epi32(vf_to_vi(c), vf_to_vi(d));
+  return _mm512_min_epi8(_mm512_max_epi8(_mm512_packs_epi16(x, y), l.lowest), l.highest);
 }
 static inline vi vi_codes4(vf a, vf b, vf c, vf d, vl l) {
   const __m128i order = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);

@@ -262,6 +262,7 @@ typedef struct vl {
   int8x16_t highest;
 } vl;
 static inline vl vl_of(float lowest, float highest) { return (vl){vdupq_n_f32(lowest), vdupq_n_s8((int8_t)highest)}; }
+static inline vf vf_held(vf x) { return x; }
 static inline int16x8_t neon_held16(float32x4_t a, float32x4_t b, float32x4_t lowest) {
   const int32x4_t x = vcvtnq_s32_f32(vmaxnmq_f32(a, lowest)), y = vcvtnq_s32_f32(vmaxnmq_f32(b, lowest));
   return vqmovn_high_s32(vqmovn_s32(x), y);

@@ -332,7 +332,13 @@ QK_LANE int8_t ref_code(float x, vl l) {
   x = x > l.lowest ? x : l.lowest;
   return (int8_t)ref_rint(x < l.highest ? x : l.highest);
 }
-/* The 64 bytes in memory's order: rint(min(max(x, lowest), highest)) of the lanes of a, then of b, c and d; of NaN lowest. */
+/* At most some number above 127; NaN stays. What vi_codes_row and its like want of lanes that may be 2^31 or more. */
+QK_LANE vf vf_held(vf a) {
+  QK_EACH a.l[i] = a.l[i] > 128.0f ? 128.0f : a.l[i];
+  return a;
+}
+/* The 64 bytes in memory's order: rint(min(max(x, lowest), highest)) of the lanes of a, then of b, c and d, which are below 2^31; of
+   NaN lowest. */
 QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
   int8_t codes[64];
   QK_EACH codes[i] = ref_code(a.l[i], l), codes[16 + i] = ref_code(b.l[i], l);

@@ -12,6 +12,7 @@ typedef struct qk_codes_attend {
   const qk_attention_codes *op;
   size_t i, from, to;            /* the first query, a multiple of 16; results are of queries i + from ... i + to - 1 */
   size_t hp;                     /* head size rounded up */
+  int calm;                      /* no score is 2^31 or more before it is a code */
   int32_t *words;                /* [keys / 4][QK_CODES_QUERIES] codes of scores, then of probabilities */
   int32_t *weights;              /* [keys / 4][2][16] of 16 queries */
   int32_t max[QK_CODES_QUERIES]; /* of each of four keys */
@@ -34,6 +35,7 @@ QK_INLINE vi qk_score_codes(const qk_codes_attend *s, const vi *const acc[4], si
     QK_UNROLL for (size_t i = 0; i < 4; i++)
         y[i] = vf_add(y[i], vf_load(s->window + QK_BLOCK - 1 - j % QK_BLOCK - i + at));
   QK_UNROLL for (size_t i = 0; i < 4; i++) y[i] = vf_fma(y[i], by, zero);
+  if (!s->calm) QK_UNROLL for (size_t i = 0; i < 4; i++) y[i] = vf_held(y[i]);
   return vi_codes4(y[0], y[1], y[2], y[3], limits);
 }
 
@@ -96,7 +98,8 @@ static __attribute__((noinline)) void qk_codes_softmax(qk_codes_attend *s, size_
       sum[i] = vi_add(sum[i], vi_add_halves(e[i]));
     }
   }
-  const vf by = vf_div(vf_set1(op->probs.by), vi_to_vf(vi_add_pairs(sum[0], sum[1])));
+  /* Of 2^15 on every weight but 0 gives the highest code: less than 2^31 in any case. */
+  const vf by = vf_min(vf_div(vf_set1(op->probs.by), vi_to_vf(vi_add_pairs(sum[0], sum[1]))), vf_set1(0x1p15f));
   const vf by0 = vf_twice_low(by), by1 = vf_twice_high(by), zero = vf_set1(op->probs.zero);
   const vl limits = vl_of(op->probs.limits.lowest, op->probs.limits.highest);
   const vi low = vi_set1(0xffff);
@@ -160,6 +163,7 @@ static inline void qk_attention_codes_over_tiles(const qk_attention_codes *op, s
   const size_t k8 = qk_k8(op->head.n);
   s.op = op;
   s.hp = qk_round_up(op->head.h, QK_LANES);
+  s.calm = !op->bias && 0x1p25f * op->k_scale * op->q_scale * op->scores.by < 0x1p30f; /* a_j is below 2^25 */
   s.words = op->scratch;
   s.weights = s.words + k8 / 4 * QK_CODES_QUERIES + 16;
   for (s.i = r0 / QK_LANES * QK_LANES; s.i < r1; s.i += QK_CODES_QUERIES) {

@@ -19,7 +19,7 @@ QK_INLINE void qk_finish_to_codes(const qk_gemm_q8 *op, const qk_panel_out *o, c
     QK_UNROLL for (int i = 0; i < QK_CODES_PANELS; i++) {
       const void *at = sums + i * 64;
       const vf sum = floats ? vf_load(at) : vi_to_vf(vi_load(at));
-      y[i] = vf_fma(qk_act(qk_dequant(sum, c + i, row), act), vf_set1(by[i]), vf_set1(zero[i]));
+      y[i] = vf_held(vf_fma(qk_act(qk_dequant(sum, c + i, row), act), vf_set1(by[i]), vf_set1(zero[i])));
     }
     if (QK_CODES_PANELS == 4)
       vi_store((int32_t *)(void *)codes, vi_codes_row(y[0], y[1], y[2], y[3], held));

@@ -54,7 +54,6 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
   qk_tile_q8 t = {.out = sums,
                   .ldo = QK_TILE_WIDTH,
                   .lda = op->a.ld,
-                  .start_step = 1,
                   .panel_bytes = QK_PANEL * qk_k8(op->k),
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
 #ifdef QK_TILE_AHEAD
@@ -77,7 +76,11 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
     }
 #endif
     for (size_t i = 0, m = m0; i < tiles; i++) {
-      const size_t rows = each + (i < more);
+      size_t rows = each + (i < more);
+#ifdef QK_TILE_PARTS
+      if (op->a.parts.count)
+        rows = m1 - m < QK_TILE_ROWS ? m1 - m : QK_TILE_ROWS; /* as many of the largest as there can be */
+#endif
       t.a = op->a.codes + m * op->a.ld;
       t.start = op->a.start + m;
 #ifdef QK_TILE_AHEAD
@@ -85,8 +88,7 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
 #endif
 #ifdef QK_TILE_PARTS
       if (op->a.parts.count) {
-        qk_parts_run(op, t, m, rows, panels);
-        qk_parts_finish(op, sums, m, rows, p, panels);
+        qk_parts_run(op, &t, m, rows, p, panels);
         m += rows;
         continue;
       }

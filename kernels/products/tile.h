@@ -17,18 +17,13 @@
 
 typedef struct qk_tile_q8 {
   const int8_t *a;       /* first row of codes */
-  const int32_t *start;  /* of the rows: -128 * sum of codes; start_step apart */
+  const int32_t *start;  /* of the rows: -128 * sum of codes */
   const uint8_t *w;      /* first panel */
   const uint8_t *ahead;  /* weights that tiles ask for before their use, where QK_TILE_AHEAD is defined */
   const int32_t *w_sums; /* [panels * 16] sums of the columns' codes, where QK_TILE_W_SUMS is defined */
   int32_t *out;          /* [rows rounded up to 2, ldo] sums */
-  size_t lda, start_step, panel_bytes, steps, ldo,
+  size_t lda, panel_bytes, steps, ldo,
       ahead_by; /* steps of 4 input channels; past them, codes are 0 as far as the panel goes */
-  /* Of a part of the inputs (gemm_parts.h alone): */
-  int more;   /* out holds the parts before, */
-  int shift;  /* which are shifted and added to, */
-  int scaled; /* or floats that this part's sums, times `scale`, are added to by fma */
-  float scale;
 } qk_tile_q8;
 
 /* Rows of tile `i` of `tiles` that share `rows` rows as evenly as can be: 16 rows in tiles of 6 are 6, 5, 5. */

@@ -17,25 +17,22 @@
 
 #define QK_TILE_PARTS /* tiles can take parts of the inputs (gemm_parts.h) */
 
-/* parts: whether the tile may be a part of the inputs. */
-QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels, const int parts) {
-  vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
-  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-      acc[r][p] = vi_set1(qk_dot_start(t->start[(size_t)r * t->start_step]));
-  if (parts && t->more && !t->scaled)
-    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
-        acc[r][p] = vi_add(acc[r][p], vi_shl_by(vi_load(t->out + (size_t)r * t->ldo + p * 16), t->shift));
-  const int8_t *a = t->a;
-  const uint8_t *w = t->w;
+/* Weights that a tile asks for, line by line. */
+typedef struct qk_tile_ahead {
+  const uint8_t *at;
+  size_t by;
+} qk_tile_ahead;
+static inline qk_tile_ahead qk_tile_ahead_of(const qk_tile_q8 *t) { return (qk_tile_ahead){t->ahead, t->ahead_by}; }
+/* Adds `steps` steps from input `first` on to the sums. */
+QK_INLINE void qk_tile_steps(vi acc[QK_TILE_ROWS][QK_TILE_PANELS], const qk_tile_q8 *t, size_t first, size_t steps,
+                             qk_tile_ahead *ahead, const int rows, const int panels) {
+  const int8_t *a = t->a + first;
+  const uint8_t *w = t->w + first / QK_KSTEP * 64;
   const size_t lda = t->lda, panel_bytes = t->panel_bytes;
+  for (; steps > 0; steps--) {
 #ifdef QK_TILE_AHEAD
-  const uint8_t *ahead = t->ahead;
-  const size_t ahead_by = t->ahead_by;
-#endif
-  for (size_t s = t->steps; s > 0; s--) {
-#ifdef QK_TILE_AHEAD
-    __builtin_prefetch(ahead, 0, 2);
-    ahead += ahead_by;
+    __builtin_prefetch(ahead->at, 0, 2);
+    ahead->at += ahead->by;
 #endif
     qk_dot_w b[QK_TILE_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_dot_load(w + (size_t)p * panel_bytes);
@@ -46,23 +43,24 @@ QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int pane
     a += 4;
     w += 64;
   }
+  (void)ahead;
+}
+
+QK_INLINE void qk_tile_fixed(const qk_tile_q8 *t, const int rows, const int panels) {
+  qk_tile_ahead ahead = qk_tile_ahead_of(t);
+  vi acc[QK_TILE_ROWS][QK_TILE_PANELS];
+  QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+      acc[r][p] = vi_set1(qk_dot_start(t->start[r]));
+  qk_tile_steps(acc, t, 0, t->steps, &ahead, rows, panels);
   int32_t *out = t->out;
   const size_t ldo = t->ldo;
-  if (parts && t->scaled) {
-    const vf scale = vf_set1(t->scale);
-    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++) {
-      float *at = (float *)(void *)(out + (size_t)r * ldo + p * 16);
-      vf_store(at, vf_fma(vi_to_vf(acc[r][p]), scale, t->more ? vf_load(at) : vf_zero()));
-    }
-    return;
-  }
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       vi_store(out + (size_t)r * ldo + p * 16, acc[r][p]);
 }
 
 typedef void qk_tile_fn(const qk_tile_q8 *t);
 #define QK_TILE_DEFINE(r, p)                                                                                           \
-  static __attribute__((noinline)) void qk_tile_##r##x##p(const qk_tile_q8 *t) { qk_tile_fixed(t, r, p, 0); }
+  static __attribute__((noinline)) void qk_tile_##r##x##p(const qk_tile_q8 *t) { qk_tile_fixed(t, r, p); }
 QK_TILE_CASES(QK_TILE_DEFINE)
 #define QK_TILE_ENTRY(r, p) [r - 1][p - 1] = qk_tile_##r##x##p,
 static qk_tile_fn *const qk_tiles[QK_TILE_ROWS][QK_TILE_PANELS] = {QK_TILE_CASES(QK_TILE_ENTRY)};

@@ -146,13 +146,11 @@ static inline vi qk_sum_codes(const int8_t *codes, size_t i, size_t end) {
 static inline int32_t qk_part_starts(const qk_codes *q, size_t row) {
   const int8_t *codes = q->codes + row * q->ld;
   vi sums[QK_PARTS];
-  int32_t starts[QK_PARTS];
   for (uint32_t p = 0; p < QK_PARTS; p++)
     sums[p] = p < q->parts.count ? qk_sum_codes(codes, q->parts.part[p].first, qk_round_up(q->parts.part[p].end, 16))
                                  : vi_zero();
   const vi all = vi_mul(vi_sum_rows(sums), vi_set1(-128));
-  vi_store(starts, all);
-  memcpy(q->part_start + row * QK_PARTS, starts, q->parts.count * sizeof *starts);
+  vi_store(q->part_start + row * QK_PARTS, all);
   return vi_sum(all);
 }
 
@@ -290,10 +288,10 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       q->start[at] = qk_part_starts(q, at);
       continue;
     }
-    if (done && held[r])
+    if (done && (held[r] || smooth)) /* to hold what is within its limits changes nothing */
       sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], qk_limits_of(q), codes, 1);
     else if (done)
-      sum = QK_FOR_SMOOTH(smooth, qk_row_codes, xr, d, by[r], q->zero[at], qk_limits_of(q), codes, 0);
+      sum = qk_row_codes(xr, d, by[r], q->zero[at], qk_limits_of(q), codes, 0, NULL);
     qk_clear_codes(codes, done, q->ld);
     q->start[at] = (int32_t)(-128u * (uint32_t)sum);
     if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + at * qk_groups(d, q->group));

@@ -4,6 +4,10 @@
 #include "run/static.h"
 #include "run/steps.h"
 
+static void run_product(const qn_block *b, qn_static_product p, size_t r0, size_t r1, size_t p0, size_t p1) {
+  p.next = b->next;
+  qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
+}
 static const qn_place *place_of(const qn_block *b, uint32_t kind, uint32_t layer) {
   return qn_model_place(b->g->s->model, kind, layer);
 }
@@ -59,7 +63,7 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
 static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const qn_place *place = place_of(b, QN_SITE_QKV_IN, 0);
   const qn_static_product p = qn_product_to(&b->g->s->model->project, place, project_codes(b), hidden_codes(b, place));
-  qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 static void step_finish_projected(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
@@ -78,7 +82,7 @@ static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t 
                                .codes = b->g->s->qkv_codes + b->r0 * ld,
                                .ldc = ld};
   if (b->g->s->observe) qn_observe_codes(b, place_of(b, QN_SITE_QKV_IN, b->index), &p.a, r0, r1);
-  qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 static void step_finish_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -94,7 +98,7 @@ static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_
   qn_static_product p = qn_product_to(l, place, a, out_codes(b, place));
   p.floats = b->lane->hidden;
   p.ldo = b->g->arch->width;
-  qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 
 /* The norm of that plus the hidden states, which are at `before`, to hidden states at `after`. out: kind of the product's place, whose
@@ -138,7 +142,7 @@ static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size
   qn_static_product p = qn_product_to(&b->layer->ffn_up, place,
                                       hidden_codes(b, place_of(b, QN_SITE_FFN_UP_IN, b->index)), mid_codes(b));
   p.act = ffn_act(b, place);
-  qn_static_product_run(b->g->s->kernels, &p, r0, r1, p0, p1);
+  run_product(b, p, r0, r1, p0, p1);
 }
 static void step_finish_mid(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;

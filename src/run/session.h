@@ -30,7 +30,7 @@ typedef void qn_observe_fn(void *user, const qn_seen *seen);
 /* Units of attention in a group, at most, or those of one sequence. */
 #define QN_GROUP_UNITS (1u << 24)
 
-/* One head of one sequence of a static recipe, of as many tokens as the longest has, and scratch for its attention. */
+/* One head of one sequence of a static recipe, as long as the longest is, and scratch for its attention. */
 typedef struct qn_head_static {
   qk_head_codes head;
   void *scratch;

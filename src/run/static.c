@@ -27,6 +27,7 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
   const qn_linear *l = p->linear;
   const qk_gemm_q8 op = {.a = p->a,
                          .w = l->weight,
+                         .w_next = p->next ? p->next->weight : NULL,
                          .w_scale = l->scale,
                          .w_sums = l->sums,
                          .part_sums = l->part_sums,

@@ -15,6 +15,7 @@ static inline qk_rows qn_rows_of(const qk_codes *q, const qn_place *p) {
 /* A product to codes of `place`, or where that is none to floats. */
 typedef struct qn_static_product {
   const qn_linear *linear;
+  const qn_linear *next; /* whose product follows, or NULL: its memory is asked for */
   const qn_place *place;
   qk_codes a;
   int8_t *codes, *low; /* [rows, ldc]; low NULL: 8 bits */

@@ -71,6 +71,54 @@ static int check_quantize_parts(const qk_table *ref, const qk_table *t) {
   return same_parts(&p);
 }
 
+/* A norm to codes of a static site, of one scale or in parts, from codes of 8 bits or anything, of numbers or anything. */
+static qk_norm_q8 norm_site_of(size_t rows, size_t d, parts_pair *p) {
+  qk_norm_q8 op = norm_q8_of(rows, d);
+  *p = parts_outputs(rows, d);
+  if (below(2)) {
+    op.x = bytes_of(rows, d), op.residual = bytes_of(rows, d), op.gain = NULL;
+    op.sum = sites_like(d, 8);
+  }
+  if (below(3) == 0) op.norm.bias = vector_of(d, KINDS), op.norm.gain = vector_of(d, KINDS);
+  if (below(2)) return op;
+  qk_codes *const both[2] = {&p->codes.ref, &p->codes.got};
+  const float scale = both[0]->given_scale[0], zero = both[0]->given_zero[0];
+  float *site = buffer(3 * qk_panels(d) * 4, 4);
+  for (size_t i = 0; i < qk_panels(d); i++)
+    site[i] = 1.0f / scale, site[qk_panels(d) + i] = scale, site[2 * qk_panels(d) + i] = zero;
+  for (int i = 0; i < 2; i++) {
+    both[i]->parts.count = 0, both[i]->part_start = NULL;
+    both[i]->limits = both[0]->limits;
+    both[i]->site = (qk_sites){site, site + qk_panels(d), site + 2 * qk_panels(d), 8};
+  }
+  return op;
+}
+static size_t site_width(void) { return below(4) ? 64 * (1 + below(6)) : row_size(); }
+static int check_norm_q8_site(const qk_table *ref, const qk_table *t) {
+  const size_t rows = below(7), d = site_width();
+  size_t cut[8], bad = 0;
+  parts_pair p;
+  qk_norm_q8 a = norm_site_of(rows, d, &p), b = a;
+  a.norm.q = p.codes.ref, b.norm.q = p.codes.got;
+  a.norm.out = buffer(rows * a.norm.ldo * 4, 4), b.norm.out = buffer(rows * a.norm.ldo * 4, 4);
+  const size_t want = ref->norm_q8(&a, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(&b, cut[i], cut[i + 1]);
+  return same_parts(&p) && same_count("norm_q8", want, bad);
+}
+/* Codes of a norm are those of its floats. */
+static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t rows = 1 + below(6), d = site_width();
+  parts_pair p;
+  qk_norm_q8 op = norm_site_of(rows, d, &p);
+  float *out = buffer(rows * op.norm.ldo * 4, 4);
+  op.norm.out = out;
+  t->norm_q8(&op, 0, rows);
+  const size_t bad = t->quantize(out, op.norm.ldo, (uint32_t)d, NULL, &p.codes.ref, 0, rows);
+  op.norm.q = p.codes.got;
+  return same_count("norm_q8", bad, t->norm_q8(&op, 0, rows)) && same_parts(&p);
+}
+
 /* Inputs in parts of a product. */
 static qk_gemm_q8 gemm_parts_of(size_t m, size_t n, size_t k, size_t ldr, size_t ldo) {
   qk_gemm_q8 op = gemm_q8_of(m, n, k, ldr, ldo);

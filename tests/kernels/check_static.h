@@ -53,6 +53,14 @@ static qk_rows values_of(size_t rows, size_t d, int may_be_floats) {
   if (x.site.bits == 16) x.low = low;
   return x;
 }
+/* Rows of codes of 8 bits. */
+static inline qk_rows bytes_of(size_t rows, size_t d) {
+  qk_rows x = {.ld = qk_round_up(d, 16) + below(3) * 16, .site = sites_like(d, 8)};
+  int8_t *codes = buffer(rows * x.ld, 1);
+  fill_codes(codes, rows * x.ld);
+  x.codes = codes;
+  return x;
+}
 static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
   qk_norm_q8 op = {
       .x = values_of(rows, d, 1),
