@@ -126,7 +126,7 @@ static void factor_corner(const rounding *t) {
 /* A block of rows below it: their columns of L, and those as weights, negated. */
 static void factor_column(void *task, uint32_t index) {
   const rounding *t = task;
-  float in[BLOCK * BLOCK];
+  float in[BLOCK * BLOCK] = {0};
   const size_t n = t->j1 - t->j0, first = index * BLOCK, rows = qn_min_size(BLOCK, t->k - t->j1 - first);
   float *out = t->column + first * n, *l = t->l + (t->j1 + first) * t->ld + t->j0;
   for (size_t i = 0; i < rows; i++) memcpy(in + i * n, l + i * t->ld, n * sizeof *in);
