@@ -1,4 +1,4 @@
-/* group.h - a group of sequences on its way through the layers: what encoder.c and attention.c share. */
+/* group.h - a group of sequences on its way through the layers: what passes, steps and attention share. */
 #ifndef QN_GROUP_H
 #define QN_GROUP_H
 #include "run/session.h"
@@ -13,6 +13,9 @@ typedef struct qn_group {
   uint32_t whole, cut;   /* units of attention: taken whole, then those cut by queries */
   atomic_size_t nonfinite;
 } qn_group;
+
+/* Parts of at most `part` that make up `whole`. */
+static inline uint32_t qn_parts_of(uint32_t whole, uint32_t part) { return (whole + part - 1) / part; }
 
 static inline size_t qn_group_inner(const qn_group *g) { return (size_t)g->arch->heads * g->arch->head_dim; }
 /* First query of a unit in rows of queries, keys and values, each of qn_group_inner. */

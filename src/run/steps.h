@@ -1,4 +1,4 @@
-/* steps.h - what takes a block of rows from one attention to the next: a list of steps (encoder.c runs them). */
+/* steps.h - what takes a block of rows from one attention to the next: a list of steps (rows.c runs them). */
 #ifndef QN_STEPS_H
 #define QN_STEPS_H
 #include "run/group.h"
@@ -28,6 +28,10 @@ typedef struct qn_steps {
   uint32_t count;
 } qn_steps;
 
+/* The lists of any recipe: before the first attention, and between attention `layer` and the next one, or the end.
+   layer_steps.c */
+qn_steps qn_steps_before(const quern_model *m);
+qn_steps qn_steps_after(const quern_model *m, uint32_t layer);
 /* The lists of a static recipe: before the first attention, and behind that of a layer. encoder_static.c */
 qn_steps qn_static_before(const quern_model *m);
 qn_steps qn_static_after(const quern_model *m, uint32_t layer);
