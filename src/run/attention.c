@@ -125,15 +125,21 @@ void qn_attention_plan(qn_group *g) {
 static int is_packed(const qn_group *g) { return g->arch->recipe != QN_RECIPE_FLOAT; }
 static int is_static(const qn_group *g) { return g->arch->recipe == QN_RECIPE_STATIC; }
 
+/* First key of a unit, which heads may share, and how far behind it the value is, in rows of queries, keys and values. */
+static size_t keys_of(const qn_group *g, qn_unit u) {
+  const uint32_t head = u.head / qn_group_share(g);
+  return qn_group_queries(g, (qn_unit){.sequence = u.sequence}) + qn_group_inner(g) + (size_t)head * g->arch->head_dim;
+}
+static size_t values_behind(const qn_group *g) { return (size_t)g->arch->kv_heads * g->arch->head_dim; }
+
 /* Rows r0 (a multiple of 64) ... r1 - 1 of a unit into the memory of lane `owner`; in a static recipe all of it, with the first. */
 static void pack(qn_group *g, uint32_t owner, const qk_head_q8 *head, qn_unit u, uint32_t r0, uint32_t r1) {
   if (is_static(g)) {
     if (r0 == 0) qn_static_pack(g, owner, u);
     return;
   }
-  const size_t inner = qn_group_inner(g);
-  const float *q = g->s->qkv + qn_group_queries(g, u);
-  const qk_pack_q8 op = {*head, q, q + inner, q + 2 * inner, 3 * inner, g->s->fold};
+  const float *q = g->s->qkv + qn_group_queries(g, u), *k = g->s->qkv + keys_of(g, u);
+  const qk_pack_q8 op = {*head, q, k, k + values_behind(g), qn_group_qkv(g), g->s->fold};
   qn_group_nonfinite(g, g->s->kernels->pack_q8(&op, r0, r1));
 }
 
@@ -151,12 +157,21 @@ static void attend(const qn_group *g, uint32_t lane, uint32_t owner, const qk_he
   float *out = s->context + row * inner + (size_t)u.head * a->head_dim;
   const float *bias = qn_group_bias(g, u);
   if (is_packed(g)) {
-    const qk_attention_q8 op = {*head, bias, out, inner};
+    const qk_attention_q8 op = {*head, bias, out, inner, qn_group_window(g)};
     s->kernels->attention_q8(&op, r0, r1);
   } else {
-    const float *q = g->s->qkv + qn_group_queries(g, u);
-    const qk_attention_f32 op = {q,    q + inner, q + 2 * inner, 3 * inner,           s->fold,
-                                 bias, out,       inner,         s->lens[u.sequence], a->head_dim};
+    const float *q = g->s->qkv + qn_group_queries(g, u), *k = g->s->qkv + keys_of(g, u);
+    const qk_attention_f32 op = {.q = q,
+                                 .k = k,
+                                 .v = k + values_behind(g),
+                                 .ldx = qn_group_qkv(g),
+                                 .fold = s->fold,
+                                 .bias = bias,
+                                 .out = out,
+                                 .ldo = inner,
+                                 .n = s->lens[u.sequence],
+                                 .h = a->head_dim,
+                                 .before = qn_group_window(g)};
     if (s->observe) qn_observe_attention(s, lane, g->layer, &op, s->starts[u.sequence], r0, r1);
     s->kernels->attention_f32(&op, r0, r1);
   }

@@ -62,6 +62,9 @@ quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed) {
   const qn_arch *a = &s->model->arch;
   const uint64_t t0 = qn_now_ns();
   uint32_t row = 0;
+  if (a->causal)
+    return qn_fail(&s->error, QUERN_E_TASK,
+                   "the model is a decoder: its sequences are fed token by token (quern_decode_feed)");
   QN_TRY(place_tokens(s, batch, typed, &row));
   quern_status status = QUERN_OK;
   const uint32_t enough = group_rows(s, row);
@@ -69,6 +72,7 @@ quern_status qn_encode_pass(quern_session *s, uint32_t batch, int typed) {
     const uint32_t count = group_size(s, first, batch, enough, &rows);
     qn_group g = {
         .s = s, .arch = a, .first = first, .count = count, .row = s->starts[first], .rows = rows, .typed = typed};
+    if (s->x) g.x = s->x + (size_t)g.row * a->width;
     status = run_group(&g);
     first += count;
   }

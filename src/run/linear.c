@@ -46,7 +46,7 @@ void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1
                             .bias = l->bias,
                             .residual = p->residual,
                             .out = p->out,
-                            .lda = l->k,
+                            .lda = p->ldx ? p->ldx : l->k,
                             .ldr = p->ldo,
                             .ldo = p->ldo,
                             .n = l->n,

@@ -23,6 +23,7 @@ typedef struct qn_product {
   const qn_linear *next; /* whose product follows, or NULL: its memory is asked for */
   uint32_t site;         /* QN_SITE_* of its input; QN_SITE_KINDS: not shown to observers */
   const float *x;
+  size_t ldx; /* of x; 0: the operator's k */
   qk_codes q;
   const float *residual; /* laid out as out; NULL: none */
   float *out;

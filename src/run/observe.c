@@ -47,7 +47,8 @@ static void run_in_parts(const qn_block *b, const qn_product *p, size_t r0, size
 void qn_observe_product(const qn_block *b, const qn_product *p, size_t r0, size_t r1) {
   const quern_session *s = b->g->s;
   const uint32_t k = p->linear->k, inner = p->linear->n / 3;
-  see(b, p->site, p->x + r0 * k, k, r0, r1, k);
+  const size_t ldx = p->ldx ? p->ldx : k;
+  see(b, p->site, p->x + r0 * ldx, ldx, r0, r1, k);
   if (s->observe_scratch && p->residual) {
     run_in_parts(b, p, r0, r1);
     return;

@@ -7,6 +7,7 @@
 #include "base/share.h"
 #include "model/model.h"
 #include "model/sites.h"
+#include "run/cache.h"
 #include "run/context.h"
 
 /* Rows that one lane takes through all row steps of a layer at once: their activations stay in the L2 cache beside the
@@ -36,15 +37,40 @@ typedef struct qn_head_static {
   void *scratch;
 } qn_head_static;
 
+/* Rows of one sequence among those that a decoder runs together. */
+typedef struct qn_segment {
+  uint32_t sequence, row, rows; /* row: of the group */
+  uint32_t position;            /* of the first one */
+  uint32_t units;               /* of attention, of the segments up to this one: attention_cache.c */
+  size_t parts;                 /* floats of s->parts before those of this one */
+} qn_segment;
+
+/* A sequence that a decoder holds, beside its pages. */
+typedef struct qn_sequence {
+  uint32_t before;    /* tokens that it had when the call began */
+  uint32_t in_call;   /* 1: the call appends to it */
+  uint32_t last;      /* 1: s->last has the hidden states of its last token */
+  uint32_t logits;    /* row of s->logits that was made of them; QN_NO_LOGITS */
+} qn_sequence;
+#define QN_NO_LOGITS UINT32_MAX
+
+/* Cosines and sines of positions: [group_tokens, rotary / 2]. */
+typedef struct qn_turn {
+  float *cosine, *sine;
+} qn_turn;
+
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
    lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
   qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
   qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (not float) */
-  float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)]; static: max(width, width of the tables) */
+  float *hidden;   /* [QN_BLOCK_ROWS, max(outputs of ffn.up, width of the tables)]; static: max(width, width of the tables) */
+  float *normed;   /* [QN_BLOCK_ROWS, width] output of a block's norm or product (not with norms behind blocks) */
   qk_head_q8 head; /* one head of one sequence (int8) */
   qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
   qn_head_static attention; /* (static) */
+  uint8_t **blocks;         /* [cache.pages_most] one head's keys and values of one sequence (decoder) */
+  void *attend;             /* (decoder) */
   uint64_t units_cost;      /* of its units of a group's attention, planned */
   uint32_t units_end;       /* they begin where those of the lane before end */
 } qn_lane;
@@ -91,13 +117,13 @@ struct quern_session {
   qk_codes logit_codes;  /* [max(max_sequences, max_tokens with a span head), labels] (static) */
   int32_t *text_ids;     /* [2, text_tokens] one text or pair before the template */
   /* the same, with a span head */
-  float *logits;             /* [max_tokens, 2] start, end */
+  float *logits;             /* [max_tokens, 2] start, end; of a decoder below */
   quern_span *spans;         /* [max_tokens] bytes of the context that each token came from */
   qn_window *windows;        /* [max_sequences] */
   int32_t *context_ids;      /* [max_tokens] tokens of one context, before windows */
   quern_span *context_spans; /* [max_tokens] */
   /* one group of sequences */
-  float *qkv;             /* [group_tokens, 3 * heads * head_dim] (not static) */
+  float *qkv;             /* [group_tokens, (heads + 2 * kv_heads) * head_dim] (not static) */
   float *context;         /* [group_tokens, heads * head_dim] (not static) */
   int8_t *qkv_codes;      /* [group_tokens, 3 * heads * head_dim] (static) */
   qk_codes context_codes; /* [group_tokens, heads * head_dim] (static) */
@@ -105,6 +131,19 @@ struct quern_session {
   qn_unit *units;         /* [group_sequences * heads] */
   qn_lane *lane;          /* [lanes] */
   qn_share *share;        /* [lanes] of the operation that runs */
+  qn_turn turn[2];        /* (rotary) of all layers, or of global ones; of local ones */
+  /* decoder; logits: [logit_rows, vocab] */
+  qn_cache cache;
+  qn_sequence *sequences; /* [max_sequences] */
+  uint32_t *feeds;        /* [max_sequences] of the last pass: whose tokens, s->lens each */
+  uint32_t feed_count, feed_rows;
+  qn_segment *segments;   /* [max_sequences] */
+  float *last;            /* [max_sequences, width] */
+  float *head_rows;       /* [logit_rows, width] */
+  uint32_t *logit_owners; /* [logit_rows] sequences */
+  uint32_t logit_rows, logit_count;
+  float *parts; /* [parts_floats] of attention cut by blocks of keys */
+  size_t parts_floats;
 };
 
 /* Options with their defaults filled in and checked against the model. */

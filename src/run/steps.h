@@ -22,7 +22,7 @@ typedef struct qn_step {
   const qn_linear *linear; /* of a product; NULL: row work */
 } qn_step;
 
-#define QN_STEPS_MOST 10u
+#define QN_STEPS_MOST 16u
 typedef struct qn_steps {
   qn_step list[QN_STEPS_MOST];
   uint32_t count;
@@ -32,6 +32,8 @@ typedef struct qn_steps {
    layer_steps.c */
 qn_steps qn_steps_before(const quern_model *m);
 qn_steps qn_steps_after(const quern_model *m, uint32_t layer);
+/* The list of a decoder's head: from hidden states to logits. */
+qn_steps qn_steps_head(const quern_model *m);
 /* The lists of a static recipe: before the first attention, and behind that of a layer. encoder_static.c */
 qn_steps qn_static_before(const quern_model *m);
 qn_steps qn_static_after(const quern_model *m, uint32_t layer);
@@ -42,7 +44,13 @@ static inline void qn_step_add(qn_steps *list, qn_step_fn *run, uint32_t layer, 
 }
 /* A table of embeddings as kernels take it. */
 static inline qk_table_ref qn_step_table(const qn_table *t) {
-  return (qk_table_ref){.data = t->data, .scale = t->scale, .step = t->step, .bits = t->bits, .group = t->group};
+  return (qk_table_ref){.data = t->data,
+                        .scale = t->scale,
+                        .step = t->step,
+                        .bits = t->bits,
+                        .group = t->group,
+                        .panels = t->panels != NULL,
+                        .min = t->panels ? t->panels->min : NULL};
 }
 /* Output panels of a product; 0: row work. */
 static inline uint32_t qn_step_panels(const qn_step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }

@@ -1,0 +1,56 @@
+/* cache.h - keys and values of many sequences, in pages of 64 tokens from a fixed pool. A page holds one block
+ * (kernels/kernels.h: qk_attend_cache) for each layer and head of keys and values, contiguous, of the same bytes on every
+ * instruction set. Pages are counted: sequences that begin alike may share them, and who appends to a page that others hold
+ * gets a copy first. Nothing here allocates. One thread at a time. */
+#ifndef QN_CACHE_H
+#define QN_CACHE_H
+#include "base/env.h"
+#include "kernels/kernels.h"
+
+#define QN_PAGE_TOKENS QK_BLOCK
+
+/* What a sequence holds: the first `pages` entries of its table, those of its tokens and, during a call, of those to come. */
+typedef struct qn_pages {
+  uint32_t length; /* tokens */
+  uint32_t pages;
+  uint32_t copies; /* 1: its last page will be copied (qn_cache_reserve) */
+} qn_pages;
+
+typedef struct qn_cache {
+  uint32_t layers, heads, h, bits; /* of a block: qk_cache_bytes(h, bits) */
+  uint32_t pages, sequences;
+  uint32_t pages_most; /* of a sequence */
+  size_t block_bytes, page_bytes;
+  uint8_t *pool;        /* [pages, page_bytes], 64-byte aligned */
+  uint32_t *references; /* [pages] sequences that hold it */
+  uint32_t *unused;     /* [pages] the first unused_count are pages that nobody holds */
+  uint32_t *table;      /* [sequences, pages_most] */
+  qn_pages *sequence;   /* [sequences] */
+  uint32_t unused_count;
+} qn_cache;
+
+static inline uint32_t qn_cache_pages(uint32_t tokens) { return (tokens + QN_PAGE_TOKENS - 1) / QN_PAGE_TOKENS; }
+
+/* Takes the memory of a cache whose first seven fields are set; base NULL: only counts. Then, in real memory, begins it: all
+   sequences are empty. */
+void qn_cache_take(qn_cache *c, qn_arena *a);
+void qn_cache_begin(qn_cache *c);
+
+/* Pages for more[i] tokens behind those of sequence[i], different ones each; new ones hold no tokens, and a last page that is
+   shared is copied. Returns 0, or how many pages too few there are: nothing has changed then. No sequence may get more than
+   pages_most. */
+uint32_t qn_cache_reserve(qn_cache *c, const qk_table *kernels, const uint32_t *sequence, const uint32_t *more,
+                          uint32_t n);
+/* The first `tokens` remain, at most as many as there are; pages of no others are held. */
+void qn_cache_truncate(qn_cache *c, uint32_t sequence, uint32_t tokens);
+/* After a pass that failed: what it left behind the tokens of a page of the sequence's own is no longer there. */
+void qn_cache_wipe(qn_cache *c, uint32_t sequence);
+/* Sequence `to`, whose tokens are dropped, begins with the first `tokens` of `from`, and shares their pages. */
+void qn_cache_share(qn_cache *c, uint32_t from, uint32_t to, uint32_t tokens);
+
+/* The block of a layer and head in page i of a sequence. */
+static inline uint8_t *qn_cache_block(const qn_cache *c, uint32_t sequence, uint32_t i, uint32_t layer, uint32_t head) {
+  const uint32_t page = c->table[(size_t)sequence * c->pages_most + i];
+  return c->pool + page * c->page_bytes + ((size_t)layer * c->heads + head) * c->block_bytes;
+}
+#endif
