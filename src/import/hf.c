@@ -4,6 +4,7 @@
  * open; errors go to the env it was opened with. */
 #include "import/import.h"
 #include <string.h>
+#include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
 #include "import/safetensors.h"
@@ -371,17 +372,23 @@ quern_status qn_source_find(const qn_source *s, const char *name, uint32_t rank,
 
 quern_status qn_source_read(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim, float *dst,
                             int *present) {
+  return qn_source_read_rows(s, name, rank, dim, 0, dim[0], dst, present);
+}
+
+quern_status qn_source_read_rows(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim,
+                                 uint64_t first, uint64_t rows, float *dst, int *present) {
   const qn_st_tensor *t;
+  const uint64_t width = rank == 2 ? dim[1] : 1, n = rows * width;
   QN_TRY(find_tensor(s, name, rank, dim, &t));
   if (present) *present = t != NULL;
   if (!t && present) return QUERN_OK;
   if (!t) return qn_fail(&s->env->error, QUERN_E_SOURCE, "a %s model has no tensor %s", s->family->name, name);
-  uint64_t bad = qn_safetensors_convert(t, dst);
-  if (bad != UINT64_MAX) {
-    return qn_fail(&s->env->error, QUERN_E_NONFINITE, "tensor %s: element %llu is %s", t->name, (unsigned long long)bad,
-                   dst[bad] != dst[bad] ? "NaN" : "infinite");
-  }
-  return QUERN_OK;
+  qn_safetensors_convert(t, first * width, n, dst);
+  if (qn_all_finite(dst, (size_t)n)) return QUERN_OK;
+  uint64_t bad = 0;
+  while (qn_all_finite(dst + bad, 1)) bad++;
+  return qn_fail(&s->env->error, QUERN_E_NONFINITE, "tensor %s: element %llu is %s", t->name,
+                 (unsigned long long)(first * width + bad), dst[bad] != dst[bad] ? "NaN" : "infinite");
 }
 
 /* ---- tokenizer ---- */

@@ -24,6 +24,9 @@ quern_status qn_source_find(const qn_source *s, const char *name, uint32_t rank,
    present: where the family has no such tensor it is set to 0 and dst left alone; NULL: then that is an error too. */
 quern_status qn_source_read(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim, float *dst,
                             int *present);
+/* The same of rows first ... first + rows - 1 of dim[0] alone (of elements, where rank is 1). */
+quern_status qn_source_read_rows(const qn_source *s, const char *name, uint32_t rank, const uint64_t *dim,
+                                 uint64_t first, uint64_t rows, float *dst, int *present);
 /* Label names of the head, labels of them, or NULL where the config has none. */
 const char *qn_source_label(const qn_source *s, uint32_t i);
 /* The directory's last component for a sentence encoder, else config's _name_or_path where it has one; never a path of

@@ -336,18 +336,12 @@ static float from_half(uint32_t h) {
   return sign ? -x : x;
 }
 
-uint64_t qn_safetensors_convert(const qn_st_tensor *t, float *dst) {
-  uint64_t n = t->elements;
+void qn_safetensors_convert(const qn_st_tensor *t, uint64_t first, uint64_t n, float *dst) {
   if (!strcmp(t->dtype, "F32")) {
-    if (n) memcpy(dst, t->data, (size_t)n * sizeof *dst);
+    if (n) memcpy(dst, t->data + 4 * first, (size_t)n * sizeof *dst);
   } else if (!strcmp(t->dtype, "F16")) {
-    for (uint64_t i = 0; i < n; i++) dst[i] = from_half(qn_load_u16(t->data + 2 * i));
+    for (uint64_t i = 0; i < n; i++) dst[i] = from_half(qn_load_u16(t->data + 2 * (first + i)));
   } else {
-    for (uint64_t i = 0; i < n; i++) dst[i] = from_bits((uint32_t)qn_load_u16(t->data + 2 * i) << 16);
+    for (uint64_t i = 0; i < n; i++) dst[i] = from_bits((uint32_t)qn_load_u16(t->data + 2 * (first + i)) << 16);
   }
-  uint32_t bad = 0;
-  for (uint64_t i = 0; i < n; i++) bad |= (qn_load_u32(dst + i) & 0x7f800000) == 0x7f800000;
-  for (uint64_t i = 0; bad && i < n; i++)
-    if ((qn_load_u32(dst + i) & 0x7f800000) == 0x7f800000) return i;
-  return UINT64_MAX;
 }

@@ -46,8 +46,8 @@ quern_status qn_safetensors_open_memory(qn_safetensors *out, qn_env *env, const 
                                         size_t bytes);
 void qn_safetensors_close(qn_safetensors *s);
 const qn_st_tensor *qn_safetensors_find(const qn_safetensors *s, const char *name); /* NULL: absent */
-/* Converts F32, F16 or BF16 exactly; dst: [t->elements]. Returns the index of the first NaN or infinity, UINT64_MAX:
-   none. The caller has checked qn_safetensors_is_float. */
-uint64_t qn_safetensors_convert(const qn_st_tensor *t, float *dst);
+/* Converts n elements of F32, F16 or BF16 from the first on exactly; dst: [n]. The caller has checked qn_safetensors_is_float and that
+   there are so many. NaN and infinity stay what they are. */
+void qn_safetensors_convert(const qn_st_tensor *t, uint64_t first, uint64_t n, float *dst);
 int qn_safetensors_is_float(const qn_st_tensor *t);
 #endif

@@ -100,7 +100,20 @@ uint32_t qn_arch_record_bytes(const qn_arch *a);
 
 /* Floats of a row of the embedding tables, and of an embedding. */
 static inline uint32_t qn_arch_table_width(const qn_arch *a) { return a->embed_width ? a->embed_width : a->width; }
-static inline uint32_t qn_arch_embedding_width(const qn_arch *a) { return a->dense ? a->dense : a->width; }
+static inline uint32_t qn_arch_embedding_width(const qn_arch *a) {
+  return a->dense2 ? a->dense2 : a->dense ? a->dense : a->width;
+}
+/* Channels of all heads together; outputs of the operators that make queries, keys and values, and of ffn.up. */
+static inline uint32_t qn_arch_inner(const qn_arch *a) { return a->heads * a->head_dim; }
+static inline uint32_t qn_arch_qkv(const qn_arch *a) { return (a->heads + 2 * a->kv_heads) * a->head_dim; }
+static inline uint32_t qn_arch_up(const qn_arch *a) { return a->gated ? 2 * a->ffn : a->ffn; }
+/* Whether a layer sees the window alone. */
+static inline int qn_arch_is_local(const qn_arch *a, uint32_t layer) {
+  return a->window && !(a->global_every && (layer + 1) % a->global_every == 0);
+}
+/* An encoder as BERT is one: norms of QN_NORM_LAYER behind each block, a table of positions, as many heads of keys as of queries,
+   GELU or ReLU. What smooths, splits, calibrates and makes ranges static is for these. */
+int qn_arch_is_bert_like(const qn_arch *a);
 /* A head on the first token, with classes or one score; a span head is on every token instead. */
 static inline int qn_arch_classifies(const qn_arch *a) {
   return a->head == QN_HEAD_CLASSIFY || a->head == QN_HEAD_REGRESSION;
@@ -122,7 +135,12 @@ const char *qn_family_name(uint32_t i);
      layers.N.attn.norm.{gain,bias}
      layers.N.ffn.up.{weight,bias} [ffn, width]  layers.N.ffn.down.{weight,bias} [width, ffn]
      layers.N.ffn.norm.{gain,bias} head.pooler.{weight,bias} [width, width]  head.out.{weight,bias} [labels, width]
-     pool.dense.{weight,bias} [dense, width] */
+     pool.dense.{weight,bias} [dense, width]  pool.dense2.{weight,bias} [dense2, dense]
+   With kv_heads below heads attn.k and attn.v have kv_heads * head_dim rows. Where the arch says so there are also
+     layers.N.ffn.gate.{weight,bias} [ffn, width] (gated: in the file they alternate with ffn.up's, as layers.N.ffn.up)
+     layers.N.attn.post.gain layers.N.ffn.post.gain [width]  layers.N.attn.{q,k}.norm.gain [head_dim]
+     final.norm.{gain,bias} [width]  rotary.frequency rotary.local.frequency [rotary / 2]
+   and not: embed.tokens where the head is tied, embed.positions with rotary, norms that the arch has not, a bias of RMS norms. */
 
 /* A family: turns its config into an arch, and its tensor names into those above. */
 typedef struct qn_family {

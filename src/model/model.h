@@ -35,24 +35,27 @@ typedef struct qn_linear {
 } qn_linear;
 
 typedef struct qn_norm {
-  const float *gain, *bias;
-} qn_norm; /* [width] */
+  const float *gain, *bias; /* bias NULL: an RMS norm; gain NULL: the model has no such norm */
+} qn_norm;                  /* [width] */
 
 /* An embedding table: rows of `width`, f32, or i8 codes with a scale a row, or u4 or u2 codes with a scale and a minimum
-   for each group of channels (kernels/kernels.h: qk_table_ref). */
+   for each group of channels (kernels/kernels.h: qk_table_ref). Or, of a model whose head is tied, the rows of its weights. */
 typedef struct qn_table {
   uint32_t rows, bits, group;
+  const qn_linear *panels; /* whose output channels the rows are, data and scale its too; NULL: rows as above */
   const void *data;
   const float *scale;
   const int8_t *step;
 } qn_table;
 
 typedef struct qn_layer {
-  qn_linear qkv; /* [3 * heads * head_dim, width], rows: q, k, v */
+  qn_linear qkv; /* [(heads + 2 * kv_heads) * head_dim, width], rows: q, k, v */
   qn_linear attn_out;
-  qn_norm attn_norm;
-  qn_linear ffn_up, ffn_down;
-  qn_norm ffn_norm;
+  qn_norm attn_norm;          /* behind attention's residual sum (QN_PLACE_POST), else before attention */
+  qn_linear ffn_up, ffn_down; /* ffn_up: [2 * ffn, width] where gated: 16 rows of gates, 16 of values, and so on */
+  qn_norm ffn_norm;           /* likewise of the feed-forward block; none of QN_PLACE_PARALLEL */
+  qn_norm attn_post, ffn_post; /* of QN_PLACE_SANDWICH: of what the blocks put out, before it is added */
+  const float *q_norm, *k_norm; /* [head_dim] gains of the RMS norms of each head; NULL: none */
   /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
   const float *attn_shortcut, *ffn_shortcut;
 } qn_layer;
@@ -79,10 +82,12 @@ typedef struct quern_model {
   qn_tokenizer tokenizer; /* kind 0: none */
   qn_table tokens, positions, types;
   qn_norm embed_norm;
-  qn_linear project;             /* from the tables' width to the layers'; weight NULL: none */
-  const float *relative_bias;    /* [heads, 2 * positions - 1] by key - query, in units of log2; NULL: none */
-  qn_layer *layers;              /* [arch.layers] */
-  qn_linear pooler, head, dense; /* dense: after pooling */
+  qn_linear project;          /* from the tables' width to the layers'; weight NULL: none */
+  const float *relative_bias; /* [heads, 2 * positions - 1] by key - query, in units of log2; NULL: none */
+  const float *frequency, *local_frequency; /* [rotary / 2] radians a position, finite; of local layers. NULL: no rotary */
+  qn_layer *layers;                         /* [arch.layers] */
+  qn_norm final_norm;
+  qn_linear pooler, head, dense, dense2; /* head: [vocab, width] of tokens; dense, dense2: one behind the other after pooling */
   uint64_t params;
   int grouped;          /* some linear operator has groups of inputs: activations need their sums, */
   int inputs_grouped;   /* some that has activations with scales by group */
@@ -98,6 +103,8 @@ typedef struct quern_model {
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */
 quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env *env, qn_map map, uint64_t limit);
+/* Frequencies of a layer of a model with rotary positions. */
+const float *qn_model_frequency(const quern_model *m, uint32_t layer);
 /* The place of a kind (model/sites.h) that the model has. */
 const qn_place *qn_model_place(const quern_model *m, uint32_t kind, uint32_t layer);
 void qn_model_retain(quern_model *m);

@@ -250,11 +250,11 @@ static quern_status declare_form(qn_quantizer *q, const qn_item *it) {
 static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_bytes) {
   char name[QN_ITEM_NAME_BYTES];
   uint64_t bytes = 0, dim[2];
-  const uint32_t rank = qn_item_source_shape(it, dim);
   const char *suffix = it->kind == QN_ITEM_LINEAR ? ".weight" : "";
   uint32_t layout = it->kind == QN_ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
   *source_bytes = 0;
-  for (uint32_t p = 0; p < it->parts; p++) {
+  for (uint32_t p = 0; p < it->part_count; p++) {
+    const uint32_t rank = qn_item_source_shape(it, p, dim);
     qn_item_part_name(it, p, suffix, name);
     QN_TRY(qn_source_find(q->source, name, rank, dim, &bytes));
     *source_bytes += bytes;

@@ -98,27 +98,36 @@ static quern_status write_part(qn_quantizer *q, const qn_item *it, const char *s
   return qrn_write_tensor(q->writer, name, data, bytes);
 }
 
-static quern_status read_item(qn_quantizer *q, qn_item *it) {
+/* Part p of an item's weights or bias, in rows `width` floats wide, into the rows of `to` that it gives; absent: they stay. */
+static quern_status read_part(qn_quantizer *q, const qn_item *it, uint32_t p, const char *suffix, uint32_t rank,
+                              float *to, size_t width, int *present) {
   char name[QN_ITEM_NAME_BYTES];
-  uint32_t n = it->n / it->parts;
   uint64_t dim[2];
-  const uint32_t rank = qn_item_source_shape(it, dim);
+  size_t at = 0;
+  (void)qn_item_source_shape(it, p, dim);
+  qn_item_part_name(it, p, suffix, name);
+  const uint64_t rows = dim[0], run = it->run ? it->run : rows;
+  for (uint32_t i = 0; i < p; i++) at += it->run ? it->run : it->parts[i].rows;
+  for (uint64_t r = 0; r < rows; r += run, at += it->part_count * run)
+    QN_TRY(qn_source_read_rows(q->source, name, rank, dim, r, run, to + at * width, present));
+  return QUERN_OK;
+}
+
+static quern_status read_item(qn_quantizer *q, qn_item *it) {
+  uint64_t dim[2];
+  const uint32_t rank = qn_item_source_shape(it, 0, dim);
   if (it->kind == QN_ITEM_RELATIVE) {
     QN_TRY(qn_source_read(q->source, it->name, rank, dim, q->packed, NULL));
     qn_relative_expand(q->packed, it->n, q->arch.positions, q->floats);
     return QUERN_OK;
   }
   const uint32_t *split = q->split && it->layer >= 0 ? q->split + (size_t)it->layer * q->arch.ffn_copies : NULL;
-  for (uint32_t p = 0; p < it->parts; p++) {
-    float *to = (float *)q->floats + (size_t)p * n * it->k;
-    qn_item_part_name(it, p, it->kind == QN_ITEM_LINEAR ? ".weight" : "", name);
-    QN_TRY(qn_source_read(q->source, name, rank, dim, to, NULL));
-    if (it->kind != QN_ITEM_LINEAR) continue;
-    int present;
-    float *bias = q->bias + (size_t)p * n;
-    memset(bias, 0, n * sizeof *bias);
-    qn_item_part_name(it, p, ".bias", name);
-    QN_TRY(qn_source_read(q->source, name, 1, dim, bias, &present));
+  const int linear = it->kind == QN_ITEM_LINEAR;
+  if (linear) memset(q->bias, 0, it->n * sizeof *q->bias);
+  for (uint32_t p = 0; p < it->part_count; p++) {
+    int present = 0;
+    QN_TRY(read_part(q, it, p, linear ? ".weight" : "", rank, q->floats, dim[1], NULL));
+    if (linear) QN_TRY(read_part(q, it, p, ".bias", 1, q->bias, 1, &present));
     it->has_bias |= present;
   }
   float end = 0;
@@ -400,6 +409,13 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
+/* What a recipe does to encoders like BERT alone is left out for others: the file's recipe says what was done. */
+static void fit_recipe(qn_quantizer *q) {
+  if (qn_arch_is_bert_like(&q->arch)) return;
+  q->recipe.smooth = 0;
+  q->recipe.split = 0;
+}
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
@@ -442,10 +458,14 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
+  fit_recipe(q);
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
+  if (q->recipe.migrate && !qn_arch_is_bert_like(&q->arch))
+    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s migrates gains, which this version does in encoders like BERT alone", q->recipe.name);
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));

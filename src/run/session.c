@@ -15,6 +15,9 @@
 
 quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, qn_error *error) {
   const qn_arch *a = &m->arch;
+  if (!qn_arch_is_bert_like(a))
+    return qn_fail(error, QUERN_E_UNSUPPORTED,
+                   "models of this architecture are opened, but not run by this version: use a later one");
   if (o->flags & ~QUERN_NO_NORMALIZE) return qn_fail(error, QUERN_E_ARGUMENT, "unknown session flags 0x%x", o->flags);
   if (o->pool > QUERN_POOL_LAST) return qn_fail(error, QUERN_E_ARGUMENT, "unknown pooling %u", o->pool);
   if (!o->text_tokens) o->text_tokens = a->sentence_tokens;

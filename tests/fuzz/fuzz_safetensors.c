@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (t != &s.tensors[i]) abort();
     if (!qn_safetensors_is_float(t)) continue;
     float *values = malloc((size_t)t->elements * sizeof *values + 1); /* elements: bounded by the file's bytes */
-    if (values) qn_safetensors_convert(t, values);
+    if (values) qn_safetensors_convert(t, 0, t->elements, values);
     free(values);
   }
   qn_safetensors_close(&s);
