@@ -158,6 +158,8 @@ typedef struct quern_model_info {
   uint32_t span;            /* 1: the head finds answers in a context: quern_answer */
   uint64_t params;          /* weights, as counted before quantization */
   uint64_t bytes;           /* of the file */
+  uint32_t decoder;         /* 1: the model predicts next tokens: quern_decode_feed */
+  uint32_t reserved;
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 
@@ -240,11 +242,17 @@ typedef struct quern_session_options {
   uint32_t size;
   uint32_t flags;      /* QUERN_NO_NORMALIZE */
   uint32_t max_tokens; /* most tokens of one pass, all its sequences together; 0: 2048. Longer batches run in passes */
-  uint32_t max_sequences; /* most sequences of one pass; 0: 64 */
+  uint32_t max_sequences; /* most sequences of one pass; 0: 64. Of a decoder: sequences that are held; 0: 16 */
   uint32_t text_tokens;   /* texts are cut to this many tokens, specials included; 0: the model's sentence length */
   uint32_t pool;          /* QUERN_POOL_* */
   void *workspace;        /* NULL: allocated; else the session's memory, aligned to 64, the caller's, outlives it */
   size_t workspace_bytes; /* at least quern_session_bytes */
+  /* of decoders alone */
+  uint32_t cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
+                            whole; 0: max_tokens, or 64 for each sequence where that is more */
+  uint32_t cache_bits;   /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
+  uint32_t logit_rows;   /* most rows that quern_decode_rows takes; 0: max_sequences */
+  uint32_t reserved;     /* 0 */
 } quern_session_options;
 
 QUERN_API void quern_session_options_init(quern_session_options *o, uint32_t size);
@@ -265,6 +273,7 @@ typedef struct quern_stats {
   uint64_t texts_cut; /* texts that were longer than text_tokens and were cut */
   uint64_t ns_encode; /* time in the layers */
   uint64_t bytes;     /* memory of the session */
+  uint32_t cache_pages, cache_pages_free; /* of a decoder, 64 tokens each */
 } quern_stats;
 QUERN_API quern_status quern_session_get_stats(const quern_session *s, quern_stats *st);
 
@@ -338,6 +347,41 @@ QUERN_API quern_status quern_answer(quern_session *s, const char *question, size
                                     float *scores);
 /* Inner product of two vectors in the library's fixed order (so that rankings agree everywhere). */
 QUERN_API float quern_dot(const quern_context *c, const float *a, const float *b, size_t n);
+
+/* ---- decoding ---------------------------------------------------------------------------------------------------- */
+
+/* A session on a decoder (quern_model_info) holds sequences, numbered from 0 to max_sequences - 1 of its options: tokens, of
+   which it keeps keys and values in pages of 64 from a pool of fixed size. A sequence without tokens is as new, and nothing
+   needs to be opened or closed. The same tokens give the same bytes whatever calls they came in, whatever other sequences
+   were in them, and whatever the sequence held before. */
+
+/* Appends n tokens to a sequence. A call that fails appends none. QUERN_E_CAPACITY: the cache has no pages for them;
+   QUERN_E_ARGUMENT: an id outside of the vocabulary, or more tokens than the model takes. */
+QUERN_API quern_status quern_decode_feed(quern_session *s, uint32_t sequence, const int32_t *ids, uint32_t n);
+/* The same for n different sequences at once, whose tokens share the work of reading the weights: prompts of some, single
+   tokens of others. offsets: [n + 1], ascending: tokens of sequences[i] are ids[offsets[i]] ... ids[offsets[i + 1] - 1], at
+   least one. */
+QUERN_API quern_status quern_decode_batch(quern_session *s, const uint32_t *sequences, const uint32_t *offsets,
+                                          const int32_t *ids, uint32_t n);
+/* Scores of all tokens to come next in a sequence, before softmax: *logits: [*n], of the session's memory, valid until its
+   next call. They are made when they are first asked for, those of all sequences of the last feed or batch together. n may
+   be NULL. QUERN_E_ARGUMENT: the sequence is empty, or its last token is one that quern_sequence_truncate or _copy left. */
+QUERN_API quern_status quern_decode_logits(quern_session *s, uint32_t sequence, const float **logits, uint32_t *n);
+/* The same after each of rows first ... first + n - 1 of the last feed or batch, counted over the tokens of all its sequences in
+   their order; n at most logit_rows of the session's options. A call of more than max_tokens tokens has the rows of its last
+   max_tokens or less: *of (may be NULL) is how many there are. n may be 0. */
+QUERN_API quern_status quern_decode_rows(quern_session *s, uint32_t first, uint32_t n, quern_tensor_view *out,
+                                         uint32_t *of);
+
+/* Tokens of a sequence. */
+QUERN_API quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens);
+/* Drops all but the first `tokens` (QUERN_E_ARGUMENT: it has not that many); pages that nobody holds are free again. */
+QUERN_API quern_status quern_sequence_truncate(quern_session *s, uint32_t sequence, uint32_t tokens);
+/* Sequence `to`, whose tokens are dropped, becomes the first `tokens` of `from` (QUERN_E_ARGUMENT: it has not that many) without
+   taking pages: both hold the same ones, and the first to append to a page that is not full gets a copy of it then. */
+QUERN_API quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, uint32_t tokens);
+/* quern_sequence_truncate to 0. */
+QUERN_API quern_status quern_sequence_free(quern_session *s, uint32_t sequence);
 
 /* ---- quantize ---------------------------------------------------------------------------------------------------- */
 

@@ -105,7 +105,8 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .sites = m->file.site_count,
                                  .span = a->head == QN_HEAD_SPAN,
                                  .params = m->params,
-                                 .bytes = m->file.bytes};
+                                 .bytes = m->file.bytes,
+                                 .decoder = a->causal};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 

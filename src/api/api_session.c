@@ -17,6 +17,7 @@ static quern_status resolve(quern_session_options *o, const quern_model *m, cons
     return qn_fail(&m->env->error, QUERN_E_ARGUMENT,
                    "session options of an unknown size or with unknown fields: use "
                    "quern_session_options_init");
+  if (o->reserved) return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "session options: the reserved field is not 0");
   return qn_session_resolve(o, m, &m->env->error);
 }
 
@@ -52,5 +53,8 @@ quern_status quern_session_cancel(quern_session *s) {
 
 quern_status quern_session_get_stats(const quern_session *s, quern_stats *st) {
   if (!s || !st) return QUERN_E_ARGUMENT;
-  return qn_info_copy(st, &s->stats, sizeof s->stats) ? QUERN_OK : QUERN_E_ARGUMENT;
+  quern_stats full = s->stats;
+  full.cache_pages = s->cache.pages;
+  full.cache_pages_free = s->cache.unused_count;
+  return qn_info_copy(st, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }

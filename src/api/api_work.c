@@ -1,27 +1,14 @@
 /* api_work.c - quern_encode, quern_embed*, quern_classify*, quern_answer*: checks arguments, brackets the call, runs passes. */
 #include <string.h>
 
+#include "api/api_call.h"
 #include "api/api_options.h"
 #include "base/checked.h"
 #include "run/session.h"
 
-/* A call begins: workers are woken up, an earlier cancel is honoured. */
-static quern_status begin(quern_session *s) {
-  qn_pool_enter(s->pool);
-  return atomic_load_explicit(&s->cancel, memory_order_relaxed) ? qn_fail(&s->error, QUERN_E_CANCELLED, "cancelled")
-                                                                : QUERN_OK;
-}
-
-/* And ends: a cancel that took effect is used up. */
-static quern_status end(quern_session *s, quern_status status) {
-  if (status == QUERN_E_CANCELLED) atomic_store_explicit(&s->cancel, 0, memory_order_relaxed);
-  qn_pool_leave(s->pool);
-  return status;
-}
-
 static quern_status encode(quern_session *s, const int32_t *ids, const int32_t *types, const uint32_t *lens,
                            uint32_t batch, size_t total) {
-  QN_TRY(begin(s));
+  QN_TRY(qn_call_begin(s));
   memcpy(s->ids, ids, total * sizeof *ids);
   if (types) memcpy(s->types, types, total * sizeof *types);
   memcpy(s->lens, lens, batch * sizeof *lens);
@@ -44,7 +31,7 @@ quern_status quern_encode(quern_session *s, const int32_t *ids, const int32_t *t
   }
   if (total > s->max_tokens)
     return qn_fail(&s->error, QUERN_E_CAPACITY, "%zu tokens do not fit a session of %u", total, s->max_tokens);
-  QN_TRY(end(s, encode(s, ids, types, lens, batch, total)));
+  QN_TRY(qn_call_end(s, encode(s, ids, types, lens, batch, total)));
   qn_hidden_floats(s, batch);
   *out = (quern_tensor_view){s->x, total, s->model->arch.width};
   return QUERN_OK;
@@ -85,9 +72,9 @@ static quern_status run(results *r, const char *utf8, const int64_t *offsets, si
     return qn_fail(&s->error, QUERN_E_CAPACITY, "%zu results of %zu floats do not fit a buffer of %zu",
                    pairs ? n / 2 : n, width, cap);
   if (!n) return QUERN_OK;
-  quern_status status = begin(s);
+  quern_status status = qn_call_begin(s);
   if (status == QUERN_OK) status = qn_run_texts(s, utf8, offsets, n, pairs, emit, r);
-  return end(s, status);
+  return qn_call_end(s, status);
 }
 
 quern_status quern_embed_batch(quern_session *s, const char *utf8, const int64_t *offsets, size_t n, float *out,
@@ -141,7 +128,7 @@ static quern_status begin_answers(qn_answers *a, const quern_answer_options *giv
 }
 
 static quern_status run_answers(qn_answers *a, const char *utf8, const int64_t *offsets, size_t pairs) {
-  QN_TRY(begin(a->s));
+  QN_TRY(qn_call_begin(a->s));
   for (size_t i = 0; i < pairs; i++) {
     const int64_t *o = offsets + 2 * i;
     QN_TRY(qn_answers_add(a, i, utf8 + o[0], (size_t)(o[1] - o[0]), utf8 + o[1], (size_t)(o[2] - o[1])));
@@ -159,12 +146,12 @@ quern_status quern_answer_batch(quern_session *s, const char *utf8, const int64_
   qn_answers a = {.s = s, .answers = answers, .scores = scores};
   QN_TRY(begin_answers(&a, o));
   QN_TRY(check_texts(s, utf8, offsets, n));
-  return n ? end(s, run_answers(&a, utf8 ? utf8 : "", offsets, n / 2)) : QUERN_OK;
+  return n ? qn_call_end(s, run_answers(&a, utf8 ? utf8 : "", offsets, n / 2)) : QUERN_OK;
 }
 
 static quern_status run_answer(qn_answers *a, const char *question, size_t question_len, const char *context,
                                size_t context_len) {
-  QN_TRY(begin(a->s));
+  QN_TRY(qn_call_begin(a->s));
   QN_TRY(qn_answers_add(a, 0, question, question_len, context, context_len));
   return qn_answers_flush(a);
 }
@@ -178,7 +165,7 @@ quern_status quern_answer(quern_session *s, const char *question, size_t questio
   float found_scores[2];
   qn_answers a = {.s = s, .answers = &found, .scores = found_scores};
   QN_TRY(begin_answers(&a, o));
-  QN_TRY(end(s, run_answer(&a, question, question_len, context, context_len)));
+  QN_TRY(qn_call_end(s, run_answer(&a, question, question_len, context, context_len)));
   *answer = found;
   memcpy(scores, found_scores, sizeof found_scores);
   return QUERN_OK;

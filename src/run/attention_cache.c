@@ -10,9 +10,7 @@
 #define LOG2_E 1.44269504088896340736f
 
 #define QN_APPEND_LEAST 32u    /* rows of keys that another lane is asked to append */
-#define QN_UNITS_A_LANE 3u     /* so that what is left in the end is short */
 #define QN_TILE_QUERIES 64u    /* of a unit, where there are enough */
-#define QN_PART_QUERIES 16u    /* of a unit that is cut by blocks, at most; of one that is cut by rows, at least */
 #define QN_PART_BLOCKS 4u      /* of a part, at least */
 #define QN_BLOCKS_LEAST 8u     /* that another lane is asked to see */
 

@@ -46,15 +46,18 @@ static size_t apply(const quern_session *s, const qn_linear *l, const float *x, 
   return bad;
 }
 
-/* The linear operator after pooling, s->pooled to out: one task. */
+/* The linear operators after pooling, one or two, s->pooled to out: one task. */
 static void dense_task(void *task, uint32_t index) {
   (void)index;
   head_task *t = task;
   const quern_session *s = t->s;
   const qn_arch *a = &s->model->arch;
-  t->nonfinite += apply(s, &s->model->dense, s->pooled, t->batch, t->out, qn_kernel_act(a->dense_activation));
-  for (uint32_t i = 0; t->normalize && i < t->batch; i++)
-    s->kernels->normalize(t->out + (size_t)i * a->dense, a->dense);
+  const uint32_t width = qn_arch_embedding_width(a);
+  float *first = a->dense2 ? s->pooler_out : t->out;
+  t->nonfinite += apply(s, &s->model->dense, s->pooled, t->batch, first, qn_kernel_act(a->dense_activation));
+  if (a->dense2)
+    t->nonfinite += apply(s, &s->model->dense2, first, t->batch, t->out, qn_kernel_act(a->dense2_activation));
+  for (uint32_t i = 0; t->normalize && i < t->batch; i++) s->kernels->normalize(t->out + (size_t)i * width, width);
 }
 
 quern_status qn_embed_pass(quern_session *s, uint32_t batch, float *out) {

@@ -12,12 +12,31 @@
 #define MAX_SEQUENCES (1u << 20)
 #define DEFAULT_TOKENS 2048u
 #define DEFAULT_SEQUENCES 64u
+#define DEFAULT_DECODED 16u /* sequences of a decoder */
+#define MAX_CACHE_TOKENS (1u << 28)
+
+/* What a decoder's session holds: sequences, whose number has nothing to do with the tokens of a pass, and their pages. */
+static quern_status resolve_cache(quern_session_options *o, const qn_arch *a, qn_error *error) {
+  if (!a->causal) {
+    if (o->cache_tokens || o->cache_bits || o->logit_rows)
+      return qn_fail(error, QUERN_E_ARGUMENT, "cache_tokens, cache_bits and logit_rows are for decoders: leave them 0");
+    return QUERN_OK;
+  }
+  if (!o->cache_tokens)
+    o->cache_tokens = (uint32_t)qn_max_size(o->max_tokens, (size_t)o->max_sequences * QN_PAGE_TOKENS);
+  if (!o->cache_bits) o->cache_bits = a->recipe == QN_RECIPE_FLOAT ? 32 : 8;
+  if (!o->logit_rows) o->logit_rows = o->max_sequences;
+  if (o->cache_tokens > MAX_CACHE_TOKENS)
+    return qn_fail(error, QUERN_E_ARGUMENT, "a session's cache holds at most %u tokens", MAX_CACHE_TOKENS);
+  if (o->cache_bits != 8 && o->cache_bits != 32)
+    return qn_fail(error, QUERN_E_ARGUMENT, "keys and values have 8 or 32 bits, not %u", o->cache_bits);
+  if (o->logit_rows > MAX_TOKENS)
+    return qn_fail(error, QUERN_E_ARGUMENT, "a session holds logits of at most %u rows", MAX_TOKENS);
+  return QUERN_OK;
+}
 
 quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, qn_error *error) {
   const qn_arch *a = &m->arch;
-  if (!qn_arch_is_bert_like(a))
-    return qn_fail(error, QUERN_E_UNSUPPORTED,
-                   "models of this architecture are opened, but not run by this version: use a later one");
   if (o->flags & ~QUERN_NO_NORMALIZE) return qn_fail(error, QUERN_E_ARGUMENT, "unknown session flags 0x%x", o->flags);
   if (o->pool > QUERN_POOL_LAST) return qn_fail(error, QUERN_E_ARGUMENT, "unknown pooling %u", o->pool);
   if (!o->text_tokens) o->text_tokens = a->sentence_tokens;
@@ -25,12 +44,12 @@ quern_status qn_session_resolve(quern_session_options *o, const quern_model *m, 
     return qn_fail(error, QUERN_E_ARGUMENT, "texts of %u tokens were asked for, the model's position limit is %u",
                    o->text_tokens, a->positions);
   if (!o->max_tokens) o->max_tokens = DEFAULT_TOKENS;
-  if (!o->max_sequences) o->max_sequences = DEFAULT_SEQUENCES;
+  if (!o->max_sequences) o->max_sequences = a->causal ? DEFAULT_DECODED : DEFAULT_SEQUENCES;
   if (o->max_tokens > MAX_TOKENS || o->max_sequences > MAX_SEQUENCES)
     return qn_fail(error, QUERN_E_ARGUMENT, "a session holds at most %u tokens and %u sequences a pass", MAX_TOKENS,
                    MAX_SEQUENCES);
-  if (o->max_sequences > o->max_tokens) o->max_sequences = o->max_tokens;
-  return QUERN_OK;
+  if (o->max_sequences > o->max_tokens && !a->causal) o->max_sequences = o->max_tokens;
+  return resolve_cache(o, a, error);
 }
 
 /* With what the smallest groups need, where there are some, and a second plane where codes may have 16 bits. */
@@ -72,13 +91,20 @@ static qk_head_q8 take_head(qn_arena *a, size_t tokens, uint32_t h) {
                       .h = h};
 }
 
-static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t longest) {
+/* longest: tokens of a sequence. pages: of a decoder's. */
+static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t longest, size_t pages) {
   const qn_arch *arch = &m->arch;
-  const size_t inner = (size_t)arch->heads * arch->head_dim;
+  const size_t inner = qn_arch_inner(arch);
   const size_t tables = qn_arch_table_width(arch);
   const int is_static = arch->recipe == QN_RECIPE_STATIC;
-  const size_t hidden = qn_max_size(is_static ? arch->width : arch->ffn, tables);
+  const size_t hidden = qn_max_size(is_static ? arch->width : qn_arch_up(arch), tables);
   qn_lane lane = {.hidden = qn_arena_take(a, QN_BLOCK_ROWS * hidden, sizeof(float))};
+  if (arch->place != QN_PLACE_POST)
+    lane.normed = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
+  if (arch->causal) {
+    lane.blocks = qn_arena_take(a, pages, sizeof *lane.blocks);
+    lane.attend = qn_arena_take(a, qk_attend_scratch(arch->head_dim), 1);
+  }
   if (is_static) {
     lane.out = take_codes(a, QN_BLOCK_ROWS, arch->width, m);
     lane.attention = take_static_head(a, longest, arch->head_dim);
@@ -86,7 +112,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   if (arch->recipe != QN_RECIPE_FLOAT) {
     lane.in = take_codes(a, QN_BLOCK_ROWS, qn_max_size(tables, qn_max_size(arch->width, inner)), m);
     lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn, m);
-    if (!is_static) lane.head = take_head(a, longest, arch->head_dim);
+    if (!is_static && !arch->causal) lane.head = take_head(a, longest, arch->head_dim);
   }
   if (l) *l = lane;
 }
@@ -105,14 +131,63 @@ static void take_static(quern_session *s, qn_arena *a, const quern_model *m, siz
     s->logit_codes = take_codes(a, arch->head == QN_HEAD_SPAN ? tokens : sequences, arch->labels, m);
 }
 
+/* Pages, and what is kept of each sequence. Of attention that is cut by blocks each lane has some parts, of one token's queries
+   that share a head, over all blocks of the longest sequence. */
+static void take_decoder(quern_session *s, qn_arena *a, const quern_model *m, const quern_session_options *o) {
+  const qn_arch *arch = &m->arch;
+  const size_t sequences = o->max_sequences, width = arch->width;
+  const size_t share = qn_min_size(arch->heads / arch->kv_heads, QN_PART_QUERIES);
+  s->cache = (qn_cache){.layers = arch->layers,
+                        .heads = arch->kv_heads,
+                        .h = arch->head_dim,
+                        .bits = o->cache_bits,
+                        .pages = qn_cache_pages(o->cache_tokens),
+                        .sequences = o->max_sequences};
+  s->cache.pages_most = (uint32_t)qn_min_size(s->cache.pages, qn_cache_pages(arch->positions));
+  s->logit_rows = o->logit_rows;
+  s->parts_floats = s->lanes == 1 ? 0
+                                  : QN_UNITS_A_LANE * (size_t)s->lanes * share * s->cache.pages_most *
+                                        qk_attend_part_words(arch->head_dim);
+  s->sequences = qn_arena_take(a, sequences, sizeof *s->sequences);
+  s->feeds = qn_arena_take(a, sequences, sizeof *s->feeds);
+  s->call_lens = qn_arena_take(a, sequences, sizeof *s->call_lens);
+  s->segments = qn_arena_take(a, sequences, sizeof *s->segments);
+  s->last = qn_arena_take(a, sequences * width, sizeof(float));
+  s->head_rows = qn_arena_take(a, o->logit_rows * width, sizeof(float));
+  s->logit_owners = qn_arena_take(a, o->logit_rows, sizeof *s->logit_owners);
+  s->logits = qn_arena_take(a, o->logit_rows * (size_t)arch->labels, sizeof(float));
+  s->parts = qn_arena_take(a, s->parts_floats, sizeof(float));
+  qn_cache_take(&s->cache, a);
+}
+
+/* What sequences of an encoder need that are pooled, classified or asked. */
+static void take_outputs(quern_session *s, qn_arena *a, const quern_model *m, const quern_session_options *o) {
+  const qn_arch *arch = &m->arch;
+  const size_t tokens = o->max_tokens, sequences = o->max_sequences;
+  const size_t width = qn_max_size(arch->width, arch->dense2 ? arch->dense : 0);
+  s->types = qn_arena_take(a, tokens, sizeof(int32_t));
+  s->pooled = qn_arena_take(a, sequences * arch->width, sizeof(float));
+  if (qn_arch_classifies(arch) || arch->dense2) s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
+  if (arch->head == QN_HEAD_SPAN) {
+    s->logits = qn_arena_take(a, tokens * arch->labels, sizeof(float));
+    s->spans = qn_arena_take(a, tokens, sizeof(quern_span));
+    s->windows = qn_arena_take(a, sequences, sizeof(qn_window));
+    s->context_ids = qn_arena_take(a, tokens, sizeof(int32_t));
+    s->context_spans = qn_arena_take(a, tokens, sizeof(quern_span));
+  }
+  if (arch->recipe != QN_RECIPE_FLOAT && (qn_arch_classifies(arch) || arch->dense))
+    s->pooled_codes = take_codes(a, sequences, width, m);
+  s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
+  s->units = qn_arena_take(a, (size_t)s->group_sequences * arch->heads, sizeof(qn_unit));
+}
+
 static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_session_options *o, qn_arena *a) {
   const qn_arch *arch = &m->arch;
-  const size_t tokens = o->max_tokens, sequences = o->max_sequences, width = arch->width;
-  const size_t inner = (size_t)arch->heads * arch->head_dim;
+  const size_t tokens = o->max_tokens, sequences = o->max_sequences;
   const uint32_t lanes = qn_pool_threads(m->context->pool);
   const size_t longest = qn_min_size(arch->positions, tokens);
-  /* A group ends with the sequence that fills it. */
-  const size_t group = qn_min_size(tokens, (size_t)QN_GROUP_TOKENS * lanes + longest);
+  /* A group ends with the sequence that fills it; a decoder's may be cut. */
+  const size_t group = qn_min_size(tokens, (size_t)QN_GROUP_TOKENS * lanes + (arch->causal ? 0 : longest));
 
   s->max_tokens = o->max_tokens;
   s->max_sequences = o->max_sequences;
@@ -124,33 +199,27 @@ static void lay_out_buffers(quern_session *s, const quern_model *m, const quern_
   s->group_sequences = (uint32_t)qn_min_size(qn_min_size(sequences, group),
                                              qn_max_size(QN_GROUP_UNITS / arch->heads, 1));
   s->ids = qn_arena_take(a, tokens, sizeof(int32_t));
-  s->types = qn_arena_take(a, tokens, sizeof(int32_t));
   s->positions = qn_arena_take(a, tokens, sizeof(int32_t));
   s->lens = qn_arena_take(a, sequences, sizeof(uint32_t));
   s->starts = qn_arena_take(a, sequences, sizeof(uint32_t));
-  s->x = qn_arena_take(a, tokens * width, sizeof(float));
-  s->pooled = qn_arena_take(a, sequences * width, sizeof(float));
-  if (qn_arch_classifies(arch)) s->pooler_out = qn_arena_take(a, sequences * width, sizeof(float));
-  if (arch->head == QN_HEAD_SPAN) {
-    s->logits = qn_arena_take(a, tokens * arch->labels, sizeof(float));
-    s->spans = qn_arena_take(a, tokens, sizeof(quern_span));
-    s->windows = qn_arena_take(a, sequences, sizeof(qn_window));
-    s->context_ids = qn_arena_take(a, tokens, sizeof(int32_t));
-    s->context_spans = qn_arena_take(a, tokens, sizeof(quern_span));
+  s->x = qn_arena_take(a, tokens * arch->width, sizeof(float));
+  if (arch->causal)
+    take_decoder(s, a, m, o);
+  else
+    take_outputs(s, a, m, o);
+  for (uint32_t i = 0; arch->rotary && i < 1 + arch->local_rotary; i++) {
+    s->turn[i].cosine = qn_arena_take(a, group * (arch->rotary / 2), sizeof(float));
+    s->turn[i].sine = qn_arena_take(a, group * (arch->rotary / 2), sizeof(float));
   }
-  if (arch->recipe != QN_RECIPE_FLOAT && (qn_arch_classifies(arch) || arch->dense))
-    s->pooled_codes = take_codes(a, sequences, width, m);
-  s->text_ids = qn_arena_take(a, 2 * (size_t)o->text_tokens, sizeof(int32_t));
   if (arch->recipe == QN_RECIPE_STATIC) {
     take_static(s, a, m, tokens, sequences, group);
   } else {
-    s->qkv = qn_arena_take(a, group * 3 * inner, sizeof(float));
-    s->context = qn_arena_take(a, group * inner, sizeof(float));
+    s->qkv = qn_arena_take(a, group * qn_arch_qkv(arch), sizeof(float));
+    s->context = qn_arena_take(a, group * qn_arch_inner(arch), sizeof(float));
   }
-  s->units = qn_arena_take(a, (size_t)s->group_sequences * arch->heads, sizeof(qn_unit));
   s->lane = qn_arena_take(a, lanes, sizeof(qn_lane));
   s->share = qn_arena_take(a, lanes, sizeof(qn_share));
-  for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, m, longest);
+  for (uint32_t i = 0; i < lanes; i++) take_lane(s->lane ? &s->lane[i] : NULL, a, m, longest, s->cache.pages_most);
 }
 
 /* The session struct at the start of the arena, then its buffers. s: that struct, or while counting any. */
@@ -178,6 +247,11 @@ static void build_exp(quern_session *s) {
   qn_fpenv_leave(guard);
 }
 
+static void begin_sequences(quern_session *s) {
+  qn_cache_begin(&s->cache);
+  for (uint32_t i = 0; i < s->max_sequences; i++) s->sequences[i] = (qn_sequence){.logits = QN_NO_LOGITS};
+}
+
 quern_status qn_session_create(quern_session **out, quern_model *m, const quern_session_options *o) {
   size_t bytes = 0;
   QN_TRY(qn_session_count(m, o, &bytes));
@@ -196,8 +270,10 @@ quern_status qn_session_create(quern_session **out, quern_model *m, const quern_
   s->own_memory = !o->workspace;
   s->bytes = bytes;
   s->stats.bytes = bytes;
-  s->fold = (float)(LOG2_E / __builtin_sqrt((double)m->arch.head_dim));
+  const double scale = (double)m->arch.score_scale;
+  s->fold = (float)(scale != 0 ? LOG2_E * scale : LOG2_E / __builtin_sqrt((double)m->arch.head_dim));
   if (s->exp) build_exp(s);
+  if (m->arch.causal) begin_sequences(s);
   qn_error_init(&s->error);
   atomic_init(&s->cancel, 0);
   qn_model_retain(m);

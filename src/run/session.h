@@ -54,6 +54,11 @@ typedef struct qn_sequence {
 } qn_sequence;
 #define QN_NO_LOGITS UINT32_MAX
 
+/* Attention of a decoder (attention_cache.c): queries of a unit that is cut by blocks of keys, at most, and units that each lane
+   gets, so that what is left in the end is short. */
+#define QN_PART_QUERIES 16u
+#define QN_UNITS_A_LANE 3u
+
 /* Cosines and sines of positions: [group_tokens, rotary / 2]. */
 typedef struct qn_turn {
   float *cosine, *sine;
@@ -98,7 +103,7 @@ struct quern_session {
   int own_memory; /* the block was allocated here */
   size_t bytes;
   quern_stats stats;
-  float fold;             /* log2(e) / sqrt(head_dim) */
+  float fold;             /* log2(e) times the scale of scores */
   qn_observe_fn *observe; /* NULL but in calibration */
   void *observe_user;
   float *observe_scratch; /* NULL: inputs of linear operators alone are shown; else all sites of layers and embeddings:
@@ -111,8 +116,8 @@ struct quern_session {
   float *x;              /* [max_tokens, width] hidden states; static: made of codes when they are asked for */
   qk_codes codes;        /* [max_tokens, width] hidden states (static) */
   float *pooled;         /* [max_sequences, width] pooled or first-token rows */
-  float *pooler_out;     /* [max_sequences, width] */
-  qk_codes pooled_codes; /* [max_sequences, width] */
+  float *pooler_out;     /* [max_sequences, max(width, dense)] of the pooler, or of the first of two dense operators */
+  qk_codes pooled_codes; /* alike */
   qk_codes pooler_codes; /* [max_sequences, width] (static) */
   qk_codes logit_codes;  /* [max(max_sequences, max_tokens with a span head), labels] (static) */
   int32_t *text_ids;     /* [2, text_tokens] one text or pair before the template */
@@ -137,6 +142,7 @@ struct quern_session {
   qn_sequence *sequences; /* [max_sequences] */
   uint32_t *feeds;        /* [max_sequences] of the last pass: whose tokens, s->lens each */
   uint32_t feed_count, feed_rows;
+  uint32_t *call_lens;    /* [max_sequences] tokens of a call for each of its sequences, as arguments */
   qn_segment *segments;   /* [max_sequences] */
   float *last;            /* [max_sequences, width] */
   float *head_rows;       /* [logit_rows, width] */
