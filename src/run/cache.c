@@ -9,6 +9,7 @@ void qn_cache_take(qn_cache *c, qn_arena *a) {
   c->page_bytes = (size_t)c->layers * c->heads * c->block_bytes;
   c->sequence = qn_arena_take(a, c->sequences, sizeof *c->sequence);
   c->table = qn_arena_take(a, (size_t)c->sequences * c->pages_most, sizeof *c->table);
+  c->ids = qn_arena_take(a, (size_t)c->pages * QN_PAGE_TOKENS, sizeof *c->ids);
   c->references = qn_arena_take(a, c->pages, sizeof *c->references);
   c->unused = qn_arena_take(a, c->pages, sizeof *c->unused);
   c->pool = qn_arena_take(a, c->pages, c->page_bytes);
@@ -88,6 +89,8 @@ uint32_t qn_cache_reserve(qn_cache *c, const qk_table *kernels, const uint32_t *
       const uint32_t shared = *last;
       *last = take_page(c);
       memcpy(page_at(c, *last), page_at(c, shared), c->page_bytes);
+      memcpy(c->ids + (size_t)*last * QN_PAGE_TOKENS, c->ids + (size_t)shared * QN_PAGE_TOKENS,
+             QN_PAGE_TOKENS * sizeof *c->ids);
       s->copies = 0;
     }
     for (; s->pages < pages; s->pages++) table[s->pages] = clear_page(c, kernels, take_page(c));

@@ -22,6 +22,7 @@ typedef struct qn_cache {
   uint32_t pages_most; /* of a sequence */
   size_t block_bytes, page_bytes;
   uint8_t *pool;        /* [pages, page_bytes], 64-byte aligned */
+  int32_t *ids;         /* [pages, QN_PAGE_TOKENS] the tokens themselves */
   uint32_t *references; /* [pages] sequences that hold it */
   uint32_t *unused;     /* [pages] the first unused_count are pages that nobody holds */
   uint32_t *table;      /* [sequences, pages_most] */
@@ -48,6 +49,11 @@ void qn_cache_wipe(qn_cache *c, uint32_t sequence);
 /* Sequence `to`, whose tokens are dropped, begins with the first `tokens` of `from`, and shares their pages. */
 void qn_cache_share(qn_cache *c, uint32_t from, uint32_t to, uint32_t tokens);
 
+/* Token i of a sequence. */
+static inline int32_t *qn_cache_token(const qn_cache *c, uint32_t sequence, uint32_t i) {
+  const uint32_t page = c->table[(size_t)sequence * c->pages_most + i / QN_PAGE_TOKENS];
+  return &c->ids[(size_t)page * QN_PAGE_TOKENS + i % QN_PAGE_TOKENS];
+}
 /* The block of a layer and head in page i of a sequence. */
 static inline uint8_t *qn_cache_block(const qn_cache *c, uint32_t sequence, uint32_t i, uint32_t layer, uint32_t head) {
   const uint32_t page = c->table[(size_t)sequence * c->pages_most + i];

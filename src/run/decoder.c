@@ -42,11 +42,16 @@ static void cut_group(qn_group *g) {
   }
 }
 
+/* Positions of the rows, and their tokens into the pages that are there for them. */
 static void place_rows(quern_session *s) {
   uint32_t row = 0;
   for (uint32_t i = 0; i < s->feed_count; i++)
     for (uint32_t j = 0; j < s->lens[i]; j++)
-      s->positions[row++] = (int32_t)(s->cache.sequence[s->feeds[i]].length + j);
+{
+      const uint32_t position = s->cache.sequence[s->feeds[i]].length + j;
+      *qn_cache_token(&s->cache, s->feeds[i], position) = s->ids[row];
+      s->positions[row++] = (int32_t)position;
+    }
   s->feed_rows = row;
 }
 
