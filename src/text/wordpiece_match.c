@@ -17,7 +17,7 @@ static uint32_t lower(uint32_t flags, uint32_t cp, uint32_t *out) {
 }
 
 uint32_t qn_wp_normalize(uint32_t flags, uint32_t cp, uint32_t out[8]) {
-  uint32_t props = qn_unicode_props(cp), n = 0, kept[3] = {cp, 0, 0}, kept_n = 1;
+  uint32_t props = qn_unicode_props(cp), n = 0, kept[4] = {cp}, kept_n = 1;
   if (flags & QN_WP_CLEAN) {
     if (props & QN_UC_CONTROL) return 0;
     if (props & QN_UC_SPACE) {
@@ -43,10 +43,10 @@ uint32_t qn_wp_append(uint8_t *word, uint32_t n, uint32_t cp, int ordered, uint3
   uint8_t bytes[4];
   uint32_t size = qn_utf8_encode(cp, bytes), at = n;
   if (ordered) { /* stable: past all marks of a class not above its own */
-    uint32_t class = qn_unicode_combining_class(cp), used = 0;
+    uint32_t class = qn_unicode_class(cp), used = 0;
     for (at = *run_start; at < n; at += used) {
       uint32_t other = qn_utf8_decode(word + at, n - at, &used);
-      if (qn_unicode_combining_class(other) > class) break;
+      if (qn_unicode_class(other) > class) break;
     }
     memmove(word + at + size, word + at, n - at);
   } else {
