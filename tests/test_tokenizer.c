@@ -485,7 +485,7 @@ static void damaged_sections(void) {
     memcpy(copy, m.section.data, n);
     for (int k = 0; k < 1 + round % 8; k++) {
       seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-      size_t at = seed % (round % 4 == 0 ? sizeof(qn_wp_header) : n);
+      size_t at = seed % (round % 4 == 0 ? sizeof(qn_tok_header) : n);
       copy[at] = (uint8_t)(seed >> 40 & 1 ? seed >> 48 : copy[at] ^ 1u << (seed >> 32 & 7));
     }
     if (qn_tokenizer_open(&t, &m.env, copy, n) != QUERN_OK) continue;

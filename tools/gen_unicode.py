@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes src/text/unicode_tables.c: the Unicode facts that BERT's text normalization and splitting need.
+"""Writes src/text/unicode_tables.c: the Unicode facts that normalizing and splitting text for tokenizers need.
 
 The tokenizers of published models were run through the `tokenizers` package, whose parts carry Unicode data of
 different ages. To give the same ids, the tables here carry the same mixture, written as Unicode 14 (Python 3.11's
@@ -48,11 +48,22 @@ ALSO_WORD = """
 113CC-113D3 113E1-113E2 116D0-116E3 11BC0-11BE0 11BF0-11BF9 11F00-11F10 11F12-11F3A 11F3E-11F42 11F50-11F5A
 1342F 13440-13455 13460-143FA 16100-16139 16D40-16D6C 16D70-16D79 18CFF 1B132 1B155 1CCF0-1CCF9 1DF25-1DF2A
 1E030-1E06D 1E08F 1E4D0-1E4F9 1E5D0-1E5FA 1F130-1F149 1F150-1F169 1F170-1F189 2B739 2EBF0-2EE5D 31350-323AF"""
+# Letters (\\p{L}) and numbers (\\p{N}) of the package's regular expressions that came after Unicode 14, and what its Digits
+# splitter knows beyond those numbers.
+ALSO_LETTER = """
+1C89-1C8A A7CB-A7CD A7DA-A7DC 105C0-105F3 10D4A-10D65 10D6F-10D85 10EC2-10EC4 1123F-11240 11380-11389 1138B 1138E
+11390-113B5 113B7 113D1 113D3 11BC0-11BE0 11F02 11F04-11F10 11F12-11F33 1342F 13441-13446 13460-143FA 16100-1611D
+16D40-16D6C 18CFF 1B132 1B155 1DF25-1DF2A 1E030-1E06D 1E4D0-1E4EB 1E5D0-1E5ED 1E5F0 2B739 2EBF0-2EE5D 31350-323AF"""
+ALSO_NUMBER = """
+10D40-10D49 116D0-116E3 11BF0-11BF9 11F50-11F59 16130-16139 16D70-16D79 1CCF0-1CCF9 1D2C0-1D2D3 1E4F0-1E4F9
+1E5F1-1E5FA"""
+ALSO_DIGIT = "11DE0-11DE9 16FF4-16FF6"
 # White_Space; the control characters among it count as space only where the code says so.
 SPACE = "9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000"
 
-IS_SPACE, IS_CONTROL, IS_PUNCTUATION, IS_MARK, IS_WORD, HAS_LOWER, HAS_DECOMPOSITION, IS_ORDERED = (
-    1 << i for i in range(8))
+(IS_SPACE, IS_CONTROL, IS_PUNCTUATION, IS_MARK, IS_WORD, HAS_LOWER, DECOMPOSES, IS_ORDERED, IS_LETTER, IS_NUMBER,
+ IS_DIGIT, IS_UNSTABLE) = (1 << i for i in range(12))
+CLASS_SHIFT = 24  # the combining class is in the top byte of a property word
 BLOCK = 32  # code points of one block of properties
 SUPER = 32  # blocks of one row of the index
 
@@ -72,6 +83,17 @@ def combining_class(c, zero=points(CLASS_0)):
     return 0 if c in zero else U.combining(chr(c))
 
 
+def decompositions():
+    """One step of canonical decomposition, without Hangul syllables: {code point: (first, second or 0)}."""
+    whole, out = points(NOT_DECOMPOSED), {}
+    for c in SCALARS:
+        parts = U.decomposition(chr(c))
+        if parts and parts[0] != "<" and c not in whole:
+            first, _, second = parts.partition(" ")
+            out[c] = (int(first, 16), int(second, 16) if second else 0)
+    return out
+
+
 def collect():
     space, later_word = points(SPACE), points(ALSO_WORD)
     not_control = points(NOT_CONTROL) | {9, 10, 13}
@@ -85,7 +107,11 @@ def collect():
     category = {c: U.category(chr(c)) for c in SCALARS}
     whole = points(NOT_DECOMPOSED)
     marks = {c for c in SCALARS if (category[c] == "Mn" and c not in not_mark) or c in also_mark}
-    props, stripped = {}, {}
+    letter, number, digit = points(ALSO_LETTER), points(ALSO_NUMBER), points(ALSO_DIGIT)
+    steps = decompositions()
+    composed = {c for c in steps if U.normalize("NFC", chr(c)) == chr(c)}
+    behind = {steps[c][1] for c in composed} | set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
+    props = {}
     for c in SCALARS:
         ch, cat, p = chr(c), category[c], 0
         if c in space:
@@ -104,6 +130,16 @@ def collect():
                 sys.exit("gen_unicode.py: U+%04X has a lower case of several characters" % c)
         if c in lower:
             p |= HAS_LOWER
+        if cat[0] == "L" or c in letter:
+            p |= IS_LETTER
+        if cat[0] == "N" or c in number:
+            p |= IS_NUMBER | IS_DIGIT
+        if c in digit:
+            p |= IS_DIGIT
+        if c in steps:
+            p |= DECOMPOSES
+        if (c in steps and c not in composed) or c in behind or combining_class(c):
+            p |= IS_UNSTABLE
         hangul = 0xAC00 <= c <= 0xD7A3
         full = [c] if c in whole else [ord(x) for x in U.normalize("NFD", ch)]
         kept = [x for x in full if x not in marks]
@@ -113,16 +149,14 @@ def collect():
         else:
             ordered = full == [c] and combining_class(c) != 0
             if kept != [c] and not hangul:
-                p |= HAS_DECOMPOSITION
-                stripped[c] = kept
                 # The code takes the kept characters one by one; a removed mark of class 0 among them must not matter.
                 for x, y in zip(full, full[1:]):
                     if x in marks and not combining_class(x) and y in kept and combining_class(y):
                         sys.exit("gen_unicode.py: the order of U+%04X cannot be told from its kept characters" % c)
         if ordered:
             p |= IS_ORDERED
-        props[c] = p
-    return props, lower, stripped, marks
+        props[c] = p | combining_class(c) << CLASS_SHIFT
+    return props, lower, steps, composed
 
 
 def lower_ranges(lower):
@@ -157,10 +191,13 @@ def array(kind, name, values, form="%d"):
 
 
 def generate():
-    props, lower, stripped, marks = collect()
+    props, lower, steps, composed = collect()
+    words = sorted(set(props.values()) | {0})
+    assert len(words) <= 256
+    number = {w: i for i, w in enumerate(words)}
     blocks, rows, index, top = [], [], [], []
     for base in range(0, 0x110000, BLOCK):
-        block = tuple(props.get(c, 0) for c in range(base, base + BLOCK))
+        block = tuple(number[props.get(c, 0)] for c in range(base, base + BLOCK))
         if block not in blocks:
             blocks.append(block)
         index.append(blocks.index(block))
@@ -170,53 +207,33 @@ def generate():
             rows.append(row)
         top.append(rows.index(row))
     assert len(blocks) <= 65536 and len(rows) <= 256
-    wide = len(blocks) > 256
     ranges = lower_ranges(lower)
-    keys = sorted(stripped)
-    pool, values = [], []
-    for c in keys:
-        kept = stripped[c]
-        if len(kept) == 1:
-            values.append(kept[0])
-        else:
-            at = next((i for i in range(len(pool)) if pool[i:i + len(kept)] == kept), len(pool))
-            if at == len(pool):
-                pool += kept
-            values.append(1 << 31 | len(kept) << 16 | at)
-    ordered = []
-    for c in SCALARS:
-        if c in marks or not combining_class(c):
-            continue
-        k = combining_class(c)
-        if ordered and ordered[-1][1] == c - 1 and ordered[-1][2] == k:
-            ordered[-1][1] = c
-        else:
-            ordered.append([c, c, k])
-    size = (len(top) + len(rows) * SUPER * (2 if wide else 1) + len(blocks) * BLOCK + len(ranges) * 12 +
-            len(keys) * 8 + len(pool) * 4 + len(ordered) * 12)
+    keys = sorted(steps)
+    pairs = sorted((steps[c], keys.index(c)) for c in composed)
+    size = (len(top) + len(rows) * SUPER * 2 + len(blocks) * BLOCK + len(words) * 4 + len(ranges) * 12 +
+            len(keys) * 8 + len(pairs) * 2)
     parts = [
         "/* unicode_tables.c - made by tools/gen_unicode.py (change that, not this): %d bytes of tables, described in\n"
         " * text/unicode.h. Constants only: any number of threads. */\n"
         '#include "text/unicode.h"\n\n/* clang-format off */\n' % size,
-        "/* Block row of each %d code points, blocks of each row, properties of each block. */\n" % (BLOCK * SUPER),
+        "/* Block row of each %d code points, blocks of each row, number of the properties in each block. */\n" % (
+            BLOCK * SUPER),
         array("uint8_t", "qn_unicode_top", top),
-        array("uint16_t" if wide else "uint8_t", "qn_unicode_rows", [b for r in rows for b in r]),
+        array("uint16_t", "qn_unicode_rows", [b for r in rows for b in r]),
         array("uint8_t", "qn_unicode_blocks", [p for b in blocks for p in b]),
+        array("uint32_t", "qn_unicode_words", words, "0x%X"),
         "/* Lower case, ascending: first, count, stride, difference. */\n",
         "const qn_unicode_lower qn_unicode_lower_table[%d] = {\n%s\n};\n" % (
             len(ranges), "\n".join("  {0x%X, %d, %d, %d}," % r for r in ranges)),
-        "/* Canonical decomposition less its nonspacing marks: code points, ascending, and what they become. */\n",
-        array("uint32_t", "qn_unicode_stripped_keys", keys),
-        array("uint32_t", "qn_unicode_stripped_values", values),
-        array("uint32_t", "qn_unicode_stripped_pool", pool),
-        "/* Combining class of the ordered characters that are kept, ascending: first, last, class. */\n",
-        "const qn_unicode_class qn_unicode_class_table[%d] = {\n%s\n};\n" % (
-            len(ordered), "\n".join("  {0x%X, 0x%X, %d}," % tuple(r) for r in ordered)),
+        "/* One step of canonical decomposition, ascending: code point << 42 | first << 21 | second, or 0. */\n",
+        array("uint64_t", "qn_unicode_steps", [c << 42 | steps[c][0] << 21 | steps[c][1] for c in keys], "0x%X"),
+        "/* Indices of those that are composed again, by what they are composed of. */\n",
+        array("uint16_t", "qn_unicode_composed", [i for _, i in pairs]),
     ]
     header = [
-        ("TOP", len(top)), ("ROWS", len(rows) * SUPER), ("BLOCKS", len(blocks) * BLOCK), ("LOWER", len(ranges)),
-        ("STRIPPED", len(keys)), ("POOL", len(pool)), ("CLASSES", len(ordered))]
-    return "".join(parts), header, size, wide
+        ("TOP", len(top)), ("ROWS", len(rows) * SUPER), ("BLOCKS", len(blocks) * BLOCK), ("WORDS", len(words)),
+        ("LOWER", len(ranges)), ("STEPS", len(keys)), ("COMPOSED", len(pairs))]
+    return "".join(parts), header, size
 
 
 def main():
@@ -227,7 +244,7 @@ def main():
     if U.unidata_version != UNICODE:
         sys.exit("gen_unicode.py: this Python's unicodedata is Unicode %s; the exception lists are written against %s: "
                  "run it with Python 3.11" % (U.unidata_version, UNICODE))
-    text, header, size, wide = generate()
+    text, header, size = generate()
     if check:
         with open(path, encoding="ascii") as f:
             if f.read() != text:
@@ -236,8 +253,7 @@ def main():
         return
     with open(path, "w", encoding="ascii", newline="\n") as f:
         f.write(text)
-    print("%s: %d bytes of tables: %s%s" % (os.path.relpath(path), size, ", ".join("%s %d" % h for h in header),
-                                            ", wide rows" if wide else ""))
+    print("%s: %d bytes of tables: %s" % (os.path.relpath(path), size, ", ".join("%s %d" % h for h in header)))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ static quern_status put_tokenizer(qn_quantizer *q) {
   if (section.bytes > 0) {
     QN_TRY_CLEANUP(qn_tokenizer_open(&tokenizer, q->env, section.data, section.bytes));
     QN_TRY_CLEANUP(check_template(q, &tokenizer));
-    QN_TRY_CLEANUP(put_text(q, "tokenizer.kind", tokenizer.kind == QN_TOKENIZER_WORDPIECE ? "wordpiece" : "unknown"));
+    QN_TRY_CLEANUP(put_text(q, "tokenizer.kind", qn_tokenizer_name(&tokenizer)));
     QN_TRY_CLEANUP(qrn_put_section(q->writer, QRN_TOKENIZER, section.data, section.bytes));
   }
   status = QUERN_OK;

@@ -7,6 +7,11 @@
 #include "base/json.h"
 
 #define QN_TOKENIZER_WORDPIECE 1u
+#define QN_TOKENIZER_BYTE_BPE 2u /* byte-level BPE: words by a regular expression, merges of bytes */
+#define QN_TOKENIZER_CHAR_BPE 3u /* SentencePiece's BPE: merges of characters, blanks among them */
+#define QN_TOKENIZER_TABLES 16
+
+typedef struct qn_tokenizer_kind qn_tokenizer_kind;
 
 typedef struct qn_tokenizer {
   qn_env *env;
@@ -14,12 +19,15 @@ typedef struct qn_tokenizer {
   size_t bytes;
   uint32_t kind, vocab; /* ids are 0 ... vocab - 1 */
   /* the rest is the implementation's: pointers into the section, checked at open */
-  const void *tables[12];
-  uint64_t sizes[12];
+  const qn_tokenizer_kind *is;
+  const void *tables[QN_TOKENIZER_TABLES];
+  uint64_t sizes[QN_TOKENIZER_TABLES];
 } qn_tokenizer;
 
 /* Checks sizes and offsets of the tables (not their contents). data: 64-byte aligned. */
 quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, size_t bytes);
+/* Name of its kind: "wordpiece", "byte-bpe", "char-bpe". */
+const char *qn_tokenizer_name(const qn_tokenizer *t);
 
 /* Where ids go as they come. */
 typedef struct qn_ids {
@@ -44,10 +52,28 @@ quern_status qn_tokenizer_template(const qn_tokenizer *t, const int32_t *a, size
                                    int pair, qn_ids *out);
 /* is `id` one of the special tokens (left out by detokenize)? */
 int qn_tokenizer_is_special(const qn_tokenizer *t, int32_t id);
-/* Text of ids, joined as the model's decoder does. *len: bytes needed without NUL, set also with QUERN_E_CAPACITY; with
-   cap 0, buf may be NULL, and only *len is asked for. Ids without a token are left out. */
+/* Text of ids, joined as the model's decoder does, in valid UTF-8: bytes that are none become U+FFFD. *len: bytes needed
+   without NUL, set also with QUERN_E_CAPACITY; with cap 0, buf may be NULL, and only *len is asked for. Ids without a token
+   are left out. */
 quern_status qn_tokenizer_decode(const qn_tokenizer *t, const int32_t *ids, size_t n, int keep_special, char *buf,
                                  size_t cap, size_t *len);
+
+/* The same id by id: what the calls give, joined, is exactly what qn_tokenizer_decode gives, and each gives whole
+   characters. A plain struct that may be copied; one thread at a time. */
+typedef struct qn_detokenizer {
+  const qn_tokenizer *t;
+  int keep_special;
+  uint32_t when;   /* QN_TEXT_*: what has come */
+  uint32_t held;   /* bytes of a character that is not complete */
+  uint8_t bytes[4];
+} qn_detokenizer;
+void qn_detokenizer_begin(qn_detokenizer *d, const qn_tokenizer *t, int keep_special);
+/* Text that is complete with this id, NUL behind it; *len: bytes without NUL. With QUERN_E_CAPACITY *len is what it needs and
+   nothing has changed. A buffer of QN_DETOKENIZER_BYTES always suffices. */
+#define QN_DETOKENIZER_BYTES 3200u /* 3 for each byte of a token and of what is held, a blank, a NUL */
+quern_status qn_detokenizer_feed(qn_detokenizer *d, int32_t id, char *buf, size_t cap, size_t *len);
+/* The same of what is left when no id follows. */
+quern_status qn_detokenizer_end(qn_detokenizer *d, char *buf, size_t cap, size_t *len);
 
 /* ---- building the section (quantize) ---- */
 /* tokenizer_json: parsed tokenizer.json, or NULL; then vocab_txt (one token a line) is used with tokenizer_config

@@ -2,13 +2,13 @@
  * readers of both kinds of file fill in. Every number in it was checked on the way in. One thread. */
 #include <string.h>
 #include "base/checked.h"
-#include "text/wordpiece_build.h"
+#include "text/tokenizer_build.h"
 
-quern_status qn_wp_spec_init(wp_spec *s, qn_env *env, uint32_t model_vocab, size_t added_cap) {
-  *s = (wp_spec){.env = env, .cap = model_vocab, .max_word_chars = 100, .prefix = "##", .prefix_bytes = 2};
-  if (model_vocab == 0 || model_vocab > QN_WP_MAX_VOCAB)
+quern_status qn_spec_init(tok_spec *s, qn_env *env, uint32_t model_vocab, size_t added_cap) {
+  *s = (tok_spec){.env = env, .cap = model_vocab, .max_word_chars = 100, .prefix = "##", .prefix_bytes = 2};
+  if (model_vocab == 0 || model_vocab > QN_TOK_MAX_VOCAB)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "tokenizer: a vocabulary of %u; 1 to %u is supported", model_vocab,
-                   QN_WP_MAX_VOCAB);
+                   QN_TOK_MAX_VOCAB);
   if (added_cap > model_vocab)
     return qn_fail(&env->error, QUERN_E_SOURCE, "tokenizer: more added tokens than the %u rows of the embedding",
                    model_vocab);
@@ -18,13 +18,13 @@ quern_status qn_wp_spec_init(wp_spec *s, qn_env *env, uint32_t model_vocab, size
   if (!status) status = qn_alloc_array(env, (void **)&s->index, s->index_size, 4, "the vocabulary's index");
   if (!status) status = qn_alloc_array(env, (void **)&s->added, added_cap, sizeof *s->added, "the added tokens");
   if (status)
-    qn_wp_spec_free(s);
+    qn_spec_free(s);
   else
     memset(s->index, 0xFF, s->index_size * (size_t)4);
   return status;
 }
 
-void qn_wp_spec_free(wp_spec *s) {
+void qn_spec_free(tok_spec *s) {
   qn_free(s->env, s->tokens, s->cap * sizeof *s->tokens);
   qn_free(s->env, s->index, s->index_size * (size_t)4);
   qn_free(s->env, s->added, s->added_cap * sizeof *s->added);
@@ -32,52 +32,52 @@ void qn_wp_spec_free(wp_spec *s) {
 }
 
 /* Where in the index the text is or would be; *probes: slots looked at. */
-static uint32_t place(const wp_spec *s, const char *text, size_t bytes, uint32_t *probes) {
-  uint64_t h = QN_WP_HASH_START;
-  for (size_t i = 0; i < bytes; i++) h = qn_wp_hash_byte(h, (uint8_t)text[i]);
-  uint32_t at = (uint32_t)(qn_wp_hash_end(h) >> 32) & (s->index_size - 1);
-  for (*probes = 1; s->index[at] != QN_WP_EMPTY; at = (at + 1) & (s->index_size - 1), ++*probes) {
-    const wp_token *k = &s->tokens[s->index[at]];
+static uint32_t place(const tok_spec *s, const char *text, size_t bytes, uint32_t *probes) {
+  uint64_t h = QN_TOK_HASH;
+  for (size_t i = 0; i < bytes; i++) h = qn_tok_hash_byte(h, (uint8_t)text[i]);
+  uint32_t at = (uint32_t)(qn_tok_hash_end(h) >> 32) & (s->index_size - 1);
+  for (*probes = 1; s->index[at] != QN_TOK_EMPTY; at = (at + 1) & (s->index_size - 1), ++*probes) {
+    const tok_entry *k = &s->tokens[s->index[at]];
     if (k->bytes == bytes && memcmp(k->text, text, bytes) == 0) break;
   }
   return at;
 }
 
-uint32_t qn_wp_spec_find(const wp_spec *s, const char *text, size_t bytes) {
+uint32_t qn_spec_find(const tok_spec *s, const char *text, size_t bytes) {
   uint32_t probes;
   return s->index[place(s, text, bytes, &probes)];
 }
 
-quern_status qn_wp_spec_token(wp_spec *s, const char *text, size_t bytes, int64_t id, int in_model) {
+quern_status qn_spec_token(tok_spec *s, const char *text, size_t bytes, int64_t id, int in_model) {
   qn_error *e = &s->env->error;
-  if (bytes > QN_WP_MAX_TOKEN_BYTES)
+  if (bytes > QN_TOK_MAX_TOKEN_BYTES)
     return qn_fail(e, QUERN_E_UNSUPPORTED, "tokenizer: a token of %zu bytes; at most %u are supported", bytes,
-                   QN_WP_MAX_TOKEN_BYTES);
+                   QN_TOK_MAX_TOKEN_BYTES);
   int width = (int)bytes;
   if (id < 0 || id >= s->cap)
     return qn_fail(e, QUERN_E_SOURCE, "tokenizer: token \"%.*s\" has id %lld; the embedding has rows 0 to %u", width,
                    text, (long long)id, s->cap - 1);
-  wp_token *k = &s->tokens[id];
-  if (k->flags & QN_WP_TOKEN_PRESENT)
+  tok_entry *k = &s->tokens[id];
+  if (k->flags & QN_TOKEN_PRESENT)
     return qn_fail(e, QUERN_E_SOURCE, "tokenizer: tokens \"%.*s\" and \"%.*s\" have the same id %lld", (int)k->bytes,
                    k->text, width, text, (long long)id);
   uint32_t probes, at = place(s, text, bytes, &probes);
-  if (s->index[at] != QN_WP_EMPTY)
+  if (s->index[at] != QN_TOK_EMPTY)
     return qn_fail(e, QUERN_E_SOURCE, "tokenizer: token \"%.*s\" is there twice, with ids %u and %lld", width, text,
                    s->index[at], (long long)id);
-  if (probes > QN_WP_MAX_PROBE) /* texts made to collide: each would take longer than the one before */
+  if (probes > QN_TOK_MAX_PROBE) /* texts made to collide: each would take longer than the one before */
     return qn_fail(e, QUERN_E_UNSUPPORTED, "tokenizer: the vocabulary's texts defeat the hash table");
   s->index[at] = (uint32_t)id;
-  *k = (wp_token){.text = text, .bytes = (uint32_t)bytes, .flags = QN_WP_TOKEN_PRESENT, .in_model = (uint8_t)in_model};
+  *k = (tok_entry){.text = text, .bytes = (uint32_t)bytes, .flags = QN_TOKEN_PRESENT, .in_model = (uint8_t)in_model};
   if (id >= s->vocab) s->vocab = (uint32_t)id + 1;
   return QUERN_OK;
 }
 
-quern_status qn_wp_spec_added(wp_spec *s, const char *text, size_t bytes, int64_t id, int special, uint32_t flags) {
+quern_status qn_spec_added(tok_spec *s, const char *text, size_t bytes, int64_t id, int special, uint32_t flags) {
   if (bytes == 0) return QUERN_OK;
-  uint32_t known = qn_wp_spec_find(s, text, bytes);
-  if (known == QN_WP_EMPTY) {
-    QN_TRY(qn_wp_spec_token(s, text, bytes, id, 0));
+  uint32_t known = qn_spec_find(s, text, bytes);
+  if (known == QN_TOK_EMPTY) {
+    QN_TRY(qn_spec_token(s, text, bytes, id, 0));
     known = (uint32_t)id;
   } else if (known != id) {
     return qn_fail(&s->env->error, QUERN_E_SOURCE,
@@ -89,30 +89,30 @@ quern_status qn_wp_spec_added(wp_spec *s, const char *text, size_t bytes, int64_
   if (s->added_count == s->added_cap)
     return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer: too many added tokens");
   s->tokens[known].is_added = 1;
-  if (special) s->tokens[known].flags |= QN_WP_TOKEN_SPECIAL;
-  s->added[s->added_count++] = (qn_wp_added){.id = known, .flags = flags};
+  if (special) s->tokens[known].flags |= QN_TOKEN_SPECIAL;
+  s->added[s->added_count++] = (qn_added){.id = known, .flags = flags};
   return QUERN_OK;
 }
 
-quern_status qn_wp_spec_item(wp_spec *s, int pair, uint32_t what, uint32_t type) {
+quern_status qn_spec_item(tok_spec *s, int pair, uint32_t what, uint32_t type) {
   uint32_t *n = pair ? &s->pair_count : &s->single_count;
-  if (*n == QN_WP_MAX_TEMPLATE)
+  if (*n == QN_TOK_MAX_TEMPLATE)
     return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer: a template of more than %u items",
-                   QN_WP_MAX_TEMPLATE);
-  (pair ? s->pair : s->single)[(*n)++] = (qn_wp_item){what, type};
+                   QN_TOK_MAX_TEMPLATE);
+  (pair ? s->pair : s->single)[(*n)++] = (qn_template_item){what, type};
   return QUERN_OK;
 }
 
-quern_status qn_wp_spec_classic(wp_spec *s, uint32_t cls, uint32_t sep, int double_sep) {
+quern_status qn_spec_classic(tok_spec *s, uint32_t cls, uint32_t sep, int double_sep) {
   uint32_t second = double_sep ? 0 : 1;
   for (int pair = 0; pair < 2; pair++) {
-    QN_TRY(qn_wp_spec_item(s, pair, cls, 0));
-    QN_TRY(qn_wp_spec_item(s, pair, QN_WP_SEQUENCE, 0));
-    QN_TRY(qn_wp_spec_item(s, pair, sep, 0));
+    QN_TRY(qn_spec_item(s, pair, cls, 0));
+    QN_TRY(qn_spec_item(s, pair, QN_TEMPLATE_TEXT, 0));
+    QN_TRY(qn_spec_item(s, pair, sep, 0));
   }
-  if (double_sep) QN_TRY(qn_wp_spec_item(s, 1, sep, 0));
-  QN_TRY(qn_wp_spec_item(s, 1, QN_WP_SEQUENCE + 1, second));
-  return qn_wp_spec_item(s, 1, sep, second);
+  if (double_sep) QN_TRY(qn_spec_item(s, 1, sep, 0));
+  QN_TRY(qn_spec_item(s, 1, QN_TEMPLATE_TEXT + 1, second));
+  return qn_spec_item(s, 1, sep, second);
 }
 
 /* The most added tokens that a document can name: children of its list, members of the decoder table, and the five that
@@ -128,16 +128,16 @@ static size_t count_added(const qn_json *tokenizer, const qn_json *config) {
 
 quern_status qn_tokenizer_build(qn_env *env, const qn_json *tokenizer_json, const char *vocab_txt, size_t vocab_bytes,
                                 const qn_json *tokenizer_config, uint32_t model_vocab, qn_buffer *section) {
-  wp_spec spec;
+  tok_spec spec;
   size_t added = count_added(tokenizer_json, tokenizer_config);
   if (!tokenizer_json && added > model_vocab) added = model_vocab;
-  quern_status status = qn_wp_spec_init(&spec, env, model_vocab, added);
+  quern_status status = qn_spec_init(&spec, env, model_vocab, added);
   if (status) return status;
   if (tokenizer_json)
-    status = qn_wp_read_json(&spec, tokenizer_json);
+    status = qn_spec_read_json(&spec, tokenizer_json);
   else
-    status = qn_wp_read_vocab(&spec, vocab_txt, vocab_bytes, tokenizer_config);
+    status = qn_spec_read_vocab(&spec, vocab_txt, vocab_bytes, tokenizer_config);
   if (!status) status = qn_wp_write(&spec, section);
-  qn_wp_spec_free(&spec);
+  qn_spec_free(&spec);
   return status;
 }

@@ -1,13 +1,14 @@
 /* tokenizer_json.c - reads a tokenizer.json of kind WordPiece with BERT's normalization and splitting. Other kinds are
  * refused by name. Truncation and padding settings are not read. One thread. */
 #include <string.h>
-#include "text/wordpiece_build.h"
+#include "text/tokenizer_build.h"
+#include "text/wordpiece.h"
 
-static quern_status malformed(wp_spec *s, const char *what) {
+static quern_status malformed(tok_spec *s, const char *what) {
   return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: %s", what);
 }
 
-static quern_status unsupported(wp_spec *s, const char *part, const char *kind, const char *known) {
+static quern_status unsupported(tok_spec *s, const char *part, const char *kind, const char *known) {
   return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer.json: %s \"%s\" is not supported; supported: %s", part,
                  kind, known);
 }
@@ -35,7 +36,7 @@ static int64_t as_id(const qn_json *j, uint32_t node) {
 }
 
 /* A member that is true, false, or absent (otherwise). */
-static quern_status get_flag(wp_spec *s, const qn_json *j, uint32_t object, const char *key, int otherwise, int *out) {
+static quern_status get_flag(tok_spec *s, const qn_json *j, uint32_t object, const char *key, int otherwise, int *out) {
   uint32_t node = member(j, object, key);
   *out = otherwise;
   if (!node) return QUERN_OK;
@@ -46,7 +47,7 @@ static quern_status get_flag(wp_spec *s, const qn_json *j, uint32_t object, cons
 }
 
 /* A component's "type", unwrapped from a "Sequence" of one. *node becomes 0 when there is none. */
-static quern_status get_type(wp_spec *s, const qn_json *j, const char *part, const char *list, uint32_t *node,
+static quern_status get_type(tok_spec *s, const qn_json *j, const char *part, const char *list, uint32_t *node,
                              const char **type) {
   *node = member(j, *node, part);
   *type = "none";
@@ -61,7 +62,7 @@ static quern_status get_type(wp_spec *s, const qn_json *j, const char *part, con
   return QUERN_OK;
 }
 
-static quern_status read_model(wp_spec *s, const qn_json *j) {
+static quern_status read_model(tok_spec *s, const qn_json *j) {
   uint32_t model = member(j, 0, "model");
   if (!is_kind(j, model, QN_JSON_OBJECT)) return malformed(s, "\"model\" is missing or no object");
   uint32_t vocab = member(j, model, "vocab"), node;
@@ -69,7 +70,7 @@ static quern_status read_model(wp_spec *s, const qn_json *j) {
   if (!type || strcmp(type, "WordPiece") != 0) return unsupported(s, "model type", type ? type : "none", "WordPiece");
   if (!is_kind(j, vocab, QN_JSON_OBJECT)) return malformed(s, "\"model.vocab\" is missing or no object");
   if ((node = member(j, model, "continuing_subword_prefix"))) {
-    if (!is_kind(j, node, QN_JSON_STRING) || j->nodes[node].bytes > QN_WP_MAX_TOKEN_BYTES)
+    if (!is_kind(j, node, QN_JSON_STRING) || j->nodes[node].bytes > QN_TOK_MAX_TOKEN_BYTES)
       return malformed(s, "\"continuing_subword_prefix\" is no short string");
     s->prefix = j->nodes[node].string;
     s->prefix_bytes = j->nodes[node].bytes;
@@ -85,18 +86,18 @@ static quern_status read_model(wp_spec *s, const qn_json *j) {
   }
   for (uint32_t k = vocab + 1; k < j->nodes[vocab].next; k = j->nodes[k + 1].next) {
     if (!is_kind(j, k + 1, QN_JSON_NUMBER)) return malformed(s, "an id in \"model.vocab\" is no number");
-    QN_TRY(qn_wp_spec_token(s, j->nodes[k].string, j->nodes[k].bytes, as_id(j, k + 1), 1));
+    QN_TRY(qn_spec_token(s, j->nodes[k].string, j->nodes[k].bytes, as_id(j, k + 1), 1));
   }
   node = member(j, model, "unk_token");
   const char *unk = is_kind(j, node, QN_JSON_STRING) ? j->nodes[node].string : "[UNK]";
-  s->unk = qn_wp_spec_find(s, unk, node ? j->nodes[node].bytes : 5);
-  if (s->unk == QN_WP_EMPTY)
+  s->unk = qn_spec_find(s, unk, node ? j->nodes[node].bytes : 5);
+  if (s->unk == QN_TOK_EMPTY)
     return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: the vocabulary lacks the unknown token \"%s\"",
                    unk);
   return QUERN_OK;
 }
 
-static quern_status read_added(wp_spec *s, const qn_json *j) {
+static quern_status read_added(tok_spec *s, const qn_json *j) {
   uint32_t list = member(j, 0, "added_tokens");
   if (!list) return QUERN_OK;
   if (!is_kind(j, list, QN_JSON_ARRAY)) return malformed(s, "\"added_tokens\" is no array");
@@ -110,21 +111,21 @@ static quern_status read_added(wp_spec *s, const qn_json *j) {
     static const struct {
       const char *key;
       uint32_t flag;
-    } known[] = {{"single_word", QN_WP_SINGLE_WORD},
-                 {"lstrip", QN_WP_LSTRIP},
-                 {"rstrip", QN_WP_RSTRIP},
-                 {"normalized", QN_WP_NORMALIZED}};
+    } known[] = {{"single_word", QN_ADDED_SINGLE_WORD},
+                 {"lstrip", QN_ADDED_LSTRIP},
+                 {"rstrip", QN_ADDED_RSTRIP},
+                 {"normalized", QN_ADDED_NORMALIZED}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-      int otherwise = known[i].flag == QN_WP_NORMALIZED && !special;
+      int otherwise = known[i].flag == QN_ADDED_NORMALIZED && !special;
       QN_TRY(get_flag(s, j, k, known[i].key, otherwise, &value));
       if (value) flags |= known[i].flag;
     }
-    QN_TRY(qn_wp_spec_added(s, j->nodes[text].string, j->nodes[text].bytes, id, special, flags));
+    QN_TRY(qn_spec_added(s, j->nodes[text].string, j->nodes[text].bytes, id, special, flags));
   }
   return QUERN_OK;
 }
 
-static quern_status read_text_rules(wp_spec *s, const qn_json *j) {
+static quern_status read_text_rules(tok_spec *s, const qn_json *j) {
   const char *type;
   uint32_t node = 0;
   QN_TRY(get_type(s, j, "normalizer", "normalizers", &node, &type));
@@ -157,7 +158,7 @@ static quern_status read_text_rules(wp_spec *s, const qn_json *j) {
 }
 
 /* An item like ["[SEP]", 102]. */
-static quern_status read_named_id(wp_spec *s, const qn_json *j, uint32_t object, const char *key, uint32_t *id) {
+static quern_status read_named_id(tok_spec *s, const qn_json *j, uint32_t object, const char *key, uint32_t *id) {
   uint32_t node = member(j, object, key);
   if (!is_kind(j, node, QN_JSON_ARRAY) || j->nodes[node].count != 2)
     return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: \"%s\" of the post-processor is no pair", key);
@@ -169,7 +170,7 @@ static quern_status read_named_id(wp_spec *s, const qn_json *j, uint32_t object,
   return QUERN_OK;
 }
 
-static quern_status read_special_item(wp_spec *s, const qn_json *j, uint32_t specials, int pair, uint32_t name,
+static quern_status read_special_item(tok_spec *s, const qn_json *j, uint32_t specials, int pair, uint32_t name,
                                       uint32_t type) {
   uint32_t entry = get(j, specials, j->nodes[name].string, j->nodes[name].bytes);
   uint32_t ids = entry ? member(j, entry, "ids") : 0;
@@ -179,12 +180,12 @@ static quern_status read_special_item(wp_spec *s, const qn_json *j, uint32_t spe
   for (uint32_t k = ids + 1; k < j->nodes[ids].next; k = j->nodes[k].next) {
     int64_t id = as_id(j, k);
     if (id < 0 || id >= s->vocab) return malformed(s, "the template has an id that is not in the vocabulary");
-    QN_TRY(qn_wp_spec_item(s, pair, (uint32_t)id, type));
+    QN_TRY(qn_spec_item(s, pair, (uint32_t)id, type));
   }
   return QUERN_OK;
 }
 
-static quern_status read_template(wp_spec *s, const qn_json *j, uint32_t processor, int pair) {
+static quern_status read_template(tok_spec *s, const qn_json *j, uint32_t processor, int pair) {
   uint32_t list = member(j, processor, pair ? "pair" : "single"), seen[2] = {0, 0};
   uint32_t specials = member(j, processor, "special_tokens");
   if (!is_kind(j, list, QN_JSON_ARRAY)) return malformed(s, "a template is no array");
@@ -202,20 +203,20 @@ static quern_status read_template(wp_spec *s, const qn_json *j, uint32_t process
     if ((!second && strcmp(j->nodes[name].string, "A") != 0) || seen[second] || (second && !pair))
       return malformed(s, "a template must name A, and a pair's B, once each");
     seen[second] = 1;
-    QN_TRY(qn_wp_spec_item(s, pair, QN_WP_SEQUENCE + second, (uint32_t)type));
+    QN_TRY(qn_spec_item(s, pair, QN_TEMPLATE_TEXT + second, (uint32_t)type));
   }
   if (!seen[0] || (pair && !seen[1])) return malformed(s, "a template must name A, and a pair's B, once each");
   return QUERN_OK;
 }
 
-static quern_status read_processor(wp_spec *s, const qn_json *j) {
+static quern_status read_processor(tok_spec *s, const qn_json *j) {
   const char *type;
   uint32_t node = 0, cls, sep;
   QN_TRY(get_type(s, j, "post_processor", "processors", &node, &type));
   if (!node) {
-    QN_TRY(qn_wp_spec_item(s, 0, QN_WP_SEQUENCE, 0));
-    QN_TRY(qn_wp_spec_item(s, 1, QN_WP_SEQUENCE, 0));
-    return qn_wp_spec_item(s, 1, QN_WP_SEQUENCE + 1, 1);
+    QN_TRY(qn_spec_item(s, 0, QN_TEMPLATE_TEXT, 0));
+    QN_TRY(qn_spec_item(s, 1, QN_TEMPLATE_TEXT, 0));
+    return qn_spec_item(s, 1, QN_TEMPLATE_TEXT + 1, 1);
   }
   if (strcmp(type, "TemplateProcessing") == 0) {
     QN_TRY(read_template(s, j, node, 0));
@@ -226,10 +227,10 @@ static quern_status read_processor(wp_spec *s, const qn_json *j) {
     return unsupported(s, "post-processor", type, "TemplateProcessing, BertProcessing, RobertaProcessing, none");
   QN_TRY(read_named_id(s, j, node, "cls", &cls));
   QN_TRY(read_named_id(s, j, node, "sep", &sep));
-  return qn_wp_spec_classic(s, cls, sep, roberta);
+  return qn_spec_classic(s, cls, sep, roberta);
 }
 
-quern_status qn_wp_read_json(wp_spec *s, const qn_json *j) {
+quern_status qn_spec_read_json(tok_spec *s, const qn_json *j) {
   if (j->nodes[0].kind != QN_JSON_OBJECT) return malformed(s, "not an object");
   QN_TRY(read_model(s, j));
   QN_TRY(read_added(s, j));

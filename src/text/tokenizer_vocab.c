@@ -2,7 +2,8 @@
  * tokenizer does. One thread. */
 #include <string.h>
 #include "base/utf8.h"
-#include "text/wordpiece_build.h"
+#include "text/tokenizer_build.h"
+#include "text/wordpiece.h"
 
 typedef struct vocab_role {
   const char *key, *otherwise;
@@ -32,7 +33,7 @@ static int is_utf8(const char *text, size_t bytes) {
 }
 
 /* Lines end at a line feed; blanks at their ends are not part of the token. */
-static quern_status read_lines(wp_spec *s, const char *text, size_t bytes) {
+static quern_status read_lines(tok_spec *s, const char *text, size_t bytes) {
   int64_t id = 0;
   for (size_t at = 0; at < bytes; id++) {
     const char *line = text + at, *feed = memchr(line, '\n', bytes - at);
@@ -41,13 +42,13 @@ static quern_status read_lines(wp_spec *s, const char *text, size_t bytes) {
     while (n > 0 && (line[n - 1] == '\r' || line[n - 1] == ' ' || line[n - 1] == '\t')) n--;
     if (!is_utf8(line, n))
       return qn_fail(&s->env->error, QUERN_E_SOURCE, "vocab.txt: line %lld is not UTF-8", (long long)id + 1);
-    if (n > 0) QN_TRY(qn_wp_spec_token(s, line, n, id, 1));
+    if (n > 0) QN_TRY(qn_spec_token(s, line, n, id, 1));
   }
   if (s->vocab == 0) return qn_fail(&s->env->error, QUERN_E_SOURCE, "vocab.txt: it has no tokens");
   return QUERN_OK;
 }
 
-static quern_status read_decoder_table(wp_spec *s, const qn_json *config) {
+static quern_status read_decoder_table(tok_spec *s, const qn_json *config) {
   uint32_t table = config ? qn_json_get(config, 0, "added_tokens_decoder") : 0;
   if (!table || config->nodes[table].kind != QN_JSON_OBJECT) return QUERN_OK;
   for (uint32_t k = table + 1; k < config->nodes[table].next; k = config->nodes[k + 1].next) {
@@ -59,16 +60,16 @@ static quern_status read_decoder_table(wp_spec *s, const qn_json *config) {
                      "tokenizer_config.json: added_tokens_decoder \"%s\" is no id with a content",
                      config->nodes[k].string);
     int special = qn_json_bool(config, k + 1, "special", 0);
-    uint32_t flags = (qn_json_bool(config, k + 1, "single_word", 0) ? QN_WP_SINGLE_WORD : 0) |
-                     (qn_json_bool(config, k + 1, "lstrip", 0) ? QN_WP_LSTRIP : 0) |
-                     (qn_json_bool(config, k + 1, "rstrip", 0) ? QN_WP_RSTRIP : 0) |
-                     (qn_json_bool(config, k + 1, "normalized", !special) ? QN_WP_NORMALIZED : 0);
-    QN_TRY(qn_wp_spec_added(s, text, strlen(text), (int64_t)id, special, flags));
+    uint32_t flags = (qn_json_bool(config, k + 1, "single_word", 0) ? QN_ADDED_SINGLE_WORD : 0) |
+                     (qn_json_bool(config, k + 1, "lstrip", 0) ? QN_ADDED_LSTRIP : 0) |
+                     (qn_json_bool(config, k + 1, "rstrip", 0) ? QN_ADDED_RSTRIP : 0) |
+                     (qn_json_bool(config, k + 1, "normalized", !special) ? QN_ADDED_NORMALIZED : 0);
+    QN_TRY(qn_spec_added(s, text, strlen(text), (int64_t)id, special, flags));
   }
   return QUERN_OK;
 }
 
-quern_status qn_wp_read_vocab(wp_spec *s, const char *text, size_t bytes, const qn_json *config) {
+quern_status qn_spec_read_vocab(tok_spec *s, const char *text, size_t bytes, const qn_json *config) {
   static const char *const bert[] = {"BertTokenizer",       "BertTokenizerFast",       "DistilBertTokenizer",
                                      "ElectraTokenizer",    "DistilBertTokenizerFast", "ElectraTokenizerFast",
                                      "MobileBertTokenizer", "MobileBertTokenizerFast", "MPNetTokenizer",
@@ -98,13 +99,13 @@ quern_status qn_wp_read_vocab(wp_spec *s, const char *text, size_t bytes, const 
   uint32_t id[5];
   for (size_t i = 0; i < 5; i++) {
     const char *name = setting(config, roles[i].key, roles[i].otherwise);
-    id[i] = qn_wp_spec_find(s, name, strlen(name));
-    if (id[i] == QN_WP_EMPTY && roles[i].required)
+    id[i] = qn_spec_find(s, name, strlen(name));
+    if (id[i] == QN_TOK_EMPTY && roles[i].required)
       return qn_fail(e, QUERN_E_SOURCE, "vocab.txt: it lacks the %s \"%s\"", roles[i].key, name);
-    if (id[i] == QN_WP_EMPTY || s->tokens[id[i]].is_added) continue;
-    uint32_t flags = mpnet && i == 4 ? QN_WP_LSTRIP : 0;
-    QN_TRY(qn_wp_spec_added(s, name, strlen(name), id[i], 1, flags));
+    if (id[i] == QN_TOK_EMPTY || s->tokens[id[i]].is_added) continue;
+    uint32_t flags = mpnet && i == 4 ? QN_ADDED_LSTRIP : 0;
+    QN_TRY(qn_spec_added(s, name, strlen(name), id[i], 1, flags));
   }
   s->unk = id[0];
-  return qn_wp_spec_classic(s, id[1], id[2], mpnet);
+  return qn_spec_classic(s, id[1], id[2], mpnet);
 }

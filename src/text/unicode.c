@@ -16,38 +16,71 @@ uint32_t qn_unicode_to_lower(uint32_t cp) {
   return (uint32_t)((int32_t)cp + r->difference);
 }
 
-uint32_t qn_unicode_strip(uint32_t cp, uint32_t out[3]) {
-  if (cp >= 0xAC00u && cp <= 0xD7A3u) { /* Hangul: leading consonant, vowel, final consonant if any */
-    uint32_t s = cp - 0xAC00u;
-    out[0] = 0x1100u + s / 588u;
-    out[1] = 0x1161u + s % 588u / 28u;
-    out[2] = 0x11A7u + s % 28u;
-    return s % 28u ? 3 : 2;
-  }
-  uint32_t lo = 0, hi = QN_UNICODE_STRIPPED;
+/* Hangul syllables are composed by arithmetic: leading consonant, vowel, final consonant if any. */
+#define SYLLABLES 0xAC00u
+#define LEADS 0x1100u
+#define VOWELS 0x1161u
+#define FINALS 0x11A7u /* that of no final consonant */
+
+#define PART(step, shift) ((uint32_t)((step) >> (shift)) & 0x1FFFFFu)
+
+/* The step of a code point, or 0. */
+static uint64_t find_step(uint32_t cp) {
+  uint32_t lo = 0, hi = QN_UNICODE_STEPS;
   while (hi - lo > 1) {
     uint32_t mid = (lo + hi) / 2;
-    if (qn_unicode_stripped_keys[mid] <= cp)
+    if (PART(qn_unicode_steps[mid], 42) <= cp)
       lo = mid;
     else
       hi = mid;
   }
-  out[0] = cp;
-  if (qn_unicode_stripped_keys[lo] != cp) return 1;
-  uint32_t value = qn_unicode_stripped_values[lo];
-  if (!(value >> 31)) {
-    out[0] = value;
-    return 1;
-  }
-  uint32_t n = value >> 16 & 3u;
-  for (uint32_t i = 0; i < n; i++) out[i] = qn_unicode_stripped_pool[(value & 0xFFFFu) + i];
-  return n;
+  return PART(qn_unicode_steps[lo], 42) == cp ? qn_unicode_steps[lo] : 0;
 }
 
-uint32_t qn_unicode_combining_class(uint32_t cp) {
-  for (uint32_t i = 0; i < QN_UNICODE_CLASSES; i++)
-    if (cp >= qn_unicode_class_table[i].first && cp <= qn_unicode_class_table[i].last)
-      return qn_unicode_class_table[i].value;
+uint32_t qn_unicode_decompose(uint32_t cp, uint32_t out[4]) {
+  const uint32_t s = cp - SYLLABLES;
+  if (s < 19u * 588u) {
+    out[0] = LEADS + s / 588u;
+    out[1] = VOWELS + s % 588u / 28u;
+    out[2] = FINALS + s % 28u;
+    return s % 28u ? 3 : 2;
+  }
+  uint32_t n = 4; /* written from the end: only the first part decomposes further */
+  uint32_t parts[4];
+  while (n > 1 && (qn_unicode_props(cp) & QN_UC_DECOMPOSES)) {
+    const uint64_t step = find_step(cp);
+    if (PART(step, 0)) parts[--n] = PART(step, 0);
+    cp = PART(step, 21);
+  }
+  parts[--n] = cp;
+  for (uint32_t i = n; i < 4; i++) out[i - n] = parts[i];
+  return 4 - n;
+}
+
+uint32_t qn_unicode_strip(uint32_t cp, uint32_t out[4]) {
+  const uint32_t n = qn_unicode_decompose(cp, out);
+  uint32_t kept = 0;
+  for (uint32_t i = 0; i < n; i++)
+    if (n == 1 || !(qn_unicode_props(out[i]) & QN_UC_MARK)) out[kept++] = out[i];
+  return kept;
+}
+
+uint32_t qn_unicode_compose(uint32_t first, uint32_t second) {
+  if (first - LEADS < 19u && second - VOWELS < 21u)
+    return SYLLABLES + ((first - LEADS) * 21u + (second - VOWELS)) * 28u;
+  if (first - SYLLABLES < 19u * 588u && (first - SYLLABLES) % 28u == 0 && second - FINALS - 1u < 27u)
+    return first + second - FINALS;
+  const uint64_t parts = (uint64_t)first << 21 | second;
+  uint32_t lo = 0, hi = QN_UNICODE_COMPOSED;
+  while (lo < hi) {
+    uint32_t mid = (lo + hi) / 2;
+    const uint64_t step = qn_unicode_steps[qn_unicode_composed[mid]], other = step & 0x3FFFFFFFFFFu;
+    if (other == parts) return PART(step, 42);
+    if (other < parts)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
   return 0;
 }
 

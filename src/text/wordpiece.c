@@ -29,7 +29,7 @@ typedef struct wp_trace {
 
 typedef struct wp_encoder {
   const qn_tokenizer *t;
-  const qn_wp_header *h;
+  const qn_tok_header *h;
   const uint8_t *classes; /* [256] */
   qn_ids *out;
   wp_trace *trace; /* NULL: no spans */
@@ -56,44 +56,44 @@ static void emit(wp_encoder *e, uint32_t id) {
   out->count++;
 }
 
-/* Id of the key of that ended hash, or QN_WP_EMPTY. */
+/* Id of the key of that ended hash, or QN_TOK_EMPTY. */
 static uint32_t find(const wp_encoder *e, uint64_t end, int rest, const uint8_t *key, uint32_t bytes) {
-  const uint32_t *slots = e->t->tables[QN_WP_SLOTS], *offsets = e->t->tables[QN_WP_OFFSETS];
-  const uint8_t *pool = e->t->tables[QN_WP_POOL];
-  uint32_t mask = (1u << e->h->slot_bits) - 1u, at = qn_wp_slot_first(end, e->h->slot_bits);
+  const uint32_t *slots = e->t->tables[QN_TABLE_SLOTS], *offsets = e->t->tables[QN_TABLE_OFFSETS];
+  const uint8_t *pool = e->t->tables[QN_TABLE_POOL];
+  uint32_t mask = (1u << e->h->slot_bits) - 1u, at = qn_tok_slot_first(end, e->h->slot_bits);
   uint32_t want = qn_wp_slot_key(end, rest), skip = rest ? e->h->prefix_bytes : 0;
   for (uint32_t probe = 0; probe < e->h->max_probe; probe++, at = (at + 1u) & mask) {
     uint32_t slot = slots[at];
-    if (slot == QN_WP_EMPTY) break;
+    if (slot == QN_TOK_EMPTY) break;
     if ((slot & QN_WP_SLOT_KEY) != want) continue;
-    uint32_t id = slot & QN_WP_SLOT_ID;
+    uint32_t id = slot & QN_TOK_SLOT_ID;
     if (id >= e->h->vocab) continue;
     uint32_t from = offsets[id], to = offsets[id + 1];
     if (from > to || to > e->h->pool_bytes || to - from != (uint64_t)bytes + skip) continue;
     if (memcmp(pool + from + skip, key, bytes) == 0) return id;
   }
-  return QN_WP_EMPTY;
+  return QN_TOK_EMPTY;
 }
 
-/* Longest piece of the word at `at`, its id and length, or QN_WP_EMPTY. */
+/* Longest piece of the word at `at`, its id and length, or QN_TOK_EMPTY. */
 static uint32_t find_longest(const wp_encoder *e, uint32_t at, uint32_t *length) {
-  uint64_t hash[QN_WP_MAX_TOKEN_BYTES + 1], h = at ? QN_WP_HASH_REST : QN_WP_HASH_START;
+  uint64_t hash[QN_TOK_MAX_TOKEN_BYTES + 1], h = at ? QN_WP_HASH_REST : QN_TOK_HASH;
   uint32_t n = e->bytes - at < e->h->max_token_bytes ? e->bytes - at : e->h->max_token_bytes;
   if (n > 1) {
     const uint8_t *reach = e->t->tables[QN_WP_REACH];
     uint32_t most = reach[qn_wp_reach_index(e->word[at], e->word[at + 1], at != 0)];
     if (most < 255 && most < n) n = most > 1 ? most : 1;
   }
-  for (uint32_t i = 0; i < n; i++) hash[i] = h = qn_wp_hash_byte(h, e->word[at + i]);
+  for (uint32_t i = 0; i < n; i++) hash[i] = h = qn_tok_hash_byte(h, e->word[at + i]);
   for (; n > 0; n--) {
     if (at + n < e->bytes && (e->word[at + n] & 0xC0u) == 0x80u) continue; /* in the middle of a character */
-    uint32_t id = find(e, qn_wp_hash_end(hash[n - 1]), at != 0, e->word + at, n);
-    if (id != QN_WP_EMPTY) {
+    uint32_t id = find(e, qn_tok_hash_end(hash[n - 1]), at != 0, e->word + at, n);
+    if (id != QN_TOK_EMPTY) {
       *length = n;
       return id;
     }
   }
-  return QN_WP_EMPTY;
+  return QN_TOK_EMPTY;
 }
 
 /* The span of the word's bytes up to `end`, the first of which are those of character *at; moves *at past them. Marks
@@ -113,7 +113,7 @@ static void split_word(wp_encoder *e) {
   uint32_t length = 0, chars = 0;
   for (uint32_t at = 0; at < e->bytes; at += length) {
     uint32_t id = find_longest(e, at, &length);
-    if (id == QN_WP_EMPTY) { /* one piece unknown: the whole word is */
+    if (id == QN_TOK_EMPTY) { /* one piece unknown: the whole word is */
       e->out->count = start;
       if (e->trace) trace_word(e->trace);
       emit(e, e->h->unk);
@@ -130,10 +130,10 @@ static void end_word(wp_encoder *e) {
   if (e->chars > e->h->max_word_chars) {
     emit(e, e->h->unk);
   } else {
-    uint64_t h = QN_WP_HASH_START;
-    for (uint32_t i = 0; i < e->bytes; i++) h = qn_wp_hash_byte(h, e->word[i]);
-    uint32_t id = find(e, qn_wp_hash_end(h), 0, e->word, e->bytes);
-    if (id != QN_WP_EMPTY)
+    uint64_t h = QN_TOK_HASH;
+    for (uint32_t i = 0; i < e->bytes; i++) h = qn_tok_hash_byte(h, e->word[i]);
+    uint32_t id = find(e, qn_tok_hash_end(h), 0, e->word, e->bytes);
+    if (id != QN_TOK_EMPTY)
       emit(e, id);
     else
       split_word(e);
@@ -180,12 +180,12 @@ static void take(wp_encoder *e, uint32_t cp) {
 
 static uint32_t is_word(uint32_t cp) { return qn_unicode_props(cp & ~QN_WP_BARRIER) & QN_UC_WORD; }
 
-static const qn_wp_added *window_match(const wp_encoder *e, uint32_t *length) {
-  const qn_wp_added *found = NULL;
-  qn_wp_match m;
-  qn_wp_match_begin(&m, e->t, QN_WP_NORMAL);
-  for (uint32_t i = e->window_at; i < e->window_end && qn_wp_match_next(&m, e->window[i] & ~QN_WP_BARRIER); i++) {
-    const qn_wp_added *a = qn_wp_match_found(&m);
+static const qn_added *window_match(const wp_encoder *e, uint32_t *length) {
+  const qn_added *found = NULL;
+  qn_added_match m;
+  qn_added_match_begin(&m, e->t, QN_TABLE_NORMAL);
+  for (uint32_t i = e->window_at; i < e->window_end && qn_added_match_next(&m, e->window[i] & ~QN_WP_BARRIER); i++) {
+    const qn_added *a = qn_added_match_found(&m);
     if (!a) continue;
     found = a;
     *length = i + 1 - e->window_at;
@@ -207,10 +207,10 @@ static void take_window(wp_encoder *e) {
 }
 
 /* The span of an added token that is the window up to `next`, with the blanks before it that it takes. */
-static void trace_added(wp_encoder *e, const qn_wp_added *a, uint32_t next) {
+static void trace_added(wp_encoder *e, const qn_added *a, uint32_t next) {
   wp_trace *t = e->trace;
   t->token = (quern_span){t->window[e->window_at].begin, t->window[next - 1].end};
-  if ((a->flags & QN_WP_LSTRIP) && t->in_blank && !e->stripped) t->token.begin = t->blank;
+  if ((a->flags & QN_ADDED_LSTRIP) && t->in_blank && !e->stripped) t->token.begin = t->blank;
   t->in_blank = 0;
 }
 
@@ -222,29 +222,29 @@ static void drain(wp_encoder *e, int last) {
       take_window(e);
       continue;
     }
-    qn_wp_match head;
-    qn_wp_match_begin(&head, e->t, QN_WP_NORMAL);
-    if (!qn_wp_match_next(&head, e->window[e->window_at] & ~QN_WP_BARRIER)) {
+    qn_added_match head;
+    qn_added_match_begin(&head, e->t, QN_TABLE_NORMAL);
+    if (!qn_added_match_next(&head, e->window[e->window_at] & ~QN_WP_BARRIER)) {
       take_window(e);
       continue;
     }
     if (!last && e->window_end - e->window_at <= e->h->pattern_chars) return;
     uint32_t length = 0;
-    const qn_wp_added *a = window_match(e, &length);
+    const qn_added *a = window_match(e, &length);
     if (!a) {
       take_window(e);
       continue;
     }
     uint32_t next = e->window_at + length;
-    if ((a->flags & QN_WP_SINGLE_WORD) && (is_word(e->before) || (next < e->window_end && is_word(e->window[next])))) {
+    if ((a->flags & QN_ADDED_SINGLE_WORD) && (is_word(e->before) || (next < e->window_end && is_word(e->window[next])))) {
       e->skip = length;
       continue;
     }
     end_word(e);
     if (e->trace) trace_added(e, a, next);
-    if (!e->stripped || !(a->flags & QN_WP_LSTRIP) || !is_blank(e, next)) {
+    if (!e->stripped || !(a->flags & QN_ADDED_LSTRIP) || !is_blank(e, next)) {
       emit(e, a->id);
-      e->stripped = (a->flags & QN_WP_RSTRIP) != 0;
+      e->stripped = (a->flags & QN_ADDED_RSTRIP) != 0;
     }
     e->before = e->window[next - 1] & ~QN_WP_BARRIER;
     e->window_at = next;
@@ -346,97 +346,24 @@ static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) 
   end_word(e);
 }
 
-/* ---- added tokens in raw text ---- */
-
-/* Longest added token that starts at p, and its length in bytes. */
-static const qn_wp_added *raw_match(const wp_encoder *e, const uint8_t *p, const uint8_t *end, size_t *length) {
-  const qn_wp_added *found = NULL;
-  const uint8_t *at = p;
-  qn_wp_match m;
-  qn_wp_match_begin(&m, e->t, QN_WP_RAW);
-  while (at < end) {
-    uint32_t used = 1;
-    if (!qn_wp_match_next(&m, qn_utf8_decode(at, (size_t)(end - at), &used))) break;
-    at += used;
-    const qn_wp_added *a = qn_wp_match_found(&m);
-    if (!a) continue;
-    found = a;
-    *length = (size_t)(at - p);
-  }
-  return found;
-}
-
-/* The character that ends at p (> start). */
-static uint32_t decode_before(const uint8_t *start, const uint8_t *p, uint32_t *used) {
-  for (uint32_t back = 1; back <= 4 && (size_t)(p - start) >= back; back++) {
-    if ((p[-(ptrdiff_t)back] & 0xC0u) == 0x80u) continue;
-    uint32_t cp = qn_utf8_decode(p - back, back, used);
-    if (*used == back) return cp;
-    break;
-  }
-  *used = 1;
-  return QN_REPLACEMENT;
-}
-
-static const uint8_t *skip_space_back(const uint8_t *start, const uint8_t *p) {
-  uint32_t used = 0;
-  while (p > start && (qn_unicode_props(decode_before(start, p, &used)) & QN_UC_SPACE)) p -= used;
-  return p;
-}
-
-static const uint8_t *skip_space(const uint8_t *p, const uint8_t *end) {
-  uint32_t used = 1;
-  while (p < end && (qn_unicode_props(qn_utf8_decode(p, (size_t)(end - p), &used)) & QN_UC_SPACE)) p += used;
-  return p;
-}
-
 static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out,
                            wp_trace *trace) {
   wp_encoder e; /* the buffers are not cleared */
   e.t = t;
   e.h = (const void *)t->data;
-  e.classes = t->tables[QN_WP_CLASSES];
+  e.classes = t->tables[QN_TABLE_CLASSES];
   e.out = out;
   e.trace = trace;
   e.type = type;
   e.bytes = e.chars = e.run_start = e.window_at = e.window_end = e.skip = e.barrier = 0;
-  if (len == 0) return QUERN_OK;
-  const uint8_t *text = (const uint8_t *)utf8, *end = text + len, *rest = text, *space_end = text;
-  if (e.h->raw == 0) {
-    encode_stretch(&e, text, end);
-    return QUERN_OK;
+  qn_added_walk walk;
+  qn_added_walk_begin(&walk, t, (const uint8_t *)utf8, len);
+  while (qn_added_walk_next(&walk)) {
+    if (walk.from < walk.to) encode_stretch(&e, walk.from, walk.to);
+    if (!walk.token) break;
+    if (trace) trace->token = (quern_span){(uint64_t)(walk.start - walk.text), (uint64_t)(walk.stop - walk.text)};
+    if (walk.start < walk.stop) emit(&e, walk.token->id);
   }
-  for (const uint8_t *p = text; p < end;) {
-    if (!(e.classes[*p] & QN_WP_STARTS_RAW)) {
-      p++;
-      continue;
-    }
-    size_t length = 0;
-    const qn_wp_added *a = raw_match(&e, p, end, &length);
-    if (!a) { /* on by a character: bytes inside one start nothing */
-      uint32_t step = 1;
-      qn_utf8_decode(p, (size_t)(end - p), &step);
-      p += step;
-      continue;
-    }
-    const uint8_t *start = p, *stop = p + length;
-    uint32_t used = 1;
-    p = stop;
-    if (a->flags & QN_WP_SINGLE_WORD) { /* a match inside a word is text, and is not searched again */
-      if (start > text && is_word(decode_before(text, start, &used))) continue;
-      if (stop < end && is_word(qn_utf8_decode(stop, (size_t)(end - stop), &used))) continue;
-    }
-    if (a->flags & QN_WP_LSTRIP) start = start > rest ? skip_space_back(rest, start) : rest;
-    if (a->flags & QN_WP_RSTRIP) { /* remembered, so that blanks are never walked twice */
-      if (stop >= space_end) space_end = skip_space(stop, end);
-      stop = space_end;
-    }
-    if (rest < start) encode_stretch(&e, rest, start);
-    if (e.trace) e.trace->token = (quern_span){(uint64_t)(start - text), (uint64_t)(stop - text)};
-    if (start < stop) emit(&e, a->id); /* else blanks that the one before has taken */
-    rest = stop;
-  }
-  if (rest < end) encode_stretch(&e, rest, end);
   return QUERN_OK;
 }
 
@@ -448,6 +375,22 @@ encode_traced(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type,
   return encode(t, utf8, len, type, out, &trace);
 }
 
-quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+static quern_status encode_text(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
   return out->spans ? encode_traced(t, utf8, len, type, out) : encode(t, utf8, len, type, out, NULL);
 }
+
+/* ---- the kind ---- */
+
+static int own_sizes(const qn_tok_header *h, uint64_t *bytes) {
+  bytes[QN_WP_REACH] = 4096;
+  return (h->flags & ~QN_WP_FLAGS) == 0 && h->unk < h->vocab && h->max_word_chars != 0 &&
+         h->max_word_chars <= QN_WP_MAX_WORD_CHARS && h->prefix_bytes <= h->pool_bytes;
+}
+
+const qn_tokenizer_kind qn_wordpiece_kind = {.kind = QN_TOKENIZER_WORDPIECE,
+                                             .name = "wordpiece",
+                                             .header_bytes = sizeof(qn_tok_header),
+                                             .tables = QN_WP_TABLES,
+                                             .sizes = own_sizes,
+                                             .encode = encode_text,
+                                             .text = qn_wp_text};
