@@ -248,11 +248,12 @@ typedef struct quern_session_options {
   void *workspace;        /* NULL: allocated; else the session's memory, aligned to 64, the caller's, outlives it */
   size_t workspace_bytes; /* at least quern_session_bytes */
   /* of decoders alone */
-  uint32_t cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
+  uint32_t
+      cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
                             whole; 0: max_tokens, or 64 for each sequence where that is more */
-  uint32_t cache_bits;   /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
-  uint32_t logit_rows;   /* most rows that quern_decode_rows takes; 0: max_sequences */
-  uint32_t reserved;     /* 0 */
+  uint32_t cache_bits; /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
+  uint32_t logit_rows; /* most rows that quern_decode_rows takes; 0: max_sequences */
+  uint32_t reserved;   /* 0 */
 } quern_session_options;
 
 QUERN_API void quern_session_options_init(quern_session_options *o, uint32_t size);
@@ -270,9 +271,9 @@ typedef struct quern_stats {
   uint32_t reserved;
   uint64_t sequences; /* run since the session began */
   uint64_t tokens;
-  uint64_t texts_cut; /* texts that were longer than text_tokens and were cut */
-  uint64_t ns_encode; /* time in the layers */
-  uint64_t bytes;     /* memory of the session */
+  uint64_t texts_cut;                     /* texts that were longer than text_tokens and were cut */
+  uint64_t ns_encode;                     /* time in the layers */
+  uint64_t bytes;                         /* memory of the session */
   uint32_t cache_pages, cache_pages_free; /* of a decoder, 64 tokens each */
 } quern_stats;
 QUERN_API quern_status quern_session_get_stats(const quern_session *s, quern_stats *st);
@@ -382,6 +383,70 @@ QUERN_API quern_status quern_sequence_truncate(quern_session *s, uint32_t sequen
 QUERN_API quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, uint32_t tokens);
 /* quern_sequence_truncate to 0. */
 QUERN_API quern_status quern_sequence_free(quern_session *s, uint32_t sequence);
+
+/* ---- choosing and generating --------------------------------------------------------------------------------------- */
+
+/* How the next token is chosen; docs/NUMERICS.md has the arithmetic. A draw depends on seed, sequence and position alone. */
+typedef struct quern_sampling_options {
+  uint32_t size;
+  uint32_t top_k;          /* candidates at most; 0: all */
+  float temperature;       /* 0: always the most likely token */
+  float top_p;             /* the most likely ones that together have this probability; 1: all */
+  float min_p;             /* those with at least this share of the most likely one's probability; 0: all */
+  float repeat_penalty;    /* above 1: tokens of the last penalty_tokens become less likely */
+  float presence_penalty;  /* taken from their scores; 0: nothing */
+  uint32_t penalty_tokens; /* at most 1024; the default is 64 */
+  uint64_t seed;
+  const int32_t *bias_ids; /* [biases] */
+  const float *bias;       /* [biases] added to the scores of these tokens; minus infinity: never */
+  uint32_t biases;
+  uint32_t reserved; /* 0 */
+} quern_sampling_options;
+/* Temperature 0, no penalties, no biases. */
+QUERN_API void quern_sampling_options_init(quern_sampling_options *o, uint32_t size);
+
+/* Chooses the token after the last one of a sequence, without appending it. o may be NULL: the most likely one. */
+QUERN_API quern_status quern_decode_sample(quern_session *s, uint32_t sequence, const quern_sampling_options *o,
+                                           int32_t *id);
+/* The same for n different sequences, and appends them, all in one pass. ids: [n]. A call that fails appends none. */
+QUERN_API quern_status quern_decode_next(quern_session *s, const uint32_t *sequences, uint32_t n,
+                                         const quern_sampling_options *o, int32_t *ids);
+
+/* A token and the text that is complete with it: whole characters, not terminated, valid during the call; may be empty. id -1: text
+   that was held back, at the end. Nonzero ends the generation. */
+typedef int32_t quern_token_fn(void *user, int32_t id, const char *utf8, size_t len);
+
+#define QUERN_STOP_LENGTH 1u /* max_new tokens */
+#define QUERN_STOP_END 2u  /* a token that ends texts, the model's or the caller's; it is not handed out or appended */
+#define QUERN_STOP_TEXT 3u /* a text of the caller's */
+#define QUERN_STOP_CALLBACK 4u /* the callback */
+
+typedef struct quern_generate_options {
+  uint32_t size;
+  uint32_t flags;   /* QUERN_NO_SPECIAL: text with special tokens in it */
+  uint32_t max_new; /* tokens at most; 0: as many as the model has positions for */
+  uint32_t lookup;  /* tokens guessed ahead at most, by what followed the same words before; less than
+                                             logit_rows of the session, at most 64; 0: none. The text is the same, sooner */
+  const quern_sampling_options *sampling; /* NULL: the most likely token */
+  const int32_t *stop;                    /* [stops] tokens that end it, beside the model's */
+  uint32_t stops;
+  uint32_t stop_text_count;
+  const char *const *stop_texts; /* [stop_text_count], at most 64 of 1 to 256 bytes each: they are not handed out */
+} quern_generate_options;
+QUERN_API void quern_generate_options_init(quern_generate_options *o, uint32_t size);
+
+typedef struct quern_generated {
+  uint32_t size;
+  uint32_t tokens;  /* handed out */
+  uint32_t reason;  /* QUERN_STOP_* */
+  uint32_t guessed; /* of the tokens, those that had been guessed */
+} quern_generated;
+
+/* Generates after the tokens of a sequence, to which it appends all that it hands out. A failure, as QUERN_E_CAPACITY when the cache is
+   full or QUERN_E_CANCELLED, leaves in the sequence what was handed out before, but for the last token. o, fn and result may be
+   NULL. */
+QUERN_API quern_status quern_generate(quern_session *s, uint32_t sequence, const quern_generate_options *o,
+                                      quern_token_fn *fn, void *user, quern_generated *result);
 
 /* ---- quantize ---------------------------------------------------------------------------------------------------- */
 

@@ -29,6 +29,28 @@ static quern_status read_arch(const qrn_reader *file, qn_env *env, qn_arch *out)
   return qn_arch_check(out, env, QUERN_E_FORMAT);
 }
 
+/* Ids in decimal with blanks between them, each of the vocabulary. */
+static quern_status read_ends(quern_model *m) {
+  qrn_meta v;
+  if (!m->arch.causal || !qrn_meta_find(&m->file, "tokenizer.end", &v)) return QUERN_OK;
+  const char *text = v.value;
+  uint64_t id = 0;
+  int digits = 0;
+  for (size_t i = 0; i <= v.value_bytes; i++) {
+    const int ends = i == v.value_bytes || text[i] == ' ';
+    if (!ends && (text[i] < '0' || text[i] > '9' || digits == 9)) break;
+    if (ends && (!digits || id >= m->arch.vocab || m->end_count == QN_ENDS_MOST)) break;
+    if (ends)
+      m->ends[m->end_count++] = (int32_t)id;
+    else
+      id = digits ? 10 * id + (uint64_t)(text[i] - '0') : (uint64_t)(text[i] - '0');
+    digits = ends ? 0 : digits + 1;
+    if (i == v.value_bytes) return QUERN_OK;
+  }
+  return qn_fail(&m->env->error, QUERN_E_FORMAT,
+                 "malformed .qrn file: tokenizer.end is no list of at most %u token ids", (unsigned)QN_ENDS_MOST);
+}
+
 quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env *env, qn_map map, uint64_t limit) {
   quern_status status;
   qrn_reader file;
@@ -72,6 +94,7 @@ quern_status qn_model_create(quern_model **out, struct quern_context *c, qn_env 
       goto cleanup;
     }
   }
+  QN_TRY_CLEANUP(read_ends(m));
   m->map = map;
   *out = m;
   return QUERN_OK;

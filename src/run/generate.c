@@ -95,8 +95,11 @@ static void put_rest(outlet *o) {
 }
 
 static int is_end(const qn_generation *g, int32_t id) {
-  for (uint32_t i = 0; i < g->end_count; i++)
-    if (g->ends[i] == id) return 1;
+  const quern_model *m = g->s->model;
+  for (uint32_t i = 0; i < m->end_count; i++)
+    if (m->ends[i] == id) return 1;
+  for (uint32_t i = 0; i < g->stops; i++)
+    if (g->stop[i] == id) return 1;
   return 0;
 }
 
@@ -157,8 +160,7 @@ static int follow(qn_generation *g, outlet *out, uint32_t rows, int32_t *next, q
       *status = qn_decode_rows(s, 0, rows, &logits);
     else
       logits = s->logits + (size_t)i * s->model->arch.labels;
-    if (*status == QUERN_OK)
-      *status = choose(s, g->sequence, position, logits, &g->sampling, g->penalty_tokens, next);
+    if (*status == QUERN_OK) *status = choose(s, g->sequence, position, logits, &g->sampling, g->penalty_tokens, next);
     if (*status != QUERN_OK) return 0;
     const int there = i + 1 < rows && *qn_cache_token(&s->cache, g->sequence, position) == *next;
     const int ends = is_end(g, *next);
@@ -185,6 +187,7 @@ quern_status qn_generate(qn_generation *g) {
   quern_status status = qn_generate_choose(g->s, g->sequence, &g->sampling, g->penalty_tokens, &next);
   QN_TRY(status);
   qn_detokenizer_begin(&out.text, &g->s->model->tokenizer, g->keep_special);
+  out.text.when = 0; /* there is text before it */
   g->tokens = g->guessed = 0;
   g->reason = QUERN_STOP_LENGTH;
   if (is_end(g, next)) {

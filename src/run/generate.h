@@ -21,9 +21,10 @@ typedef struct qn_generation {
   uint32_t penalty_tokens;
   uint32_t max_new;    /* tokens at most */
   uint32_t guesses;    /* ahead, at most; less than s->logit_rows */
-  const int32_t *ends; /* [end_count] tokens after which there are no more: they are not handed out */
-  uint32_t end_count;
-  const char *const *stop_texts; /* [stop_count] texts that end it, left out of what is handed out; each 1 ... QN_STOP_BYTES bytes */
+  const int32_t *stop; /* [stops] tokens that end it beside the model's; they are not handed out */
+  uint32_t stops;
+  const char *const
+      *stop_texts; /* [stop_count] texts that end it, left out of what is handed out; each 1 ... QN_STOP_BYTES bytes */
   uint32_t stop_count;
   int keep_special;
   quern_token_fn *fn; /* NULL: nobody is told */

@@ -156,6 +156,10 @@ static void take_decoder(quern_session *s, qn_arena *a, const quern_model *m, co
   s->head_rows = qn_arena_take(a, o->logit_rows * width, sizeof(float));
   s->logit_owners = qn_arena_take(a, o->logit_rows, sizeof *s->logit_owners);
   s->logits = qn_arena_take(a, o->logit_rows * (size_t)arch->labels, sizeof(float));
+  s->sampler = (qn_sampler){.kernels = &m->context->kernels,
+                            .vocab = arch->labels,
+                            .values = qn_arena_take(a, arch->labels, sizeof(float)),
+                            .order = qn_arena_take(a, arch->labels, sizeof(qn_candidate))};
   s->parts = qn_arena_take(a, s->parts_floats, sizeof(float));
   qn_cache_take(&s->cache, a);
 }

@@ -9,6 +9,7 @@
 #include "model/sites.h"
 #include "run/cache.h"
 #include "run/context.h"
+#include "run/sample.h"
 
 /* Rows that one lane takes through all row steps of a layer at once: their activations stay in the L2 cache beside the
    weights that stream by. A multiple of every kernel's row tile. */
@@ -140,6 +141,7 @@ struct quern_session {
   /* decoder; logits: [logit_rows, vocab] */
   qn_cache cache;
   qn_sequence *sequences; /* [max_sequences] */
+  qn_sampler sampler;
   uint32_t *feeds;        /* [max_sequences] of the last pass: whose tokens, s->lens each */
   uint32_t feed_count, feed_rows;
   uint32_t *call_lens;    /* [max_sequences] tokens of a call for each of its sequences, as arguments */
