@@ -374,6 +374,11 @@ QUERN_API quern_status quern_decode_logits(quern_session *s, uint32_t sequence, 
 QUERN_API quern_status quern_decode_rows(quern_session *s, uint32_t first, uint32_t n, quern_tensor_view *out,
                                          uint32_t *of);
 
+/* quern_decode_feed, and log_probabilities [n]: the natural logarithm of each token's probability after those before it; 0 of the first
+   token of a sequence. A failure may leave some of the tokens appended. */
+QUERN_API quern_status quern_decode_score(quern_session *s, uint32_t sequence, const int32_t *ids, uint32_t n,
+                                          float *log_probabilities);
+
 /* Tokens of a sequence. */
 QUERN_API quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens);
 /* Drops all but the first `tokens` (QUERN_E_ARGUMENT: it has not that many); pages that nobody holds are free again. */

@@ -1,6 +1,7 @@
 /* api_decode.c - quern_decode_*, quern_sequence_*: checks arguments, brackets the call, forwards to run/decoder.h. */
 #include "api/api_call.h"
 #include "run/decoder.h"
+#include "run/score.h"
 
 /* The session's own lens are a pass's. */
 static quern_status decode(quern_session *s, const uint32_t *sequences, const uint32_t *lens, uint32_t n,
@@ -61,13 +62,25 @@ quern_status quern_decode_rows(quern_session *s, uint32_t first, uint32_t n, que
   return QUERN_OK;
 }
 
+quern_status quern_decode_score(quern_session *s, uint32_t sequence, const int32_t *ids, uint32_t n,
+                                float *log_probabilities) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!ids || !n || !log_probabilities)
+    return qn_fail(&s->error, QUERN_E_ARGUMENT,
+                   "score: ids, at least one, and a place for probabilities must be given");
+  QN_TRY(qn_decode_check(s, sequence));
+  quern_status status = qn_call_begin(s);
+  if (status == QUERN_OK) status = qn_score(s, sequence, ids, n, log_probabilities);
+  return qn_call_end(s, status);
+}
+
 /* Whether the sequence is there and has that many tokens. */
 static quern_status check_tokens(quern_session *s, uint32_t sequence, uint32_t tokens) {
   QN_TRY(qn_decode_check(s, sequence));
   const uint32_t length = s->cache.sequence[sequence].length;
-  return tokens <= length ? QUERN_OK
-                          : qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens,
-                                    sequence, length);
+  return tokens <= length
+             ? QUERN_OK
+             : qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens, sequence, length);
 }
 
 quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens) {

@@ -252,6 +252,10 @@ int qn_cli_model_answer(qn_cli_model *m, const qn_cli_batch *b, const quern_answ
 int qn_cli_batch_add_pair(qn_cli_state *c, qn_cli_batch *b, const char *line, size_t n, int *pair);
 /* Remarks how many texts were cut. */
 void qn_cli_model_report_cut(qn_cli_model *m);
+/* What a function of the library said, and of an interrupt that came meanwhile; the signals' session is none then. */
+int qn_cli_model_call(qn_cli_model *m, quern_status s);
+/* Ids of a text with the model's special tokens, or by flags; *ids grows as needed and is freed by the caller. */
+int qn_cli_model_ids(qn_cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids, size_t *count);
 /* Metadata as text in memory that the caller frees; *out NULL: no such key. */
 int qn_cli_model_meta(qn_cli_model *m, const char *key, char **out);
 /* Names of the labels: [info.labels], "LABEL_0" where the model has none. Freed with qn_cli_model_free_labels. */

@@ -143,18 +143,28 @@ static int session_for_texts(qn_cli_model *m, const qn_cli_batch *b, size_t firs
   return qn_cli_model_session(m, tokens, sequences);
 }
 
-/* After a call: the status told, or an interrupt that came too late to cancel it. */
-static int after_call(qn_cli_model *m, quern_status s) {
+int qn_cli_model_call(qn_cli_model *m, quern_status s) {
   qn_cli_signals_session(NULL);
   if (s != QUERN_OK) return qn_cli_fail_status(m->c, s, m->path, m->session);
   return qn_cli_interrupted();
+}
+
+int qn_cli_model_ids(qn_cli_model *m, const char *text, size_t n, uint32_t flags, int32_t **ids, size_t *count) {
+  size_t cap = n / 3 + 16; /* a guess that mostly suffices */
+  for (;;) {
+    int code = qn_cli_grow(m->c, ids, cap, sizeof **ids);
+    if (code) return code;
+    quern_status s = quern_tokenize(m->model, text, n, flags, *ids, cap, count);
+    if (s != QUERN_E_CAPACITY) return s == QUERN_OK ? CLI_DONE : qn_cli_fail_status(m->c, s, m->path, NULL);
+    cap = *count;
+  }
 }
 
 int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out) {
   int code = session_for_texts(m, b, 0, b->texts, 0, 0);
   if (code) return code;
   qn_cli_signals_session(m->session);
-  return after_call(
+  return qn_cli_model_call(
       m, quern_embed_batch(m->session, b->utf8, b->offsets, b->texts, out, b->texts * m->info.embedding_width, NULL));
 }
 
@@ -164,8 +174,8 @@ int qn_cli_model_classify(qn_cli_model *m, const qn_cli_batch *b, size_t first, 
   if (code) return code;
   size_t results = flags & QUERN_PAIRS ? n / 2 : n;
   qn_cli_signals_session(m->session);
-  return after_call(m, quern_classify_batch(m->session, b->utf8, b->offsets + first, n, flags, logits, probabilities,
-                                            results * m->info.labels));
+  return qn_cli_model_call(m, quern_classify_batch(m->session, b->utf8, b->offsets + first, n, flags, logits,
+                                                   probabilities, results * m->info.labels));
 }
 
 void qn_cli_answering_options(const qn_cli_answering *how, quern_answer_options *o) {
@@ -179,7 +189,7 @@ int qn_cli_model_answer(qn_cli_model *m, const qn_cli_batch *b, const quern_answ
   int code = session_for_texts(m, b, 0, b->texts, QUERN_PAIRS, 1);
   if (code) return code;
   qn_cli_signals_session(m->session);
-  return after_call(m, quern_answer_batch(m->session, b->utf8, b->offsets, b->texts, o, answers, scores));
+  return qn_cli_model_call(m, quern_answer_batch(m->session, b->utf8, b->offsets, b->texts, o, answers, scores));
 }
 
 void qn_cli_model_report_cut(qn_cli_model *m) {

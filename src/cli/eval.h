@@ -101,6 +101,7 @@ typedef struct qn_eval_run {
   const char *path;           /* --data: of the rows, or of a directory */
   qn_tsv data;                /* the rows; not for retrieval, which has files of its own */
   uint64_t rows, limit;       /* limit 0: all */
+  uint32_t context;           /* of ppl: tokens of a window; 0: the default */
   qn_cli_answering answering; /* of squad */
   qn_eval_metric metrics[EVAL_MAX_METRICS];
   uint32_t qn_metric_count;
@@ -132,5 +133,7 @@ int qn_eval_sts(qn_eval_run *r);       /* eval_sts.c */
 int qn_eval_classify(qn_eval_run *r);  /* eval_classify.c */
 int qn_eval_squad(qn_eval_run *r);     /* eval_squad.c */
 int qn_eval_retrieval(qn_eval_run *r); /* eval_retrieval.c */
+int qn_eval_ppl(qn_eval_run *r);       /* eval_ppl.c */
+int qn_eval_choice(qn_eval_run *r);    /* eval_choice.c */
 
 #endif

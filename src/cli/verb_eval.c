@@ -3,15 +3,15 @@
 #include <string.h>
 #include "eval.h"
 
-enum { TASK_STS = 1, TASK_CLASSIFY = 2, TASK_SQUAD = 3, TASK_RETRIEVAL = 4 };
+enum { TASK_STS = 1, TASK_CLASSIFY = 2, TASK_SQUAD = 3, TASK_RETRIEVAL = 4, TASK_PPL = 5, TASK_CHOICE = 6 };
 
 typedef struct values {
-  uint32_t task, limit, max_tokens;
+  uint32_t task, limit, max_tokens, context;
   const char *data, *reference;
   qn_cli_answering answering;
 } values;
 
-static const char *const task_names[] = {"", "sts", "classify", "squad", "retrieval"};
+static const char *const task_names[] = {"", "sts", "classify", "squad", "retrieval", "ppl", "choice"};
 
 int qn_eval_series_add(qn_cli_state *c, qn_eval_series *s, double x) {
   if (s->count == s->cap) {
@@ -111,10 +111,11 @@ static void print_table(qn_eval_run *r, const values *v) {
   }
 }
 
-static int (*const tasks[])(qn_eval_run *) = {NULL, qn_eval_sts, qn_eval_classify, qn_eval_squad, qn_eval_retrieval};
+static int (*const tasks[])(qn_eval_run *) = {
+    NULL, qn_eval_sts, qn_eval_classify, qn_eval_squad, qn_eval_retrieval, qn_eval_ppl, qn_eval_choice};
 
 static int run_task(qn_eval_run *r, const values *v) {
-  int code = v->task == TASK_RETRIEVAL ? CLI_DONE : qn_tsv_open(&r->data, r->c, v->data);
+  int code = v->task == TASK_RETRIEVAL || v->task == TASK_PPL ? CLI_DONE : qn_tsv_open(&r->data, r->c, v->data);
   if (!code) code = qn_cli_model_open(&r->model, r->c, r->c->argument[0], 0);
   if (!code) code = qn_cli_model_text_tokens(&r->model, v->max_tokens);
   if (!code && v->reference) {
@@ -130,12 +131,13 @@ static int run_task(qn_eval_run *r, const values *v) {
 
 static int run(qn_cli_state *c) {
   const values *v = c->values;
-  if (!v->task) return qn_cli_fail(c, CLI_USAGE, "needs --task sts, classify, squad or retrieval");
+  if (!v->task) return qn_cli_fail(c, CLI_USAGE, "needs --task sts, classify, squad, retrieval, ppl or choice");
   if (!v->data) return qn_cli_fail(c, CLI_USAGE, "needs --data FILE, or DIR for retrieval");
   qn_eval_run *r = calloc(1, sizeof *r);
   if (!r) return qn_cli_fail(c, CLI_FAILED, "out of memory");
   r->c = c;
   r->limit = v->limit;
+  r->context = v->context;
   r->path = v->data;
   r->answering = v->answering;
   int code = run_task(r, v);
@@ -153,12 +155,14 @@ static int run(qn_cli_state *c) {
 }
 
 static const qn_cli_option options[] = {
-    {"task", 0, CLI_CHOICE, "sts|classify|squad|retrieval", "what to measure", offsetof(values, task), 0, 0},
+    {"task", 0, CLI_CHOICE, "sts|classify|squad|retrieval|ppl|choice", "what to measure", offsetof(values, task), 0, 0},
     {"data", 0, CLI_TEXT, "FILE|DIR", "rows separated by tabs; the first line names the columns",
      offsetof(values, data), 0, 0},
     {"reference", 0, CLI_TEXT, "MODEL", "compare the outputs with this model's", offsetof(values, reference), 0, 0},
-    {"limit", 0, CLI_COUNT, "N", "the first N rows only; of retrieval: queries", offsetof(values, limit), 1,
-     UINT32_MAX},
+    {"limit", 0, CLI_COUNT, "N", "the first N rows only; of retrieval: queries; of ppl: windows",
+     offsetof(values, limit), 1, UINT32_MAX},
+    {"context", 0, CLI_COUNT, "N", "of ppl: tokens of a window; default: 2048, or what the model reads",
+     offsetof(values, context), 2, UINT32_MAX},
     {"max-tokens", 0, CLI_COUNT, "N", "cut texts to N tokens, or read in windows of N; default: the model's",
      offsetof(values, max_tokens), 1, UINT32_MAX},
     CLI_ANSWERING_OPTIONS(values, answering, "of squad: "),
@@ -178,10 +182,19 @@ const qn_cli_verb qn_cli_verb_eval = {
         "retrieval: a directory with corpus.tsv (id, title if there is one, text), queries.tsv (qid, text) and\n"
         "qrels.tsv (qid, docid, rel). Gives nDCG and recall of the 10 best documents by dot product, the mean over\n"
         "the queries that have a relevant document; rows are these queries.\n"
+        "ppl: a text, tokenized whole, in windows of --context tokens without overlap, the last one dropped if it is "
+        "not\n"
+        "full. Gives exp of the mean negative log-probability of all tokens but a window's first; rows are windows.\n"
+        "choice: gold (an index), question, ctx or goal, c0, c1, ... (empty ones are none); or gold, sentence with _ "
+        "where\n"
+        "the choices go, of which the text behind it is scored; or label (0 no, 1 yes), question, passage. Gives the "
+        "share of rows\n"
+        "where the right choice has the highest log-probability, summed and by its bytes.\n"
         "--reference adds for sts and retrieval the cosine of both models' embeddings (mean, 1st percentile, "
         "minimum),\n"
         "for retrieval the other model's metrics as well, for classify and squad the normalized squared error of\n"
-        "the logits and how often both choose the same class or answer.",
+        "the logits and how often both choose the same class or answer; for ppl the divergence of the distributions\n"
+        "and how often both have the same likeliest token.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 1,
