@@ -151,12 +151,20 @@ static void attend(const qn_group *g, uint32_t lane, uint32_t owner, const qk_he
   float *out = s->context + row * inner + (size_t)u.head * a->head_dim;
   const float *bias = qn_group_bias(g, u);
   if (is_packed(g)) {
-    const qk_attention_q8 op = {*head, bias, out, inner};
+    const qk_attention_q8 op = {.head = *head, .bias = bias, .out = out, .ldo = inner};
     s->kernels->attention_q8(&op, r0, r1);
   } else {
     const float *q = g->s->qkv + qn_group_queries(g, u);
-    const qk_attention_f32 op = {q,    q + inner, q + 2 * inner, 3 * inner,           s->fold,
-                                 bias, out,       inner,         s->lens[u.sequence], a->head_dim};
+    const qk_attention_f32 op = {.q = q,
+                                 .k = q + inner,
+                                 .v = q + 2 * inner,
+                                 .ldx = 3 * inner,
+                                 .fold = s->fold,
+                                 .bias = bias,
+                                 .out = out,
+                                 .ldo = inner,
+                                 .n = s->lens[u.sequence],
+                                 .h = a->head_dim};
     if (s->observe) qn_observe_attention(s, lane, g->layer, &op, s->starts[u.sequence], r0, r1);
     s->kernels->attention_f32(&op, r0, r1);
   }
