@@ -181,6 +181,10 @@ static inline void qk_attend_queries(qk_attend *s) {
 }
 
 static inline void qk_attention_q8_over_tiles(const qk_attention_q8 *op, size_t r0, size_t r1) {
+  if (op->before) {
+    qk_attention_q8_ref(op, r0, r1);
+    return;
+  }
   qk_attend s __attribute__((aligned(64)));
   s.op = op;
   s.hp = qk_round_up(op->head.h, QK_LANES);
