@@ -23,8 +23,16 @@ typedef enum qn_cli_kind {
   CLI_CHOICE, /* uint32_t: 1 + index among the words of `argument`, "a|b|c"; 0: not given */
   CLI_COUNT,  /* uint32_t in min ... max */
   CLI_REAL,   /* double in min ... max, which are whole; not min itself */
+  CLI_LEVEL,  /* double in min ... max, which are whole */
+  CLI_TEXTS,  /* qn_cli_texts: may be given several times */
   CLI_BYTES,  /* uint64_t in min ... max, with an optional suffix K, M or G (of 1024) */
 } qn_cli_kind;
+
+#define CLI_MAX_TEXTS 64u
+typedef struct qn_cli_texts {
+  const char *text[CLI_MAX_TEXTS];
+  uint32_t count;
+} qn_cli_texts;
 
 typedef struct qn_cli_option {
   const char *name; /* without the dashes */
@@ -241,6 +249,8 @@ void qn_cli_model_close(qn_cli_model *m);
 int qn_cli_model_text_tokens(qn_cli_model *m, uint32_t tokens);
 /* A session for at least these; an existing one that is large enough is kept. */
 int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences);
+/* Frees the session: the next one may be smaller, or of other options. */
+void qn_cli_model_drop_session(qn_cli_model *m);
 int qn_cli_model_embed(qn_cli_model *m, const qn_cli_batch *b, float *out);
 /* Texts first ... first + n - 1 of the batch; flags: QUERN_PAIRS or 0; results: [n or n / 2, labels]. */
 int qn_cli_model_classify(qn_cli_model *m, const qn_cli_batch *b, size_t first, size_t n, uint32_t flags, float *logits,

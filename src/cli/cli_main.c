@@ -7,21 +7,13 @@
 #include "cli.h"
 
 extern const qn_cli_verb qn_cli_verb_quantize, qn_cli_verb_inspect, qn_cli_verb_verify, qn_cli_verb_tokenize,
-    qn_cli_verb_embed, qn_cli_verb_search, qn_cli_verb_classify, qn_cli_verb_answer, qn_cli_verb_eval,
-    qn_cli_verb_bench;
+    qn_cli_verb_embed, qn_cli_verb_search, qn_cli_verb_classify, qn_cli_verb_answer, qn_cli_verb_generate,
+    qn_cli_verb_eval, qn_cli_verb_bench;
 
 const qn_cli_verb *const qn_cli_verbs[] = {
-    &qn_cli_verb_quantize,
-    &qn_cli_verb_inspect,
-    &qn_cli_verb_verify,
-    &qn_cli_verb_tokenize,
-    &qn_cli_verb_embed,
-    &qn_cli_verb_search,
-    &qn_cli_verb_classify,
-    &qn_cli_verb_answer,
-    &qn_cli_verb_eval,
-    &qn_cli_verb_bench,
-    NULL,
+    &qn_cli_verb_quantize, &qn_cli_verb_inspect, &qn_cli_verb_verify,   &qn_cli_verb_tokenize,
+    &qn_cli_verb_embed,    &qn_cli_verb_search,  &qn_cli_verb_classify, &qn_cli_verb_answer,
+    &qn_cli_verb_generate, &qn_cli_verb_eval,    &qn_cli_verb_bench,    NULL,
 };
 
 const char qn_cli_summary[] = "Runs transformers that were quantized beforehand, in integers.";

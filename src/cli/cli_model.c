@@ -62,8 +62,8 @@ int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32
   return CLI_DONE;
 }
 
-/* Keeps the counts of a session that goes. */
-static void drop_session(qn_cli_model *m) {
+/* Keeps its counts. */
+void qn_cli_model_drop_session(qn_cli_model *m) {
   if (!m->session) return;
   quern_stats st = {.size = sizeof st};
   if (quern_session_get_stats(m->session, &st) == QUERN_OK) {
@@ -76,7 +76,7 @@ static void drop_session(qn_cli_model *m) {
 }
 
 void qn_cli_model_close(qn_cli_model *m) {
-  drop_session(m);
+  qn_cli_model_drop_session(m);
   quern_model_free(m->model);
   m->model = NULL;
 }
@@ -98,7 +98,7 @@ int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences) {
     return qn_cli_fail(m->c, CLI_FAILED, "too many tokens for one pass");
   if (m->session && o->max_tokens >= tokens && o->max_sequences >= sequences) return CLI_DONE;
   if (m->session) {
-    drop_session(m);
+    qn_cli_model_drop_session(m);
     tokens = tokens > o->max_tokens ? tokens : o->max_tokens;
     sequences = sequences > o->max_sequences ? sequences : o->max_sequences;
   }

@@ -98,11 +98,20 @@ static uint32_t choice_of(const char *words, const char *word) {
 
 static int set_real(qn_cli_state *c, const qn_cli_option *o, const char *text, void *field) {
   char *end;
-  const double v = strtod(text, &end);
-  if (end == text || *end || !(v > (double)o->min && v <= (double)o->max))
-    return qn_cli_fail(c, CLI_USAGE, "--%s takes a number above %llu and at most %llu, not '%s'", o->name,
-                       (unsigned long long)o->min, (unsigned long long)o->max, text);
+  const double v = strtod(text, &end), least = (double)o->min;
+  const int with_least = o->kind == CLI_LEVEL;
+  if (end == text || *end || !((with_least ? v >= least : v > least) && v <= (double)o->max))
+    return qn_cli_fail(c, CLI_USAGE, "--%s takes a number %s %llu and at most %llu, not '%s'", o->name,
+                       with_least ? "of at least" : "above", (unsigned long long)o->min, (unsigned long long)o->max,
+                       text);
   *(double *)field = v;
+  return CLI_DONE;
+}
+
+static int add_text(qn_cli_state *c, const qn_cli_option *o, const char *text, qn_cli_texts *list) {
+  if (list->count == CLI_MAX_TEXTS)
+    return qn_cli_fail(c, CLI_USAGE, "--%s may be given %u times", o->name, (unsigned)CLI_MAX_TEXTS);
+  list->text[list->count++] = text;
   return CLI_DONE;
 }
 
@@ -124,7 +133,10 @@ static int set_value(qn_cli_state *c, const qn_cli_option *o, const char *text) 
       if (!choice) return qn_cli_fail(c, CLI_USAGE, "--%s takes %s, not '%s'", o->name, o->argument, text);
       *(uint32_t *)field = choice;
       return CLI_DONE;
+    case CLI_TEXTS:
+      return add_text(c, o, text, field);
     case CLI_REAL:
+    case CLI_LEVEL:
       return set_real(c, o, text, field);
     case CLI_COUNT:
     case CLI_BYTES:
