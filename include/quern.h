@@ -159,7 +159,7 @@ typedef struct quern_model_info {
   uint64_t params;          /* weights, as counted before quantization */
   uint64_t bytes;           /* of the file */
   uint32_t decoder;         /* 1: the model predicts next tokens: quern_decode_feed */
-  uint32_t reserved;
+  uint32_t head_width;      /* channels of an attention head */
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 

@@ -107,7 +107,7 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .params = m->params,
                                  .bytes = m->file.bytes,
                                  .decoder = a->causal};
-  return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
+  .head_width = m->arch.head_dim, return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 
 /* Text of a value: strings as they are, numbers in decimal. */

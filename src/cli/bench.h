@@ -41,6 +41,9 @@ enum { QN_BENCH_MEMORY = 4 };
 extern const char *const qn_bench_level_names[QN_BENCH_MEMORY + 1];
 /* Bytes that lie in a level and in none before it, for each of `threads` threads. */
 size_t qn_bench_level_bytes(uint32_t level, uint32_t threads);
+/* Bytes per ns that `threads` threads read from behind all caches, each its own part of qn_bench_level_bytes(QN_BENCH_MEMORY, threads)
+   of memory: a piece for each round, so that none is in a cache. */
+double qn_bench_memory_rate(const char *memory, uint32_t threads, uint32_t round);
 int qn_bench_limits(qn_cli_state *c);
 /* filter: NULL or a part of the rows' names. */
 int qn_bench_kernels(qn_cli_state *c, const char *filter);
@@ -49,5 +52,15 @@ typedef struct qn_bench_shape {
   uint32_t batch, seq, repeat;
 } qn_bench_shape;
 int qn_bench_model(qn_cli_state *c, const char *path, const qn_bench_shape *shape);
+/* Of a decoder: tokens of a prompt, tokens decoded one at a time, tokens before them. */
+typedef struct qn_bench_decoding {
+  uint32_t prompt, decode, depth, repeat;
+} qn_bench_decoding;
+int qn_bench_decoder(qn_cli_state *c, const char *path, const qn_bench_decoding *shape);
+/* What the forms of a model share (bench_model.c): ids from a fixed seed, what the process took at most, whether all is float. */
+void qn_bench_random_ids(int32_t *ids, size_t n, uint32_t vocab);
+uint64_t qn_bench_peak_rss(void);
+int qn_bench_is_float(qn_cli_model *m);
+double qn_bench_median(double *values, uint32_t n); /* sorts them */
 
 #endif

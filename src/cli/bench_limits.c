@@ -156,6 +156,11 @@ size_t qn_bench_level_bytes(uint32_t level, uint32_t threads) {
 
 const char *const qn_bench_level_names[5] = {"", "read L1", "read L2", "read L3", "read memory"};
 
+double qn_bench_memory_rate(const char *memory, uint32_t threads, uint32_t round) {
+  const row r = {.bytes = qn_bench_level_bytes(QN_BENCH_MEMORY, threads), .piece = QN_BENCH_PIECE};
+  return read_rate(&r, memory, threads, round);
+}
+
 static uint32_t list_rows(row rows[MAX_ROWS], uint32_t threads) {
   const qn_bench_loop *loop;
   uint32_t n = 0;

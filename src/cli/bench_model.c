@@ -30,12 +30,22 @@ static uint64_t next_random(uint64_t *state) {
   return z ^ z >> 31;
 }
 
+void qn_bench_random_ids(int32_t *ids, size_t n, uint32_t vocab) {
+  uint64_t state = 1;
+  for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(next_random(&state) % vocab);
+}
+
 static int compare(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
   return (x > y) - (x < y);
 }
 
-static int is_float_model(qn_cli_model *m) {
+double qn_bench_median(double *values, uint32_t n) {
+  qsort(values, n, sizeof *values, compare);
+  return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
+}
+
+int qn_bench_is_float(qn_cli_model *m) {
   char *recipe;
   if (qn_cli_model_meta(m, "general.recipe", &recipe) != CLI_DONE) return 0;
   int is_float = recipe && strcmp(recipe, "float") == 0;
@@ -45,7 +55,7 @@ static int is_float_model(qn_cli_model *m) {
 
 static int run_batches(qn_cli_model *m, const qn_bench_shape *shape, const int32_t *ids, const uint32_t *lens,
                        result *r) {
-  const qn_bench_loop *loop = qn_bench_loop_for(r->isa, is_float_model(m) ? QN_BENCH_FLOAT : QN_BENCH_INT8);
+  const qn_bench_loop *loop = qn_bench_loop_for(r->isa, qn_bench_is_float(m) ? QN_BENCH_FLOAT : QN_BENCH_INT8);
   const uint32_t rounds = (PEAK_ROUNDS + shape->repeat - 1) / shape->repeat;
   for (uint32_t i = 0; i < shape->repeat + WARM_UP; i++) {
     quern_tensor_view view;
@@ -62,19 +72,17 @@ static int run_batches(qn_cli_model *m, const qn_bench_shape *shape, const int32
     if (qn_cli_progress(m->c, i + 1, shape->repeat + WARM_UP, "bench")) return qn_cli_interrupted();
   }
   qn_cli_progress_clear();
-  qsort(r->ms, shape->repeat, sizeof *r->ms, compare);
   return CLI_DONE;
 }
 
-static uint64_t peak_rss_bytes(void) {
+uint64_t qn_bench_peak_rss(void) {
   struct rusage usage;
   return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * 1024 : 0;
 }
 
 static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const result *r) {
   const uint32_t n = shape->repeat;
-  const double p50 = n % 2 ? r->ms[n / 2] : 0.5 * (r->ms[n / 2 - 1] + r->ms[n / 2]),
-               p99 = r->ms[(n * 99u + 99) / 100 - 1];
+  const double p50 = qn_bench_median(r->ms, n), p99 = r->ms[(n * 99u + 99) / 100 - 1];
   const double tokens_per_second = (double)shape->batch * shape->seq / (p50 * 1e-3);
   const double gops = tokens_per_second * ops_per_token(&m->info, shape->seq) * 1e-9;
   const double fraction = r->peak_gops > 0 ? gops / r->peak_gops : 0;
@@ -84,7 +92,8 @@ static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const res
                       r->threads > 1 ? "s" : "", (unsigned)shape->batch, (unsigned)shape->seq, (unsigned)n);
     qn_cli_out_format(o, "  tokens/s    %.0f (median run)\n  latency     %.3f ms p50, %.3f ms p99\n", tokens_per_second,
                       p50, p99);
-    qn_cli_out_format(o, "  load        %.3f ms\n  peak memory %.1f MB\n", r->load_ms, (double)peak_rss_bytes() * 1e-6);
+    qn_cli_out_format(o, "  load        %.3f ms\n  peak memory %.1f MB\n", r->load_ms,
+                      (double)qn_bench_peak_rss() * 1e-6);
     qn_cli_out_format(o, "  %.1f GOPS, %.1f %% of this machine's %.1f\n", gops, 100 * fraction, r->peak_gops);
     return;
   }
@@ -102,7 +111,7 @@ static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const res
   qn_cli_json_double(&j, "p99", p99);
   qn_cli_json_close(&j, '}');
   qn_cli_json_double(&j, "load_ms", r->load_ms);
-  qn_cli_json_int(&j, "peak_rss_bytes", peak_rss_bytes());
+  qn_cli_json_int(&j, "peak_rss_bytes", qn_bench_peak_rss());
   qn_cli_json_double(&j, "gops", gops);
   qn_cli_json_double(&j, "peak_gops", r->peak_gops);
   qn_cli_json_double(&j, "fraction_of_peak", fraction);
@@ -113,13 +122,12 @@ static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const res
 static int measure(qn_cli_model *m, const qn_bench_shape *shape, result *r) {
   int32_t *ids = NULL;
   uint32_t *lens = NULL;
-  uint64_t state = 1;
   const size_t tokens = (size_t)shape->batch * shape->seq;
   int code = qn_cli_grow(m->c, &ids, tokens, sizeof *ids);
   if (!code) code = qn_cli_grow(m->c, &lens, shape->batch, sizeof *lens);
   if (!code) code = qn_cli_grow(m->c, &r->ms, shape->repeat, sizeof *r->ms);
   if (!code) {
-    for (size_t i = 0; i < tokens; i++) ids[i] = (int32_t)(next_random(&state) % m->info.vocab);
+    qn_bench_random_ids(ids, tokens, m->info.vocab);
     for (uint32_t i = 0; i < shape->batch; i++) lens[i] = shape->seq;
     code = run_batches(m, shape, ids, lens, r);
   }

@@ -3,6 +3,7 @@
 
 typedef struct values {
   qn_bench_shape shape;
+  qn_bench_decoding decoding;
   int kernels, limits;
 } values;
 
@@ -14,6 +15,14 @@ static int run(qn_cli_state *c) {
   if (v->limits) return qn_bench_limits(c);
   if (v->kernels) return qn_bench_kernels(c, c->arguments ? c->argument[0] : NULL);
   if (!c->arguments) return qn_cli_fail(c, CLI_USAGE, "needs a MODEL, --kernels or --limits");
+  qn_bench_decoding decoding = v->decoding;
+  if (decoding.prompt || decoding.decode || decoding.depth) {
+    if (shape.batch || shape.seq)
+      return qn_cli_fail(c, CLI_USAGE,
+                         "--batch and --seq are for encoders, --prompt, --decode and --depth for decoders");
+    decoding.repeat = shape.repeat ? shape.repeat : 5;
+    return qn_bench_decoder(c, c->argument[0], &decoding);
+  }
   if (!shape.batch) shape.batch = 32;
   if (!shape.seq) shape.seq = 128;
   if (!shape.repeat) shape.repeat = 20;
@@ -23,6 +32,11 @@ static int run(qn_cli_state *c) {
 static const qn_cli_option options[] = {
     {"batch", 0, CLI_COUNT, "B", "sequences at a time; default: 32", offsetof(values, shape.batch), 1, 65536},
     {"seq", 0, CLI_COUNT, "S", "tokens of each; default: 128", offsetof(values, shape.seq), 1, 65536},
+    {"prompt", 0, CLI_COUNT, "P", "of a decoder: tokens that are read at once", offsetof(values, decoding.prompt), 1,
+     1 << 20},
+    {"decode", 0, CLI_COUNT, "D", "of a decoder: tokens one at a time", offsetof(values, decoding.decode), 1, 1 << 20},
+    {"depth", 0, CLI_COUNT, "K", "of a decoder: tokens before those of --decode; default: 0",
+     offsetof(values, decoding.depth), 0, 1 << 20},
     {"repeat", 0, CLI_COUNT, "R", "runs that are timed; default: 20", offsetof(values, shape.repeat), 1, 1000000},
     {"kernels", 0, CLI_FLAG, NULL, "each kernel on one thread; an argument selects rows by a part of their name",
      offsetof(values, kernels), 0, 0},
@@ -35,7 +49,9 @@ const qn_cli_verb qn_cli_verb_bench = {
     .arguments = "MODEL | --kernels [FILTER] | --limits",
     .summary = "Measures speed: of a model, of the kernels, of the machine.",
     .details = "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
-               "instructions that the kernels use, measured in the same run on as many threads.",
+               "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the "
+               "fraction of the\n"
+               "bandwidth counts the bytes of weights, and of keys and values, that a token reads, against memory.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 0,
