@@ -106,8 +106,9 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .span = a->head == QN_HEAD_SPAN,
                                  .params = m->params,
                                  .bytes = m->file.bytes,
-                                 .decoder = a->causal};
-  .head_width = m->arch.head_dim, return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
+                                 .decoder = a->causal,
+                                 .head_width = a->head_dim};
+  return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 
 /* Text of a value: strings as they are, numbers in decimal. */
