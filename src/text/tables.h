@@ -17,7 +17,7 @@ typedef struct qn_tok_header { /* 64 bytes */
   uint32_t kind;               /* QN_TOKENIZER_* */
   uint32_t flags;              /* of the kind */
   uint32_t vocab;
-  uint32_t unk; /* below vocab; or QN_TOK_EMPTY where the kind may lack one */
+  uint32_t unk;                    /* below vocab; or QN_TOK_EMPTY where the kind may lack one */
   uint32_t max_word_chars;         /* WordPiece; else 0 */
   uint32_t max_token_bytes;        /* of the longest key in the hash table */
   uint32_t slot_bits;              /* the hash table has 1 << slot_bits slots */
@@ -53,10 +53,10 @@ enum {
   QN_TABLE_SLOTS = 3,   /* u32[1 << slot_bits]: hash table of texts; id in the low 24 bits; all ones: empty */
   QN_TABLE_POOL = 4,    /* u8[pool_bytes] */
   QN_TABLE_ADDED = 5,   /* qn_added[added], by ascending id */
-  QN_TABLE_RAW = 6,     /* u32[raw]: indices into ADDED, by pattern, bytewise; equal ones: special first, then by rank */
-  QN_TABLE_NORMAL = 7,  /* u32[normalized], the same */
-  QN_TABLE_SINGLE = 8,  /* qn_template_item[single] */
-  QN_TABLE_PAIR = 9,    /* qn_template_item[pair] */
+  QN_TABLE_RAW = 6,    /* u32[raw]: indices into ADDED, by pattern, bytewise; equal ones: special first, then by rank */
+  QN_TABLE_NORMAL = 7, /* u32[normalized], the same */
+  QN_TABLE_SINGLE = 8, /* qn_template_item[single] */
+  QN_TABLE_PAIR = 9,   /* qn_template_item[pair] */
   QN_TABLE_OWN = 10
 };
 
@@ -130,9 +130,9 @@ typedef struct qn_added_walk {
   const uint8_t *rest;      /* not handed out yet */
   const uint8_t *space_end; /* of the blanks that were walked last, so that none is walked twice */
   /* what the last step gave */
-  const uint8_t *from, *to;     /* a stretch of text without such tokens; may be empty */
-  const qn_added *token;        /* the token behind it; NULL: none, the text ends */
-  const uint8_t *start, *stop;  /* its bytes, with the blanks that it takes; empty: another has taken them all */
+  const uint8_t *from, *to;    /* a stretch of text without such tokens; may be empty */
+  const qn_added *token;       /* the token behind it; NULL: none, the text ends */
+  const uint8_t *start, *stop; /* its bytes, with the blanks that it takes; empty: another has taken them all */
 } qn_added_walk;
 void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const uint8_t *text, size_t bytes);
 /* The next stretch and the token behind it; 0: there is no more. */

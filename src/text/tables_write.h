@@ -8,10 +8,11 @@ typedef struct qn_tables_writer qn_tables_writer;
 struct qn_tables_writer {
   tok_spec *s;
   const qn_tokenizer_kind *kind;
-  qn_tok_header h;          /* vocab, added, templates: set by begin; the rest as it becomes known */
-  qn_buffer pool, patterns; /* patterns: of added tokens, where they differ from the token's text; they follow the pool */
-  uint32_t *order;          /* [added] */
-  uint8_t *out;             /* the section, zeros before it is filled */
+  qn_tok_header h; /* vocab, added, templates: set by begin; the rest as it becomes known */
+  qn_buffer pool,
+      patterns;    /* patterns: of added tokens, where they differ from the token's text; they follow the pool */
+  uint32_t *order; /* [added] */
+  uint8_t *out;    /* the section, zeros before it is filled */
   size_t bytes;
   uint64_t offset[QN_TOKENIZER_TABLES], size[QN_TOKENIZER_TABLES];
   /* Appends the pattern by which an added token is looked for to w->patterns; *chars: its code points. */

@@ -63,8 +63,8 @@ quern_status qn_tokenizer_decode(const qn_tokenizer *t, const int32_t *ids, size
 typedef struct qn_detokenizer {
   const qn_tokenizer *t;
   int keep_special;
-  uint32_t when;   /* QN_TEXT_*: what has come */
-  uint32_t held;   /* bytes of a character that is not complete */
+  uint32_t when; /* QN_TEXT_*: what has come */
+  uint32_t held; /* bytes of a character that is not complete */
   uint8_t bytes[4];
 } qn_detokenizer;
 void qn_detokenizer_begin(qn_detokenizer *d, const qn_tokenizer *t, int keep_special);

@@ -5,7 +5,12 @@
 #include "text/tokenizer_build.h"
 
 quern_status qn_spec_init(tok_spec *s, qn_env *env, uint32_t model_vocab, size_t added_cap) {
-  *s = (tok_spec){.env = env, .cap = model_vocab, .max_word_chars = 100, .prefix = "##", .prefix_bytes = 2};
+  *s = (tok_spec){.env = env,
+                  .kind = QN_TOKENIZER_WORDPIECE,
+                  .cap = model_vocab,
+                  .max_word_chars = 100,
+                  .prefix = "##",
+                  .prefix_bytes = 2};
   if (model_vocab == 0 || model_vocab > QN_TOK_MAX_VOCAB)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "tokenizer: a vocabulary of %u; 1 to %u is supported", model_vocab,
                    QN_TOK_MAX_VOCAB);
@@ -28,7 +33,8 @@ void qn_spec_free(tok_spec *s) {
   qn_free(s->env, s->tokens, s->cap * sizeof *s->tokens);
   qn_free(s->env, s->index, s->index_size * (size_t)4);
   qn_free(s->env, s->added, s->added_cap * sizeof *s->added);
-  s->tokens = NULL, s->index = NULL, s->added = NULL;
+  qn_free(s->env, s->merges, s->merge_cap * sizeof *s->merges);
+  s->tokens = NULL, s->index = NULL, s->added = NULL, s->merges = NULL;
 }
 
 /* Where in the index the text is or would be; *probes: slots looked at. */
@@ -137,7 +143,8 @@ quern_status qn_tokenizer_build(qn_env *env, const qn_json *tokenizer_json, cons
     status = qn_spec_read_json(&spec, tokenizer_json);
   else
     status = qn_spec_read_vocab(&spec, vocab_txt, vocab_bytes, tokenizer_config);
-  if (!status) status = qn_wp_write(&spec, section);
+  if (!status)
+    status = spec.kind == QN_TOKENIZER_WORDPIECE ? qn_wp_write(&spec, section) : qn_bpe_write(&spec, section);
   qn_spec_free(&spec);
   return status;
 }

@@ -16,18 +16,26 @@ typedef struct tok_entry {
 
 typedef struct tok_spec {
   qn_env *env;
+  uint32_t kind;  /* QN_TOKENIZER_* */
   uint32_t flags; /* of the kind: QN_WP_* or QN_BPE_* */
   uint32_t unk, max_word_chars;
   const char *prefix;
   uint32_t prefix_bytes;
-  tok_entry *tokens;    /* [cap] by id */
+  tok_entry *tokens;   /* [cap] by id */
   uint32_t cap, vocab; /* the most ids there may be; the highest id + 1 */
   uint32_t *index;     /* [index_size] hash table of texts: ids, QN_TOK_EMPTY */
   uint32_t index_size; /* a power of two */
-  qn_added *added;  /* [added_cap] id and flags; the rest is the writer's */
+  qn_added *added;     /* [added_cap] id and flags; the rest is the writer's */
   uint32_t added_count, added_cap;
   qn_template_item single[QN_TOK_MAX_TEMPLATE], pair[QN_TOK_MAX_TEMPLATE];
   uint32_t single_count, pair_count;
+  /* of BPE */
+  uint64_t *merges; /* [merge_cap] by rank, as QN_BPE_MERGES */
+  size_t merge_count, merge_cap;
+  uint32_t words;    /* QN_WORDS_* */
+  int ignore_merges; /* a word that is a token is that token, whatever merging gives */
+  int byte_fallback; /* CHAR_BPE: characters that are no token become their bytes' tokens */
+  int late_blanks;   /* blanks are put and escaped after added tokens are found */
 } tok_spec;
 
 /* model_vocab: rows of the embedding; added_cap: the most added tokens. */
@@ -45,7 +53,12 @@ quern_status qn_spec_item(tok_spec *s, int pair, uint32_t what, uint32_t type);
 /* cls A sep, and: cls A sep B sep, the second text and its sep of type 1 | cls A sep sep B sep, all of type 0. */
 quern_status qn_spec_classic(tok_spec *s, uint32_t cls, uint32_t sep, int double_sep);
 
+/* Makes room for merges; then adds the next by rank: fails where the two texts or their joined text are no tokens. */
+quern_status qn_spec_merges(tok_spec *s, size_t count);
+quern_status qn_spec_merge(tok_spec *s, const char *left, size_t left_bytes, const char *right, size_t right_bytes);
+
 quern_status qn_spec_read_json(tok_spec *s, const qn_json *j);
 quern_status qn_spec_read_vocab(tok_spec *s, const char *text, size_t bytes, const qn_json *config);
 quern_status qn_wp_write(tok_spec *s, qn_buffer *section);
+quern_status qn_bpe_write(tok_spec *s, qn_buffer *section);
 #endif

@@ -236,7 +236,8 @@ static void drain(wp_encoder *e, int last) {
       continue;
     }
     uint32_t next = e->window_at + length;
-    if ((a->flags & QN_ADDED_SINGLE_WORD) && (is_word(e->before) || (next < e->window_end && is_word(e->window[next])))) {
+    if ((a->flags & QN_ADDED_SINGLE_WORD) &&
+        (is_word(e->before) || (next < e->window_end && is_word(e->window[next])))) {
       e->skip = length;
       continue;
     }
