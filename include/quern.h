@@ -386,6 +386,12 @@ QUERN_API quern_status quern_sequence_truncate(quern_session *s, uint32_t sequen
 /* Sequence `to`, whose tokens are dropped, becomes the first `tokens` of `from` (QUERN_E_ARGUMENT: it has not that many) without
    taking pages: both hold the same ones, and the first to append to a page that is not full gets a copy of it then. */
 QUERN_API quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, uint32_t tokens);
+/* Writes a sequence that has tokens to a file, under a temporary name first, so that a later session on the same model file goes on
+   where this one is: the same bytes come of it on every CPU. */
+QUERN_API quern_status quern_sequence_save(quern_session *s, uint32_t sequence, const char *path);
+/* Makes a sequence what was saved, its own tokens are dropped. A file that is cut, damaged, of another model file or another
+   cache_bits, or that the cache has no pages for, is refused, and the sequence is as it was. */
+QUERN_API quern_status quern_sequence_restore(quern_session *s, uint32_t sequence, const char *path);
 /* quern_sequence_truncate to 0. */
 QUERN_API quern_status quern_sequence_free(quern_session *s, uint32_t sequence);
 
