@@ -248,11 +248,12 @@ typedef struct quern_session_options {
   void *workspace;        /* NULL: allocated; else the session's memory, aligned to 64, the caller's, outlives it */
   size_t workspace_bytes; /* at least quern_session_bytes */
   /* of decoders alone */
-  uint32_t cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
+  uint32_t
+      cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
                             whole; 0: max_tokens, or 64 for each sequence where that is more */
-  uint32_t cache_bits;   /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
-  uint32_t logit_rows;   /* most rows that quern_decode_rows takes; 0: max_sequences */
-  uint32_t reserved;     /* 0 */
+  uint32_t cache_bits; /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
+  uint32_t logit_rows; /* most rows that quern_decode_rows takes; 0: max_sequences */
+  uint32_t reserved;   /* 0 */
 } quern_session_options;
 
 QUERN_API void quern_session_options_init(quern_session_options *o, uint32_t size);
@@ -270,9 +271,9 @@ typedef struct quern_stats {
   uint32_t reserved;
   uint64_t sequences; /* run since the session began */
   uint64_t tokens;
-  uint64_t texts_cut; /* texts that were longer than text_tokens and were cut */
-  uint64_t ns_encode; /* time in the layers */
-  uint64_t bytes;     /* memory of the session */
+  uint64_t texts_cut;                     /* texts that were longer than text_tokens and were cut */
+  uint64_t ns_encode;                     /* time in the layers */
+  uint64_t bytes;                         /* memory of the session */
   uint32_t cache_pages, cache_pages_free; /* of a decoder, 64 tokens each */
 } quern_stats;
 QUERN_API quern_status quern_session_get_stats(const quern_session *s, quern_stats *st);

@@ -65,9 +65,9 @@ quern_status quern_decode_rows(quern_session *s, uint32_t first, uint32_t n, que
 static quern_status check_tokens(quern_session *s, uint32_t sequence, uint32_t tokens) {
   QN_TRY(qn_decode_check(s, sequence));
   const uint32_t length = s->cache.sequence[sequence].length;
-  return tokens <= length ? QUERN_OK
-                          : qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens,
-                                    sequence, length);
+  return tokens <= length
+             ? QUERN_OK
+             : qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens, sequence, length);
 }
 
 quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens) {
