@@ -99,8 +99,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   const int is_static = arch->recipe == QN_RECIPE_STATIC;
   const size_t hidden = qn_max_size(is_static ? arch->width : qn_arch_up(arch), tables);
   qn_lane lane = {.hidden = qn_arena_take(a, QN_BLOCK_ROWS * hidden, sizeof(float))};
-  if (arch->place != QN_PLACE_POST)
-    lane.normed = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
+  if (arch->place != QN_PLACE_POST) lane.normed = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
   if (arch->causal) {
     lane.blocks = qn_arena_take(a, pages, sizeof *lane.blocks);
     lane.attend = qn_arena_take(a, qk_attend_scratch(arch->head_dim), 1);
