@@ -41,7 +41,7 @@ static inline void plain_linear(const plain *p, int layer, const char *name, con
 
 /* One row of d; rms: not centred, without a bias. */
 static inline void plain_norm_row(const plain *p, const char *base, int rms, const double *x, double *y, uint32_t d) {
-  char gain[96], bias[96];
+  char gain[112], bias[112];
   double mean = 0, var = 0;
   snprintf(gain, sizeof gain, "%s.gain", base);
   snprintf(bias, sizeof bias, "%s.bias", base);

@@ -27,8 +27,8 @@ static inline int tiny_has(const char *name) {
          (tiny_biased == 1 && (strstr(name, "attn.q.") || strstr(name, "attn.k.") || strstr(name, "attn.v.")));
 }
 static inline float tiny_value(const char *name, uint64_t i) {
-  if (!strcmp(name, "rotary.frequency")) return powf(10000.0f, -2.0f * (float)i / (float)tiny_source.rotary);
-  if (!strcmp(name, "rotary.local.frequency")) return powf(100.0f, -2.0f * (float)i / (float)tiny_source.rotary);
+  if (tiny_ends(name, ".frequency"))
+    return powf(strstr(name, "local") ? 100.0f : 10000.0f, -2.0f * (float)i / (float)tiny_source.rotary);
   const float x = tiny_weight(tiny_seed, name, i);
   return tiny_ends(name, ".gain") ? 1.0f + x / 2 : x;
 }
