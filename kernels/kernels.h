@@ -91,7 +91,8 @@ enum {
   QK_ACT_RELU = 3,
   QK_ACT_TANH = 4,
   QK_ACT_GELU_SHORT = 5, /* GELU as exact as codes of 8 bits can show */
-  QK_ACT_KINDS = 6
+  QK_ACT_SILU = 6,
+  QK_ACT_KINDS = 7
 };
 
 typedef struct qk_gemm_q8 {
@@ -160,31 +161,41 @@ typedef struct qk_gemm_f32 {
 } qk_gemm_f32;
 
 /* LayerNorm of rows: mean = sum16(x) / d; c = x - mean; var = sum16(c * c) / d; rstd = 1 / sqrt(var + eps);
-   y = fma(c * rstd, gain, bias). out may be x. q: the codes of y, or of y * smooth. q.codes NULL: y is not
-   quantized. */
+   y = fma(c * rstd, gain, bias). rms 1: mean is 0, c is x, y = (x * rstd) * gain. Then y = y + residual, where there is one (with rms 1
+   alone). out may be x. q: the codes of y, or of y * smooth. q.codes NULL: y is not quantized. */
 typedef struct qk_norm {
   const float *x;
   float *out;               /* [rows, ldo] f32 */
-  const float *gain, *bias; /* [d] */
+  const float *gain, *bias; /* [d]; bias is not read with rms 1 */
   const float *smooth;      /* [d] or NULL */
   qk_codes q;
   size_t ldx, ldo;
   uint32_t d;
   float eps;
+  uint32_t rms;
+  const float *residual; /* [rows, ldr] or NULL; may be out itself */
+  size_t ldr;
 } qk_norm;
 
-/* Embedding sum, then the norm: x = (token + position) + type. Tables have rows of width d:
+/* Embedding sum, then the norm: x = (token + position) + type, the token's values first times scale where that is not 0. Tables have rows of width d:
      32 bits: floats
       8 bits: code * scale[row]
       4, 2:   codes 0 ... 15, 0 ... 3 with a scale and a minimum for each group of channels:
               fma((float)code, (float)step[row][g][0] * scale[row][0], (float)step[row][g][1] * scale[row][1])
    A row of codes of 4 and 2 bits takes qk_table_row(d, bits) bytes: 16 bytes are 32 codes (byte i: that of channel i low,
-   of channel 16 + i high), or 64 (byte i, from the lowest bits up: of channels i, 16 + i, 32 + i, 48 + i). */
+   of channel 16 + i high), or 64 (byte i, from the lowest bits up: of channels i, 16 + i, 32 + i, 48 + i).
+   A table may be the weights of a product (panels 1): rows are output channels, as layout.h and qk_gemm_group have them:
+     32 bits: f32 panels
+     8, 4 bits, no group: c * scale[row];  groups: c * scale[g][row], with min fma(c, scale[g][row], min[g][row])
+   c being the code, of 4 bits without min less 8. */
 typedef struct qk_table_ref {
-  const void *data;     /* NULL: absent */
-  const float *scale;   /* [rows], or [rows, 2] of 4 and 2 bits */
-  const int8_t *step;   /* [rows, ceil(d / group), 2] of 4 and 2 bits */
-  uint32_t bits, group; /* group: 16 or 32 */
+  const void *data; /* NULL: absent */
+  const float
+      *scale; /* [rows], or [rows, 2] of 4 and 2 bits; panels with groups: f32 panels of [rows, ceil(d / group)] */
+  const int8_t *step;   /* [rows, ceil(d / group), 2] of 4 and 2 bits, not of panels */
+  uint32_t bits, group; /* group: 16 or 32; of panels 0, or as of qk_gemm_group */
+  uint32_t panels;
+  const float *min; /* of panels with groups: as scale, or NULL */
 } qk_table_ref;
 typedef struct qk_embed {
   const int32_t *ids;       /* [rows], checked by the caller */
@@ -192,19 +203,36 @@ typedef struct qk_embed {
   const int32_t *type_ids;  /* [rows], or NULL for all 0 */
   qk_table_ref tokens, position, types;
   qk_sites sum; /* the sum is rounded to it before the norm, as qk_norm_q8 does */
-  qk_norm norm; /* x is not used */
+  qk_norm norm; /* x is not used. gain NULL: no norm, norm.out is the sum, and no row is counted */
+  float scale;
 } qk_embed;
 
 /* LayerNorm between codes: x = value of x, plus that of residual where it has rows, first times gain where that is not NULL; where
    sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of
    it. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
-   anything; residual's codes may be those of norm.q. */
+   anything; residual's codes may be those of norm.q. norm.rms is 0. */
 typedef struct qk_norm_q8 {
   qk_rows x, residual;
   const float *gain; /* [d] of residual; NULL: 1 */
   qk_sites sum;
   qk_norm norm;
 } qk_norm_q8;
+
+/* Keys first ... end - 1. */
+typedef struct qk_span {
+  size_t first, end;
+} qk_span;
+/* Those that a query at i sees of `keys` keys; before: as above. */
+static inline qk_span qk_span_of(size_t i, uint32_t before, size_t keys, int causal) {
+  const size_t reach = (uint32_t)(before - 1); /* 0: any distance */
+  const size_t end = causal || keys - i - 1 < reach ? keys : i + reach + 1;
+  return (qk_span){i > reach ? i - reach : 0, causal ? i + 1 : end};
+}
+/* Those of a span that are in the block from key j0 on, counted from there; first >= end: none. */
+static inline qk_span qk_span_in(qk_span s, size_t j0) {
+  const size_t end = s.end > j0 ? s.end - j0 : 0;
+  return (qk_span){s.first > j0 ? s.first - j0 : 0, end < QK_BLOCK ? end : QK_BLOCK};
+}
 
 /* Attention of one head of one sequence of n tokens; docs/NUMERICS.md. Scores are kept in units of log2: the query's
    scale is folded with log2(e) / sqrt(head_dim), bias tables are stored multiplied by log2(e). Head dimension h, at
@@ -244,17 +272,20 @@ typedef struct qk_pack_q8 {
    Blocks merge serially, ascending. The first: M = m, Z = z, O_c = (t / 127) * (float)o_c. Each further one:
      M' = max(M, m);  A = exp2(M - M');  B = exp2(m - M')
      Z = fma(A, Z, B * z);  O_c = fma(A, O_c, (B * (t / 127)) * (float)o_c);  M = M'
-   out_c = O_c * (1 / Z). exp2s is qk_exp2_short, exp2 qk_exp2 of kernels/rows/math.h. */
+   out_c = O_c * (1 / Z). exp2s is qk_exp2_short, exp2 qk_exp2 of kernels/rows/math.h.
+   before: a window. Query i sees keys j with |i - j| < before alone, 0: all. Maximum and sums are then over the keys it sees, e_j is
+   0 for others; blocks of which it sees none are left out, and merging starts from M = -infinity, Z = 0, O_c = -0. */
 typedef struct qk_attention_q8 {
   qk_head_q8 head;
   const float *bias; /* bias[d] for d = key - query in -(n-1) ... n-1, log2 units; or NULL */
   float *out;        /* [n, ldo], at the head's first channel */
   size_t ldo;
+  uint32_t before;
 } qk_attention_q8;
 
 /* Float attention: s_j = (q . k_j as fma chain, c ascending, from 0) * fold [+ bias]; per block m, e, z as above; o_c =
    fma chain over j ascending of e_j * v_jc from 0; merged alike with B * o_c. Reads q, k, v [n, ldx] in place; k, v
-   need no packing. */
+   need no packing. before: a window, as above. */
 typedef struct qk_attention_f32 {
   const float *q, *k, *v;
   size_t ldx;
@@ -263,6 +294,7 @@ typedef struct qk_attention_f32 {
   float *out;
   size_t ldo;
   uint32_t n, h;
+  uint32_t before;
 } qk_attention_f32;
 
 /* Attention of one head of one sequence of n tokens between codes of static sites; docs/NUMERICS.md. 1 <= n <= 65,536. Head dimension
@@ -317,6 +349,84 @@ typedef struct qk_attention_codes {
 /* For 32 queries: a code of each key and, of 16 of them, a weight; and what a last tile reads past the end. */
 static inline size_t qk_attention_scratch(size_t n) { return 64 * qk_k8(n) + 64; }
 
+/* Rotation of q and k: pairs (a, b) = channels (i, i + rotary / 2) of a head, i < rotary / 2, become
+     (fma(a, cosine[i], -(b * sine[i])), fma(b, cosine[i], a * sine[i]))
+   where gain is not NULL after the head's RMS norm: x = (x * rstd) * gain, rstd = 1 / sqrt(sum16(x * x) / h + eps), over its h
+   channels. rotary 0: the norm alone. In place. */
+typedef struct qk_rotate {
+  float *x; /* [rows, ldx], `heads` heads of a row h apart */
+  size_t ldx;
+  uint32_t heads, h, rotary; /* rotary: even, at most h */
+  const float *gain;         /* [h] or NULL */
+  float eps;
+  const float *cosine, *sine; /* [rows, rotary / 2], of `turns` */
+} qk_rotate;
+
+/* The hidden rows of a gated feed-forward: out[16 p + l] = act(x[32 p + l]) * x[32 p + 16 + l], l < 16. q: the codes of out, or of out
+   * smooth, as qk_norm has them; q.codes NULL: not quantized. out may be x where ldo is ldx. */
+typedef struct qk_gate {
+  const float *x; /* [rows, ldx], 2 d of a row */
+  float *out;     /* [rows, ldo], d of a row */
+  size_t ldx, ldo;
+  uint32_t d, act; /* d: a multiple of 16 */
+  const float *smooth;
+  qk_codes q;
+} qk_gate;
+
+/* ---- attention over a cache of keys and values; docs/NUMERICS.md ---- */
+/* A block: 64 tokens of one head of keys and values, [64], qk_cache_bytes(h, bits), hp = h rounded up to 16:
+     8 bits: k codes and v codes as in qk_head_q8, 64 * hp bytes each, float k_scale[64], int32 k_start[64], float v_scale[64]
+     32:     float k[64][h], v[64][h]
+   Head dimension at most 1,024. */
+
+/* The codes and scales of a block of 8 bits. */
+static inline qk_head_q8 qk_cache_head(const uint8_t *block, size_t h) {
+  uint8_t *k = (uint8_t *)(uintptr_t)block, *v = k + QK_BLOCK * qk_round_up(h, QK_LANES);
+  float *scale = (float *)(void *)(v + QK_BLOCK * qk_round_up(h, QK_LANES));
+  return (qk_head_q8){.k = (int8_t *)k,
+                      .k_scale = scale,
+                      .k_start = (int32_t *)(void *)(scale + QK_BLOCK),
+                      .v = v,
+                      .v_scale = scale + 2 * QK_BLOCK,
+                      .n = QK_BLOCK,
+                      .h = (uint32_t)h};
+}
+
+/* Rows r0 ... r1 - 1 to their places: row r is token position + r, place (position + r) % 64 of block[(position + r) / 64]. Codes and
+   scales as pack_q8 makes them. Other places of a block stay as they are, but they may be written: two threads do not append to one
+   block. */
+typedef struct qk_append {
+  uint8_t *const *block;
+  const float *k, *v; /* [rows, ldx], at the head's first channel */
+  size_t ldx;
+  uint32_t h, bits, position;
+} qk_append;
+
+/* Queries of rows r0 ... r1 - 1, `heads` of them that share the blocks; row r is at position i = position + r and sees keys j <= i with
+   i - j < before. Arithmetic: with bits of 8 queries are quantized and multiplied as qk_attention_q8 has it, with 32 it is that of
+   qk_attention_f32, over the keys that a query sees; blocks of which it sees none are left out, and merging starts from M = -infinity,
+   Z = 0, O_c = -0. Where cap is not 0, scores (with the scale, in units of log2) become cap * tanh(x / cap): of 8 bits
+     x_j = cap * tanh((x_j * q_scale) / cap), f = 1
+   What lies in a block behind position + r1 - 1 is not used, but must not be NaN. */
+typedef struct qk_attend_cache {
+  const uint8_t *const *block; /* of token 0 on; those that no row sees may be NULL */
+  uint32_t keys;               /* tokens there are: position + rows at least */
+  const float *q;              /* [rows, ldq], heads h apart */
+  size_t ldq;
+  uint32_t heads, h, bits;
+  uint32_t position;
+  uint32_t before; /* 0: all */
+  float fold;      /* log2(e) times the scale of scores */
+  float cap;       /* times log2(e) */
+  float *out;      /* [rows, ldo], heads h apart */
+  size_t ldo;
+  void *scratch; /* [64] qk_attend_scratch(h) bytes, of any content, for this call alone */
+} qk_attend_cache;
+/* For 64 queries: their codes and their results on their way. */
+static inline size_t qk_attend_scratch(size_t h) { return 64 * 5 * qk_round_up(h, QK_LANES); }
+/* What a block gives one query, for attend_part and attend_merge. words: of 4 bytes. */
+static inline size_t qk_attend_part_words(size_t h) { return 16 + qk_round_up(h, QK_LANES); }
+
 typedef struct qk_table {
   const char *isa;
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
@@ -350,6 +460,26 @@ typedef struct qk_table {
   /* Returns what norm does. */
   size_t (*norm_q8)(const qk_norm_q8 *op, size_t r0, size_t r1);
   void (*pack_codes)(const qk_pack_codes *op);
+  /* y = cap * tanh(x / cap), n elements; y may be x. */
+  void (*cap)(const float *x, float *y, size_t n, float cap);
+  /* Of decoders. cosine, sine: [rows, n], those of the angle (float)positions[r] * frequency[i], rounded once; within 1e-6 of what they
+     stand for. |angle| <= 2^20. */
+  void (*turns)(const float *frequency, size_t n, const int32_t *positions, float *cosine, float *sine, size_t r0,
+                size_t r1);
+  void (*rotate)(const qk_rotate *op, size_t r0, size_t r1);
+  /* Returns the number of rows of the result with NaN or infinity. */
+  size_t (*gate)(const qk_gate *op, size_t r0, size_t r1);
+  /* A block without tokens: all its codes, scales and floats are 0. */
+  void (*cache_clear)(uint8_t *block, uint32_t h, uint32_t bits);
+  /* Returns the number of rows of k or v with NaN or infinity; of 32 bits too. */
+  size_t (*cache_append)(const qk_append *op, size_t r0, size_t r1);
+  /* Returns the number of queries, a head of a row each, with NaN or infinity; of 32 bits 0. */
+  size_t (*attend_cache)(const qk_attend_cache *op, size_t r0, size_t r1);
+  /* The same, cut by blocks: what each of blocks b0 ... b1 - 1 gives the queries of rows r0 ... r1 - 1, (r1 - r0) * heads of at most 16.
+     parts: [blocks from b0, queries, qk_attend_part_words(h)]. Returns what attend_cache does. */
+  size_t (*attend_part)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts);
+  /* The results of these rows, out of the parts of blocks b0 ... b1 - 1: of all that any of the rows sees. */
+  void (*attend_merge)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts);
 } qk_table;
 
 /* ---- tables of codes, made once; the same bytes everywhere ---- */

@@ -11,6 +11,9 @@ void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, siz
 void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1);
 void qk_attention_codes_ref(const qk_attention_codes *op, size_t r0, size_t r1);
+size_t qk_attend_cache_ref(const qk_attend_cache *op, size_t r0, size_t r1);
+size_t qk_attend_part_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts);
+void qk_attend_merge_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts);
 
 /* Put every row operation of the set (all of qk_table but products and attention) into the table. */
 void qk_rows_ref(qk_table *t);

@@ -133,9 +133,42 @@ def tanh_fit(limit, degree):
     print(f"    relative error {err.max():.3g} before rounding")
 
 
+def turn_fit(limit, sine_degree, cosine_degree):
+    """sin(r) = r + r s P(s), cos(r) = 1 + s (-1/2 + s Q(s)), s = r^2, |r| <= limit, behind a reduction by pi/2 in three steps."""
+    x = np.linspace(1e-3, limit, 3000)
+    s = x * x
+    basis = s[:, None] ** np.arange(sine_degree + 1)
+    c = fit(basis, (np.sin(x) / x - 1) / s, s * x, range(sine_degree, -1, -1))
+    show(f"sin, |r| <= {limit}, degree {sine_degree}", c)
+    basis = s[:, None] ** np.arange(cosine_degree + 1)
+    d = fit(basis, ((np.cos(x) - 1) / s + 0.5) / s, s * s, range(cosine_degree, -1, -1))
+    show(f"cos, degree {cosine_degree}", d)
+    p1 = F(np.pi / 2)
+    p2 = F(np.pi / 2 - np.float64(p1))
+    p3 = F(np.float64("1.5707963267948966192313216916398") - np.float64(p1) - np.float64(p2) + 6.123233995736766e-17)
+    show("pi/2 in three parts, 2/pi", [p1, p2, p3, F(2 / np.pi)])
+    rng = np.random.default_rng(1)
+    a = np.concatenate([rng.uniform(-(2.0 ** k), 2.0 ** k, 400000) for k in range(1, 21)]).astype(F)
+    k = np.rint((a * F(2 / np.pi)).astype(F)).astype(F)
+    r = fma(-k, p1, a)
+    r = fma(-k, p2, r)
+    r = fma(-k, p3, r)
+    t = (r * r).astype(F)
+    one = np.full(r.shape, F(1))
+    sine = fma((r * t).astype(F), horner(c, t), r)
+    cosine = fma(fma(horner(d, t), t, -F(0.5) * one), t, one)
+    q = k.astype(np.int64)
+    got_s = np.where(q & 1, cosine, sine) * np.where(q & 2, -1, 1)
+    got_c = np.where(q & 1, sine, cosine) * np.where((q + 1) & 2, -1, 1)
+    exact = a.astype(np.longdouble)
+    print(f"    largest |r| {np.abs(r).max():.4g}; error of sin {np.abs(got_s - np.sin(exact)).max():.3g}, of cos "
+          f"{np.abs(got_c - np.cos(exact)).max():.3g}, |angle| <= 2^20")
+
+
 if __name__ == "__main__":
     exp2_fit(6)
     exp2_fit(3)
     gelu_fit(4.8, 11)
     gelu_short_fit(3.65, 5)
     tanh_fit(0.625, 4)
+    turn_fit(0.9, 2, 2)

@@ -135,6 +135,10 @@ static inline void qk_f32_queries(qk_attend_f32 *s, const qk_attention_f32 *op, 
 }
 
 static inline void qk_attention_f32_over_lanes(const qk_attention_f32 *op, size_t r0, size_t r1) {
+  if (op->before) {
+    qk_attention_f32_ref(op, r0, r1);
+    return;
+  }
   qk_attend_f32 s __attribute__((aligned(64)));
   for (size_t i = r0; i < r1; i += 16) qk_f32_queries(&s, op, i, r1 - i < 16 ? r1 - i : 16);
 }

@@ -8,6 +8,9 @@ static void overlay(qk_table *t) {
   t->attention_q8 = qk_attention_q8_ref;
   t->attention_f32 = qk_attention_f32_ref;
   t->attention_codes = qk_attention_codes_ref;
+  t->attend_cache = qk_attend_cache_ref;
+  t->attend_part = qk_attend_part_ref;
+  t->attend_merge = qk_attend_merge_ref;
   qk_rows_ref(t);
 }
 

@@ -1,4 +1,4 @@
-/* math.h - exp2, exp, GELU, tanh, ReLU on 16 floats, written once over lanes: the same operations in the same order, so
+/* math.h - exp2, exp, GELU, SiLU, tanh, ReLU, sine and cosine on 16 floats, written once over lanes: the same operations in the same order, so
  * the same bytes, on every ISA. The constants come from tools/fit_math.py, which also prints the errors they achieve.
  * Include after a lanes file. Polynomials are chains of fma, highest coefficient first.
  */
@@ -84,6 +84,12 @@ static inline vf qk_gelu_tanh(vf x) {
   return vf_div(x, vf_add(vf_set1(1.0f), qk_exp2(vf_min(vf_set1(126.0f), e))));
 }
 
+/* x / (1 + exp(-x)), the exponent held as above. */
+static inline vf qk_silu(vf x) {
+  const vf e = vf_mul(x, vf_set1(-QK_LOG2E));
+  return vf_div(x, vf_add(vf_set1(1.0f), qk_exp2(vf_min(vf_set1(126.0f), e))));
+}
+
 /* |x| < 0.625: x + x s P(s), s = x^2; beyond: sign(x) (1 - 2 / (1 + exp(2 |x|))), 1 from |x| = 43 on. */
 static inline vf qk_tanh(vf x) {
   vf a = vf_abs(x), s = vf_mul(x, x);
@@ -96,6 +102,29 @@ static inline vf qk_tanh(vf x) {
   vf far = vf_sub(vf_set1(1.0f), vf_div(vf_set1(2.0f), vf_add(vf_set1(1.0f), e)));
   /* NaN takes the first branch: the comparison the other way round is false for it. */
   return vf_select_lt(vf_set1(0.625f), a, vf_copysign(far, x), near);
+}
+
+/* What nears cap and -cap. */
+static inline vf qk_capped(vf x, vf cap) { return vf_mul(cap, qk_tanh(vf_div(x, cap))); }
+
+/* Sine and cosine of |x| <= 2^20 within 1e-7: k = rint(x * 2/pi), r = x - k * pi/2 in three fma, the first of which is exact, |r| < 0.9;
+   sin r = r + r s P(s), cos r = 1 + s (-1/2 + s Q(s)), s = r^2; k tells which of them with which sign. */
+static inline void qk_turn(vf x, vf *cosine, vf *sine) {
+  const vf n = vf_rint(vf_mul(x, vf_set1(0x1.45f306p-1f))), k = vf_neg(n);
+  vf r = vf_fma(k, vf_set1(0x1.921fb6p+0f), x);
+  r = vf_fma(k, vf_set1(-0x1.777a5cp-25f), r);
+  r = vf_fma(k, vf_set1(-0x1.ee59dap-50f), r);
+  const vf s = vf_mul(r, r);
+  vf p = vf_fma(vf_set1(-0x1.98b1e8p-13f), s, vf_set1(0x1.1106e2p-7f));
+  vf q = vf_fma(vf_set1(0x1.9a30ccp-16f), s, vf_set1(-0x1.6c0f96p-10f));
+  p = vf_fma(p, s, vf_set1(-0x1.555546p-3f));
+  q = vf_fma(vf_fma(q, s, vf_set1(0x1.555554p-5f)), s, vf_set1(-0.5f));
+  const vi a = vi_bits(vf_fma(vf_mul(r, s), p, r)), b = vi_bits(vf_fma(q, s, vf_set1(1.0f)));
+  const vi turn = vf_to_vi(n), one = vi_set1(1), swap = vi_and(vi_xor(a, b), vi_sub(vi_zero(), vi_and(turn, one)));
+  const vi minus = vi_shl(vi_and(turn, vi_set1(2)), 30),
+           minus_cosine = vi_shl(vi_and(vi_add(turn, one), vi_set1(2)), 30);
+  *sine = vf_from_bits(vi_xor(vi_xor(a, swap), minus));
+  *cosine = vf_from_bits(vi_xor(vi_xor(b, swap), minus_cosine));
 }
 
 /* 0 > x ? 0 : x, which keeps NaN. */
@@ -113,6 +142,8 @@ static inline vf qk_act(vf x, uint32_t act) {
       return qk_tanh(x);
     case QK_ACT_GELU_SHORT:
       return qk_gelu_short(x);
+    case QK_ACT_SILU:
+      return qk_silu(x);
     default:
       return x;
   }

@@ -1,5 +1,4 @@
-/* norm.h - layer normalization of rows, with the embedding sum before it and quantization after it (kernels.h: qk_norm,
- * qk_embed). Over lanes. */
+/* norm.h - normalization of rows, quantized after it (kernels.h: qk_norm, qk_norm_q8). Over lanes. */
 #ifndef QK_ROWS_NORM_H
 #define QK_ROWS_NORM_H
 #include "kernels/rows/quantize.h"
@@ -21,6 +20,23 @@ QK_INLINE qk_bounds qk_norm_row(const qk_norm *op, const float *x, float mean, f
     vf t = vf_fma(c, vf_load_part(gain + whole, rest), vf_load_part(bias + whole, rest));
     vf_store_part(y + whole, t, rest);
     qk_bounds_take(&b, vf_keep(qk_smoothed(t, smooth, whole, rest), rest));
+  }
+  return b;
+}
+
+/* The same of an RMS norm, and what is added to it. */
+static qk_bounds qk_rms_row(const qk_norm *op, const float *x, float rstd, float *y, const float *residual,
+                            const float *smooth) {
+  const size_t d = op->d;
+  const vf by = vf_set1(rstd);
+  qk_bounds b = qk_bounds_none();
+  for (size_t i = 0; i < d; i += 16) {
+    const size_t n = d - i < 16 ? d - i : 16;
+    vf t = vf_mul(vf_mul(qk_load_n(x + i, n), by), qk_load_n(op->gain + i, n));
+    if (residual) t = vf_add(t, qk_load_n(residual + i, n));
+    qk_store_n(y + i, t, n);
+    t = qk_smoothed(t, smooth, i, n);
+    qk_bounds_take(&b, n < 16 ? vf_keep(t, n) : t);
   }
   return b;
 }
@@ -56,8 +72,12 @@ static __attribute__((noinline)) size_t qk_norm_end(const qk_norm *op, const flo
   const float *smooth = op->q.codes ? op->smooth : NULL;
   float *y = op->out + row * op->ldo;
   qk_bounds b[QK_ROWS];
-  for (int r = 0; r < rows; r++)
-    b[r] = QK_FOR_SMOOTH(smooth, qk_norm_row, op, x + (size_t)r * ldx, mean[r], rstd[r], y + (size_t)r * op->ldo);
+  for (int r = 0; r < rows; r++) {
+    const float *xr = x + (size_t)r * ldx, *residual = op->residual ? op->residual + (row + (size_t)r) * op->ldr : NULL;
+    float *yr = y + (size_t)r * op->ldo;
+    b[r] = op->rms ? qk_rms_row(op, xr, rstd[r], yr, residual, smooth)
+                   : QK_FOR_SMOOTH(smooth, qk_norm_row, op, xr, mean[r], rstd[r], yr);
+  }
   return qk_quantize_some(y, op->ldo, op->d, smooth, b, op->q.codes ? &op->q : NULL, row, rows);
 }
 static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx, size_t row, int rows) {
@@ -66,6 +86,8 @@ static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx,
   for (int r = 0; r < rows; r++) {
     const float *xr = x + (size_t)r * ldx;
     vf s = vf_zero();
+    mean[r] = 0.0f;
+    if (op->rms) continue;
     for (size_t i = 0; i < whole; i += 16) s = vf_add(s, vf_load(xr + i));
     if (rest) s = vf_add(s, vf_load_part(xr + whole, rest));
     mean[r] = vf_sum(s) / (float)op->d;
@@ -79,63 +101,6 @@ static __attribute__((noinline)) size_t qk_rows_norm(const qk_norm *op, size_t r
   for (size_t r = r0; r < r1; r += QK_ROWS)
     bad += qk_norm_some(op, op->x + r * op->ldx, op->ldx, r, r1 - r < QK_ROWS ? (int)(r1 - r) : QK_ROWS);
   return bad;
-}
-
-/* Codes of 4 or 2 bits of a row, channels i ... i + 15; i is a multiple of 16. */
-static inline vi qk_table_codes(const int8_t *row, uint32_t bits, size_t i) {
-  if (bits == 4) {
-    const vi x = vi_load8(row + i / 32 * 16);
-    return vi_and(i % 32 ? vi_shr(x, 4) : x, vi_set1(15));
-  }
-  vi x = vi_load8(row + i / 64 * 16);
-  if (i & 16) x = vi_shr(x, 2);
-  if (i & 32) x = vi_shr(x, 4);
-  return vi_and(x, vi_set1(3));
-}
-
-/* n <= 16 values of a table's row from channel i on; of small codes all 16, the rest being any. */
-static inline vf qk_table_values(const qk_table_ref *t, size_t row, uint32_t d, size_t i, size_t n) {
-  const size_t at = row * d + i;
-  if (t->bits == 32) return qk_load_n((const float *)t->data + at, n);
-  const int8_t *codes = (const int8_t *)t->data;
-  if (t->bits == 8) {
-    const vi c = n >= 16 ? vi_load8(codes + at) : vi_load8_part(codes + at, n);
-    return vf_mul(vi_to_vf(c), vf_set1(t->scale[row]));
-  }
-  const vi c = qk_table_codes(codes + row * qk_table_row(d, t->bits), t->bits, i);
-  const int8_t *step = t->step + (row * qk_groups(d, t->group) + i / t->group) * 2;
-  return vf_fma(vi_to_vf(c), vf_set1((float)step[0] * t->scale[2 * row]),
-                vf_set1((float)step[1] * t->scale[2 * row + 1]));
-}
-
-/* Asks for a row of a table: ids are random, so that no row comes unasked. Always inline: gcc drops calls that only ask. */
-QK_INLINE void qk_table_ask(const qk_table_ref *t, size_t row, uint32_t d) {
-  const size_t bytes = t->bits < 8 ? qk_table_row(d, t->bits) : (size_t)d * (t->bits / 8);
-  const char *from = (const char *)t->data + row * bytes;
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(from + i);
-  if (t->bits == 8) __builtin_prefetch(t->scale + row);
-}
-
-static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
-  enum { AHEAD = 8 }; /* rows */
-  uint32_t d = op->norm.d;
-  for (size_t r = r0; r < r1; r++) {
-    float *out = op->norm.out + r * op->norm.ldo;
-    if (r + AHEAD < r1) qk_table_ask(&op->tokens, (size_t)op->ids[r + AHEAD], d);
-    for (size_t i = 0; i < d; i += 16) {
-      size_t n = d - i < 16 ? d - i : 16;
-      vf x = qk_table_values(&op->tokens, (size_t)op->ids[r], d, i, n);
-      if (op->position.data) x = vf_add(x, qk_table_values(&op->position, (size_t)op->positions[r], d, i, n));
-      if (op->types.data) {
-        size_t type = op->type_ids ? (size_t)op->type_ids[r] : 0;
-        x = vf_add(x, qk_table_values(&op->types, type, d, i, n));
-      }
-      qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
-    }
-  }
-  qk_norm norm = op->norm;
-  norm.x = norm.out, norm.ldx = norm.ldo;
-  return qk_rows_norm(&norm, r0, r1);
 }
 
 /* The same of 16 values to a site of 8 bits; zeros may have another sign. A sum with QK_MAGIC has no bits below 1. */

@@ -2,10 +2,11 @@
  * target, its lanes, this file, and one exported function, outside of the target, of QK_ROWS_SET. */
 #ifndef QK_ROWS_ROWS_H
 #define QK_ROWS_ROWS_H
+#include "kernels/rows/append.h"
 #include "kernels/rows/codes.h"
-#include "kernels/rows/norm.h"
-#include "kernels/rows/pack.h"
-#include "kernels/rows/quantize.h"
+#include "kernels/rows/embed.h"
+#include "kernels/rows/gate.h"
+#include "kernels/rows/rotate.h"
 #include "kernels/rows/vectors.h"
 
 /* A macro, to stand after QK_TARGET_END: a table is built before anything is known about the CPU, and compilers join
@@ -25,5 +26,11 @@
     (t)->start_q8 = qk_rows_start_q8;                                                                                  \
     (t)->norm_q8 = qk_rows_norm_q8;                                                                                    \
     (t)->pack_codes = qk_rows_pack_codes;                                                                              \
+    (t)->cap = qk_rows_cap;                                                                                            \
+    (t)->turns = qk_rows_turns;                                                                                        \
+    (t)->rotate = qk_rows_rotate;                                                                                      \
+    (t)->gate = qk_rows_gate;                                                                                          \
+    (t)->cache_clear = qk_rows_cache_clear;                                                                            \
+    (t)->cache_append = qk_rows_cache_append;                                                                          \
   } while (0)
 #endif

@@ -15,9 +15,14 @@ static void qk_rows_activate(const float *x, float *y, size_t n, uint32_t act) {
     QK_WHOLE(QK_ACT_RELU, qk_relu)
     QK_WHOLE(QK_ACT_TANH, qk_tanh)
     QK_WHOLE(QK_ACT_GELU_SHORT, qk_gelu_short)
+    QK_WHOLE(QK_ACT_SILU, qk_silu)
   }
 #undef QK_WHOLE
   for (; i < n; i += 16) qk_store_n(y + i, qk_act(qk_load_n(x + i, n - i), act), n - i);
+}
+
+static void qk_rows_cap(const float *x, float *y, size_t n, float cap) {
+  for (size_t i = 0; i < n; i += 16) qk_store_n(y + i, qk_capped(qk_load_n(x + i, n - i), vf_set1(cap)), n - i);
 }
 
 static void qk_rows_mean(const float *x, size_t ldx, size_t rows, uint32_t d, float *out) {

@@ -339,7 +339,8 @@ static const qn_bench_sizes activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0, 
                                                  {128, 1536, 0, QK_ACT_TANH, 0, 0}};
 static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0, 0}, {1, 768, 0, 0, 0, 0}};
 
-static const char *const act_names[QK_ACT_KINDS] = {"", " gelu", " gelu_tanh", " relu", " tanh", " gelu_short"};
+static const char *const act_names[QK_ACT_KINDS] = {"",      " gelu",       " gelu_tanh", " relu",
+                                                    " tanh", " gelu_short", " silu"};
 
 #define SHAPES(x) x, sizeof x / sizeof x[0]
 static const qn_bench_kernel kernels[] = {

@@ -69,6 +69,9 @@ static int mean_math(const qk_table *ref, const qk_table *t) {
         case QK_ACT_RELU:
           want = fmax(v, 0);
           break;
+        case QK_ACT_SILU:
+          want = v / (1 + exp(-v)), error = 3e-7 * size;
+          break;
         default:
           want = tanh(v), error = 2e-7 * fabs(want);
           break;
@@ -505,7 +508,7 @@ static int mean_lookup_build(const qk_table *ref, const qk_table *t) {
       const double x = ((double)(b < 128 ? b : b - 256) - (double)in.zero) * (double)in.scale, cubed = x * x * x;
       const double gelu_tanh = x * 0.5 * (1 + tanh(sqrt(2 / 3.14159265358979324) * (x + 0.044715 * cubed)));
       const double gelu = x * 0.5 * (1 + erf(x * sqrt(0.5))), off = act == QK_ACT_GELU_SHORT ? 5e-4 : 0;
-      const double want[QK_ACT_KINDS] = {x, gelu, gelu_tanh, fmax(x, 0), tanh(x), gelu};
+      const double want[QK_ACT_KINDS] = {x, gelu, gelu_tanh, fmax(x, 0), tanh(x), gelu, x / (1 + exp(-x))};
       const double code = fmin(fmax(want[act] / (double)out.scale + (double)out.zero, -127), 127);
       const double error = 0.5 + (off + 1e-6 * fmax(1, fabs(x)) + 1e-6 * fabs(want[act])) / (double)out.scale + 1e-4;
       if (!same_value("entry", table[b], code, error)) return failed("activation %u, code %d", act, b);

@@ -1,0 +1,124 @@
+/* cache_ref.c - attention over a cache of keys and values in plain C: the specification (kernels.h: qk_attend_cache). A query takes its
+ * blocks one by one; what each gives it is a part, which merges into its result. */
+#include <string.h>
+#include "kernels/sets.h"
+#include "kernels/ref/attend_ref.h"
+
+/* A part, of 16 words, before its sums: m, z, t, and 1 where the query sees a key. */
+enum { PART_MAX, PART_SUM, PART_TOP, PART_SEEN, PART_VALUES = 16 };
+
+/* A query: its floats, and of a cache of codes its codes, offset, in steps of 4 that lie 64 bytes apart. */
+typedef struct ref_query {
+  const float *q;
+  size_t i; /* its position */
+  float scale;
+  uint8_t codes[REF_CHANNELS * 16];
+} ref_query;
+
+/* Query `head` of row r. Returns whether it has NaN or infinity, of which nothing is asked where the cache has floats. */
+static size_t query_of(const qk_attend_cache *op, size_t r, size_t head, ref_query *to) {
+  const size_t h = op->h;
+  const float *q = op->q + r * op->ldq + head * h;
+  float most = 0.0f, by = 0.0f;
+  int finite = 1;
+  to->q = q, to->i = op->position + r, to->scale = 0.0f;
+  if (op->bits == 32) return 0;
+  for (size_t c = 0; c < h; c++) {
+    const float size = ref_from_bits(ref_bits(q[c]) & 0x7fffffffu);
+    finite = finite && size < INFINITY;
+    most = size > most ? size : most;
+  }
+  if (finite && most >= 0x1p-100f) {
+    by = 127.0f / most;
+    to->scale = most / 127.0f * op->fold;
+  }
+  for (size_t c = 0; c < qk_round_up(h, QK_LANES); c++)
+    to->codes[c / 4 * 64 + c % 4] = (uint8_t)(128 + (by > 0.0f && c < h ? (int)ref_rint(q[c] * by) : 0));
+  return !finite;
+}
+
+/* What block b gives a query. */
+static void part_of(const qk_attend_cache *op, const ref_query *q, size_t b, float *part) {
+  const size_t h = op->h;
+  const qk_span keys = qk_span_in(qk_span_of(q->i, op->before, op->keys, 1), b * QK_BLOCK);
+  float x[QK_BLOCK] = {0}, o[REF_CHANNELS];
+  ref_block got;
+  memset(part, 0, qk_attend_part_words(h) * sizeof *part);
+  part[PART_MAX] = -INFINITY;
+  if (keys.first >= keys.end) return;
+  if (op->bits == 32) {
+    const float *k = (const float *)(const void *)op->block[b];
+    for (size_t j = keys.first; j < keys.end; j++) {
+      x[j] = ref_dot(q->q, k + j * h, h) * op->fold;
+      if (op->cap != 0.0f) x[j] = ref_capped(x[j], op->cap);
+    }
+    got = ref_weigh_f32(x, keys, k + QK_BLOCK * h, h, h, o);
+    memcpy(part + PART_VALUES, o, h * sizeof *o);
+  } else {
+    const qk_head_q8 hd = qk_cache_head(op->block[b], h);
+    const ref_codes c = {hd.k, hd.k_start, hd.k_scale, hd.v, hd.v_scale};
+    ref_scores(q->codes, &c, qk_round_up(h, QK_LANES), x);
+    for (size_t j = keys.first; op->cap != 0.0f && j < keys.end; j++) x[j] = ref_capped(x[j] * q->scale, op->cap);
+    got = ref_weigh(x, op->cap != 0.0f ? 1.0f : q->scale, keys, &c, h, o);
+    for (size_t v = 0; v < h; v++) {
+      const int32_t sum = (int32_t)o[v];
+      memcpy(part + PART_VALUES + v, &sum, sizeof sum);
+    }
+  }
+  part[PART_MAX] = got.m, part[PART_SUM] = got.z, part[PART_TOP] = got.t, part[PART_SEEN] = 1.0f;
+}
+
+size_t qk_attend_part_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts) {
+  const size_t queries = (r1 - r0) * op->heads, words = qk_attend_part_words(op->h);
+  ref_query q;
+  size_t bad = 0;
+  for (size_t i = 0; i < queries; i++) {
+    bad += query_of(op, r0 + i / op->heads, i % op->heads, &q);
+    for (size_t b = b0; b < b1; b++) part_of(op, &q, b, parts + ((b - b0) * queries + i) * words);
+  }
+  return bad;
+}
+
+/* Merges a part. */
+static void merge_part(const qk_attend_cache *op, ref_running *g, const float *part, float *out) {
+  float o[REF_CHANNELS];
+  if (part[PART_SEEN] <= 0.0f) return;
+  for (size_t c = 0; c < op->h; c++) {
+    int32_t sum;
+    memcpy(&sum, part + PART_VALUES + c, sizeof sum);
+    o[c] = op->bits == 32 ? part[PART_VALUES + c] : (float)sum;
+  }
+  ref_merge(g, (ref_block){part[PART_MAX], part[PART_SUM], part[PART_TOP]}, o, op->h, out);
+}
+static void finish(const qk_attend_cache *op, const ref_running *g, float *out) {
+  const float whole = 1.0f / g->sum;
+  for (size_t c = 0; c < op->h; c++) out[c] = op->bits == 32 ? out[c] / g->sum : out[c] * whole;
+}
+
+void qk_attend_merge_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts) {
+  const size_t queries = (r1 - r0) * op->heads, words = qk_attend_part_words(op->h);
+  for (size_t i = 0; i < queries; i++) {
+    float *out = op->out + (r0 + i / op->heads) * op->ldo + i % op->heads * op->h;
+    ref_running g = ref_begin(out, op->h);
+    for (size_t b = b0; b < b1; b++) merge_part(op, &g, parts + ((b - b0) * queries + i) * words, out);
+    finish(op, &g, out);
+  }
+}
+
+size_t qk_attend_cache_ref(const qk_attend_cache *op, size_t r0, size_t r1) {
+  float part[PART_VALUES + REF_CHANNELS];
+  ref_query q;
+  size_t bad = 0;
+  for (size_t r = r0; r < r1; r++)
+    for (size_t head = 0; head < op->heads; head++) {
+      float *out = op->out + r * op->ldo + head * op->h;
+      ref_running g = ref_begin(out, op->h);
+      bad += query_of(op, r, head, &q);
+      for (size_t b = qk_span_of(q.i, op->before, op->keys, 1).first / QK_BLOCK; b <= q.i / QK_BLOCK; b++) {
+        part_of(op, &q, b, part);
+        merge_part(op, &g, part, out);
+      }
+      finish(op, &g, out);
+    }
+  return bad;
+}

@@ -1,0 +1,47 @@
+/* rotate.h - rotary positions: cosines and sines of positions, and the rotation of heads with the norm before it (kernels.h: turns,
+ * qk_rotate). Over lanes. */
+#ifndef QK_ROWS_ROTATE_H
+#define QK_ROWS_ROTATE_H
+#include "kernels/rows/epilogue.h"
+
+static void qk_rows_turns(const float *frequency, size_t n, const int32_t *positions, float *cosine, float *sine,
+                          size_t r0, size_t r1) {
+  for (size_t r = r0; r < r1; r++) {
+    const vf position = vf_set1((float)positions[r]);
+    for (size_t i = 0; i < n; i += 16) {
+      vf c, s;
+      qk_turn(vf_mul(position, qk_load_n(frequency + i, n - i)), &c, &s);
+      qk_store_n(cosine + r * n + i, c, n - i);
+      qk_store_n(sine + r * n + i, s, n - i);
+    }
+  }
+}
+
+/* The RMS norm of one head. */
+static inline void qk_head_norm(float *x, size_t h, const float *gain, float eps) {
+  vf s = vf_zero();
+  for (size_t i = 0; i < h; i += 16) {
+    const vf v = qk_load_n(x + i, h - i);
+    s = vf_add(s, vf_mul(v, v));
+  }
+  const vf rstd = vf_set1(1.0f / __builtin_sqrtf(vf_sum(s) / (float)h + eps));
+  for (size_t i = 0; i < h; i += 16)
+    qk_store_n(x + i, vf_mul(vf_mul(qk_load_n(x + i, h - i), rstd), qk_load_n(gain + i, h - i)), h - i);
+}
+
+static void qk_rows_rotate(const qk_rotate *op, size_t r0, size_t r1) {
+  const size_t half = op->rotary / 2;
+  for (size_t r = r0; r < r1; r++)
+    for (size_t head = 0; head < op->heads; head++) {
+      float *x = op->x + r * op->ldx + head * op->h, *y = x + half;
+      if (op->gain) qk_head_norm(x, op->h, op->gain, op->eps);
+      for (size_t i = 0; i < half; i += 16) {
+        const size_t n = half - i;
+        const vf a = qk_load_n(x + i, n), b = qk_load_n(y + i, n);
+        const vf c = qk_load_n(op->cosine + r * half + i, n), s = qk_load_n(op->sine + r * half + i, n);
+        qk_store_n(x + i, vf_fma(a, c, vf_neg(vf_mul(b, s))), n);
+        qk_store_n(y + i, vf_fma(b, c, vf_mul(a, s)), n);
+      }
+    }
+}
+#endif
