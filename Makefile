@@ -75,7 +75,7 @@ WRAP_SYSTEM := open read fstat stat mmap munmap pwrite write fsync close rename 
 $(BUILD)/tests/test_faults: LDFLAGS += $(WRAP_SYSTEM:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WRAP_SYSTEM) main malloc calloc realloc aligned_alloc strdup)
 $(BUILD)/tests/test_cli_faults: $(CLI_O)
-# Models of any architecture come from a source that a test makes up (tests/tiny_decoder.h).
+# Models of any architecture come from a source that a test makes up (tests/made_source.h).
 WRAP_SOURCE := $(addprefix qn_source_,open close arch weight_bytes find read read_rows label name tokenizer)
 $(BUILD)/tests/test_decode $(BUILD)/tests/test_cache: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_numa: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,open dlopen dlsym dlclose)

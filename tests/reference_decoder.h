@@ -1,10 +1,10 @@
-/* reference_decoder.h - the forward pass of any architecture that tiny_decoder.h makes up, in double precision, whole sequences
+/* reference_decoder.h - the forward pass of any architecture that made_source.h makes up, in double precision, whole sequences
  * at once, as plainly as it can be written: what the library's results are compared with. Tests only. */
 #ifndef QN_REFERENCE_DECODER_H
 #define QN_REFERENCE_DECODER_H
 #include <math.h>
 
-#include "tiny_decoder.h"
+#include "made_source.h"
 
 typedef struct plain {
   const qn_arch *a;

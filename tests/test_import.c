@@ -98,7 +98,7 @@ static void refuses_missing_files(void) {
   fresh(&o);
   char path[512];
   snprintf(path, sizeof path, "%s/vocab.txt", dir);
-  CHECK_EQ(qn_source_open(&s, &env, path, 0), QUERN_E_UNSUPPORTED);
+  CHECK_EQ(qn_source_open(&s, &env, path, 0), QUERN_E_SOURCE); /* no GGUF file */
   CHECK_EQ(qn_source_open(&s, &env, dir, 1000), QUERN_E_LIMIT);
   remove_file("1_Pooling/config.json");
   CHECK(refused(QUERN_E_SOURCE, "1_Pooling/config.json"));
@@ -120,7 +120,7 @@ static void refuses_configs(void) {
     const char *words;
   } cases[] = {
       {"\"bert\"", "\"gpt2\"", QUERN_E_UNSUPPORTED,
-       "\"gpt2\" is not supported (supported: bert, mpnet, distilbert, electra)"},
+       "\"gpt2\" is not supported (supported: bert, mpnet, distilbert, electra, llama, mistral, "},
       {"\"model_type\"", "\"model_tape\"", QUERN_E_SOURCE, "model_type"},
       {"{", "", QUERN_E_SOURCE, "config.json"},
       {"{", "[], {", QUERN_E_SOURCE, "config.json"},
@@ -136,7 +136,7 @@ static void refuses_configs(void) {
       {"\"intermediate_size\": 64", "\"intermediate_size\": 131073", QUERN_E_SOURCE, "feed-forward"},
       {"\"vocab_size\": 96", "\"vocab_size\": 16777217", QUERN_E_SOURCE, "vocabulary"},
       {"\"max_position_embeddings\": 64", "\"max_position_embeddings\": 1048577", QUERN_E_SOURCE, "positions"},
-      {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"silu\"", QUERN_E_UNSUPPORTED, "\"silu\""},
+      {"\"hidden_act\": \"gelu\"", "\"hidden_act\": \"mish\"", QUERN_E_UNSUPPORTED, "\"mish\""},
       {"\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 0", QUERN_E_SOURCE, "layer_norm_eps"},
       {"\"absolute\"", "\"relative_key\"", QUERN_E_UNSUPPORTED, "relative_key"},
       {"\"pad_token_id\": 0", "\"is_decoder\": true", QUERN_E_UNSUPPORTED, "is_decoder"},
@@ -462,7 +462,7 @@ static void checks_descriptions(void) {
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_FORMAT);
   a.head = QN_HEAD_TOKENS + 1, a.labels = 2;
   CHECK_EQ(qn_arch_check(&a, &env, QUERN_E_FORMAT), QUERN_E_UNSUPPORTED);
-  CHECK(qn_family_find("bert") == qn_family_at(0) && qn_family_find("t5") == NULL && qn_family_at(4) == NULL);
+  CHECK(qn_family_find("bert") == qn_family_at(0) && qn_family_find("t5") == NULL && qn_family_at(10) == NULL);
 }
 
 int main(void) {

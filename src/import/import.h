@@ -1,4 +1,4 @@
-/* import.h - a source model: a Hugging Face directory described as a qn_arch, its tensors as float32 on demand. Files
+/* import.h - a source model: a Hugging Face directory or a GGUF file described as a qn_arch, its tensors as float32 on demand. Files
  * are mapped, never read whole; nothing is trusted. */
 #ifndef QN_IMPORT_H
 #define QN_IMPORT_H
@@ -8,11 +8,11 @@
 
 typedef struct qn_source qn_source;
 
-/* dir: config.json, model.safetensors or model.safetensors.index.json with shards (which must lie in dir: no paths),
+/* path: a GGUF file, or a directory: config.json, model.safetensors or model.safetensors.index.json with shards (which must lie in dir: no paths),
    tokenizer.json or vocab.txt, and, where present, tokenizer_config.json, modules.json, 1_Pooling/config.json,
-   2_Dense/{config.json,model.safetensors}, sentence_bert_config.json. limit: 0 or the most bytes of any one file. A directory without modules.json and without a
+   2_Dense/{config.json,model.safetensors}, a 3_Dense alike, sentence_bert_config.json. limit: 0 or the most bytes of any one file. A directory without modules.json and without a
    head pools the mean and does not normalize. */
-quern_status qn_source_open(qn_source **out, qn_env *env, const char *dir, uint64_t limit);
+quern_status qn_source_open(qn_source **out, qn_env *env, const char *path, uint64_t limit);
 void qn_source_close(qn_source *s);
 const qn_arch *qn_source_arch(const qn_source *s); /* recipe field is 0 */
 uint64_t qn_source_weight_bytes(const qn_source *s);
@@ -29,9 +29,10 @@ quern_status qn_source_read_rows(const qn_source *s, const char *name, uint32_t 
                                  uint64_t first, uint64_t rows, float *dst, int *present);
 /* Label names of the head, labels of them, or NULL where the config has none. */
 const char *qn_source_label(const qn_source *s, uint32_t i);
-/* The directory's last component for a sentence encoder, else config's _name_or_path where it has one; never a path of
-   this machine. */
+/* The file's name, the directory's last component for a sentence encoder, else config's _name_or_path where it has one; never a path
+   of this machine. */
 const char *qn_source_name(const qn_source *s);
-/* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer (logged as a warning). */
+/* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer, or one that this version does not build (logged as a
+   warning). */
 quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section);
 #endif

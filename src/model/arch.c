@@ -8,8 +8,9 @@
 
 _Static_assert(sizeof(qn_arch) == 192, "qn_arch is a file format");
 
-static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert,
-                                            &qn_family_electra};
+static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert, &qn_family_electra,
+                                            &qn_family_llama, &qn_family_mistral, &qn_family_qwen2, &qn_family_gemma3,
+                                            &qn_family_phi2, &qn_family_nomic};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 const qn_family *qn_family_at(uint32_t i) { return i < FAMILIES ? families[i] : NULL; }
@@ -20,6 +21,26 @@ const qn_family *qn_family_find(const char *model_type) {
   for (uint32_t i = 0; i < FAMILIES; i++)
     for (const char *const *t = families[i]->model_types; *t; t++)
       if (!strcmp(*t, model_type)) return families[i];
+  return NULL;
+}
+
+quern_status qn_family_describe(const qn_family *f, qn_arch *a, qn_rotation rotation[2], qn_env *env, const qn_json *c,
+                                qn_has_fn *has_tensor, void *user) {
+  return f->decoder ? qn_decoder_describe(f->decoder, a, rotation, env, c, has_tensor, user)
+                    : f->describe(a, env, c, has_tensor, user);
+}
+
+int qn_family_origin(const qn_family *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user,
+                     qn_origin *out) {
+  return f->decoder ? qn_decoder_origin(f->decoder, a, name, has_tensor, user, out)
+                    : f->origin(a, name, has_tensor, user, out);
+}
+
+const qn_family *qn_family_find_gguf(const char *architecture) {
+  for (uint32_t i = 0; i < FAMILIES; i++) {
+    const struct qn_decoder *d = families[i]->decoder;
+    if (d && d->gguf && !strcmp(d->gguf, architecture)) return families[i];
+  }
   return NULL;
 }
 

@@ -4,6 +4,7 @@
 #define QN_ARCH_H
 #include "base/env.h"
 #include "base/json.h"
+#include "model/rotation.h"
 
 enum {
   QN_FAMILY_BERT = 1,
@@ -142,20 +143,34 @@ const char *qn_family_name(uint32_t i);
      final.norm.{gain,bias} [width]  rotary.frequency rotary.local.frequency [rotary / 2]
    and not: embed.tokens where the head is tied, embed.positions with rotary, norms that the arch has not, a bias of RMS norms. */
 
+/* Where a source keeps one of the tensors above. */
+typedef struct qn_origin {
+  char name[192];
+  uint32_t first, rows; /* its rows begin at row `first` of a tensor of `rows`; rows 0: they are the whole tensor */
+  int pairs;            /* rows of a head that are rotated together are neighbours in the source, rotary / 2 apart here */
+  float plus;           /* what is added to its values */
+} qn_origin;
+
+typedef int qn_has_fn(void *user, const char *name); /* does the source have this tensor name? (heads, prefixes) */
+
 /* A family: turns its config into an arch, and its tensor names into those above. */
 typedef struct qn_family {
   uint32_t id;
   const char *name;               /* "bert" */
   const char *const *model_types; /* config.json's model_type values, NULL-terminated */
-  /* Reads config.json (root node 0) into a zeroed arch: all but pool, normalize, sentence_tokens and recipe.
-     has_tensor: does the source have this tensor name? (heads, prefixes) */
-  quern_status (*describe)(qn_arch *a, qn_env *env, const qn_json *config,
-                           int (*has_tensor)(void *user, const char *name), void *user);
-  /* Source name of one of the names above into buf; returns 0 when this family has none (a bias that is always zero,
-   * say). */
-  int (*source_name)(const qn_arch *a, const char *name, int (*has_tensor)(void *user, const char *name), void *user,
-                     char *buf, size_t cap);
+  /* qn_family_describe and qn_family_origin of a family without a decoder; rotation is left alone. */
+  quern_status (*describe)(qn_arch *a, qn_env *env, const qn_json *config, qn_has_fn *has_tensor, void *user);
+  int (*origin)(const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user, qn_origin *out);
+  const struct qn_decoder *decoder; /* the tables of a decoder or what is made like one (family.h); else NULL */
 } qn_family;
-const qn_family *qn_family_find(const char *model_type); /* NULL: unsupported */
+/* Reads config.json (root node 0) into a zeroed arch: all but pool, normalize, sentence_tokens and recipe; and how positions are rotated,
+   where the arch says that they are: rotation[0] in all layers but local ones, rotation[1] in those, if they have their own. */
+quern_status qn_family_describe(const qn_family *f, qn_arch *a, qn_rotation rotation[2], qn_env *env,
+                                const qn_json *config, qn_has_fn *has_tensor, void *user);
+/* Where a directory has one of the names above; returns 0 when this family has none (a bias that is always zero, say). */
+int qn_family_origin(const qn_family *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user,
+                     qn_origin *out);
+const qn_family *qn_family_find(const char *model_type);        /* NULL: unsupported */
+const qn_family *qn_family_find_gguf(const char *architecture); /* by a GGUF file's general.architecture; likewise */
 const qn_family *qn_family_at(uint32_t i);               /* the table; NULL past the end */
 #endif

@@ -1,5 +1,6 @@
 /* arch_encoder.c - what encoders like BERT share: config.json and tensor names, read by the tables of a family (family.h).
  * Knows names and fields only; shapes are checked where tensors are read. Stateless. */
+#include <math.h>
 #include <string.h>
 #include "model/family.h"
 
@@ -32,8 +33,9 @@ static const char *look_up(const qn_name *table, const char *stem, size_t bytes)
   return NULL;
 }
 
-int qn_encoder_source_name(const qn_encoder_names *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor,
-                           void *user, char *buf, size_t cap) {
+/* The source's name for one of ours into buf; 0: the family has none. */
+static int source_name(const qn_encoder_names *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user,
+                       char *buf, size_t cap) {
   const char *last = strrchr(name, '.'), *number = name + strlen("layers."), *theirs;
   const int is_gain = last && !strcmp(last, ".gain"),
             has_tail = is_gain || (last && (!strcmp(last, ".weight") || !strcmp(last, ".bias")));
@@ -56,6 +58,12 @@ int qn_encoder_source_name(const qn_encoder_names *f, const qn_arch *a, const ch
   return found;
 }
 
+int qn_encoder_origin(const qn_encoder_names *f, const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user,
+                      qn_origin *out) {
+  *out = (qn_origin){0};
+  return source_name(f, a, name, has_tensor, user, out->name, sizeof out->name);
+}
+
 /* ---- config.json ---- */
 
 quern_status qn_config_size(qn_env *env, const qn_json *c, const char *key, uint32_t *out) {
@@ -68,20 +76,33 @@ quern_status qn_config_size(qn_env *env, const qn_json *c, const char *key, uint
   return QUERN_OK;
 }
 
+quern_status qn_config_number(qn_env *env, const qn_json *c, const char *key, double otherwise, double least,
+                              double most, double *out) {
+  *out = qn_config_given(c, key) ? qn_json_number(c, 0, key, NAN) : otherwise;
+  if (*out >= least && *out <= most) return QUERN_OK;
+  char low[32], high[32];
+  qn_format_number(low, sizeof low, least);
+  qn_format_number(high, sizeof high, most);
+  return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s is not a number between %s and %s", key, low, high);
+}
+
 int qn_config_given(const qn_json *c, const char *key) {
   uint32_t i = qn_json_get(c, 0, key);
   return i != 0 && c->nodes[i].kind != QN_JSON_NULL;
 }
 
-static quern_status read_activation(qn_env *env, const qn_json *c, const char *key, uint32_t *out) {
+quern_status qn_config_activation(qn_env *env, const qn_json *c, const char *key, uint32_t otherwise, uint32_t *out) {
   static const struct {
     const char *name;
     uint32_t act;
   } acts[] = {{"gelu", QN_ACT_GELU},
               {"gelu_new", QN_ACT_GELU_TANH},
               {"gelu_pytorch_tanh", QN_ACT_GELU_TANH},
-              {"relu", QN_ACT_RELU}};
-  const char *name = qn_config_given(c, key) ? qn_json_string(c, 0, key, NULL) : "gelu";
+              {"relu", QN_ACT_RELU},
+              {"silu", QN_ACT_SILU}};
+  const char *name = qn_json_string(c, 0, key, NULL);
+  *out = otherwise;
+  if (!qn_config_given(c, key)) return QUERN_OK;
   if (!name) return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s is not a string", key);
   for (size_t i = 0; i < sizeof acts / sizeof acts[0]; i++) {
     if (!strcmp(acts[i].name, name)) {
@@ -90,7 +111,7 @@ static quern_status read_activation(qn_env *env, const qn_json *c, const char *k
     }
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "config.json: %s \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, relu)", key,
+                 "config.json: %s \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, relu, silu)", key,
                  64, name);
 }
 
@@ -121,8 +142,7 @@ static quern_status read_labels(qn_env *env, const qn_json *c, uint32_t *out) {
   return QUERN_OK;
 }
 
-/* The first of config.json's architectures, or NULL. */
-static const char *class_of(const qn_json *c) {
+const char *qn_config_class(const qn_json *c) {
   uint32_t classes = qn_json_get(c, 0, "architectures");
   if (!classes || c->nodes[classes].kind != QN_JSON_ARRAY || c->nodes[classes].count == 0) return NULL;
   const qn_json_node *first = &c->nodes[classes + 1];
@@ -169,12 +189,12 @@ static quern_status describe_head(const qn_encoder_names *f, qn_arch *a, qn_env 
                                   qn_has_fn *has_tensor, void *user) {
   const qn_arch with_head = {.head = QN_HEAD_CLASSIFY};
   char output[96], dense[96];
-  if (!qn_encoder_source_name(f, &with_head, "head.out.weight", has_tensor, user, output, sizeof output) ||
-      !qn_encoder_source_name(f, &with_head, "head.pooler.weight", has_tensor, user, dense, sizeof dense))
+  if (!source_name(f, &with_head, "head.out.weight", has_tensor, user, output, sizeof output) ||
+      !source_name(f, &with_head, "head.pooler.weight", has_tensor, user, dense, sizeof dense))
     return QUERN_OK;
   const int classifier = has_tensor(user, output) || has_tensor(user, "classifier.weight"),
             span = has_tensor(user, SPAN_OUTPUT ".weight");
-  const char *class = class_of(c);
+  const char *class = qn_config_class(c);
   uint32_t head = class ? head_of_class(f, class) : span ? QN_HEAD_SPAN : QN_HEAD_CLASSIFY;
   if (!classifier && !span && head != QN_HEAD_SPAN) return QUERN_OK;
   if (head == QN_HEAD_NONE) {
@@ -222,11 +242,9 @@ quern_status qn_encoder_describe(const qn_encoder_names *f, qn_arch *a, qn_env *
   }
   a->kv_heads = a->heads;
   a->head_dim = a->width / a->heads;
-  QN_TRY(read_activation(env, c, f->hidden_act, &a->activation));
-  double eps = qn_config_given(c, "layer_norm_eps") ? qn_json_number(c, 0, "layer_norm_eps", -1) : 1e-12;
-  if (!(eps >= 1e-30 && eps <= 1)) {
-    return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: layer_norm_eps is not a number between 1e-30 and 1");
-  }
+  QN_TRY(qn_config_activation(env, c, f->hidden_act, QN_ACT_GELU, &a->activation));
+  double eps;
+  QN_TRY(qn_config_number(env, c, "layer_norm_eps", 1e-12, 1e-30, 1, &eps));
   a->norm_eps = (float)eps;
   return describe_head(f, a, env, c, has_tensor, user);
 }

@@ -59,10 +59,10 @@ static quern_status describe(qn_arch *a, qn_env *env, const qn_json *c, qn_has_f
   return QUERN_OK;
 }
 
-static int source_name(const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user, char *buf, size_t cap) {
-  return qn_encoder_source_name(&names, a, name, has_tensor, user, buf, cap);
+static int origin(const qn_arch *a, const char *name, qn_has_fn *has_tensor, void *user, qn_origin *out) {
+  return qn_encoder_origin(&names, a, name, has_tensor, user, out);
 }
 
 static const char *const model_types[] = {"mpnet", NULL};
 
-const qn_family qn_family_mpnet = {QN_FAMILY_MPNET, "mpnet", model_types, describe, source_name};
+const qn_family qn_family_mpnet = {QN_FAMILY_MPNET, "mpnet", model_types, describe, origin, NULL};
