@@ -407,7 +407,7 @@ typedef struct qk_append {
    qk_attention_f32, over the keys that a query sees; blocks of which it sees none are left out, and merging starts from M = -infinity,
    Z = 0, O_c = -0. Where cap is not 0, scores (with the scale, in units of log2) become cap * tanh(x / cap): of 8 bits
      x_j = cap * tanh((x_j * q_scale) / cap), f = 1
-   What lies in a block behind position + r1 - 1 is not used, but must not be NaN. */
+   What lies in a block behind position + r1 - 1 is not used, but scales must be finite. */
 typedef struct qk_attend_cache {
   const uint8_t *const *block; /* of token 0 on; those that no row sees may be NULL */
   uint32_t keys;               /* tokens there are: position + rows at least */
@@ -424,8 +424,12 @@ typedef struct qk_attend_cache {
 } qk_attend_cache;
 /* For 64 queries: their codes and their results on their way. */
 static inline size_t qk_attend_scratch(size_t h) { return 64 * 5 * qk_round_up(h, QK_LANES); }
-/* What a block gives one query, for attend_part and attend_merge. words: of 4 bytes. */
-static inline size_t qk_attend_part_words(size_t h) { return 16 + qk_round_up(h, QK_LANES); }
+/* What a block gives `queries` queries, at most 16, for attend_part and attend_merge, in words of 4 bytes: m of 16 queries, z, t, and
+   1 where a query sees a key of the block, 0 elsewhere; then o_c, [queries, hp], integers or with 32 bits floats. */
+enum { QK_PART_MAX = 0, QK_PART_SUM = 16, QK_PART_TOP = 32, QK_PART_SEEN = 48, QK_PART_VALUES = 64 };
+static inline size_t qk_attend_part_words(size_t queries, size_t h) {
+  return QK_PART_VALUES + queries * qk_round_up(h, QK_LANES);
+}
 
 typedef struct qk_table {
   const char *isa;
@@ -476,7 +480,7 @@ typedef struct qk_table {
   /* Returns the number of queries, a head of a row each, with NaN or infinity; of 32 bits 0. */
   size_t (*attend_cache)(const qk_attend_cache *op, size_t r0, size_t r1);
   /* The same, cut by blocks: what each of blocks b0 ... b1 - 1 gives the queries of rows r0 ... r1 - 1, (r1 - r0) * heads of at most 16.
-     parts: [blocks from b0, queries, qk_attend_part_words(h)]. Returns what attend_cache does. */
+     parts: [64] [blocks from b0, qk_attend_part_words(queries, h)]. Returns what attend_cache does. */
   size_t (*attend_part)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts);
   /* The results of these rows, out of the parts of blocks b0 ... b1 - 1: of all that any of the rows sees. */
   void (*attend_merge)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts);

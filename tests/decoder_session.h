@@ -1,10 +1,10 @@
-/* decoder_session.h - models of tiny_decoder.h as files below `dir`, opened, with a session: what tests of decoders share.
+/* decoder_session.h - models of made_source.h as files below `dir`, opened, with a session: what tests of decoders share.
  * main makes and removes `dir`. Tests only; one thread. */
 #ifndef QN_DECODER_SESSION_H
 #define QN_DECODER_SESSION_H
 #include "quern.h"
 #include "test.h"
-#include "tiny_decoder.h"
+#include "made_source.h"
 
 static char dir[256];
 

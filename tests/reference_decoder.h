@@ -1,10 +1,10 @@
-/* reference_decoder.h - the forward pass of any architecture that tiny_decoder.h makes up, in double precision, whole sequences
+/* reference_decoder.h - the forward pass of any architecture that made_source.h makes up, in double precision, whole sequences
  * at once, as plainly as it can be written: what the library's results are compared with. Tests only. */
 #ifndef QN_REFERENCE_DECODER_H
 #define QN_REFERENCE_DECODER_H
 #include <math.h>
 
-#include "tiny_decoder.h"
+#include "made_source.h"
 
 typedef struct plain {
   const qn_arch *a;
@@ -41,7 +41,7 @@ static inline void plain_linear(const plain *p, int layer, const char *name, con
 
 /* One row of d; rms: not centred, without a bias. */
 static inline void plain_norm_row(const plain *p, const char *base, int rms, const double *x, double *y, uint32_t d) {
-  char gain[96], bias[96];
+  char gain[112], bias[112];
   double mean = 0, var = 0;
   snprintf(gain, sizeof gain, "%s.gain", base);
   snprintf(bias, sizeof bias, "%s.bias", base);

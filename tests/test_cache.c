@@ -274,6 +274,34 @@ static quern_status attempt(const quern_allocator *alloc, void *arg) {
   return s;
 }
 
+/* Once a session exists its calls allocate nothing. */
+static void calls_allocate_nothing(void) {
+  faulty_alloc heap = {0};
+  const quern_allocator alloc = faulty_allocator(&heap);
+  quern_context_options co;
+  quern_session_options so = session_of(64, 3, 512, 8);
+  quern_context_options_init(&co, sizeof co);
+  co.threads = 2;
+  co.alloc = &alloc;
+  decoder d = {0};
+  const float *logits;
+  quern_tensor_view v;
+  CHECK_EQ(quern_context_create(&d.c, &co), QUERN_OK);
+  CHECK_EQ(quern_model_open(&d.m, d.c, decoder_path("tiny", "int8"), NULL), QUERN_OK);
+  CHECK_EQ(quern_session_create(&d.s, d.m, &so), QUERN_OK);
+  const long before = heap.calls;
+  CHECK_EQ(feed(&d, 0, 0, 0, 100), QUERN_OK);
+  CHECK_EQ(quern_sequence_copy(d.s, 0, 1, 90), QUERN_OK);
+  CHECK_EQ(feed(&d, 1, 0, 90, 1), QUERN_OK);
+  CHECK_EQ(quern_decode_logits(d.s, 0, &logits, NULL), QUERN_OK);
+  CHECK_EQ(quern_decode_rows(d.s, 0, 1, &v, NULL), QUERN_OK);
+  CHECK_EQ(feed(&d, 2, 0, 0, 500), QUERN_E_CAPACITY);
+  CHECK_EQ(quern_sequence_free(d.s, 0), QUERN_OK);
+  CHECK_EQ(heap.calls, before);
+  close_decoder(&d);
+  CHECK_EQ(heap.live, 0);
+}
+
 static void allocations_fail(void) {
   char path[512];
   long allocations = 0;
@@ -339,6 +367,7 @@ int main(void) {
   RUN(logits_stay);
   RUN(bad_arguments);
   RUN(failed_calls_append_nothing);
+  RUN(calls_allocate_nothing);
   RUN(allocations_fail);
   RUN(damaged_files);
   tiny_dir_remove(dir);

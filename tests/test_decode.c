@@ -10,15 +10,16 @@ static const char *const decoders[] = {"llama", "mistral", "qwen2", "gemma3", "c
 static const char *const encoders[] = {"nomic", "embeddinggemma", NULL};
 static const char *const recipes[] = {"float", "int8", "int8-g32", "int4", NULL};
 
-static double worst_cosine(const float *a, const double *b, size_t rows, size_t n) {
-  double worst = 0;
+/* Mean over rows of 1 - cosine. */
+static double off(const float *a, const double *b, size_t rows, size_t n) {
+  double sum = 0;
   for (size_t r = 0; r < rows; r++) {
     double ab = 0, aa = 0, bb = 0;
     for (size_t i = r * n; i < (r + 1) * n; i++)
       ab += (double)a[i] * b[i], aa += (double)a[i] * (double)a[i], bb += b[i] * b[i];
-    worst = fmax(worst, 1 - ab / sqrt(aa * bb));
+    sum += 1 - ab / sqrt(aa * bb);
   }
-  return worst;
+  return sum / (double)rows;
 }
 static double largest(const float *a, const double *b, size_t n) {
   double error = 0, most = 0;
@@ -26,14 +27,13 @@ static double largest(const float *a, const double *b, size_t n) {
   return error / most;
 }
 
-/* Of random weights with outliers, the worst token: less than it would be of a trained model by nothing but the recipe. */
-static const double most_cosine[] = {1e-9, 0.03, 0.02, 0.5};
+/* Of random weights with outliers, which are harder on few bits than a trained model's. */
+static const double most_off[] = {1e-10, 0.01, 0.01, 0.2};
 static void compare(const char *arch, int recipe, const float *got, const double *want, size_t rows, size_t n) {
-  const double worst = worst_cosine(got, want, rows, n), error = largest(got, want, rows * n);
-  CHECK(worst < most_cosine[recipe]);
-  if (!recipe) CHECK(error < 2e-5);
-  if (worst >= most_cosine[recipe] || (!recipe && error >= 2e-5))
-    printf("  %s %s: worst 1 - cosine %.2e, largest difference %.2e\n", arch, recipes[recipe], worst, error);
+  const double mean = off(got, want, rows, n), error = largest(got, want, rows * n);
+  const int near = mean < most_off[recipe] && (recipe || error < 2e-5);
+  CHECK(near);
+  if (!near) printf("  %s %s: 1 - cosine %.2e, largest difference %.2e\n", arch, recipes[recipe], mean, error);
 }
 
 static void logits_match(void) {
@@ -109,38 +109,56 @@ static void alone(const char *arch, const char *recipe, float *want) {
   close_decoder(&d);
 }
 
-static void sets_threads_chunks(void) {
-  static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
+/* One model on one kernel set: tokens in chunks, single ones behind the first hundred. */
+static void in_chunks(const char *arch, const char *recipe, const char *isa, uint32_t threads, uint32_t chunk,
+                      const float *want) {
+  static float got[TOKENS * VOCAB];
+  const quern_session_options so = session_of(256, 3, 512, TOKENS);
+  const uint32_t first = chunk == 1 ? TOKENS - 20 : 0;
+  decoder d = open_decoder(arch, recipe, isa, threads, &so);
+  memset(got, 0, sizeof got);
+  if (first) feed_rows(&d, 2, 0, 0, first, first, got);
+  feed_rows(&d, 2, 0, first, TOKENS - first, chunk, got + first * VOCAB);
+  const int same = !memcmp(got, want, sizeof got);
+  CHECK(same);
+  if (!same) printf("  %s %s, %s, %u threads, chunks of %u\n", arch, recipe, isa, (unsigned)threads, (unsigned)chunk);
+  close_decoder(&d);
+}
+
+/* A call of more tokens than a pass takes. */
+static void in_passes(const char *arch, const char *recipe, const float *want) {
+  const quern_session_options so = session_of(40, 1, 512, 1);
+  decoder d = open_decoder(arch, recipe, NULL, 1, &so);
+  int32_t ids[TOKENS];
+  const float *logits = NULL;
+  uint32_t n = 0;
+  for (uint32_t j = 0; j < TOKENS; j++) ids[j] = token_of(0, j);
+  CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, ids, TOKENS)), QUERN_OK);
+  CHECK_EQ(say(&d, quern_decode_logits(d.s, 0, &logits, &n)), QUERN_OK);
+  CHECK_EQ(n, VOCAB);
+  CHECK(logits && !memcmp(logits, want + (TOKENS - 1) * VOCAB, VOCAB * sizeof(float)));
+  close_decoder(&d);
+}
+
+static void sets_and_chunks(void) {
+  static float want[TOKENS * VOCAB];
   static const uint32_t chunks[] = {1, 7, 64, TOKENS};
   for (int f = 0; decoders[f]; f++)
     for (int r = 0; recipes[r]; r++) {
       alone(decoders[f], recipes[r], want);
-      for (uint32_t i = 0; quern_isa_name(i); i++)
-        for (uint32_t c = 0; c < 4; c++) {
-          const uint32_t threads = 1 + (i + c + (uint32_t)f + (uint32_t)r) % 3;
-          const quern_session_options so = session_of(c == 2 ? 40 : 256, 3, 512, TOKENS);
-          decoder d = open_decoder(decoders[f], recipes[r], quern_isa_name(i), threads, &so);
-          memset(got, 0, sizeof got);
-          if (so.max_tokens < chunks[c]) { /* calls that are cut into passes have no rows of the earlier ones */
-            int32_t ids[TOKENS];
-            const float *logits = NULL;
-            uint32_t n = 0;
-            for (uint32_t j = 0; j < TOKENS; j++) ids[j] = token_of(0, j);
-            CHECK_EQ(say(&d, quern_decode_feed(d.s, 2, ids, TOKENS)), QUERN_OK);
-            CHECK_EQ(quern_decode_logits(d.s, 2, &logits, &n), QUERN_OK);
-            CHECK_EQ(n, VOCAB);
-            memcpy(got, want, sizeof got);
-            if (logits) memcpy(got + (TOKENS - 1) * VOCAB, logits, VOCAB * sizeof(float));
-          } else {
-            feed_rows(&d, c % 3, 0, 0, TOKENS, chunks[c], got);
-          }
-          const int same = !memcmp(got, want, sizeof got);
-          CHECK(same);
-          if (!same)
-            printf("  %s %s, %s, %u threads, chunks of %u\n", decoders[f], recipes[r], quern_isa_name(i),
-                   (unsigned)threads, (unsigned)chunks[c]);
-          close_decoder(&d);
-        }
+      in_passes(decoders[f], recipes[r], want);
+      for (uint32_t i = 0; quern_isa_name(i); i++) /* every set meets every chunk in some model */
+        in_chunks(decoders[f], recipes[r], quern_isa_name(i), 1, chunks[(i + (uint32_t)(f + r)) % 4], want);
+    }
+}
+
+static void threads(void) {
+  static float want[TOKENS * VOCAB];
+  static const uint32_t chunks[] = {1, 17, TOKENS};
+  for (int f = 0; decoders[f]; f++)
+    for (int r = 0; r < 2; r++) {
+      alone(decoders[f], recipes[r], want);
+      for (uint32_t c = 0; c < 3; c++) in_chunks(decoders[f], recipes[r], NULL, 2 + c % 2, chunks[c], want);
     }
 }
 
@@ -157,10 +175,10 @@ static void batches(void) {
         CHECK_EQ(quern_sequence_free(d.s, 0), QUERN_OK);
       }
       close_decoder(&d);
-      for (uint32_t threads = 1; threads <= 3; threads++) {
+      for (uint32_t threads = 1; threads <= 2; threads++) {
         uint32_t done[HELD] = {0}, wrong = 0;
         d = open_decoder(decoders[f], recipes[r], NULL, threads, &so);
-        for (uint64_t round = 0; round < 60; round++) {
+        for (uint64_t round = 0; round < (threads > 1 ? 20 : 60); round++) {
           uint32_t sequences[HELD], offsets[HELD + 1] = {0}, n = 0;
           int32_t ids[96];
           for (uint32_t i = 0; i < HELD; i++) {
@@ -201,27 +219,26 @@ static void batches(void) {
     }
 }
 
-/* Single tokens far behind, where attention is cut by blocks of keys. */
+/* Single tokens far behind, where threads cut attention by blocks of keys. */
 static void deep(void) {
-  enum { DEPTH = 1300, LAST = 12 };
-  static const char *const kinds[] = {"qwen2", "mistral", "gemma3", "capped"};
+  enum { DEPTH = 570, LAST = 12 };
+  static const char *const kinds[] = {"llama", "mistral", "capped"};
   static float want[LAST * VOCAB], got[LAST * VOCAB];
-  for (int f = 0; f < 4; f++)
+  int32_t ids[DEPTH];
+  for (uint32_t j = 0; j < DEPTH; j++) ids[j] = token_of(9, j);
+  for (int f = 0; f < 3; f++)
     for (int r = 0; r < 2; r++) {
       tiny_source = tiny_arch(kinds[f]);
-      tiny_source.positions = 2048;
+      tiny_source.positions = 1024;
+      tiny_source.layers = 2;
+      if (tiny_source.window) tiny_source.window = 500;
       make_decoder("deep", recipes[r]);
-      for (uint32_t i = 0, threads = 1; quern_isa_name(i); threads = 2 + threads % 3) {
-        const quern_session_options so = session_of(DEPTH, 1, 2048, LAST);
-        decoder d = open_decoder("deep", recipes[r], quern_isa_name(i), threads, &so);
-        int32_t ids[DEPTH];
-        for (uint32_t j = 0; j < DEPTH; j++) ids[j] = token_of(9, j);
+      for (uint32_t i = 0; !i || quern_isa_name(i - 1); i++) {
+        const quern_session_options so = session_of(DEPTH, 1, 1024, LAST);
+        decoder d = open_decoder("deep", recipes[r], i ? quern_isa_name(i - 1) : NULL, i ? 2 : 1, &so);
         CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, ids, DEPTH - LAST)), QUERN_OK);
-        feed_rows(&d, 0, 9, DEPTH - LAST, LAST, threads == 3 ? 5 : 1, threads == 1 ? want : got);
-        if (threads > 1) {
-          CHECK(!memcmp(want, got, sizeof got));
-          i++;
-        }
+        feed_rows(&d, 0, 9, DEPTH - LAST, LAST, i % 2 ? 5 : 1, i ? got : want);
+        if (i) CHECK(!memcmp(want, got, sizeof got));
         close_decoder(&d);
       }
     }
@@ -232,7 +249,8 @@ int main(void) {
   RUN(logits_match);
   RUN(hidden_states_match);
   RUN(encoders_same_bytes);
-  RUN(sets_threads_chunks);
+  RUN(sets_and_chunks);
+  RUN(threads);
   RUN(batches);
   RUN(deep);
   tiny_dir_remove(dir);

@@ -1,9 +1,9 @@
 /* attention_codes.h - attention of one head between codes of static sites (kernels.h: qk_attention_codes), over the tiles of
- * attend_tiles.h. Queries are lanes, as in attention_q8.h; a lane's four bytes are codes of four keys. Scores become codes in the
+ * attend_tiles.h. Queries are lanes, as in attend.h; a lane's four bytes are codes of four keys. Scores become codes in the
  * tile's registers, their weights and the codes of probabilities take their place, which are then the rows of the product with the values. */
 #ifndef QK_PRODUCTS_ATTENTION_CODES_H
 #define QK_PRODUCTS_ATTENTION_CODES_H
-#include "kernels/products/attention_q8.h"
+#include "kernels/products/attend.h"
 
 #define QK_CODES_QUERIES (QK_ATTEND_PANELS * QK_LANES) /* at a time: those of a tile of scores */
 
@@ -17,7 +17,7 @@ typedef struct qk_codes_attend {
   int32_t *weights;              /* [keys / 4][2][16] of 16 queries */
   int32_t max[QK_CODES_QUERIES]; /* of each of four keys */
   int32_t p_start[QK_CODES_QUERIES + QK_ATTEND_ROWS];
-  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, as attention_q8.h has it */
+  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, as attend.h has it */
 } qk_codes_attend;
 
 /* All ones in the halves of the order of pairs (lanes_ref.h), or the bytes, of keys below n % 4. */

@@ -134,7 +134,7 @@ static void attend_lane(void *task, uint32_t lane) {
 static uint32_t queries_of(const qn_group *g, const qn_segment *seg) { return seg->rows * qn_group_share(g); }
 /* Floats of s->parts that a block of a segment takes, and where those of a unit's blocks begin. */
 static size_t part_floats(const qn_group *g, const qn_segment *seg) {
-  return queries_of(g, seg) * qk_attend_part_words(g->arch->head_dim);
+  return qk_attend_part_words(queries_of(g, seg), g->arch->head_dim);
 }
 static float *parts_at(const qn_group *g, const unit *u) {
   const block_range r = blocks_seen(g, u->seg, 0, u->seg->rows);

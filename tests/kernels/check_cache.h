@@ -30,7 +30,7 @@ static void cache_blocks(const qk_table *ref, cache_pair *c, size_t tokens, size
     ref->cache_clear(c->ref[b], (uint32_t)h, (uint32_t)bits);
     for (size_t i = 0; used && i < bytes / 4; i++) {
       const uint32_t word = bits == 32 ? 0x3f800000u | (uint32_t)below(1 << 23)
-                                       : 0x40000000u | (uint32_t)(rng() & 0x3fffffff);
+                                       : 0x40000000u | (uint32_t)(rng() & 0x1fffffff);
       memcpy(c->ref[b] + 4 * i, &word, 4);
     }
     memcpy(c->got[b], c->ref[b], bytes);
@@ -117,12 +117,12 @@ static int check_attend_part(const qk_table *ref, const qk_table *t) {
   pair y = outputs_rows(rows, a.ldo, heads * a.h);
   a.out = y.ref, b.out = y.got;
   a.scratch = b.scratch = buffer(qk_attend_scratch(a.h), 64);
-  const size_t b0 = qk_span_of(a.position, a.before, a.keys, 1).first / QK_BLOCK, words = qk_attend_part_words(a.h);
+  const size_t b0 = qk_span_of(a.position, a.before, a.keys, 1).first / QK_BLOCK, words = qk_attend_part_words(rows * heads, a.h);
   const size_t blocks = (a.position + rows - 1) / QK_BLOCK + 1 - b0;
-  float *parts = buffer(blocks * rows * heads * words * 4, 64);
+  float *parts = buffer(blocks * words * 4, 64);
   const size_t want = ref->attend_cache(&a, 0, rows);
   for (size_t i = 0, k = cuts(blocks, 1, cut); i < k; i++)
-    bad = t->attend_part(&b, 0, rows, b0 + cut[i], b0 + cut[i + 1], parts + cut[i] * rows * heads * words);
+    bad = t->attend_part(&b, 0, rows, b0 + cut[i], b0 + cut[i + 1], parts + cut[i] * words);
   t->attend_merge(&b, 0, rows, b0, b0 + blocks, parts);
   return same_rows("out", y, a.ldo, heads * a.h) && same_count("attend_part", want, bad);
 }

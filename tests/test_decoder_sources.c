@@ -1,0 +1,559 @@
+/* test_decoder_sources.c - decoders, and encoders made like them, of each family from a directory and from a GGUF file: what is read of
+ * them, that both become the same tensors bit for bit, in our order of rows, and what is refused. */
+#include <math.h>
+#include <stddef.h>
+#include "import/import.h"
+#include "model/arch.h"
+#include "quern.h"
+#include "test.h"
+#include "tiny_decoder.h"
+
+static char dir[256], file[300];
+static qn_env env;
+static quern_context *context;
+
+static const char *const families[] = {"llama", "mistral", "qwen2", "gemma3", "phi2", "nomic"};
+#define FAMILIES (sizeof families / sizeof families[0])
+
+static qn_source *open_source(const char *path) {
+  char message[QN_ERROR_BYTES];
+  qn_source *s = NULL;
+  if (qn_source_open(&s, &env, path, 0) != QUERN_OK) {
+    qn_error_copy(&env.error, message, sizeof message);
+    printf("  %s\n", message);
+  }
+  CHECK(s != NULL);
+  return s;
+}
+
+static void fresh(const tiny_decoder *o) {
+  tiny_dir_remove(dir);
+  mkdir(dir, 0777);
+  CHECK(tiny_decoder_write(dir, o));
+}
+
+static int refused(const char *path, quern_status expected, const char *words) {
+  char message[QN_ERROR_BYTES] = "";
+  qn_source *s = NULL;
+  const quern_status status = qn_source_open(&s, &env, path, 0);
+  if (status) qn_error_copy(&env.error, message, sizeof message);
+  const int ok = status == expected && !s && strstr(message, words);
+  if (!ok) printf("  status %d, message: %s\n", status, message);
+  qn_source_close(s);
+  return ok;
+}
+
+/* ---- what is read ---- */
+
+static void reads_each_family(void) {
+  static const struct {
+    uint32_t id, norm, place, activation, causal, gated, rotary, window, every, tied, head;
+  } expected[FAMILIES] = {
+      {QN_FAMILY_LLAMA, 2, QN_PLACE_PRE, QN_ACT_SILU, 1, 1, 8, 0, 0, 0, QN_HEAD_TOKENS},
+      {QN_FAMILY_MISTRAL, 2, QN_PLACE_PRE, QN_ACT_SILU, 1, 1, 8, 16, 0, 0, QN_HEAD_TOKENS},
+      {QN_FAMILY_QWEN2, 2, QN_PLACE_PRE, QN_ACT_SILU, 1, 1, 8, 0, 0, 0, QN_HEAD_TOKENS},
+      {QN_FAMILY_GEMMA3, 2, QN_PLACE_SANDWICH, QN_ACT_GELU_TANH, 1, 1, 16, 16, 2, 1, QN_HEAD_TOKENS},
+      {QN_FAMILY_PHI2, 1, QN_PLACE_PARALLEL, QN_ACT_GELU_TANH, 1, 0, 4, 0, 0, 0, QN_HEAD_TOKENS},
+      {QN_FAMILY_NOMIC, 1, QN_PLACE_POST, QN_ACT_SILU, 0, 1, 8, 0, 0, 0, QN_HEAD_NONE},
+  };
+  for (size_t f = 0; f < FAMILIES; f++) {
+    const tiny_decoder o = tiny_decoder_of(families[f]);
+    fresh(&o);
+    CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+    qn_source *a = open_source(dir), *b = open_source(file);
+    if (!a || !b) return;
+    qn_arch from_dir = *qn_source_arch(a), from_file = *qn_source_arch(b);
+    CHECK(from_dir.family == expected[f].id && from_dir.norm == expected[f].norm);
+    CHECK(from_dir.place == expected[f].place && from_dir.activation == expected[f].activation);
+    CHECK(from_dir.causal == expected[f].causal && from_dir.gated == expected[f].gated);
+    CHECK(from_dir.rotary == expected[f].rotary && from_dir.window == expected[f].window);
+    CHECK(from_dir.global_every == expected[f].every && from_dir.tied == expected[f].tied);
+    CHECK(from_dir.head == expected[f].head && from_dir.labels == (from_dir.head ? o.vocab : 0));
+    CHECK(from_dir.kv_heads == o.kv_heads && from_dir.head_dim == o.head_dim && from_dir.ffn == o.ffn);
+    CHECK(from_dir.pool == (from_dir.head ? QN_POOL_NONE : QN_POOL_MEAN));
+    from_file.normalize = from_dir.normalize; /* a directory says it in modules.json, which this one has not */
+    CHECK(!memcmp(&from_dir, &from_file, sizeof from_dir));
+    CHECK(!strcmp(qn_source_name(b), "m.gguf"));
+    qn_source_close(a);
+    qn_source_close(b);
+  }
+}
+
+static void reads_embeddinggemma(void) {
+  tiny_decoder o = tiny_decoder_of("embeddinggemma");
+  fresh(&o);
+  qn_source *s = open_source(dir);
+  if (!s) return;
+  const qn_arch *a = qn_source_arch(s);
+  CHECK(a->family == QN_FAMILY_GEMMA3 && !a->causal && a->head == QN_HEAD_NONE && !a->tied && a->pool == QN_POOL_MEAN);
+  CHECK(a->window == 9 && a->global_every == 2 && a->local_rotary && a->head_norm); /* 16 / 2 to either side, and itself */
+  CHECK(a->embed_scale == sqrtf(32) && a->score_scale == 0);
+  qn_source_close(s);
+  /* Two dense modules one behind the other. */
+  o.more_config = "\"query_pre_attn_scalar\": 64, \"layer_types\": [\"sliding_attention\", \"full_attention\"]";
+  fresh(&o);
+  CHECK(tiny_text(dir, "modules.json",
+                  "[{\"type\": \"a.Transformer\", \"path\": \"\"}, {\"type\": \"a.Pooling\", \"path\": \"1_Pooling\"},\n"
+                  "{\"type\": \"a.Dense\", \"path\": \"2_Dense\"}, {\"type\": \"a.Dense\", \"path\": \"3_Dense\"},\n"
+                  "{\"type\": \"a.Normalize\", \"path\": \"4_Normalize\"}]"));
+  char path[400];
+  static const char *const modules[] = {"1_Pooling", "2_Dense", "3_Dense"};
+  for (int i = 0; i < 3; i++) {
+    snprintf(path, sizeof path, "%s/%s", dir, modules[i]);
+    mkdir(path, 0777);
+    if (i == 0) CHECK(tiny_text(path, "config.json", "{\"pooling_mode_mean_tokens\": true}"));
+    if (i == 0) continue;
+    const uint32_t in = i == 1 ? 32 : 64, out = i == 1 ? 64 : 24;
+    char text[256];
+    snprintf(text, sizeof text,
+             "{\"in_features\": %u, \"out_features\": %u, \"bias\": false,\n"
+             "\"activation_function\": \"torch.nn.modules.linear.Identity\"}",
+             in, out);
+    CHECK(tiny_text(path, "config.json", text));
+    tiny_gguf w = {0};
+    const uint64_t bytes = 4 * (uint64_t)in * out;
+    snprintf(text, sizeof text, "{\"linear.weight\":{\"dtype\":\"F32\",\"shape\":[%u,%u],\"data_offsets\":[0,%llu]}}", out,
+             in, (unsigned long long)bytes);
+    tiny_gguf_u64(&w, strlen(text));
+    tiny_gguf_raw(&w, text, strlen(text));
+    for (uint64_t k = 0; k < bytes / 4; k++) {
+      const float x = tiny_weight(1, modules[i], k);
+      tiny_gguf_raw(&w, &x, 4);
+    }
+    CHECK(tiny_file(path, "model.safetensors", w.data, w.bytes));
+    free(w.data);
+  }
+  s = open_source(dir);
+  if (!s) return;
+  a = qn_source_arch(s);
+  CHECK(a->dense == 64 && a->dense2 == 24 && a->dense2_activation == QN_ACT_NONE && a->normalize);
+  CHECK_EQ(qn_arch_embedding_width(a), 24);
+  CHECK(a->score_scale == 0.125f);
+  float got[24 * 64];
+  const uint64_t dim[2] = {24, 64};
+  CHECK_EQ(qn_source_read(s, "pool.dense2.weight", 2, dim, got, NULL), QUERN_OK);
+  CHECK(got[100] == tiny_weight(1, "3_Dense", 100));
+  int present = 1;
+  CHECK_EQ(qn_source_read(s, "pool.dense2.bias", 1, dim, got, &present), QUERN_OK);
+  CHECK_EQ(present, 0);
+  qn_source_close(s);
+}
+
+/* ---- the same files ---- */
+
+static uint8_t *quantized(const char *from, const char *recipe, size_t *bytes) {
+  char to[400], why[512] = "";
+  quern_quantize_options o;
+  quern_quantize_options_init(&o, sizeof o);
+  o.recipe = recipe;
+  snprintf(to, sizeof to, "%s/m.qrn", dir);
+  if (quern_quantize_file(context, from, to, &o, NULL) != QUERN_OK) {
+    quern_context_error(context, why, sizeof why);
+    printf("  %s\n", why);
+    return NULL;
+  }
+  size_t n = 0;
+  uint8_t *data = tiny_read(to, &n), *aligned = NULL;
+  if (data && posix_memalign((void **)&aligned, 64, n) == 0) memcpy(aligned, data, n), *bytes = n;
+  free(data);
+  return aligned;
+}
+
+static quern_model *opened(const uint8_t *data, size_t bytes) {
+  quern_model *m = NULL;
+  quern_model_options o;
+  char why[512];
+  quern_model_options_init(&o, sizeof o);
+  o.flags = QUERN_OPEN_VERIFY;
+  if (data && quern_model_open_memory(&m, context, data, bytes, &o) != QUERN_OK) {
+    quern_context_error(context, why, sizeof why);
+    printf("  %s\n", why);
+  }
+  CHECK(m != NULL);
+  return m;
+}
+
+static void both_give_the_same_tensors(void) {
+  static const char *const recipes[] = {"float", "int8", "int8-g32", "int4", "int4-g128"};
+  for (size_t f = 0; f < FAMILIES; f++)
+    for (size_t r = 0; r < sizeof recipes / sizeof recipes[0]; r++) {
+      const tiny_decoder o = tiny_decoder_of(families[f]);
+      size_t n[2] = {0, 0};
+      uint32_t different = 0;
+      fresh(&o);
+      CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+      uint8_t *data[2] = {quantized(dir, recipes[r], &n[0]), quantized(file, recipes[r], &n[1])};
+      quern_model *m[2] = {opened(data[0], n[0]), opened(data[1], n[1])};
+      if (!m[0] || !m[1]) return;
+      quern_model_info info[2] = {{.size = sizeof info[0]}, {.size = sizeof info[1]}};
+      for (int i = 0; i < 2; i++) CHECK_EQ(quern_model_get_info(m[i], &info[i]), QUERN_OK);
+      CHECK_EQ(info[0].tensors, info[1].tensors);
+      for (uint32_t i = 0; i < info[0].tensors && i < info[1].tensors; i++) {
+        quern_tensor_info a = {.size = sizeof a}, b = {.size = sizeof b};
+        quern_model_get_tensor(m[0], i, &a);
+        quern_model_get_tensor(m[1], i, &b);
+        const int same = !strcmp(a.name, b.name) && a.bytes == b.bytes && !strcmp(a.dtype, b.dtype) &&
+                         !memcmp(data[0] + a.offset, data[1] + b.offset, (size_t)a.bytes);
+        if (!same) printf("  %s, %s: %s\n", families[f], recipes[r], a.name);
+        different += !same;
+      }
+      CHECK_EQ(different, 0);
+      for (int i = 0; i < 2; i++) quern_model_free(m[i]), free(data[i]);
+    }
+}
+
+static const float *floats_of(quern_model *m, const uint8_t *data, const char *name) {
+  quern_model_info info = {.size = sizeof info};
+  quern_model_get_info(m, &info);
+  for (uint32_t i = 0; i < info.tensors; i++) {
+    quern_tensor_info t = {.size = sizeof t};
+    quern_model_get_tensor(m, i, &t);
+    if (!strcmp(t.name, name)) return (const float *)(const void *)(data + t.offset);
+  }
+  printf("  no tensor %s\n", name);
+  return NULL;
+}
+/* Element [r][c] of f32 panels of k columns. */
+static float panel(const float *p, uint32_t k, uint32_t r, uint32_t c) {
+  return p ? p[((size_t)(r / 16) * k + c) * 16 + r % 16] : NAN;
+}
+
+/* Float models from both, against the generator. */
+static void rows_are_in_our_order(void) {
+  static const char *const sources[] = {"m.gguf", ""};
+  const tiny_decoder o = tiny_decoder_of("llama");
+  const uint32_t inner = 32, shared = 16;
+  fresh(&o);
+  CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+  for (int i = 0; i < 2; i++) {
+    size_t n;
+    char path[400];
+    uint32_t wrong = 0;
+    snprintf(path, sizeof path, "%s/%s", dir, sources[i]);
+    uint8_t *data = quantized(path, "float", &n);
+    quern_model *m = opened(data, n);
+    if (!m) return;
+    const float *qkv = floats_of(m, data, "layers.1.attn.qkv.weight"), *up = floats_of(m, data, "layers.1.ffn.up.weight");
+    const float *out = floats_of(m, data, "head.out.weight");
+    for (uint32_t r = 0; r < inner + 2 * shared; r++) {
+      const uint32_t part = r < inner ? 0 : r < inner + shared ? 1 : 2;
+      char name[96];
+      snprintf(name, sizeof name, "model.layers.1.self_attn.%c_proj.weight", "qkv"[part]);
+      const uint32_t row = r - (part == 0 ? 0 : part == 1 ? inner : inner + shared);
+      for (uint32_t c = 0; c < 32; c++) wrong += panel(qkv, 32, r, c) != tiny_weight(1, name, row * 32 + c);
+    }
+    for (uint32_t r = 0; r < 96; r++)
+      for (uint32_t c = 0; c < 32; c++)
+        wrong += panel(up, 32, r, c) != tiny_weight(1,
+                                                    r / 16 % 2 ? "model.layers.1.mlp.up_proj.weight"
+                                                               : "model.layers.1.mlp.gate_proj.weight",
+                                                    (r / 32 * 16 + r % 16) * 32 + c);
+    for (uint32_t r = 0; r < 80; r++) wrong += panel(out, 32, r, 7) != tiny_weight(1, "lm_head.weight", r * 32 + 7);
+    CHECK_EQ(wrong, 0);
+    quern_model_free(m);
+    free(data);
+  }
+}
+
+static void gains_are_as_multiplied(void) {
+  const tiny_decoder o = tiny_decoder_of("gemma3");
+  size_t n;
+  fresh(&o);
+  uint8_t *data = quantized(dir, "int8", &n);
+  quern_model *m = opened(data, n);
+  if (!m) return;
+  const float *k = floats_of(m, data, "layers.0.attn.k.norm.gain"), *last = floats_of(m, data, "final.norm.gain");
+  CHECK(k && k[5] == 1.0f + tiny_weight(1, "model.layers.0.self_attn.k_norm.weight", 5));
+  CHECK(last && last[31] == 1.0f + tiny_weight(1, "model.norm.weight", 31));
+  CHECK(floats_of(m, data, "layers.1.ffn.post.gain") != NULL);
+  quern_session *s = NULL;
+  CHECK_EQ(quern_session_create(&s, m, NULL), QUERN_E_UNSUPPORTED);
+  quern_model_free(m);
+  free(data);
+}
+
+/* ---- frequencies ---- */
+
+static double largest(const qn_source *s, const char *name, const double *expected, uint32_t n) {
+  float got[128];
+  double most = 0;
+  const uint64_t dim = n;
+  CHECK_EQ(qn_source_read(s, name, 1, &dim, got, NULL), QUERN_OK);
+  for (uint32_t i = 0; i < n; i++) most = fmax(most, fabs((double)got[i] / expected[i] - 1));
+  return most;
+}
+
+static void llama3_scales(double *f, uint32_t n, double factor, double low, double high, double original) {
+  for (uint32_t i = 0; i < n; i++) {
+    const double wave = 6.283185307179586 / f[i], kept = (original / wave - low) / (high - low);
+    f[i] = wave < original / high ? f[i] : wave > original / low ? f[i] / factor : (1 - kept) * f[i] / factor + kept * f[i];
+  }
+}
+
+static void more_factors(tiny_gguf *w) {
+  tiny_gguf_text(w, "llama.rope.scaling.type", "linear");
+  tiny_gguf_float(w, "llama.rope.scaling.factor", 8.0f);
+}
+
+static void frequencies_are_computed(void) {
+  double expected[64], local[64];
+  tiny_decoder o = tiny_decoder_of("llama");
+  o.heads = o.kv_heads = 1, o.head_dim = 128;
+  o.more_config = "\"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 32.0, \"low_freq_factor\": 1.0,\n"
+                  "\"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 8192}";
+  fresh(&o);
+  qn_source *s = open_source(dir);
+  if (!s) return;
+  for (int i = 0; i < 64; i++) expected[i] = pow(500000, -2.0 * i / 128);
+  llama3_scales(expected, 64, 32, 1, 4, 8192);
+  CHECK(largest(s, "rotary.frequency", expected, 64) < 1.2e-7);
+  qn_source_close(s);
+  /* Linear, and factors of a GGUF file. */
+  o = tiny_decoder_of("llama");
+  o.more_keys = more_factors, o.more_tensor = "rope_freqs.weight";
+  CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+  s = open_source(file);
+  if (!s) return;
+  for (int i = 0; i < 4; i++) expected[i] = pow(500000, -2.0 * i / 8) / 16;
+  CHECK(largest(s, "rotary.frequency", expected, 4) < 1.2e-7);
+  qn_source_close(s);
+  /* Local layers. */
+  o = tiny_decoder_of("gemma3");
+  o.more_config = "\"rope_local_base_freq\": 20000, \"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0}";
+  fresh(&o);
+  s = open_source(dir);
+  if (!s) return;
+  for (int i = 0; i < 8; i++) expected[i] = pow(500000, -2.0 * i / 16) / 8, local[i] = pow(20000, -2.0 * i / 16);
+  CHECK(largest(s, "rotary.frequency", expected, 8) < 1.2e-7);
+  CHECK(largest(s, "rotary.local.frequency", local, 8) < 1.2e-7);
+  qn_source_close(s);
+}
+
+/* ---- what is refused ---- */
+
+static void refuses_configs(void) {
+  static const struct {
+    const char *family, *more;
+    quern_status status;
+    const char *words;
+  } cases[] = {
+      {"llama", "\"x\": [1", QUERN_E_SOURCE, "config.json"},
+      {"llama", "\"rope_scaling\": {\"type\": \"yarn\", \"factor\": 4}", QUERN_E_UNSUPPORTED, "\"yarn\""},
+      {"llama", "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 0}", QUERN_E_SOURCE, "rope_scaling.factor"},
+      {"llama", "\"rope_scaling\": {\"type\": \"linear\"}", QUERN_E_SOURCE, "rope_scaling.factor"},
+      {"llama", "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8}", QUERN_E_SOURCE, "low_freq_factor"},
+      {"llama",
+       "\"rope_scaling\": {\"type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4, \"high_freq_factor\": 4,"
+       "\"original_max_position_embeddings\": 8}",
+       QUERN_E_SOURCE, "not below high_freq_factor"},
+      {"llama", "\"rope_parameters\": {\"rope_theta\": 1e300}", QUERN_E_SOURCE, "rope_theta"},
+      {"llama", "\"rope_parameters\": {\"rope_theta\": -1}", QUERN_E_SOURCE, "rope_theta"},
+      {"llama", "\"partial_rotary_factor\": 1e9", QUERN_E_SOURCE, "partial_rotary_factor"},
+      {"llama", "\"partial_rotary_factor\": 0.4", QUERN_E_SOURCE, "rotary dimensions"},
+      {"mistral", "\"hidden_act\": 7", QUERN_E_SOURCE, "hidden_act"},
+      {"mistral", "\"hidden_act\": \"mish\"", QUERN_E_UNSUPPORTED, "mish"},
+      {"mistral", "\"sliding_window\": 1e9", QUERN_E_SOURCE, "window"},
+      {"mistral", "\"num_key_value_heads\": 3", QUERN_E_SOURCE, "do not share"},
+      {"mistral", "\"num_key_value_heads\": 0", QUERN_E_SOURCE, "num_key_value_heads"},
+      {"mistral", "\"head_dim\": 7", QUERN_E_SOURCE, "rotary dimensions"},
+      {"mistral", "\"head_dim\": 512", QUERN_E_SOURCE, "head size"},
+      {"mistral", "\"intermediate_size\": 40", QUERN_E_UNSUPPORTED, "multiple of 16"},
+      {"mistral", "\"architectures\": [\"MistralForSequenceClassification\"]", QUERN_E_UNSUPPORTED,
+       "MistralForSequenceClassification"},
+      {"mistral", "\"architectures\": [\"MistralModel\"]", QUERN_E_UNSUPPORTED, "a head for tokens"},
+      {"qwen2", "\"use_sliding_window\": true, \"sliding_window\": 8, \"max_window_layers\": 1", QUERN_E_UNSUPPORTED,
+       "max_window_layers"},
+      {"qwen2", "\"use_sliding_window\": true, \"sliding_window\": 0, \"max_window_layers\": 0", QUERN_E_SOURCE,
+       "sliding_window"},
+      {"gemma3", "\"layer_types\": [\"full_attention\"]", QUERN_E_SOURCE, "layer_types has 1"},
+      {"gemma3", "\"layer_types\": [\"full_attention\", \"sliding_attention\"]", QUERN_E_UNSUPPORTED, "layer_types"},
+      {"gemma3", "\"layer_types\": [7, null]", QUERN_E_UNSUPPORTED, "layer_types"},
+      {"gemma3", "\"layer_types\": [\"chunked_attention\", \"full_attention\"]", QUERN_E_UNSUPPORTED,
+       "chunked_attention"},
+      {"gemma3", "\"query_pre_attn_scalar\": -4", QUERN_E_SOURCE, "query_pre_attn_scalar"},
+      {"gemma3", "\"final_logit_softcapping\": -30", QUERN_E_SOURCE, "final_logit_softcapping"},
+      {"gemma3", "\"use_bidirectional_attention\": true", QUERN_E_UNSUPPORTED, "a head for tokens"},
+      {"embeddinggemma", "\"attn_logit_softcapping\": 30", QUERN_E_UNSUPPORTED, "score cap"},
+      {"embeddinggemma", "\"use_bidirectional_attention\": false", QUERN_E_UNSUPPORTED, "a head for tokens"},
+      {"phi2", "\"qk_layernorm\": true", QUERN_E_UNSUPPORTED, "qk_layernorm"},
+      {"nomic", "\"rotary_scaling_factor\": 2", QUERN_E_UNSUPPORTED, "rotary_scaling_factor"},
+      {"nomic", "\"activation_function\": \"geglu\"", QUERN_E_UNSUPPORTED, "geglu"},
+      {"nomic", "\"prenorm\": true", QUERN_E_UNSUPPORTED, "prenorm"},
+      {"nomic", "\"rotary_emb_interleaved\": true", QUERN_E_UNSUPPORTED, "rotary_emb_interleaved"},
+      {"nomic", "\"num_experts\": 8", QUERN_E_UNSUPPORTED, "num_experts"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    tiny_decoder o = tiny_decoder_of(cases[i].family);
+    o.more_config = cases[i].more;
+    fresh(&o);
+    if (!refused(dir, cases[i].status, cases[i].words)) {
+      printf("  %s: %s\n", cases[i].family, cases[i].more);
+      CHECK(0);
+    }
+  }
+}
+
+static void refuses_tensors(void) {
+  static const struct {
+    const char *family, *skip;
+    quern_status status;
+    const char *words;
+  } cases[] = {
+      {"qwen2", "model.layers.1.self_attn.k_proj.bias", QUERN_E_SOURCE, "k_proj.bias"},
+      {"llama", "model.layers.1.mlp.gate_proj.weight", QUERN_E_SOURCE, "gate_proj.weight"},
+      {"llama", "lm_head.weight", QUERN_E_SOURCE, "lm_head.weight"},
+      {"gemma3", "model.layers.0.self_attn.q_norm.weight", QUERN_E_SOURCE, "q_norm.weight"},
+      {"phi2", "model.layers.0.mlp.fc1.bias", QUERN_E_SOURCE, "fc1.bias"},
+      {"nomic", "encoder.layers.1.attn.Wqkv.weight", QUERN_E_SOURCE, "Wqkv.weight"},
+  };
+  char why[512], to[300];
+  quern_quantize_options qo;
+  quern_quantize_options_init(&qo, sizeof qo);
+  snprintf(to, sizeof to, "%s/m.qrn", dir);
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+    for (int poisoned = 0; poisoned < 2; poisoned++) {
+      tiny_decoder o = tiny_decoder_of(cases[i].family);
+      *(poisoned ? &o.poison : &o.skip) = cases[i].skip;
+      fresh(&o);
+      CHECK_EQ(quern_quantize_file(context, dir, to, &qo, NULL), poisoned ? QUERN_E_NONFINITE : cases[i].status);
+      quern_context_error(context, why, sizeof why);
+      CHECK(strstr(why, cases[i].words) != NULL);
+      if (!poisoned) continue;
+      CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+      CHECK_EQ(quern_quantize_file(context, file, to, &qo, NULL), QUERN_E_NONFINITE);
+      CHECK_EQ(tiny_dir_count(dir), 3); /* no file is left */
+    }
+}
+
+static void an_expert(tiny_gguf *w) { tiny_gguf_int(w, "llama.expert_count", 8); }
+static void yarn(tiny_gguf *w) { tiny_gguf_text(w, "llama.rope.scaling.type", "yarn"); }
+static void scaled_logits(tiny_gguf *w) { tiny_gguf_float(w, "llama.logit_scale", 0.5f); }
+static void no_causal(tiny_gguf *w) { tiny_gguf_bool(w, "llama.attention.causal", 0); }
+static void ranked(tiny_gguf *w) { tiny_gguf_int(w, "nomic-bert.pooling_type", 4); }
+static void uneven_heads(tiny_gguf *w) {
+  const uint32_t heads[2] = {4, 2};
+  tiny_gguf_array(w, "llama.attention.head_count_kv", 4, 2);
+  tiny_gguf_raw(w, heads, sizeof heads);
+}
+static void even_heads(tiny_gguf *w) {
+  const uint32_t heads[2] = {2, 2};
+  tiny_gguf_array(w, "llama.attention.head_count_kv", 4, 2);
+  tiny_gguf_raw(w, heads, sizeof heads);
+}
+static void another_pattern(tiny_gguf *w) {
+  const uint8_t local[3] = {0, 1, 1};
+  tiny_gguf_array(w, "gemma3.attention.sliding_window_pattern", 7, 3);
+  tiny_gguf_raw(w, local, sizeof local);
+}
+static void the_pattern(tiny_gguf *w) {
+  const uint8_t local[2] = {1, 0};
+  tiny_gguf_array(w, "gemma3.attention.sliding_window_pattern", 7, 2);
+  tiny_gguf_raw(w, local, sizeof local);
+}
+static void text_for_a_number(tiny_gguf *w) { tiny_gguf_text(w, "llama.block_count", "2"); }
+static void negative_base(tiny_gguf *w) { tiny_gguf_float(w, "llama.rope.freq_base", -3.0f); }
+static void nan_base(tiny_gguf *w) { tiny_gguf_float(w, "llama.rope.freq_base", NAN); }
+static void many_layers(tiny_gguf *w) { tiny_gguf_int(w, "llama.block_count", 1000000); }
+static void no_layers(tiny_gguf *w) { tiny_gguf_int(w, "llama.block_count", 0); }
+static void no_heads(tiny_gguf *w) { tiny_gguf_int(w, "llama.attention.head_count", 0); }
+static void other_values(tiny_gguf *w) { tiny_gguf_int(w, "llama.attention.value_length", 4); }
+
+static void refuses_gguf(void) {
+  static const struct {
+    const char *family, *skip_key;
+    void (*more)(tiny_gguf *w);
+    const char *tensor;
+    quern_status status; /* OK: it is read */
+    const char *words;
+  } cases[] = {
+      {"llama", NULL, an_expert, NULL, QUERN_E_UNSUPPORTED, "llama.expert_count"},
+      {"llama", NULL, yarn, NULL, QUERN_E_UNSUPPORTED, "\"yarn\""},
+      {"llama", NULL, scaled_logits, NULL, QUERN_E_UNSUPPORTED, "llama.logit_scale"},
+      {"llama", NULL, no_causal, NULL, QUERN_E_UNSUPPORTED, "tensor output.weight"},
+      {"nomic", NULL, ranked, NULL, QUERN_E_UNSUPPORTED, "pooling_type 4"},
+      {"llama", "attention.head_count_kv", uneven_heads, NULL, QUERN_E_UNSUPPORTED, "differs from layer to layer"},
+      {"llama", "attention.head_count_kv", even_heads, NULL, QUERN_OK, ""},
+      {"gemma3", "attention.sliding_window_pattern", another_pattern, NULL, QUERN_E_UNSUPPORTED, "pattern"},
+      {"gemma3", "attention.sliding_window_pattern", the_pattern, NULL, QUERN_OK, ""},
+      {"llama", "block_count", text_for_a_number, NULL, QUERN_E_SOURCE, "llama.block_count"},
+      {"llama", "block_count", many_layers, NULL, QUERN_E_SOURCE, "layers is 1000000"},
+      {"llama", "block_count", no_layers, NULL, QUERN_E_SOURCE, "layers is 0"},
+      {"llama", "attention.head_count", no_heads, NULL, QUERN_E_SOURCE, "heads is 0"},
+      {"llama", "attention.value_length", other_values, NULL, QUERN_E_UNSUPPORTED, "values of 4"},
+      {"llama", "rope.freq_base", negative_base, NULL, QUERN_E_SOURCE, "rope.freq_base"},
+      {"llama", "rope.freq_base", nan_base, NULL, QUERN_E_SOURCE, "rope.freq_base"},
+      {"llama", "embedding_length", NULL, NULL, QUERN_E_SOURCE, "llama.embedding_length"},
+      {"llama", "attention.layer_norm_rms_epsilon", NULL, NULL, QUERN_E_SOURCE, "layer_norm_rms_epsilon"},
+      {"phi2", "attention.layer_norm_epsilon", NULL, NULL, QUERN_E_SOURCE, "layer_norm_epsilon"},
+      {"llama", NULL, NULL, "blk.0.attn_q_norm.weight", QUERN_E_UNSUPPORTED, "blk.0.attn_q_norm.weight"},
+      {"llama", NULL, NULL, "blk.0.attn_norm.bias", QUERN_E_UNSUPPORTED, "blk.0.attn_norm.bias"},
+      {"llama", NULL, NULL, "blk.0.ffn_gate_exps.weight", QUERN_E_UNSUPPORTED, "ffn_gate_exps"},
+      {"llama", NULL, NULL, "blk.", QUERN_E_UNSUPPORTED, "tensor blk."},
+      {"llama", NULL, NULL, "position_embd.weight", QUERN_E_UNSUPPORTED, "position_embd"},
+      {"phi2", NULL, NULL, "blk.0.ffn_norm.weight", QUERN_E_UNSUPPORTED, "ffn_norm"},
+      {"phi2", NULL, NULL, "rope_freqs.weight", QUERN_E_SOURCE, "2 are expected"},
+      {"gpt2", NULL, NULL, NULL, QUERN_E_UNSUPPORTED,
+       "\"gpt2\" is not supported (supported: llama, qwen2, gemma3, phi2, nomic-bert)"},
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+    tiny_decoder o = tiny_decoder_of(cases[i].family);
+    o.skip_key = cases[i].skip_key, o.more_keys = cases[i].more, o.more_tensor = cases[i].tensor;
+    fresh(&o);
+    CHECK(tiny_decoder_gguf(dir, "m.gguf", &o));
+    if (cases[i].status == QUERN_OK) {
+      qn_source_close(open_source(file));
+    } else if (!refused(file, cases[i].status, cases[i].words)) {
+      printf("  case %zu\n", i);
+      CHECK(0);
+    }
+  }
+}
+
+/* Every truncation, and a bit of every byte before the data: a status or a model, never a fault. */
+static void survives_damaged_gguf(void) {
+  const tiny_decoder o = tiny_decoder_of("gemma3");
+  tiny_gguf w;
+  size_t opened_some = 0;
+  fresh(&o);
+  tiny_decoder_make_gguf(&w, &o);
+  const size_t header = 4096 < w.bytes ? 4096 : w.bytes;
+  for (size_t i = 0; i < header; i++) {
+    const uint8_t was = w.data[i];
+    qn_source *s = NULL;
+    w.data[i] = (uint8_t)(was ^ (1u << (tiny_hash(i) & 7)));
+    CHECK(tiny_file(dir, "m.gguf", w.data, i % 3 ? w.bytes : i));
+    if (qn_source_open(&s, &env, file, 0) == QUERN_OK) {
+      float row[64];
+      const qn_arch *a = qn_source_arch(s);
+      const uint64_t dim[2] = {a->head_dim * a->kv_heads, a->width};
+      if (a->width <= 64) (void)qn_source_read_rows(s, "layers.0.attn.k.weight", 2, dim, 0, 1, row, NULL);
+      opened_some++;
+    }
+    qn_source_close(s);
+    w.data[i] = was;
+  }
+  CHECK(opened_some > 0 && opened_some < header);
+  free(w.data);
+}
+
+int main(void) {
+  quern_context_options co;
+  quern_context_options_init(&co, sizeof co);
+  co.threads = 1;
+  qn_env_init(&env, NULL, NULL, NULL, 0);
+  if (!tiny_dir_make(dir, sizeof dir) || quern_context_create(&context, &co) != QUERN_OK) return 1;
+  snprintf(file, sizeof file, "%s/m.gguf", dir);
+  RUN(reads_each_family);
+  RUN(reads_embeddinggemma);
+  RUN(both_give_the_same_tensors);
+  RUN(rows_are_in_our_order);
+  RUN(gains_are_as_multiplied);
+  RUN(frequencies_are_computed);
+  RUN(refuses_configs);
+  RUN(refuses_tensors);
+  RUN(refuses_gguf);
+  RUN(survives_damaged_gguf);
+  quern_context_free(context);
+  tiny_dir_remove(dir);
+  return TEST_END();
+}
