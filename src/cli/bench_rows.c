@@ -196,6 +196,20 @@ static void prepare_gemm_f32(qn_bench_row *r) {
 }
 static void run_gemm_f32(qn_bench_row *r) { r->table->gemm_f32(&r->f32, 0, r->s.m, 0, qk_panels(r->s.n)); }
 
+/* Products of few rows, as decoding has them, whose weights come from a level of memory. */
+static void spread_far(qn_bench_row *r) {
+  if (!r->failed) qn_bench_spread(r, qn_bench_level_bytes(r->s.level, 1), r->s.level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0);
+  r->ops = 0;
+}
+static void prepare_q8_far(qn_bench_row *r) {
+  prepare_gemm_q8(r);
+  spread_far(r);
+}
+static void prepare_group_far(qn_bench_row *r) {
+  prepare_gemm_group(r);
+  spread_far(r);
+}
+
 static void prepare_quantize(qn_bench_row *r) {
   r->x = take_floats(r, (size_t)r->s.m * r->s.n);
   r->norm.q = take_codes(r, r->s.m, r->s.n);
@@ -407,6 +421,16 @@ static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_CODES(128, 1536, 384),
     EACH_CODES(128, 384, 1536),
 };
+#define EACH_FAR(n, k, group, level)                                                                                   \
+  {1, n, k, 0, group, 0, level}, {2, n, k, 0, group, 0, level}, {4, n, k, 0, group, 0, level}, {                       \
+    8, n, k, 0, group, 0, level                                                                                        \
+  }
+static const qn_bench_sizes q8_far_shapes[] = {EACH_FAR(1536, 576, 0, 2), EACH_FAR(960, 576, 0, 3),
+                                               EACH_FAR(1536, 576, 0, 3), EACH_FAR(576, 1536, 0, 3),
+                                               EACH_FAR(5632, 2048, 0, 4), EACH_FAR(2048, 5632, 0, 4)};
+static const qn_bench_sizes group_far_shapes[] = {EACH_FAR(1536, 576, 32, 2), EACH_FAR(960, 576, 32, 3),
+                                                  EACH_FAR(1536, 576, 32, 3), EACH_FAR(576, 1536, 32, 3),
+                                                  EACH_FAR(5632, 2048, 32, 4), EACH_FAR(2048, 5632, 32, 4)};
 static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0, 0},
                                                  {16, 1536, 384, 0, 0, 0, 0},
                                                  {128, 1152, 384, 0, 0, 0, 0},
@@ -441,6 +465,8 @@ static const char *const act_names[QK_ACT_KINDS] = {"",      " gelu",       " ge
 static const qn_bench_kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
     {"gemm_group", prepare_gemm_group, run_gemm_group, SHAPES(gemm_group_shapes), "m=%u n=%u k=%u"},
+    {"q8_far", prepare_q8_far, run_gemm_q8, SHAPES(q8_far_shapes), "m=%u n=%u k=%u"},
+    {"group_far", prepare_group_far, run_gemm_group, SHAPES(group_far_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
@@ -474,12 +500,12 @@ const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *
 #pragma GCC diagnostic pop
   used += (size_t)snprintf(text + used, cap - used, "%s", act_names[s->act]);
   if (k->prepare == prepare_attend)
-    snprintf(text + used, cap - used, " heads=%u%s%s", s->group, s->level ? " " : "",
-             s->level ? qn_bench_level_names[s->level] + strlen("read ") : "");
-  else if (k->prepare == prepare_gemm_group && s->group)
-    snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
+    used += (size_t)snprintf(text + used, cap - used, " heads=%u", s->group);
+  else if (s->group)
+    used += (size_t)snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
   else if (k->prepare == prepare_gemm_group)
-    snprintf(text + used, cap - used, " channel");
+    used += (size_t)snprintf(text + used, cap - used, " channel");
+  if (s->level) snprintf(text + used, cap - used, " from %s", qn_bench_level_names[s->level] + strlen("read "));
   return text;
 }
 
