@@ -6,6 +6,8 @@
 #include <string.h>
 #include "base/bytes.h"
 #include "base/checked.h"
+#include "base/half.h"
+#include "base/sort.h"
 
 static const struct {
   const char *name;
@@ -21,38 +23,15 @@ static uint32_t dtype_bytes(const char *name) { /* 0: unknown */
 
 /* ---- order ---- */
 
-typedef int order_fn(const qn_st_tensor *a, const qn_st_tensor *b);
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const qn_st_tensor *)a)->name, ((const qn_st_tensor *)b)->name);
+}
 
-static int by_name(const qn_st_tensor *a, const qn_st_tensor *b) { return strcmp(a->name, b->name); }
-
-static int by_place(const qn_st_tensor *a, const qn_st_tensor *b) {
+static int by_place(const void *x, const void *y) {
+  const qn_st_tensor *a = x, *b = y;
   if (a->file != b->file) return a->file < b->file ? -1 : 1;
   if (a->begin != b->begin) return a->begin < b->begin ? -1 : 1;
   return a->end < b->end ? -1 : a->end > b->end;
-}
-
-/* Heap sort: no allocation, no recursion, no bad input. */
-static void sift(qn_st_tensor *t, size_t root, size_t n, order_fn *order) {
-  for (;;) {
-    size_t child = 2 * root + 1;
-    if (child >= n) return;
-    if (child + 1 < n && order(&t[child], &t[child + 1]) < 0) child++;
-    if (order(&t[root], &t[child]) >= 0) return;
-    qn_st_tensor swap = t[root];
-    t[root] = t[child];
-    t[child] = swap;
-    root = child;
-  }
-}
-
-static void sort_tensors(qn_st_tensor *t, size_t n, order_fn *order) {
-  for (size_t i = n / 2; i-- > 0;) sift(t, i, n, order);
-  for (size_t i = n; i-- > 1;) {
-    qn_st_tensor swap = t[0];
-    t[0] = t[i];
-    t[i] = swap;
-    sift(t, 0, i, order);
-  }
 }
 
 /* ---- one file ---- */
@@ -150,7 +129,7 @@ static quern_status build_table(qn_safetensors *s) {
       s->count++;
     }
   }
-  sort_tensors(s->tensors, s->count, by_place);
+  qn_sort_items(s->tensors, s->count, sizeof *s->tensors, by_place);
   for (size_t i = 1; i < s->count; i++) {
     const qn_st_tensor *a = &s->tensors[i - 1], *b = &s->tensors[i];
     if (a->file == b->file && b->begin < a->end) {
@@ -158,7 +137,7 @@ static quern_status build_table(qn_safetensors *s) {
                      128, b->name);
     }
   }
-  sort_tensors(s->tensors, s->count, by_name);
+  qn_sort_items(s->tensors, s->count, sizeof *s->tensors, by_name);
   for (size_t i = 1; i < s->count; i++) {
     const qn_st_tensor *a = &s->tensors[i - 1], *b = &s->tensors[i];
     if (!strcmp(a->name, b->name)) {
@@ -322,28 +301,14 @@ int qn_safetensors_is_float(const qn_st_tensor *t) {
   return !strcmp(t->dtype, "F32") || !strcmp(t->dtype, "F16") || !strcmp(t->dtype, "BF16");
 }
 
-static float from_bits(uint32_t u) {
-  float x;
-  memcpy(&x, &u, sizeof x);
-  return x;
-}
-
-static float from_half(uint32_t h) {
-  uint32_t sign = (h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
-  if (exponent == 31) return from_bits(sign | 0x7f800000 | fraction << 13);
-  if (exponent != 0) return from_bits(sign | (exponent + 112) << 23 | fraction << 13); /* bias 15 -> 127 */
-  float x = (float)fraction * 0x1p-24f;                                                /* subnormal, exact */
-  return sign ? -x : x;
-}
-
 uint64_t qn_safetensors_convert(const qn_st_tensor *t, float *dst) {
   uint64_t n = t->elements;
   if (!strcmp(t->dtype, "F32")) {
     if (n) memcpy(dst, t->data, (size_t)n * sizeof *dst);
   } else if (!strcmp(t->dtype, "F16")) {
-    for (uint64_t i = 0; i < n; i++) dst[i] = from_half(qn_load_u16(t->data + 2 * i));
+    for (uint64_t i = 0; i < n; i++) dst[i] = qn_from_half(qn_load_u16(t->data + 2 * i));
   } else {
-    for (uint64_t i = 0; i < n; i++) dst[i] = from_bits((uint32_t)qn_load_u16(t->data + 2 * i) << 16);
+    for (uint64_t i = 0; i < n; i++) dst[i] = qn_from_bf16(qn_load_u16(t->data + 2 * i));
   }
   uint32_t bad = 0;
   for (uint64_t i = 0; i < n; i++) bad |= (qn_load_u32(dst + i) & 0x7f800000) == 0x7f800000;

@@ -6,7 +6,7 @@
 #include <string.h>
 #include "model/family.h"
 
-_Static_assert(sizeof(qn_arch) == 128, "qn_arch is a file format");
+_Static_assert(sizeof(qn_arch) == 192, "qn_arch is a file format");
 
 static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert,
                                             &qn_family_electra};
@@ -21,6 +21,13 @@ const qn_family *qn_family_find(const char *model_type) {
     for (const char *const *t = families[i]->model_types; *t; t++)
       if (!strcmp(*t, model_type)) return families[i];
   return NULL;
+}
+
+uint32_t qn_arch_record_bytes(const qn_arch *a) {
+  static const qn_arch nothing;
+  const size_t first = offsetof(qn_arch, final_norm);
+  return memcmp((const char *)a + first, (const char *)&nothing + first, sizeof *a - first) ? sizeof *a
+                                                                                            : (uint32_t)first;
 }
 
 typedef struct bound {
@@ -137,8 +144,8 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
     return qn_fail(e, s, "architecture: %u dense outputs with activation %u and pooling %u contradict themselves",
                    a->dense, a->dense_activation, a->pool);
   }
-  for (size_t i = 0; i < sizeof a->reserved / sizeof a->reserved[0]; i++) {
-    if (a->reserved[i] != 0)
+  for (size_t i = offsetof(qn_arch, causal); i < sizeof *a; i += sizeof(uint32_t)) {
+    if (field_of(a, i) != 0)
       return qn_fail(e, QUERN_E_UNSUPPORTED,
                      "architecture: fields that this version does not know are in use: use a later one");
   }

@@ -5,12 +5,31 @@
 #include "base/env.h"
 #include "base/json.h"
 
-enum { QN_FAMILY_BERT = 1, QN_FAMILY_MPNET = 2, QN_FAMILY_DISTILBERT = 3, QN_FAMILY_ELECTRA = 4 };
-enum { QN_NORM_LAYER = 1 };
-enum { QN_PLACE_POST = 1 }; /* norm after the residual sum */
-enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5 };
+enum {
+  QN_FAMILY_BERT = 1,
+  QN_FAMILY_MPNET = 2,
+  QN_FAMILY_DISTILBERT = 3,
+  QN_FAMILY_ELECTRA = 4,
+  QN_FAMILY_LLAMA = 5,
+  QN_FAMILY_MISTRAL = 6,
+  QN_FAMILY_QWEN2 = 7,
+  QN_FAMILY_GEMMA3 = 8,
+  QN_FAMILY_PHI2 = 9,
+  QN_FAMILY_NOMIC = 10
+};
+enum { QN_NORM_LAYER = 1, QN_NORM_RMS = 2 }; /* RMS: not centred, without a bias */
+/* Where a block's norm is. POST: x = norm(x + f(x)). PRE: x += f(norm(x)). SANDWICH: x += norm'(f(norm(x))).
+   PARALLEL: one norm a layer, x += attention(norm(x)) + feed-forward(norm(x)). */
+enum { QN_PLACE_POST = 1, QN_PLACE_PRE = 2, QN_PLACE_SANDWICH = 3, QN_PLACE_PARALLEL = 4 };
+enum { QN_ACT_GELU = 1, QN_ACT_GELU_TANH = 2, QN_ACT_RELU = 3, QN_ACT_TANH = 4, QN_ACT_NONE = 5, QN_ACT_SILU = 6 };
 enum { QN_POOL_NONE = 0, QN_POOL_MEAN = 1, QN_POOL_CLS = 2, QN_POOL_LAST = 3 };
-enum { QN_HEAD_NONE = 0, QN_HEAD_CLASSIFY = 1, QN_HEAD_REGRESSION = 2, QN_HEAD_SPAN = 3 };
+enum {
+  QN_HEAD_NONE = 0,
+  QN_HEAD_CLASSIFY = 1,
+  QN_HEAD_REGRESSION = 2,
+  QN_HEAD_SPAN = 3,
+  QN_HEAD_TOKENS = 4
+}; /* TOKENS: logits of the next token */
 enum { QN_RECIPE_FLOAT = 1, QN_RECIPE_INT8 = 2, QN_RECIPE_STATIC = 3 };
 
 /* The most that a qn_arch may say. The inner dimension of an 8-bit product stays below 2^31 / (127 * 128) = 132,104, so
@@ -28,7 +47,7 @@ enum {
 };
 
 /* It may grow at its end, by fields whose 0 means what files without them mean. */
-typedef struct qn_arch { /* 128 bytes */
+typedef struct qn_arch { /* 192 bytes */
   uint32_t bytes;        /* sizeof(qn_arch) */
   uint32_t family;
   uint32_t layers, width, heads, kv_heads, head_dim, ffn;
@@ -52,8 +71,29 @@ typedef struct qn_arch { /* 128 bytes */
   uint32_t dense;         /* outputs of a linear operator between pooling and normalizing; 0: none */
   uint32_t dense_activation; /* QN_ACT_*; 0 without one */
   uint32_t ffn_copies;       /* how many of ffn repeat others of the source's neurons (quant/split.h) */
+  uint32_t causal;           /* 1: a token sees those up to it */
+  uint32_t gated; /* 1: ffn.up has 2 * ffn outputs, gates and values in turns of 16: hidden = act(gate) * value */
+  uint32_t no_embed_norm; /* 1: no norm behind the embedding sum */
+  /* From here on files of 128 bytes have 0. */
+  uint32_t final_norm; /* 1: a norm behind the last layer */
+  uint32_t
+      rotary; /* dimensions of each head that are rotated by position, even, in pairs (i, i + rotary / 2); 0: positions
+                            are a table's */
+  uint32_t window;                    /* of local layers: keys j with |i - j| < window; 0: all layers see all keys */
+  uint32_t global_every;              /* n > 0: layers n - 1, 2 n - 1, ... see all keys; 0: all layers are local */
+  uint32_t local_rotary;              /* 1: local layers have frequencies of their own */
+  uint32_t head_norm;                 /* 1: queries and keys have an RMS norm by head, before they are rotated */
+  uint32_t tied;                      /* 1: the head's weights are the table of tokens too */
+  float embed_scale;                  /* what embeddings are multiplied by; 0: 1 */
+  float score_scale;                  /* of queries times keys; 0: 1 / sqrt(head_dim) */
+  float score_cap, logit_cap;         /* c: x becomes c * tanh(x / c); 0: none */
+  uint32_t dense2, dense2_activation; /* outputs of a linear operator behind pool.dense, and its QN_ACT_*; 0: none */
   uint32_t reserved[3];
 } qn_arch;
+
+/* Bytes that a file's record takes: those of the first version where the fields that came later are 0, so that a reader which
+   does not know them reads it. */
+uint32_t qn_arch_record_bytes(const qn_arch *a);
 
 /* Buckets of a relative bias in the source: 16 for keys up to the query, 16 for keys after it. */
 #define QN_RELATIVE_BUCKETS 32u

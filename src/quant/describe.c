@@ -122,7 +122,9 @@ static quern_status put_meta(qn_quantizer *q) {
   }
   QN_TRY(put_recipe(q));
   QN_TRY(put_calibration(q));
-  return qrn_put_section(q->writer, QRN_ARCH, &q->arch, sizeof q->arch);
+  qn_arch record = q->arch;
+  record.bytes = qn_arch_record_bytes(&record);
+  return qrn_put_section(q->writer, QRN_ARCH, &record, record.bytes);
 }
 
 static quern_status put_site(qn_quantizer *q, const char *prefix, const char *name, const qrn_site *quantized) {
