@@ -181,7 +181,7 @@ static int show(qn_cli_model *m) {
     }
   }
   put_blocks(m, j);
-  const char *head = info->tokens       ? "tokens"
+  const char *head = info->decoder       ? "tokens"
                      : info->regression ? "regression" : info->span ? "span" : info->labels ? "classification" : "none";
   if (j) {
     qn_cli_json_text(j, "head", head);

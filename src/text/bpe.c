@@ -165,7 +165,22 @@ void qn_bpe_take(qn_bpe_encoder *e) {
   qn_reader_next(&e->reader);
 }
 
+/* Of a run of ASCII characters that are read as they are, those that fit and that no mark behind them can change. */
+static void take_ascii(qn_bpe_encoder *e, uint32_t class) {
+  const qn_reader *r = &e->reader;
+  if (e->trace || r->cp >= 0x80 || r->left != UINT64_MAX || r->p != r->from + 1 || *r->from != r->cp) return;
+  const size_t room = qn_min_size(QN_BPE_WINDOW - e->bytes, (size_t)(r->end - r->from));
+  size_t n = 0;
+  for (; n < room && r->from[n] < 0x80 && (e->classes[r->from[n]] & QN_CHAR_CLASS) == class; n++)
+    e->word[e->bytes + n] = r->from[n];
+  if (n && r->from + n < r->end && r->from[n] >= 0x80) n--;
+  if (n == 0) return;
+  e->bytes += (uint32_t)n;
+  qn_reader_seek(&e->reader, r->from + n);
+}
+
 void qn_bpe_take_run(qn_bpe_encoder *e, uint32_t class) {
+  take_ascii(e, class);
   while (qn_bpe_class(e, e->reader.cp) == class) qn_bpe_take(e);
 }
 
@@ -312,14 +327,14 @@ static size_t token_text(const qn_tokenizer *t, int32_t id, const uint8_t *token
 static int own_sizes(const qn_tok_header *common, uint64_t *bytes) {
   const qn_bpe_header *h = (const void *)common;
   const int byte_level = common->kind == QN_TOKENIZER_BYTE_BPE;
-  if (common->vocab > QN_BPE_MAX_VOCAB || h->merges > QN_BPE_MAX_MERGES || h->pair_bits < 1 || h->pair_bits > 26 ||
+  if (common->vocab > QN_BPE_MAX_VOCAB || h->merges > QN_BPE_MAX_MERGES || h->pair_slots < 1 ||
       h->pair_probe > QN_TOK_MAX_PROBE || (byte_level ? h->join_bits != 0 : h->join_bits < 3 || h->join_bits > 26))
     return 0;
   for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++)
     if (h->reserved[i]) return 0;
   bytes[QN_BPE_UNITS] = QN_BPE_UNIT_COUNT * 4;
-  bytes[QN_BPE_MERGES] = (uint64_t)h->merges * 8;
-  bytes[QN_BPE_PAIRS] = (uint64_t)4 << h->pair_bits;
+  bytes[QN_BPE_PAIRS] = (uint64_t)h->pair_slots * 8;
+  bytes[QN_BPE_RESULTS] = (uint64_t)h->merges * 4;
   bytes[QN_BPE_JOINS] = byte_level ? 0 : (uint64_t)1 << (h->join_bits - 3);
   return (common->flags & ~QN_BPE_FLAGS) == 0 && (common->unk < common->vocab || common->unk == QN_TOK_EMPTY) &&
          common->max_word_chars == 0 && common->prefix_bytes == 0 && h->words <= QN_WORDS_LAST &&

@@ -87,16 +87,19 @@ static uint32_t bound(const qn_added_match *m, uint32_t value) {
   return lo;
 }
 
+static int next_byte(qn_added_match *m, uint8_t byte) {
+  const uint32_t lo = bound(m, byte), hi = bound(m, byte + 1u);
+  m->lo = lo;
+  m->hi = hi < lo ? lo : hi;
+  m->depth++;
+  return m->lo < m->hi;
+}
+
 int qn_added_match_next(qn_added_match *m, uint32_t cp) {
   uint8_t bytes[4];
-  uint32_t n = qn_utf8_encode(cp, bytes);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t lo = bound(m, bytes[i]), hi = bound(m, bytes[i] + 1u);
-    m->lo = lo;
-    m->hi = hi < lo ? lo : hi;
-    m->depth++;
-    if (m->lo >= m->hi) return 0;
-  }
+  const uint32_t n = qn_utf8_encode(cp, bytes);
+  for (uint32_t i = 0; i < n; i++)
+    if (!next_byte(m, bytes[i])) return 0;
   return 1;
 }
 
@@ -125,11 +128,24 @@ const qn_added *qn_added_find(const qn_tokenizer *t, uint32_t id) {
 /* ---- raw text cut at added tokens ---- */
 
 /* Longest added token that starts at p, and its length in bytes. */
-static const qn_added *raw_match(const qn_added_walk *w, const uint8_t *p, size_t *length) {
+static const qn_added *raw_match(qn_added_walk *w, const uint8_t *p, size_t *length) {
   const qn_added *found = NULL;
   const uint8_t *at = p;
   qn_added_match m;
-  qn_added_match_begin(&m, w->t, QN_TABLE_RAW);
+  if (*p < 0x80 && *p != w->begun_with) {
+    qn_added_match_begin(&w->begun, w->t, QN_TABLE_RAW);
+    w->begun_with = *p;
+    next_byte(&w->begun, *p);
+  }
+  if (*p < 0x80) {
+    m = w->begun;
+    at++;
+    found = qn_added_match_found(&m);
+    *length = 1;
+    if (m.lo >= m.hi) return NULL;
+  } else {
+    qn_added_match_begin(&m, w->t, QN_TABLE_RAW);
+  }
   while (at < w->end) {
     uint32_t used = 1;
     if (!qn_added_match_next(&m, qn_utf8_decode(at, (size_t)(w->end - at), &used))) break;
@@ -177,7 +193,7 @@ static int inside_word(const qn_added_walk *w, const uint8_t *p, const uint8_t *
 
 void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
   const uint8_t *end = bytes ? text + bytes : text;
-  *w = (qn_added_walk){.t = t, .text = text, .end = end, .at = text, .rest = text, .space_end = text};
+  *w = (qn_added_walk){.t = t, .text = text, .end = end, .at = text, .rest = text, .space_end = text, .begun_with = 256};
 }
 
 int qn_added_walk_next(qn_added_walk *w) {

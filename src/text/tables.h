@@ -129,6 +129,8 @@ typedef struct qn_added_walk {
   const uint8_t *at;        /* search on from here */
   const uint8_t *rest;      /* not handed out yet */
   const uint8_t *space_end; /* of the blanks that were walked last, so that none is walked twice */
+  qn_added_match begun;     /* of the byte that was searched last: a line feed in most texts */
+  uint32_t begun_with;      /* that byte, or 256 */
   /* what the last step gave */
   const uint8_t *from, *to;    /* a stretch of text without such tokens; may be empty */
   const qn_added *token;       /* the token behind it; NULL: none, the text ends */
