@@ -151,7 +151,7 @@ struct quern_session {
   float *head_rows;       /* [logit_rows, width] */
   uint32_t *logit_owners; /* [logit_rows] sequences */
   uint32_t logit_rows, logit_count;
-  float *parts; /* [parts_floats] of attention cut by blocks of keys */
+  float *parts; /* [64] [parts_floats] of attention cut by blocks of keys */
   size_t parts_floats;
 };
 
