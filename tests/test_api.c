@@ -145,8 +145,10 @@ static void test_open_failures(void) {
   CHECK_EQ(quern_model_open(&none, c, "/no/such/file.qrn", NULL), QUERN_E_IO);
   CHECK(message_has("/no/such/file.qrn"));
   CHECK_EQ(quern_model_open(&none, c, dir, NULL), QUERN_E_IO);
+  CHECK(message_has("is a directory, not a .qrn file: `quern quantize`"));
   snprintf(other, sizeof other, "%s/config.json", dir);
   CHECK_EQ(quern_model_open(&none, c, other, NULL), QUERN_E_FORMAT);
+  CHECK(message_has("/config.json: not a .qrn file"));
   quern_model_options_init(&o, sizeof o);
   o.max_bytes = 100;
   CHECK_EQ(quern_model_open(&none, c, path, &o), QUERN_E_LIMIT);

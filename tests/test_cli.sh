@@ -94,9 +94,14 @@ size=$(wc -c <"$MODEL")
 expect 0 verify_ok '^ok' verify "$MODEL"
 run 0 verify_json verify "$MODEL" --json && is_json verify_json
 expect 1 missing_model 'no/such.qrn: no such file' inspect no/such.qrn
-expect 1 directory_model 'directory' inspect "$work"
+expect 1 directory_model 'is a directory, not a .qrn file: .quern quantize. makes one' inspect "$work"
 printf 'This is no model at all, but it is long enough to be looked at as if it were one. %200s' x >"$work/text.qrn"
-expect 3 text_as_model 'not a .qrn' verify "$work/text.qrn"
+expect 3 text_as_model 'text.qrn: not a .qrn' verify "$work/text.qrn"
+printf '\014\0\0\0\0\0\0\0{"a":"bcdef"}' >"$work/model.safetensors"
+expect 3 safetensors_as_model 'a safetensors file, not a .qrn file; make one with .quern quantize. of the directory' \
+  verify "$work/model.safetensors"
+printf 'GGUF\003\0\0\0' >"$work/model.gguf"
+expect 3 gguf_as_model 'model.gguf: a GGUF file, not a .qrn file; make one with .quern quantize.' verify "$work/model.gguf"
 : >"$work/empty.qrn"
 expect 3 empty_model '.' verify "$work/empty.qrn"
 head -c 1000 "$MODEL" >"$work/short.qrn"

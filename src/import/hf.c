@@ -277,7 +277,7 @@ static quern_status open_directory(qn_source *s, const char *dir) {
     return qn_fail(e, QUERN_E_ARGUMENT, "%.*s...: the path is too long", 256, dir);
   }
   if (!qn_path_exists(dir)) return qn_fail(e, QUERN_E_IO, "%s: no such file or directory", dir);
-  if (!qn_path_is_directory(dir)) {
+  if (!qn_path_is_directory(dir, 1)) {
     return qn_fail(e, QUERN_E_UNSUPPORTED,
                    "%s is a file; a Hugging Face model directory (with config.json) is supported", dir);
   }
