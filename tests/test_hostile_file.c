@@ -236,7 +236,7 @@ static const row rows[] = {
     A(dense_activation, 9, "dense"),
     A(ffn_copies, 0xFFFFFFFFu, "copies"),
     A(head, 3, "a span head has 2 outputs"),
-    LATER("arch: reserved", "fields that this version does not know", U32(ARCH, qn_arch, reserved[2], 1)),
+    LATER("arch: reserved", "fields that are not known here", U32(ARCH, qn_arch, reserved[2], 1)),
     A(bytes, 124, "architecture section"),
     A(bytes, 132, "architecture section"),
     /* ---- TENSORS ---- */

@@ -77,13 +77,15 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
     return qn_fail(e, s, "architecture: the record has %u bytes instead of %zu", a->bytes, sizeof *a);
   }
   if (!family_known(a->family)) {
-    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: family %u is not known to this version", a->family);
+    return qn_fail(e, QUERN_E_UNSUPPORTED,
+                   "architecture: family %u is not known; a later version may have made the file", a->family);
   }
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     uint32_t v = field_of(a, kinds[i].field);
     if (v < kinds[i].min || v > kinds[i].max) {
-      return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: %s of kind %u is not supported by this version",
-                     kinds[i].name, v);
+      return qn_fail(e, QUERN_E_UNSUPPORTED,
+                     "architecture: %s of kind %u is not known; a later version may have made the file", kinds[i].name,
+                     v);
     }
   }
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -97,15 +99,14 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
                    (unsigned)QN_MAX_WIDTH);
   }
   if (a->kv_heads != a->heads) {
-    return qn_fail(
-        e, QUERN_E_UNSUPPORTED,
-        "architecture: %u key/value heads for %u heads (grouped attention) are not supported by this version",
-        a->kv_heads, a->heads);
+    return qn_fail(e, QUERN_E_UNSUPPORTED,
+                   "architecture: %u key/value heads for %u heads (grouped attention) are not supported", a->kv_heads,
+                   a->heads);
   }
   if (a->recipe == QN_RECIPE_STATIC && a->heads * a->head_dim % 16 != 0) {
     return qn_fail(
         e, QUERN_E_UNSUPPORTED,
-        "architecture: static ranges need heads x head size to be a multiple of 16 in this version; it is %u",
+        "architecture: static ranges need heads x head size to be a multiple of 16; it is %u: take another recipe",
         a->heads * a->head_dim);
   }
   if (!(a->norm_eps > 0 && a->norm_eps <= 1)) { /* false for NaN too */
@@ -140,7 +141,7 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
   for (size_t i = 0; i < sizeof a->reserved / sizeof a->reserved[0]; i++) {
     if (a->reserved[i] != 0)
       return qn_fail(e, QUERN_E_UNSUPPORTED,
-                     "architecture: fields that this version does not know are in use: use a later one");
+                     "architecture: fields that are not known here are in use: a later version made the file; use one");
   }
   return QUERN_OK;
 }

@@ -65,8 +65,8 @@ static uint32_t dtype_of(const resolver *r, const char *base, const char *suffix
 /* ---- sites ---- */
 
 static quern_status unsupported(const resolver *r, const char *what, const char *name) {
-  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED, "%s%s is not supported by this version: use a later one", what,
-                 name);
+  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED, "%s%s is not supported; a later version may have made the file",
+                 what, name);
 }
 
 /* The next site, which must be base + suffix. */
@@ -238,8 +238,8 @@ static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out)
     const int own = out->steps || !out->group || out->group >= out->k; /* weights have no groups in the sum */
     if (!own && out->group != out->in.group)
       return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED,
-                     "%s: weights in groups of %u on an input in groups of %u are not supported by this version", base,
-                     out->group, out->in.group);
+                     "%s: weights in groups of %u on an input in groups of %u are not supported", base, out->group,
+                     out->in.group);
     if (!out->in.symmetric) QN_TRY(need_group_panels(r, base, ".in.sums", out, out->in.group, &out->group_sums));
     r->inputs_grouped = 1;
   }
@@ -433,7 +433,7 @@ static quern_status read_arch(const qrn_reader *file, qn_env *env, qn_arch *out)
   for (size_t i = sizeof *out; i < bytes; i++)
     if (p[i])
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                     "architecture: fields that this version does not know are in use: use a later one");
+                     "architecture: fields that are not known here are in use: a later version made the file; use one");
   return qn_arch_check(out, env, QUERN_E_FORMAT);
 }
 

@@ -348,6 +348,11 @@ static quern_status with_text(qn_quantizer *q, const char *why,
                    "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
   const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
   quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK && text.unnamed)
+    qn_log(q->env, 1, "%s: the first line names no columns of text (" QN_TEXT_COLUMNS "): every line is taken as text",
+           job->calibration);
+  if (status == QUERN_OK && job->calibration_rows > text.rows_found)
+    qn_log(q->env, 1, "%s has %zu rows of text: all are taken, not %u", job->calibration, text.rows_found, rows);
   if (status == QUERN_OK) status = fn(q, &text);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = qn_calibration_rows(&text);
