@@ -333,7 +333,9 @@ expect 0 bench_kernel 'gemm_q8 +m=4 n=384 k=384 .*GOPS' bench --kernels 'm=4 n=3
 run 0 bench_bars bench --kernels 'bar avx2 8 bit, one row, L3' --json && is_json bench_bars
 expect 0 bench_bar_row '"case":"8 bit, one row, L3","isa":"avx2",.*"bar":0.9,("met":true|.*"reason":)' \
   bench --kernels 'bar avx2 8 bit, one row, L3' --json
-expect 0 bench_counted_bar 'i8mm +8 bit, matrices .*check-qemu' bench --kernels 'bar i8mm 8 bit, matrices'
+expect 0 bench_counted_bar 'i8mm +8 bit, matrices .*at most \[1\]$' bench --kernels 'bar i8mm 8 bit, matrices'
+expect 0 bench_counted_bars 'i8mm +\[1\] counted by make check-qemu' bench --kernels 'bar i8mm'
+same bench_reasons_once "$(grep -c 'counted by' "$work/out")" 1
 expect 1 bench_no_kernel 'nonesuch' bench --kernels nonesuch
 expect 2 bench_long 'at most 512' bench "$MODEL" --seq 513
 

@@ -6,7 +6,7 @@ typedef struct values {
   int kernels, limits;
 } values;
 
-static int run(qn_cli_state *c) {
+static int measure(qn_cli_state *c) {
   const values *v = c->values;
   qn_bench_shape shape = v->shape;
   if (v->kernels && v->limits) return qn_cli_fail(c, CLI_USAGE, "--kernels or --limits, not both");
@@ -18,6 +18,16 @@ static int run(qn_cli_state *c) {
   if (!shape.seq) shape.seq = 128;
   if (!shape.repeat) shape.repeat = 20;
   return qn_bench_model(c, c->argument[0], &shape);
+}
+
+static int run(qn_cli_state *c) {
+  qn_bench_load before, after;
+  char why[256];
+  qn_bench_load_now(&before);
+  const int code = measure(c);
+  qn_bench_load_now(&after);
+  if (!code && qn_bench_load_doubts(&before, &after, why, sizeof why)) qn_cli_note(c, "quern bench: warning: %s", why);
+  return code;
 }
 
 static const qn_cli_option options[] = {
