@@ -2,6 +2,7 @@
  * dtype, layout and shape. Reads no weights. A model is read-only once created; the reference count alone changes. */
 #include "model/model.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -18,6 +19,7 @@ typedef struct resolver {
   int grouped, inputs_grouped;
   uint64_t params;
   uint32_t sites;   /* resolved: they come in order */
+  uint32_t inputs;  /* of a static recipe, whose sites are resolved before: those up to the last operator's input */
   uint32_t tensors; /* resolved */
   uint8_t *seen;    /* NULL, or [tensors of the file]: which are */
 } resolver;
@@ -165,12 +167,16 @@ static quern_status resolve_sites(resolver *r, const qn_arch *a) {
 
 /* ---- linear operators ---- */
 
-/* Whether the static site of an operator's input has groups. */
-static int input_has_parts(const resolver *r, const char *base) {
+/* Whether the static site of an operator's input has groups. Operators are resolved in the order of their sites, so that
+   one walk over the sites serves all. */
+static int input_has_parts(resolver *r, const char *base) {
   char name[NAME_BYTES];
   qn_format(name, sizeof name, "%s.in", base);
-  for (uint32_t i = 0; i < r->file->site_count; i++)
-    if (!strcmp(r->file->site_names + r->file->sites[i].name, name)) return r->file->sites[i].groups > 1;
+  while (r->inputs < r->file->site_count) {
+    const qrn_site *s = &r->file->sites[r->inputs++];
+    if (!strcmp(r->file->site_names + s->name, name)) return s->groups > 1;
+  }
+  assert(0 && "an operator whose input is no site, or out of their order");
   return 0;
 }
 
@@ -392,7 +398,7 @@ static quern_status refuse_unknown(quern_model *m, resolver r) {
   QN_TRY(qn_alloc(m->env, &p, m->file.tensor_count, "which tensors are known"));
   memset(p, 0, m->file.tensor_count);
   r.seen = p;
-  r.sites = 0;
+  r.sites = r.inputs = 0;
   quern_status status = resolve_all(&r, m);
   for (uint32_t i = 0; i < m->file.tensor_count && status == QUERN_OK; i++) {
     const qrn_tensor *t = &m->file.tensors[i];

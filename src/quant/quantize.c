@@ -256,8 +256,8 @@ static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row
     QN_TRY(write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
     const uint32_t bits = qn_quantizer_bits(q, it), group = q->recipe.embedding_group;
-    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step,
-                       q->smooth); /* of k floats: room for two a group */
+    /* smooth has k floats: room for two a group. */
+    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step, q->smooth);
     QN_TRY(write_part(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
     QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
     QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
