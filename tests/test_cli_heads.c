@@ -61,6 +61,11 @@ static void test_printed_recipes(void) {
     CHECK_EQ(quern(command), 0);
   }
   CHECK(presets >= 10);
+  CHECK_EQ(quern("quantize @/wide --dry-run --recipe mixed --calibrate @/calibration --rows 4"), 0);
+  CHECK(has("warning: ") && has("/calibration has 3 rows of text: all are taken, not 4\n"));
+  CHECK_EQ(tiny_text(dir, "calibration.tsv", "the cat\tthe dog\n"), 1);
+  CHECK_EQ(quern("quantize @/wide --dry-run --recipe mixed --calibrate @/calibration.tsv"), 0);
+  CHECK(has("warning: ") && has("every line is taken as text\n"));
 }
 
 static void test_classify(void) {

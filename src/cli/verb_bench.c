@@ -45,7 +45,8 @@ const qn_cli_verb qn_cli_verb_bench = {
     .arguments = "MODEL | --kernels [FILTER] | --limits",
     .summary = "Measures speed: of a model, of the kernels, of the machine.",
     .details = "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
-               "instructions that the kernels use, measured in the same run on as many threads.",
+               "instructions that the kernels use, measured in the same run on as many threads. A warning tells when\n"
+               "other processes or other guests of a hypervisor ran meanwhile.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 0,
