@@ -309,8 +309,8 @@ expect 1 retrieval_byte_limit '20000 queries need 32320000 bytes, above --limit-
 expect 1 retrieval_no_queries 'no query of .*queries.tsv has a relevant document' eval "$MODEL" --task retrieval --data "$retrieval"
 
 # ---- quantize, bench ------------------------------------------------------------------------------------------------
-run 0 print_recipe quantize --print-recipe int8 && printf '%s\n' "$(tr -d '\n' <"$work/out")" >"$work/one_line" &&
-  mv "$work/one_line" "$work/out" && is_json print_recipe
+run 0 print_recipe quantize --print-recipe int8 && printf '%s\n' "$(tr -d ' \n' <"$work/out")" >"$work/compact" &&
+  mv "$work/compact" "$work/out" && is_json print_recipe
 expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9
 expect 2 quantize_without_output 'needs -o' quantize "$work"
 for x in 0 -1 1.5 nan x 0.1x; do
