@@ -62,6 +62,7 @@ $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 
 # The command's own code, where a test holds a piece of it.
 $(BUILD)/tests/test_squad: $(BUILD)/src/cli/eval_answers.o
+$(BUILD)/tests/test_bench_load: $(BUILD)/src/cli/bench_load.o
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 

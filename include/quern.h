@@ -50,11 +50,9 @@ typedef int32_t quern_status;
 #define QUERN_E_SOURCE 7      /* a source to quantize that is malformed: JSON, safetensors, tokenizer, missing tensor */
 #define QUERN_E_UNSUPPORTED 8 /* well formed, but of a kind that is not supported: architecture, tokenizer, recipe */
 #define QUERN_E_LIMIT 9       /* the byte limit that the caller set would be exceeded */
-#define QUERN_E_CAPACITY                                                                                               \
-  10                         /* a buffer of the caller's or the session is too small; the message has the size needed \
-                               */
-#define QUERN_E_CANCELLED 11 /* a callback returned nonzero, or quern_session_cancel was called */
-#define QUERN_E_NONFINITE 12 /* NaN or infinity met in weights or activations */
+#define QUERN_E_CAPACITY 10   /* a buffer of the caller's or the session is too small; the message has the size */
+#define QUERN_E_CANCELLED 11  /* a callback returned nonzero, or quern_session_cancel was called */
+#define QUERN_E_NONFINITE 12  /* NaN or infinity met in weights or activations */
 #define QUERN_E_ISA 13    /* a kernel set that this CPU or this build does not have; the message lists those it has */
 #define QUERN_E_SYSTEM 14 /* a thread or another system resource could not be had */
 #define QUERN_E_TASK 15   /* the model has no such output: no classification head, no tokenizer, ... */
@@ -66,8 +64,8 @@ QUERN_API const char *quern_status_name(quern_status s);
 
 /* ---- callbacks --------------------------------------------------------------------------------------------------- */
 
-typedef void quern_log_fn(void *user, int32_t level,
-                          const char *message); /* level: 0 error, 1 warning, 2 info, 3 debug */
+/* level: 0 error, 1 warning, 2 info, 3 debug */
+typedef void quern_log_fn(void *user, int32_t level, const char *message);
 typedef int32_t quern_progress_fn(void *user, uint64_t done, uint64_t total, const char *what); /* nonzero cancels */
 typedef void quern_task_fn(void *task, uint32_t index);
 /* The host's own thread pool: run fn(task, 0) ... fn(task, n - 1), in any order, on any threads, and return when all
@@ -202,8 +200,8 @@ typedef struct quern_site_info {
   const char *granularity; /* "none" (float), "token", "token-head", "static": the same for every token */
   uint32_t group;          /* channels that share a scale; 0: all */
   uint32_t reserved;
-  const float *scale,
-      *zero; /* [groups] of a static site, x ~ (code - zero) * scale; scale NULL: not static; zero NULL: 0 */
+  /* [groups] of a static site, x ~ (code - zero) * scale. scale NULL: not static; zero NULL: 0 */
+  const float *scale, *zero;
 } quern_site_info;
 /* A site is a named place where an activation is quantized. What info points to is the model's. */
 QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info);
@@ -478,16 +476,16 @@ typedef struct quern_quantize_options {
   uint32_t seed;
   uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
   const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
-  const char *
-      calibration_path; /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
-                                   columns named by the first line as quern eval has them */
+  /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
+     columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have */
+  const char *calibration_path;
   const char *report_path;     /* NULL: none; a directory: report.json and report.html are written there */
   uint64_t max_bytes;          /* 0: no limit; most bytes of memory and of any source file */
   quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
-  double
-      max_loss; /* for recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over
-                      their spread, above 0 and at most 1; 0: as the recipe says */
+  /* For recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over their
+     spread, above 0 and at most 1; 0: as the recipe says. */
+  double max_loss;
 } quern_quantize_options;
 
 typedef struct quern_quantize_result {

@@ -49,9 +49,9 @@ typedef struct qk_codes {
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
   qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
-  qk_sites
-      site; /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)). Where scales are
-                     given otherwise the same as these by panels, which norm_q8 then reads, or by NULL */
+  /* By panels, the values that codes are made with. In parts: code = rint(min(max(fma(x, by, zero), -127), 127)). Not in
+     parts: the given scale and zero once more, for norm_q8; by NULL: they are not there. */
+  qk_sites site;
   int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0 */
 } qk_codes;
 
@@ -141,8 +141,8 @@ typedef struct qk_gemm_group {
   const uint8_t *steps;     /* u8 panels of [n, ceil(k / group)], or NULL; of 4 and 2 bits only */
   const float *w_sums;      /* [n] sum over k of W's values: activations not grouped, steps NULL */
   const int32_t *code_sums; /* [n] sum over k of c * s: activations not grouped, steps */
-  const float
-      *value_sums;       /* [64] f32 panels of [n, ceil(k / a.group)]: sums of W's values; grouped and not symmetric */
+  /* [64] f32 panels of [n, ceil(k / a.group)]: sums of W's values; activations grouped and not symmetric */
+  const float *value_sums;
   const float *bias;     /* [n] or NULL */
   const float *residual; /* [m, ldr] or NULL; may be out itself */
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */

@@ -159,7 +159,7 @@ static void reads_recipes(void) {
        QUERN_E_UNSUPPORTED, "sites belong to"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32},\"activations\":{\"bits\":8,\"static\":true},"
        "\"embeddings\":{\"bits\":8}}",
-       QUERN_E_UNSUPPORTED, "meet weights with one scale"},
+       QUERN_E_UNSUPPORTED, "need weights with one scale"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights of 6"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"static\":true},"
@@ -196,8 +196,8 @@ static void reads_recipes(void) {
        QUERN_E_SOURCE, "percentile is above 50"},
       {"{\"name\":\"x\"," STATIC ",\"sites\":[]}", QUERN_E_SOURCE, "sites: an object"},
       {SITES("\"layers.*.ffn.sum\":16"), QUERN_E_SOURCE, "{\"bits\": 16} is expected"},
-      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum has 4, 6, 8 or 16 bits"},
-      {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is not known"},
+      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum: bits is 4, 6, 8 or 16"},
+      {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is no member of a site"},
       {SITES("\"layers.*.ffn.sum\":{\"group\":48}"), QUERN_E_UNSUPPORTED, "multiple of 32"},
       {SITES("\"layers.*.ffn.sum\":{\"low\":1,\"high\":2}"), QUERN_E_SOURCE, "low <= 0 <= high"},
       {SITES("\"layers.*.ffn.sum\":{\"scale\":0}"), QUERN_E_SOURCE, "scale is not between"},

@@ -31,8 +31,8 @@ typedef struct qk_tile_group {
   const uint8_t *w;         /* first panel, packed or unpacked */
   const int32_t *start;     /* of the first row's first group: rows of `groups` */
   const float *scale, *min; /* of the first panel's first group; min NULL: none */
-  float
-      *out; /* [rows rounded up to 2, QK_TILE_WIDTH] sums so far, or of an unfinished group the bits of its exact sum */
+  /* [rows rounded up to 2, QK_TILE_WIDTH] sums so far, or of an unfinished group the bits of its exact sum */
+  float *out;
   size_t lda, panel_bytes, groups, scale_panel; /* scale_panel: floats of a panel */
   size_t blocks, each;                          /* of 32 inputs: to sum, and of a group */
   int fresh;                                    /* no group has been summed before */

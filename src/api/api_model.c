@@ -48,8 +48,16 @@ quern_status quern_model_open(quern_model **out, quern_context *c, const char *p
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
                    "a model is opened from a path, into a pointer: one of them is NULL");
   QN_TRY(resolve(c, &o, options));
-  QN_TRY(qn_map_open(&map, &c->env, path, o.max_bytes));
-  return open_map(out, c, map, &o);
+  quern_status status = qn_map_open(&map, &c->env, path, o.max_bytes);
+  if (status == QUERN_E_IO && qn_path_is_directory(path, 0))
+    return qn_fail(&c->env.error, status,
+                   "%s is a directory, not a .qrn file: `quern quantize` makes one of a Hugging Face directory", path);
+  QN_TRY(status);
+  status = open_map(out, c, map, &o);
+  if (status == QUERN_OK) return QUERN_OK;
+  char why[QN_ERROR_BYTES];
+  qn_error_copy(&c->env.error, why, sizeof why);
+  return qn_fail(&c->env.error, status, "%s: %s", path, why);
 }
 
 quern_status quern_model_open_fd(quern_model **out, quern_context *c, int32_t fd, const quern_model_options *options) {

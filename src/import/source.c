@@ -10,7 +10,7 @@
 quern_status qn_source_open(qn_source **out, qn_env *env, const char *path, uint64_t limit) {
   *out = NULL;
   if (!qn_path_exists(path)) return qn_fail(&env->error, QUERN_E_IO, "%s: no such file or directory", path);
-  return qn_path_is_directory(path) ? qn_source_open_directory(out, env, path, limit)
+  return qn_path_is_directory(path, 1) ? qn_source_open_directory(out, env, path, limit)
                                     : qn_source_open_gguf(out, env, path, limit);
 }
 

@@ -265,8 +265,8 @@ static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row
     QN_TRY(write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
     const uint32_t bits = qn_quantizer_bits(q, it), group = q->recipe.embedding_group;
-    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step,
-                       q->smooth); /* of k floats: room for two a group */
+    /* smooth has k floats: room for two a group. */
+    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step, q->smooth);
     QN_TRY(write_part(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
     QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
     QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
@@ -357,6 +357,11 @@ static quern_status with_text(qn_quantizer *q, const char *why,
                    "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
   const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
   quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK && text.unnamed)
+    qn_log(q->env, 1, "%s: the first line names no columns of text (" QN_TEXT_COLUMNS "): every line is taken as text",
+           job->calibration);
+  if (status == QUERN_OK && job->calibration_rows > text.rows_found)
+    qn_log(q->env, 1, "%s has %zu rows of text: all are taken, not %u", job->calibration, text.rows_found, rows);
   if (status == QUERN_OK) status = fn(q, &text);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = qn_calibration_rows(&text);

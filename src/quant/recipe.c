@@ -143,7 +143,7 @@ static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x 
 
 static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
 
-/* What this version can run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
+/* What can be run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
   const int is_static = r->id == QN_RECIPE_STATIC;
@@ -153,7 +153,7 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
                                       is_one_of(r->embedding_bits, 8, 4, 2);
   if (!all_float && !integer) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
+                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
                    "all 32 can, activations of 8 with weights and embeddings of 8, 4 or 2, and static activations of "
                    "8, 6 or 4 with "
                    "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
@@ -186,7 +186,9 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
   }
   if (is_static && (r->weight_group || r->weight_min || r->weight_steps)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: static activations meet weights with one scale an output channel in this version", file);
+                   "%s: static activations need weights with one scale an output channel: leave out group, minimum and "
+                   "scales of weights",
+                   file);
   }
   if (r->embedding_bits < 8 && r->embedding_bits != 6 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
@@ -210,7 +212,7 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   r->unfold = (uint32_t)unfold;
   if (r->unfold && (r->id != QN_RECIPE_STATIC || r->split))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: unfold %s", file,
-                   r->split ? "and split cannot be combined in this version"
+                   r->split ? "and split cannot be combined: leave out one"
                             : "belongs to \"activations\": {\"static\": true}");
   if (r->split && r->id == QN_RECIPE_FLOAT) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
@@ -224,8 +226,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   if (r->order == QN_ORDER_NONE && strcmp(order, "none") != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order is \"none\" or \"range\"", file);
   if (r->order != QN_ORDER_NONE && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: an order with \"migrate\" or \"clip\" is not known to this version", file);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order cannot be combined with migrate or clip: leave out one",
+                   file);
   if (r->id != QN_RECIPE_STATIC && r->order != QN_ORDER_NONE)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
@@ -267,8 +269,8 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
     size_t i = 0;
     while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
     if (i == sizeof members / sizeof members[0]) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: \"%.*s\" is not known to this version", file, 64,
-                     j->nodes[k].string);
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "%s: \"%.*s\" is no member of a recipe (docs/RECIPES.md has all)", file, 64, j->nodes[k].string);
     }
   }
   QN_TRY(check_types(env, j, file));
@@ -313,6 +315,6 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
     if (!strcmp(presets[i].name, name_or_path))
       return read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
   }
-  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "recipe \"%.*s\" is not known to this version (presets: %s; or a .json file)", 64, name_or_path, list);
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "there is no recipe \"%.*s\" (presets: %s; or a .json file)", 64,
+                 name_or_path, list);
 }
