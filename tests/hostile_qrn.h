@@ -5,7 +5,7 @@
 #include "hostile.h"
 #include "model/arch.h"
 #include "qrn_seal.h"
-#include "text/wordpiece.h"
+#include "text/tables.h"
 
 /* Where a field lies. */
 typedef enum place {
@@ -62,7 +62,7 @@ static inline qrn_tensor *tensor_of(uint8_t *p, const char *name) {
 }
 
 static inline uint8_t *place_of(uint8_t *p, size_t bytes, const change *c) {
-  uint64_t offset[QN_WP_TABLES], size[QN_WP_TABLES];
+  uint64_t offset[QN_TOKENIZER_TABLES], size[QN_TOKENIZER_TABLES];
   switch (c->at) {
     case SECTION:
       return (uint8_t *)qrn_section_of(p, c->which);
@@ -84,8 +84,8 @@ static inline uint8_t *place_of(uint8_t *p, size_t bytes, const change *c) {
       return qrn_section_at(p, QRN_SITES) + 16 + c->which * sizeof(qrn_site);
     case TEMPLATE: {
       uint8_t *section = qrn_section_at(p, QRN_TOKENIZER);
-      return qn_wp_layout((const qn_wp_header *)(const void *)section, offset, size) ? section + offset[QN_WP_SINGLE]
-                                                                                     : NULL;
+      const qn_tok_header *h = (const qn_tok_header *)(const void *)section;
+      return qn_tok_layout(qn_tokenizer_find_kind(h->kind), h, offset, size) ? section + offset[QN_TABLE_SINGLE] : NULL;
     }
     case VALUE: {
       const qrn_tensor *t = tensor_of(p, c->name);

@@ -65,7 +65,7 @@ typedef struct row {
   {                                                                                                                    \
     name_, CLASSIFIER, AT_OPEN, QUERN_E_UNSUPPORTED, words_, { __VA_ARGS__ }                                           \
   }
-#define T(member, v, words_) F("tokenizer: " #member " " #v, words_, U32(TOKENIZER, qn_wp_header, member, v))
+#define T(member, v, words_) F("tokenizer: " #member " " #v, words_, U32(TOKENIZER, qn_tok_header, member, v))
 #define NUMBERS(base_, t, i, bits)                                                                                     \
   {                                                                                                                    \
     "value: " t " " #bits, base_, AT_RUN, QUERN_E_NONFINITE, "NaN or infinity", { FLOAT(t, i, bits) }                  \
@@ -263,7 +263,7 @@ static const row rows[] = {
     LATER("tensor: one that is not known", "tensor layers.0.attn.out.bios",
           RENAME("layers.0.attn.out.bias", "layers.0.attn.out.bios")),
     /* ---- TOKENIZER ---- */
-    LATER("tokenizer: kind 2", "kind 2", U32(TOKENIZER, qn_wp_header, kind, 2)),
+    LATER("tokenizer: kind 9", "kind 9", U32(TOKENIZER, qn_tok_header, kind, 9)),
     T(flags, 0x80000000u, RANGE),
     T(vocab, 0, SIZES),
     T(vocab, 0xFFFFFFFFu, SIZES),
