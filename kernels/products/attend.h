@@ -50,7 +50,7 @@ typedef struct qk_attend {
   float block_max[QK_QUERIES];          /* max of x_j, then m */
   float by[QK_QUERIES];                 /* 127 / t */
   float first[QK_QUERIES], end[QK_QUERIES];
-  float window[QK_BLOCK + QK_QUERIES];       /* of the bias table, descending: that of key j and query r is at 63 - j + r */
+  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, descending: that of key j and query r is at 63 - j + r */
   float keep[QK_QUERIES + QK_ATTEND_ROWS];   /* A */
   float add[QK_QUERIES + QK_ATTEND_ROWS];    /* B * (t / 127) */
   float divide[QK_QUERIES + QK_ATTEND_ROWS]; /* 1; with the last block 1 / Z */

@@ -53,7 +53,7 @@ static size_t qk_attend_pairs_of(qk_attend_pairs *p, const qk_attend_cache *op, 
   qk_attend_begin(s);
   s->merging = 1;
   for (size_t b = first; b < end; b++) {
-    const qk_head_q8 hd = qk_cache_head(op->block[b], h);
+    const qk_head_q8 hd = qk_attend_head(op, b);
     const size_t j0 = b * QK_BLOCK;
     s->k = hd.k, s->k_start = hd.k_start, s->k_scale = hd.k_scale, s->v = hd.v, s->v_scale = hd.v_scale;
     s->live = i1 - j0 < QK_BLOCK ? i1 - j0 + 1 : QK_BLOCK;

@@ -17,9 +17,9 @@ typedef struct qk_few {
   qk_queries queries;
   size_t hp;
   ptrdiff_t ahead; /* bytes from this block to the next one */
-  int8_t *codes; /* [queries, hp]; this and what follows in scratch */
-  float *parts;  /* of one block */
-  float *o;      /* [queries, hp] */
+  int8_t *codes;   /* [queries, hp]; this and what follows in scratch */
+  float *parts;    /* of one block */
+  float *o;        /* [queries, hp] */
   float score[QK_FEW][QK_BLOCK];
   int8_t p[QK_FEW][QK_BLOCK]; /* [step][4] */
   int32_t start[QK_FEW], p_start[QK_FEW];
@@ -37,8 +37,9 @@ QK_INLINE void qk_few_dots(vi acc[QK_FEW_ROWS][QK_FEW_PANELS], const int8_t *a, 
   for (; steps > 0; steps--, a += QK_KSTEP, w += 64) {
     qk_dot_w b[QK_FEW_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) __builtin_prefetch((const char *)w + (size_t)p * panel_bytes + ahead);
-    QK_UNROLL for (int p = 0; p < panels; p++) b[p] =
-        keys ? qk_dot_load_codes((const int8_t *)w + (size_t)p * panel_bytes) : qk_dot_load(w + (size_t)p * panel_bytes);
+    QK_UNROLL for (int p = 0; p < panels; p++)
+        b[p] = keys ? qk_dot_load_codes((const int8_t *)w + (size_t)p * panel_bytes)
+                    : qk_dot_load(w + (size_t)p * panel_bytes);
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_dot_a x = qk_dot_spread(a + (size_t)r * lda);
       QK_UNROLL for (int p = 0; p < panels; p++) acc[r][p] = qk_dot(acc[r][p], b[p], x);
@@ -53,15 +54,15 @@ QK_INLINE void qk_few_scores(qk_few *f, const qk_head_q8 *hd, size_t r, const in
     qk_few_dots(acc, f->codes + r * hp, hp, f->start + r, (const uint8_t *)hd->k + j * hp, f->ahead, QK_PANEL * hp,
                 hp / QK_KSTEP, rows, QK_FEW_PANELS, 1);
     QK_UNROLL for (int i = 0; i < rows; i++) QK_UNROLL for (int p = 0; p < QK_FEW_PANELS; p++)
-        vf_store(f->score[r + (size_t)i] + j + p * 16,
-                 vf_mul(vi_to_vf(acc[i][p]), vf_load(hd->k_scale + j + p * 16)));
+        vf_store(f->score[r + (size_t)i] + j + p * 16, vf_mul(vi_to_vf(acc[i][p]), vf_load(hd->k_scale + j + p * 16)));
   }
 }
 /* Their sums of values. */
 QK_INLINE void qk_few_values_of(const qk_few *f, const uint8_t *v, int32_t *to, size_t r, const int rows,
                                 const int panels) {
   vi acc[QK_FEW_ROWS][QK_FEW_PANELS];
-  qk_few_dots(acc, f->p[r], QK_BLOCK, f->p_start + r, v, f->ahead, QK_PANEL * QK_BLOCK, QK_BLOCK / QK_KSTEP, rows, panels, 0);
+  qk_few_dots(acc, f->p[r], QK_BLOCK, f->p_start + r, v, f->ahead, QK_PANEL * QK_BLOCK, QK_BLOCK / QK_KSTEP, rows,
+              panels, 0);
   QK_UNROLL for (int i = 0; i < rows; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       vi_store(to + (r + (size_t)i) * f->hp + p * 16, acc[i][p]);
 }
@@ -80,8 +81,9 @@ typedef void qk_few_fn(qk_few *f, const qk_head_q8 *hd, int32_t *to, size_t r);
     else                                                                                                               \
       qk_few_scores(f, hd, r, rows);                                                                                   \
   }
-QK_FEW_DEFINE(1) QK_FEW_DEFINE(2) QK_FEW_DEFINE(3) QK_FEW_DEFINE(4)
-static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
+QK_FEW_DEFINE(1)
+QK_FEW_DEFINE(2) QK_FEW_DEFINE(3)
+    QK_FEW_DEFINE(4) static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
   static qk_few_fn *const by_rows[QK_FEW_ROWS] = {qk_few_1, qk_few_2, qk_few_3, qk_few_4};
   const size_t n = f->queries.n, tiles = (n + QK_FEW_ROWS - 1) / QK_FEW_ROWS;
   for (size_t i = 0, r = 0, rows; i < tiles; i++, r += rows) {
@@ -90,9 +92,10 @@ static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
   }
 }
 
-static const float qk_few_keys[QK_BLOCK] = {
-    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-    32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+static const float qk_few_keys[QK_BLOCK] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                            16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+                                            32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47,
+                                            48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
 
 /* Scores of query r, which sees `keys` of the block, to codes of probabilities; m, z, t to parts. */
 QK_INLINE void qk_few_softmax(qk_few *f, const float *v_scale, size_t r, qk_span keys, float *parts) {
@@ -136,8 +139,9 @@ static void qk_few_part(qk_few *f, size_t b, size_t next, float *parts) {
     QK_PART_FLOATS(f->op, f->queries.row0, f->queries.first, f->queries.n, b, parts);
     return;
   }
-  const qk_head_q8 hd = qk_cache_head(f->op->block[b], f->op->h);
-  f->ahead = (ptrdiff_t)((uintptr_t)f->op->block[next] - (uintptr_t)f->op->block[b]);
+  const qk_head_q8 hd = qk_attend_head(f->op, b);
+  /* Of 4 bits they are asked for where they are unpacked. */
+  f->ahead = f->op->bits == 4 ? 0 : (ptrdiff_t)((uintptr_t)f->op->block[next] - (uintptr_t)f->op->block[b]);
   for (size_t i = 0; i < 3 * QK_BLOCK; i += 16) __builtin_prefetch((const char *)(hd.k_scale + i) + f->ahead);
   qk_few_products(f, &hd, NULL);
   for (size_t r = 0; r < f->queries.n; r++)

@@ -37,9 +37,8 @@ static inline void qk_attend_values(qk_attend *s) {
   for (size_t c = 0; c < s->hp; c += QK_BLOCK) {
     const size_t panels = (s->hp - c < QK_BLOCK ? s->hp - c : QK_BLOCK) / QK_PANEL;
     for (size_t r = s->from; r < s->to; r += QK_TILE_ROWS)
-      qk_attend_sums(s, r, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r,
-                     s->v + c * QK_BLOCK, steps, QK_PANEL * QK_BLOCK,
-                     s->to - r < QK_TILE_ROWS ? s->to - r : QK_TILE_ROWS, panels);
+      qk_attend_sums(s, r, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, s->v + c * QK_BLOCK,
+                     steps, QK_PANEL * QK_BLOCK, s->to - r < QK_TILE_ROWS ? s->to - r : QK_TILE_ROWS, panels);
     for (size_t r = s->from; r < s->to; r++)
       for (size_t x = 0; x < QK_BLOCK && c + x < h; x += 16) {
         float *out = s->out + r * ldo + c + x;

@@ -101,8 +101,7 @@ QK_INLINE void qk_f32_weigh(qk_attend_f32 *s, const float *v, size_t c, const in
       QK_UNROLL for (int x = 0; x < channels; x++) acc[x] = vf_fma(e, vf_set1(v[x]), acc[x]);
       continue;
     }
-    QK_UNROLL for (int x = 0; x < channels; x++)
-        acc[x] = qk_f32_seen(s, j, vf_fma(e, vf_set1(v[x]), acc[x]), acc[x]);
+    QK_UNROLL for (int x = 0; x < channels; x++) acc[x] = qk_f32_seen(s, j, vf_fma(e, vf_set1(v[x]), acc[x]), acc[x]);
   }
   QK_UNROLL for (int x = 0; x < channels; x++) vf_store(s->o[c + (size_t)x], acc[x]);
 }

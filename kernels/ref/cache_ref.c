@@ -34,6 +34,25 @@ static size_t query_of(const qk_attend_cache *op, size_t r, size_t head, ref_que
   return !finite;
 }
 
+/* What codes of 4 bits stand for, behind the rest of scratch. */
+static qk_head_q8 unpacked(const qk_attend_cache *op, size_t b) {
+  const size_t h = op->h, hp = qk_round_up(h, QK_LANES);
+  qk_head_q8 hd = qk_cache_head(op->block[b], h, 4);
+  const qk_cache_small small = qk_cache_small_of(op->block[b], h);
+  const uint8_t *kq = (const uint8_t *)hd.k, *vq = hd.v;
+  uint8_t *k = (uint8_t *)op->scratch + qk_attend_scratch(h) - 2 * QK_BLOCK * hp, *v = k + QK_BLOCK * hp;
+  for (size_t j = 0; j < QK_BLOCK; j++)
+    for (size_t c = 0; c < hp; c++) {
+      const size_t group = c / 16 * QK_BLOCK + j, panel = j / 16 * 16 * hp, row = j % 16 * 4 + c % 4;
+      const int q = kq[panel / 2 + c / 8 * 64 + row] >> c % 8 / 4 * 4 & 15;
+      const int w = vq[c / 16 * 512 + j % 16 / 2 * 64 + c % 16 * 4 + j / 16] >> j % 2 * 4 & 15;
+      k[panel + c / 4 * 64 + row] = (uint8_t)(small.step[group] * q + small.least[group] - 128);
+      v[c / 16 * 1024 + j % 16 * 64 + c % 16 * 4 + j / 16] = (uint8_t)(w - small.zero[j] + 128);
+    }
+  hd.k = (int8_t *)k, hd.v = v;
+  return hd;
+}
+
 /* What block b gives a query, the n-th of its part. */
 static void part_of(const qk_attend_cache *op, const ref_query *q, size_t b, size_t n, float *part) {
   const size_t h = op->h;
@@ -53,7 +72,7 @@ static void part_of(const qk_attend_cache *op, const ref_query *q, size_t b, siz
     got = ref_weigh_f32(x, keys, k + QK_BLOCK * h, h, h, o);
     memcpy(values, o, h * sizeof *o);
   } else {
-    const qk_head_q8 hd = qk_cache_head(op->block[b], h);
+    const qk_head_q8 hd = op->bits == 4 ? unpacked(op, b) : qk_cache_head(op->block[b], h, 8);
     const ref_codes c = {hd.k, hd.k_start, hd.k_scale, hd.v, hd.v_scale};
     ref_scores(q->codes, &c, qk_round_up(h, QK_LANES), x);
     for (size_t j = keys.first; op->cap != 0.0f && j < keys.end; j++) x[j] = ref_capped(x[j] * q->scale, op->cap);
@@ -63,7 +82,8 @@ static void part_of(const qk_attend_cache *op, const ref_query *q, size_t b, siz
       memcpy(values + v, &sum, sizeof sum);
     }
   }
-  part[QK_PART_MAX + n] = got.m, part[QK_PART_SUM + n] = got.z, part[QK_PART_TOP + n] = got.t, part[QK_PART_SEEN + n] = 1.0f;
+  part[QK_PART_MAX + n] = got.m, part[QK_PART_SUM + n] = got.z, part[QK_PART_TOP + n] = got.t,
+                     part[QK_PART_SEEN + n] = 1.0f;
 }
 
 size_t qk_attend_part_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts) {

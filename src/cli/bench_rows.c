@@ -198,7 +198,8 @@ static void run_gemm_f32(qn_bench_row *r) { r->table->gemm_f32(&r->f32, 0, r->s.
 
 /* Products of few rows, as decoding has them, whose weights come from a level of memory. */
 static void spread_far(qn_bench_row *r) {
-  if (!r->failed) qn_bench_spread(r, qn_bench_level_bytes(r->s.level, 1), r->s.level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0);
+  if (!r->failed)
+    qn_bench_spread(r, qn_bench_level_bytes(r->s.level, 1), r->s.level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0);
   r->ops = 0;
 }
 static void prepare_q8_far(qn_bench_row *r) {
@@ -302,8 +303,12 @@ static void prepare_attend(qn_bench_row *r) {
   if (r->failed) return;
   for (size_t i = 0; i < count * blocks; i++) r->blocks[i] = memory + i * bytes;
   for (size_t i = 0; i < blocks; i++) r->table->cache_clear(memory + i * bytes, s.k, 8);
-  const qk_append append = {.block = (uint8_t *const *)(uintptr_t)r->blocks, .k = x, .v = x + (size_t)s.n * s.k,
-                            .ldx = s.k, .h = s.k, .bits = 8};
+  const qk_append append = {.block = (uint8_t *const *)(uintptr_t)r->blocks,
+                            .k = x,
+                            .v = x + (size_t)s.n * s.k,
+                            .ldx = s.k,
+                            .h = s.k,
+                            .bits = 8};
   r->table->cache_append(&append, 0, s.n);
   for (size_t i = 1; i < count; i++) memcpy(memory + i * each, memory, each);
   if (s.level) {
@@ -350,13 +355,8 @@ static void prepare_gate(qn_bench_row *r) {
   r->bytes = 13.0 * r->s.m * r->s.n;
 }
 static void run_gate(qn_bench_row *r) {
-  const qk_gate op = {.x = r->x,
-                      .out = r->y,
-                      .ldx = 2 * (size_t)r->s.n,
-                      .ldo = r->s.n,
-                      .d = r->s.n,
-                      .act = r->s.act,
-                      .q = r->norm.q};
+  const qk_gate op = {
+      .x = r->x, .out = r->y, .ldx = 2 * (size_t)r->s.n, .ldo = r->s.n, .d = r->s.n, .act = r->s.act, .q = r->norm.q};
   r->table->gate(&op, 0, r->s.m);
 }
 
@@ -396,11 +396,11 @@ static const qn_bench_sizes gemm_shapes[] = {
     {128, 3072, 768, QK_ACT_GELU_SHORT, 0, 0, 0},
 };
 #define EACH_GROUP(m, n, k, act)                                                                                       \
-  {m, n, k, act, 0, 0, 0}, {m, n, k, act, 128, 0, 0}, {m, n, k, act, 64, 0, 0}, { m, n, k, act, 32, 0, 0}
+  {m, n, k, act, 0, 0, 0}, {m, n, k, act, 128, 0, 0}, {m, n, k, act, 64, 0, 0}, { m, n, k, act, 32, 0, 0 }
 #define EACH_CODES(m, n, k)                                                                                            \
-  {m, n, k, 0, 32, CODES_4_STEPS, 0}, {m, n, k, 0, 32, CODES_2, 0}, {m, n, k, 0, 32, CODES_8, 0},                               \
-      {m, n, k, 0, 32, CODES_8_BOTH, 0}, {                                                                                \
-    m, n, k, 0, 32, CODES_8_ZEROS, 0                                                                                      \
+  {m, n, k, 0, 32, CODES_4_STEPS, 0}, {m, n, k, 0, 32, CODES_2, 0}, {m, n, k, 0, 32, CODES_8, 0},                      \
+      {m, n, k, 0, 32, CODES_8_BOTH, 0}, {                                                                             \
+    m, n, k, 0, 32, CODES_8_ZEROS, 0                                                                                   \
   }
 static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_GROUP(1, 384, 384, 0),
@@ -425,34 +425,34 @@ static const qn_bench_sizes gemm_group_shapes[] = {
   {1, n, k, 0, group, 0, level}, {2, n, k, 0, group, 0, level}, {4, n, k, 0, group, 0, level}, {                       \
     8, n, k, 0, group, 0, level                                                                                        \
   }
-static const qn_bench_sizes q8_far_shapes[] = {EACH_FAR(1536, 576, 0, 2), EACH_FAR(960, 576, 0, 3),
-                                               EACH_FAR(1536, 576, 0, 3), EACH_FAR(576, 1536, 0, 3),
+static const qn_bench_sizes q8_far_shapes[] = {EACH_FAR(1536, 576, 0, 2),  EACH_FAR(960, 576, 0, 3),
+                                               EACH_FAR(1536, 576, 0, 3),  EACH_FAR(576, 1536, 0, 3),
                                                EACH_FAR(5632, 2048, 0, 4), EACH_FAR(2048, 5632, 0, 4)};
-static const qn_bench_sizes group_far_shapes[] = {EACH_FAR(1536, 576, 32, 2), EACH_FAR(960, 576, 32, 3),
-                                                  EACH_FAR(1536, 576, 32, 3), EACH_FAR(576, 1536, 32, 3),
+static const qn_bench_sizes group_far_shapes[] = {EACH_FAR(1536, 576, 32, 2),  EACH_FAR(960, 576, 32, 3),
+                                                  EACH_FAR(1536, 576, 32, 3),  EACH_FAR(576, 1536, 32, 3),
                                                   EACH_FAR(5632, 2048, 32, 4), EACH_FAR(2048, 5632, 32, 4)};
 static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0, 0},
                                                  {16, 1536, 384, 0, 0, 0, 0},
                                                  {128, 1152, 384, 0, 0, 0, 0},
                                                  {128, 1536, 384, 0, 0, 0, 0},
                                                  {128, 384, 1536, 0, 0, 0, 0}};
-static const qn_bench_sizes row_shapes[] = {{128, 384, 0, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0, 0}};
-static const qn_bench_sizes head_shapes[] = {
-    {16, 32, 0, 0, 0, 0, 0}, {128, 32, 0, 0, 0, 0, 0}, {512, 32, 0, 0, 0, 0, 0}, {128, 64, 0, 0, 0, 0, 0}, {512, 64, 0, 0, 0, 0, 0}};
+static const qn_bench_sizes row_shapes[] = {
+    {128, 384, 0, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0, 0}};
+static const qn_bench_sizes head_shapes[] = {{16, 32, 0, 0, 0, 0, 0},
+                                             {128, 32, 0, 0, 0, 0, 0},
+                                             {512, 32, 0, 0, 0, 0, 0},
+                                             {128, 64, 0, 0, 0, 0, 0},
+                                             {512, 64, 0, 0, 0, 0, 0}};
 static const qn_bench_sizes activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0, 0, 0},
                                                  {128, 1536, 0, QK_ACT_GELU_SHORT, 0, 0, 0},
                                                  {128, 1536, 0, QK_ACT_GELU_TANH, 0, 0, 0},
                                                  {128, 1536, 0, QK_ACT_TANH, 0, 0, 0}};
-static const qn_bench_sizes attend_shapes[] = {{512, 512, 64, 0, 3, 0, 0},
-                                               {512, 512, 64, 0, 7, 0, 0},
-                                               {512, 2048, 64, 0, 3, 0, 0},
-                                               {2048, 2048, 64, 0, 3, 0, 0},
-                                               {16, 1024, 64, 0, 3, 0, 0},
-                                               {4, 1024, 64, 0, 3, 0, 0}};
-static const qn_bench_sizes attend_far_shapes[] = {{1, 1024, 64, 0, 3, 0, 2}, {1, 1024, 64, 0, 3, 0, 3},
-                                                   {1, 2048, 64, 0, 3, 0, 3}, {1, 1024, 64, 0, 7, 0, 2},
-                                                   {1, 1024, 64, 0, 7, 0, 3}, {1, 1024, 256, 0, 4, 0, 3},
-                                                   {1, 1024, 64, 0, 1, 0, 3}, {4, 1024, 64, 0, 3, 0, 3}};
+static const qn_bench_sizes attend_shapes[] = {{512, 512, 64, 0, 3, 0, 0},  {512, 512, 64, 0, 7, 0, 0},
+                                               {512, 2048, 64, 0, 3, 0, 0}, {2048, 2048, 64, 0, 3, 0, 0},
+                                               {16, 1024, 64, 0, 3, 0, 0},  {4, 1024, 64, 0, 3, 0, 0}};
+static const qn_bench_sizes attend_far_shapes[] = {
+    {1, 1024, 64, 0, 3, 0, 2}, {1, 1024, 64, 0, 3, 0, 3},  {1, 2048, 64, 0, 3, 0, 3}, {1, 1024, 64, 0, 7, 0, 2},
+    {1, 1024, 64, 0, 7, 0, 3}, {1, 1024, 256, 0, 4, 0, 3}, {1, 1024, 64, 0, 1, 0, 3}, {4, 1024, 64, 0, 3, 0, 3}};
 static const qn_bench_sizes rotate_shapes[] = {{128, 576, 64, 0, 0, 0, 0}};
 static const qn_bench_sizes gate_shapes[] = {{128, 1536, 0, QK_ACT_SILU, 0, 0, 0},
                                              {128, 2048, 0, QK_ACT_GELU_TANH, 0, 0, 0}};
