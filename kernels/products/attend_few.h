@@ -16,6 +16,7 @@ typedef struct qk_few {
   const qk_attend_cache *op;
   qk_queries queries;
   size_t hp;
+  ptrdiff_t ahead; /* bytes from this block to the next one */
   int8_t *codes; /* [queries, hp]; this and what follows in scratch */
   float *parts;  /* of one block */
   float *o;      /* [queries, hp] */
@@ -26,14 +27,16 @@ typedef struct qk_few {
   float max[QK_FEW], sum[QK_FEW]; /* M and Z */
 } qk_few;
 
-/* Sums of `rows` rows of codes times panels; keys: whose bytes are codes without offset. */
+/* Sums of `rows` rows of codes times panels; keys: whose bytes are codes without offset. ahead: bytes from here to those of the next
+   block, which are asked for. */
 QK_INLINE void qk_few_dots(vi acc[QK_FEW_ROWS][QK_FEW_PANELS], const int8_t *a, size_t lda, const int32_t *start,
-                           const uint8_t *w, size_t panel_bytes, size_t steps, const int rows, const int panels,
-                           const int keys) {
+                           const uint8_t *w, ptrdiff_t ahead, size_t panel_bytes, size_t steps, const int rows,
+                           const int panels, const int keys) {
   QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
       acc[r][p] = vi_set1(qk_dot_start(start[r]));
   for (; steps > 0; steps--, a += QK_KSTEP, w += 64) {
     qk_dot_w b[QK_FEW_PANELS];
+    QK_UNROLL for (int p = 0; p < panels; p++) __builtin_prefetch((const char *)w + (size_t)p * panel_bytes + ahead);
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] =
         keys ? qk_dot_load_codes((const int8_t *)w + (size_t)p * panel_bytes) : qk_dot_load(w + (size_t)p * panel_bytes);
     QK_UNROLL for (int r = 0; r < rows; r++) {
@@ -47,8 +50,8 @@ QK_INLINE void qk_few_scores(qk_few *f, const qk_head_q8 *hd, size_t r, const in
   const size_t hp = f->hp;
   for (size_t j = 0; j < QK_BLOCK; j += QK_FEW_PANELS * 16) {
     vi acc[QK_FEW_ROWS][QK_FEW_PANELS];
-    qk_few_dots(acc, f->codes + r * hp, hp, f->start + r, (const uint8_t *)hd->k + j * hp, QK_PANEL * hp, hp / QK_KSTEP,
-                rows, QK_FEW_PANELS, 1);
+    qk_few_dots(acc, f->codes + r * hp, hp, f->start + r, (const uint8_t *)hd->k + j * hp, f->ahead, QK_PANEL * hp,
+                hp / QK_KSTEP, rows, QK_FEW_PANELS, 1);
     QK_UNROLL for (int i = 0; i < rows; i++) QK_UNROLL for (int p = 0; p < QK_FEW_PANELS; p++)
         vf_store(f->score[r + (size_t)i] + j + p * 16,
                  vf_mul(vi_to_vf(acc[i][p]), vf_load(hd->k_scale + j + p * 16)));
@@ -58,7 +61,7 @@ QK_INLINE void qk_few_scores(qk_few *f, const qk_head_q8 *hd, size_t r, const in
 QK_INLINE void qk_few_values_of(const qk_few *f, const uint8_t *v, int32_t *to, size_t r, const int rows,
                                 const int panels) {
   vi acc[QK_FEW_ROWS][QK_FEW_PANELS];
-  qk_few_dots(acc, f->p[r], QK_BLOCK, f->p_start + r, v, QK_PANEL * QK_BLOCK, QK_BLOCK / QK_KSTEP, rows, panels, 0);
+  qk_few_dots(acc, f->p[r], QK_BLOCK, f->p_start + r, v, f->ahead, QK_PANEL * QK_BLOCK, QK_BLOCK / QK_KSTEP, rows, panels, 0);
   QK_UNROLL for (int i = 0; i < rows; i++) QK_UNROLL for (int p = 0; p < panels; p++)
       vi_store(to + (r + (size_t)i) * f->hp + p * 16, acc[i][p]);
 }
@@ -127,13 +130,15 @@ QK_INLINE void qk_few_softmax(qk_few *f, const float *v_scale, size_t r, qk_span
   parts[QK_PART_SEEN + r] = seen ? 1.0f : 0.0f;
 }
 
-/* What block b gives. */
-static void qk_few_part(qk_few *f, size_t b, float *parts) {
+/* What block b gives; next: the one that comes after it, or itself. */
+static void qk_few_part(qk_few *f, size_t b, size_t next, float *parts) {
   if (f->op->bits == 32) {
     QK_PART_FLOATS(f->op, f->queries.row0, f->queries.first, f->queries.n, b, parts);
     return;
   }
   const qk_head_q8 hd = qk_cache_head(f->op->block[b], f->op->h);
+  f->ahead = (ptrdiff_t)((uintptr_t)f->op->block[next] - (uintptr_t)f->op->block[b]);
+  for (size_t i = 0; i < 3 * QK_BLOCK; i += 16) __builtin_prefetch((const char *)(hd.k_scale + i) + f->ahead);
   qk_few_products(f, &hd, NULL);
   for (size_t r = 0; r < f->queries.n; r++)
     qk_few_softmax(f, hd.v_scale, r, qk_span_in(qk_queries_span(f->op, &f->queries, r), b * QK_BLOCK), parts);
@@ -215,7 +220,7 @@ static size_t qk_attend_few(const qk_attend_cache *op, size_t row0, size_t first
   const size_t bad = op->bits == 32 ? 0 : qk_few_codes(&f), end = qk_queries_end(op, &queries);
   qk_few_begin_merge(&f);
   for (size_t b = qk_queries_first(op, &queries); b < end; b++) {
-    qk_few_part(&f, b, f.parts);
+    qk_few_part(&f, b, b + 1 < end ? b + 1 : b, f.parts);
     qk_few_merge(&f, f.parts);
   }
   qk_few_end(&f);
@@ -228,7 +233,8 @@ static size_t qk_attend_part_over_keys(const qk_attend_cache *op, size_t r0, siz
   const size_t n = (r1 - r0) * op->heads;
   qk_few_begin(&f, op, (qk_queries){r0, 0, n});
   const size_t bad = op->bits == 32 ? 0 : qk_few_codes(&f);
-  for (size_t b = b0; b < b1; b++) qk_few_part(&f, b, parts + (b - b0) * qk_attend_part_words(n, op->h));
+  for (size_t b = b0; b < b1; b++)
+    qk_few_part(&f, b, b + 1 < b1 ? b + 1 : b, parts + (b - b0) * qk_attend_part_words(n, op->h));
   return bad;
 }
 static void qk_attend_merge_over_keys(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1,
