@@ -158,8 +158,17 @@ typedef struct quern_model_info {
   uint32_t span;            /* 1: the head finds answers in a context: quern_answer */
   uint64_t params;          /* weights, as counted before quantization */
   uint64_t bytes;           /* of the file */
-  uint32_t decoder;         /* 1: the model predicts next tokens: quern_decode_feed */
-  uint32_t reserved;
+  uint32_t tokens;          /* 1: the head gives the next token */
+  uint32_t causal;          /* 1: a token sees those up to it */
+  uint32_t head_dim;        /* channels of a head */
+  uint32_t rotary;          /* of these, how many are rotated by position; 0: positions come from a table */
+  uint32_t window;          /* how far local layers see, in tokens; 0: all layers see everything */
+  uint32_t global_every;    /* with a window: each n-th layer sees everything; 0: none does */
+  uint32_t gated;           /* 1: the feed-forward block multiplies by a gate */
+  uint32_t tied;            /* 1: the head is the table of tokens */
+  const char *norm;         /* "layer", "rms" */
+  const char *placement;    /* of norms: "post", "pre", "sandwich", "parallel" (docs/FORMAT.md, ARCH) */
+  const char *activation;   /* of the feed-forward block: "gelu", "gelu-tanh", "relu", "silu" */
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 
@@ -351,7 +360,7 @@ QUERN_API float quern_dot(const quern_context *c, const float *a, const float *b
 
 /* ---- decoding ---------------------------------------------------------------------------------------------------- */
 
-/* A session on a decoder (quern_model_info) holds sequences, numbered from 0 to max_sequences - 1 of its options: tokens, of
+/* A session on a decoder (`causal` of quern_model_info) holds sequences, numbered from 0 to max_sequences - 1 of its options: tokens, of
    which it keeps keys and values in pages of 64 from a pool of fixed size. A sequence without tokens is as new, and nothing
    needs to be opened or closed. The same tokens give the same bytes whatever calls they came in, whatever other sequences
    were in them, and whatever the sequence held before. */
@@ -416,7 +425,7 @@ typedef struct quern_quantize_result {
 } quern_quantize_result;
 
 QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);
-/* Makes dst, a .qrn file, from src, a Hugging Face directory. dst is written under a temporary name and renamed: a
+/* Makes dst, a .qrn file, from src, a Hugging Face directory or a GGUF file. dst is written under a temporary name and renamed: a
    failed or cancelled call leaves the old file or none. The same source, recipe, calibration file and seed give the same bytes. r may be
    NULL. */
 QUERN_API quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,

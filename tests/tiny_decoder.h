@@ -8,6 +8,7 @@
  * Weights are tiny_weight's by the directory's names, gains of norms alike. Everything is static inline. POSIX; one thread. */
 #ifndef QN_TINY_DECODER_H
 #define QN_TINY_DECODER_H
+#include <math.h>
 #include "tiny_gguf.h"
 
 typedef struct tiny_decoder {

@@ -89,6 +89,13 @@ void quern_model_free(quern_model *m) { qn_model_release(m); }
 
 quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) {
   if (!m || !info) return QUERN_E_ARGUMENT;
+  static const char *const norms[] = {[QN_NORM_LAYER] = "layer", [QN_NORM_RMS] = "rms"};
+  static const char *const places[] = {[QN_PLACE_POST] = "post",
+                                       [QN_PLACE_PRE] = "pre",
+                                       [QN_PLACE_SANDWICH] = "sandwich",
+                                       [QN_PLACE_PARALLEL] = "parallel"};
+  static const char *const acts[] = {
+      [QN_ACT_GELU] = "gelu", [QN_ACT_GELU_TANH] = "gelu-tanh", [QN_ACT_RELU] = "relu", [QN_ACT_SILU] = "silu"};
   const qn_arch *a = &m->arch;
   const quern_model_info full = {.layers = a->layers,
                                  .width = a->width,
@@ -106,7 +113,17 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .span = a->head == QN_HEAD_SPAN,
                                  .params = m->params,
                                  .bytes = m->file.bytes,
-                                 .decoder = a->causal};
+                                 .tokens = a->head == QN_HEAD_TOKENS,
+                                 .causal = a->causal,
+                                 .head_dim = a->head_dim,
+                                 .rotary = a->rotary,
+                                 .window = a->window,
+                                 .global_every = a->global_every,
+                                 .gated = a->gated,
+                                 .tied = a->tied,
+                                 .norm = norms[a->norm],
+                                 .placement = places[a->place],
+                                 .activation = acts[a->activation]};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 

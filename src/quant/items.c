@@ -154,6 +154,7 @@ static qn_item item_of(const qn_arch *a, const entry *e) {
                    .layer = -1,
                    .input = e->input,
                    .norm = e->norm,
+                   .head = e->n == LABELS && a->head == QN_HEAD_TOKENS,
                    .small = e->n == TYPES};
 }
 

@@ -27,6 +27,7 @@ typedef struct qn_item {
   int layer, input; /* a layer's item: which; of a linear operator its input's QN_SITE_*; else -1 */
   uint32_t row_copies, column_copies; /* of n, k: what repeats others of the source's (split.h) */
   int norm; /* whose gain or bias a vector is, whose output a linear operator takes, as migrate.h numbers norms; else -1 */
+  int head;  /* the operator that gives tokens */
   int small; /* a table whose bytes do not matter: kept as floats */
 } qn_item;
 

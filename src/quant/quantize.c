@@ -23,7 +23,7 @@ static quern_status reserve(qn_quantizer *q) {
   QN_TRY(qn_alloc(q->env, &q->packed, q->packed_bytes, "the largest tensor, packed"));
   QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->scale, "scales"));
   q->scale = p;
-  if (q->recipe.weight_min) {
+  if (q->recipe.weight_min || q->recipe.head_min) {
     QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->min, "minima"));
     q->min = p;
   }
@@ -409,11 +409,25 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* What a recipe does to encoders like BERT alone is left out for others: the file's recipe says what was done. */
-static void fit_recipe(qn_quantizer *q) {
-  if (qn_arch_is_bert_like(&q->arch)) return;
-  q->recipe.smooth = 0;
-  q->recipe.split = 0;
+/* What a recipe does to encoders like BERT alone is left out for others, and a head that is the table of tokens too has that table's
+   bits where the recipe says nothing of heads: the file's recipe says what was done. */
+static quern_status fit_recipe(qn_quantizer *q) {
+  qn_recipe *r = &q->recipe;
+  if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
+  r->smooth = 0;
+  r->split = 0;
+  if (r->migrate)
+    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s migrates gains, which this version does in encoders like BERT alone", r->name);
+  if (!q->arch.tied || r->head_bits || r->embedding_bits >= 8) return QUERN_OK;
+  if (r->embedding_bits != 4)
+    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8 or 4 in this version",
+                   r->name, r->embedding_bits);
+  r->head_bits = 4;
+  r->head_group = 32;
+  r->head_min = 1;
+  return QUERN_OK;
 }
 
 /* What a report tells of calibration text, before anything is written. */
@@ -458,14 +472,11 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
-  fit_recipe(q);
+  QN_TRY(fit_recipe(q));
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
-  if (q->recipe.migrate && !qn_arch_is_bert_like(&q->arch))
-    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s migrates gains, which this version does in encoders like BERT alone", q->recipe.name);
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));

@@ -82,11 +82,12 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8} or other bits are expected (docs/RECIPES.md)",
                    file, key);
   }
-  const int weights = key[0] == 'w', activations = key[0] == 'a';
+  const int weights = key[0] == 'w', activations = key[0] == 'a', head = key[0] == 'h';
   const uint32_t may = v == 6 && !activations ? 0
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES
                                                  : v == 8 ? GROUP
                                                           : 0)
+                       : head                 ? (v < 8 ? GROUP | MINIMUM : 0)
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
@@ -129,7 +130,13 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
   r->embedding_group = r->embedding_bits < 8 && r->embedding_bits != 6 ? group_in(j, at, 32) : 0;
-  return QUERN_OK;
+  if (!qn_json_get(j, 0, "head")) return QUERN_OK;
+  QN_TRY(read_codes(env, j, file, "head", &at, &r->head_bits));
+  r->head_group = group_in(j, at, r->head_bits < 8 ? 32 : 0);
+  r->head_min = qn_json_bool(j, at, "minimum", r->head_bits < 8);
+  if (r->id == QN_RECIPE_FLOAT ? r->head_bits == 32 : r->head_bits == 8 || r->head_bits == 4) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                 "%s: head.bits is 8 or 4, or 32 where all is float; not %u in this version", file, r->head_bits);
 }
 
 static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
@@ -156,6 +163,10 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file,
                    r->weight_group);
+  }
+  if (!is_group(r->head_group)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: head.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file, r->head_group);
   }
   if (!is_group(r->activation_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
@@ -248,7 +259,7 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
                                         "split", "sites",   "order",       "placement",  "migrate",
-                                        "clip",  "unfold",  "max_loss",    "rounding"};
+                                        "clip",  "unfold",  "max_loss",    "rounding",   "head"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }
