@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "run/rows.h"
+#include "run/rows_run.h"
 
 /* ---- a pass ------------------------------------------------------------------------------------------------------ */
 
