@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "run/rows.h"
+#include "run/rows_run.h"
 
 /* ---- a pass ------------------------------------------------------------------------------------------------------ */
 
@@ -240,7 +240,7 @@ quern_status qn_decode_rows(quern_session *s, uint32_t first, uint32_t n, const 
     return qn_fail(&s->error, QUERN_E_CAPACITY, "logits of %u rows were asked for; the session holds %u", n,
                    s->logit_rows);
   drop_logits(s);
-  QN_TRY(run_head(s, s->x + (size_t)first * s->model->arch.width, n));
+  if (n) QN_TRY(run_head(s, s->x + (size_t)first * s->model->arch.width, n));
   *logits = s->logits;
   return QUERN_OK;
 }
