@@ -8,9 +8,9 @@
 
 _Static_assert(sizeof(qn_arch) == 192, "qn_arch is a file format");
 
-static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert, &qn_family_electra,
-                                            &qn_family_llama, &qn_family_mistral, &qn_family_qwen2, &qn_family_gemma3,
-                                            &qn_family_phi2, &qn_family_nomic};
+static const qn_family *const families[] = {
+    &qn_family_bert,    &qn_family_mpnet, &qn_family_distilbert, &qn_family_electra, &qn_family_llama,
+    &qn_family_mistral, &qn_family_qwen2, &qn_family_gemma3,     &qn_family_phi2,    &qn_family_nomic};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 const qn_family *qn_family_at(uint32_t i) { return i < FAMILIES ? families[i] : NULL; }
@@ -196,10 +196,11 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
 static quern_status check_norms(const qn_arch *a, qn_error *e) {
   const int post = a->place == QN_PLACE_POST;
   if (post ? a->final_norm || a->no_embed_norm || a->norm != QN_NORM_LAYER : !a->final_norm || !a->no_embed_norm)
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: norms of kind %u placed as %u, %s final norm and %s embedding norm, are not supported "
-                   "by this version",
-                   a->norm, a->place, a->final_norm ? "with a" : "without a", a->no_embed_norm ? "no" : "an");
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: norms of kind %u placed as %u, %s final norm and %s embedding norm, are not supported "
+        "by this version",
+        a->norm, a->place, a->final_norm ? "with a" : "without a", a->no_embed_norm ? "no" : "an");
   if (a->place == QN_PLACE_SANDWICH && a->norm != QN_NORM_RMS)
     return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms around blocks are RMS norms in this version");
   if (!post && a->embed_width)
@@ -243,12 +244,12 @@ static quern_status check_outputs(const qn_arch *a, qn_error *e, quern_status s)
   }
   if (a->dense2 ? !a->dense || a->dense2_activation < QN_ACT_GELU || a->dense2_activation > QN_ACT_NONE
                 : a->dense2_activation != 0) {
-    return qn_fail(e, s, "architecture: %u outputs of a second dense operator with activation %u behind %u of the "
-                         "first contradict themselves",
+    return qn_fail(e, s,
+                   "architecture: %u outputs of a second dense operator with activation %u behind %u of the "
+                   "first contradict themselves",
                    a->dense2, a->dense2_activation, a->dense);
   }
-  if (a->causal ? !tokens || !a->rotary || a->place == QN_PLACE_POST || a->types
-                : tokens || a->score_cap != 0)
+  if (a->causal ? !tokens || !a->rotary || a->place == QN_PLACE_POST || a->types : tokens || a->score_cap != 0)
     return qn_fail(e, QUERN_E_UNSUPPORTED,
                    a->causal ? "architecture: a causal model has rotary positions, norms before its blocks, no token "
                                "types and a head for tokens in this version"

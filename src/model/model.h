@@ -51,10 +51,10 @@ typedef struct qn_table {
 typedef struct qn_layer {
   qn_linear qkv; /* [(heads + 2 * kv_heads) * head_dim, width], rows: q, k, v */
   qn_linear attn_out;
-  qn_norm attn_norm;          /* behind attention's residual sum (QN_PLACE_POST), else before attention */
-  qn_linear ffn_up, ffn_down; /* ffn_up: [2 * ffn, width] where gated: 16 rows of gates, 16 of values, and so on */
-  qn_norm ffn_norm;           /* likewise of the feed-forward block; none of QN_PLACE_PARALLEL */
-  qn_norm attn_post, ffn_post; /* of QN_PLACE_SANDWICH: of what the blocks put out, before it is added */
+  qn_norm attn_norm;            /* behind attention's residual sum (QN_PLACE_POST), else before attention */
+  qn_linear ffn_up, ffn_down;   /* ffn_up: [2 * ffn, width] where gated: 16 rows of gates, 16 of values, and so on */
+  qn_norm ffn_norm;             /* likewise of the feed-forward block; none of QN_PLACE_PARALLEL */
+  qn_norm attn_post, ffn_post;  /* of QN_PLACE_SANDWICH: of what the blocks put out, before it is added */
   const float *q_norm, *k_norm; /* [head_dim] gains of the RMS norms of each head; NULL: none */
   /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
   const float *attn_shortcut, *ffn_shortcut;
@@ -84,10 +84,12 @@ typedef struct quern_model {
   qn_norm embed_norm;
   qn_linear project;          /* from the tables' width to the layers'; weight NULL: none */
   const float *relative_bias; /* [heads, 2 * positions - 1] by key - query, in units of log2; NULL: none */
-  const float *frequency, *local_frequency; /* [rotary / 2] radians a position, finite; of local layers. NULL: no rotary */
-  qn_layer *layers;                         /* [arch.layers] */
+  const float *frequency,
+      *local_frequency; /* [rotary / 2] radians a position, finite; of local layers. NULL: no rotary */
+  qn_layer *layers;     /* [arch.layers] */
   qn_norm final_norm;
-  qn_linear pooler, head, dense, dense2; /* head: [vocab, width] of tokens; dense, dense2: one behind the other after pooling */
+  qn_linear pooler, head, dense,
+      dense2; /* head: [vocab, width] of tokens; dense, dense2: one behind the other after pooling */
   uint64_t params;
   int grouped;          /* some linear operator has groups of inputs: activations need their sums, */
   int inputs_grouped;   /* some that has activations with scales by group */

@@ -323,7 +323,8 @@ static quern_status resolve_attention(resolver *r, const qn_arch *a, uint32_t in
   static const char *const heads[] = {"q", "k", "v", "probs"};
   char base[NAME_BYTES];
   QN_TRY(resolve_linear(r, layer_name(base, index, "attn.qkv"), qn_arch_qkv(a), a->width, &l->qkv));
-  for (uint32_t i = 0; i < 4 && !r->is_static; i++) QN_TRY(need_head_site(r, layer_name(base, index, "attn."), heads[i]));
+  for (uint32_t i = 0; i < 4 && !r->is_static; i++)
+    QN_TRY(need_head_site(r, layer_name(base, index, "attn."), heads[i]));
   QN_TRY(resolve_linear(r, layer_name(base, index, "attn.out"), a->width, qn_arch_inner(a), &l->attn_out));
   if (!a->head_norm) return QUERN_OK;
   QN_TRY(need_floats(r, layer_name(base, index, "attn.q.norm"), ".gain", a->head_dim, &l->q_norm));
@@ -403,8 +404,7 @@ static quern_status resolve_all(resolver *r, quern_model *m) {
   if (r->is_static) QN_TRY(resolve_sites(r, a));
   QN_TRY(resolve_order(r, a->width, &m->order));
   if (!a->tied) QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
-  if (!a->rotary)
-    QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
+  if (!a->rotary) QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));
   if (!a->no_embed_norm) QN_TRY(resolve_norm(r, "embed.norm", tables, &m->embed_norm));
   if (a->embed_width) QN_TRY(resolve_linear(r, "embed.project", a->width, tables, &m->project));
