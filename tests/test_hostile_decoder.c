@@ -54,11 +54,17 @@ typedef struct row {
 } row;
 
 #define A(base_, member, v, words_)                                                                                    \
-  { #member " " #v, base_, QUERN_E_FORMAT, words_, { U32(ARCH, qn_arch, member, v) } }
+  {                                                                                                                    \
+#member " " #v, base_, QUERN_E_FORMAT, words_, { U32(ARCH, qn_arch, member, v) }                                   \
+  }
 #define U(base_, member, v)                                                                                            \
-  { #member " " #v, base_, QUERN_E_UNSUPPORTED, "", { U32(ARCH, qn_arch, member, v) } }
+  {                                                                                                                    \
+#member " " #v, base_, QUERN_E_UNSUPPORTED, "", { U32(ARCH, qn_arch, member, v) }                                  \
+  }
 #define GONE(base_, tensor, as)                                                                                        \
-  { "without " tensor, base_, QUERN_E_FORMAT, tensor " is missing", { RENAME(tensor, as) } }
+  {                                                                                                                    \
+    "without " tensor, base_, QUERN_E_FORMAT, tensor " is missing", { RENAME(tensor, as) }                             \
+  }
 #define SHAPE "another type or shape"
 
 static const row rows[] = {
@@ -91,10 +97,10 @@ static const row rows[] = {
     A(GEMMA, tied, 2, "tied"),
     A(GEMMA, embed_scale, NOT_A_NUMBER, "embedding scale"),
     A(GEMMA, embed_scale, INFINITE, "embedding scale"),
-    A(GEMMA, embed_scale, 1, "embedding scale"),           /* a denormal */
-    A(GEMMA, score_scale, 0xbf800000u, "score scale"),     /* -1 */
-    A(GEMMA, score_cap, 0x80000000u, "score cap"),         /* -0 */
-    A(GEMMA, logit_cap, 0x7f7fffffu, "logit cap"),         /* the largest */
+    A(GEMMA, embed_scale, 1, "embedding scale"),       /* a denormal */
+    A(GEMMA, score_scale, 0xbf800000u, "score scale"), /* -1 */
+    A(GEMMA, score_cap, 0x80000000u, "score cap"),     /* -0 */
+    A(GEMMA, logit_cap, 0x7f7fffffu, "logit cap"),     /* the largest */
     A(GEMMA, dense2, 8, "second dense"),
     A(GEMMA, dense2_activation, 4, "second dense"),
     A(GEMMA, recipe, 1, SHAPE),
@@ -143,12 +149,28 @@ static const row rows[] = {
      QUERN_E_NONFINITE,
      "rotary.local.frequency",
      {FLOAT("rotary.local.frequency", 0, NOT_A_NUMBER)}},
-    {"frequencies of another shape", GEMMA, QUERN_E_FORMAT, "rotary.frequency", {IN_TENSOR("rotary.frequency", dim[0], 8, 16)}},
+    {"frequencies of another shape",
+     GEMMA,
+     QUERN_E_FORMAT,
+     "rotary.frequency",
+     {IN_TENSOR("rotary.frequency", dim[0], 8, 16)}},
     {"frequencies of another type", GEMMA, QUERN_E_FORMAT, SHAPE, {IN_TENSOR("rotary.frequency", dtype, 4, QRN_I32)}},
     {"a bias of RMS norms", PHI, QUERN_E_UNSUPPORTED, "final.norm.bias", {U32(ARCH, qn_arch, norm, 2)}},
-    {"a tied head in rows", GEMMA, QUERN_E_FORMAT, "head.out.weight", {IN_TENSOR("head.out.weight", layout, 4, QRN_ROWS)}},
-    {"a tied head of 2 bits", GEMMA4, QUERN_E_FORMAT, "head.out.weight", {IN_TENSOR("head.out.weight", dtype, 4, QRN_U2)}},
-    {"sites of another model", GEMMA, QUERN_E_FORMAT, "is missing", {RENAME("layers.1.attn.probs", "layers.1.attn.probe")}},
+    {"a tied head in rows",
+     GEMMA,
+     QUERN_E_FORMAT,
+     "head.out.weight",
+     {IN_TENSOR("head.out.weight", layout, 4, QRN_ROWS)}},
+    {"a tied head of 2 bits",
+     GEMMA4,
+     QUERN_E_FORMAT,
+     "head.out.weight",
+     {IN_TENSOR("head.out.weight", dtype, 4, QRN_U2)}},
+    {"sites of another model",
+     GEMMA,
+     QUERN_E_FORMAT,
+     "is missing",
+     {RENAME("layers.1.attn.probs", "layers.1.attn.probe")}},
 };
 
 /* ---- refusing them ---- */

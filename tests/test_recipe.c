@@ -51,7 +51,11 @@ static void keeps_recipes(void) {
       "\"estimator\":\"mse\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"max_loss\":0.005}",
       "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":true,\"scales\":\"float\"},"
       "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":4,\"group\":16},\"smooth\":false,\"split\":0,"
-      "\"rounding\":\"calibrated\"}"};
+      "\"rounding\":\"calibrated\"}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"head\":{\"bits\":4,\"group\":64,\"minimum\":false},\"smooth\":false,\"split\":0}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -177,6 +181,13 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
        "\"rounding\":\"calibrated\"}",
        QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":2}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":32}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":48}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"group\":32}}", QUERN_E_UNSUPPORTED, "head.group is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
+       "head.scales is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":8}", QUERN_E_SOURCE, "head: {\"bits\": 8}"},
       {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"migrate\":\"all\"}", QUERN_E_UNSUPPORTED, "migrate belongs to"},

@@ -20,9 +20,9 @@ typedef struct tiny_decoder {
   const char *more_config; /* members, put behind the others: of two of one name the last counts */
   const char *class_name;
   /* of a GGUF file */
-  const char *skip_key;     /* one that is left out, without the architecture; NULL: none */
+  const char *skip_key;            /* one that is left out, without the architecture; NULL: none */
   void (*more_keys)(tiny_gguf *w); /* NULL: none */
-  const char *more_tensor;  /* one that no model has; NULL: none */
+  const char *more_tensor;         /* one that no model has; NULL: none */
   /* of both */
   const char *skip, *poison; /* a tensor by the directory's name that is left out, whose element 3 is NaN; NULL: none */
 } tiny_decoder;
@@ -158,9 +158,12 @@ static inline float tiny_decoder_value(const tiny_decoder *o, const tiny_decoder
 /* ---- a directory ---- */
 
 static inline int tiny_decoder_config(const char *dir, const tiny_decoder *o) {
-  static const char *const types[][2] = {{"llama", "llama"},        {"mistral", "mistral"},
-                                         {"qwen2", "qwen2"},        {"gemma3", "gemma3_text"},
-                                         {"phi2", "phi"},           {"nomic", "nomic_bert"},
+  static const char *const types[][2] = {{"llama", "llama"},
+                                         {"mistral", "mistral"},
+                                         {"qwen2", "qwen2"},
+                                         {"gemma3", "gemma3_text"},
+                                         {"phi2", "phi"},
+                                         {"nomic", "nomic_bert"},
                                          {"embeddinggemma", "gemma3_text"}};
   char text[4096], window[256] = "";
   const char *type = "", *comma = *o->more_config ? ", " : "";
@@ -175,21 +178,20 @@ static inline int tiny_decoder_config(const char *dir, const tiny_decoder *o) {
              "\"n_inner\": %u, \"n_positions\": %u, \"vocab_size\": %u, \"type_vocab_size\": 2,\n"
              "\"layer_norm_epsilon\": 1e-12, \"rotary_emb_base\": 1000, \"rotary_emb_fraction\": 1.0,\n"
              "\"activation_function\": \"swiglu\", \"prenorm\": false, \"qkv_proj_bias\": false%s%s}\n",
-             type, o->class_name, o->width, o->layers, o->heads, o->ffn, o->positions, o->vocab,
-             comma, o->more_config);
+             type, o->class_name, o->width, o->layers, o->heads, o->ffn, o->positions, o->vocab, comma, o->more_config);
   else
     snprintf(text, sizeof text,
              "{\"model_type\": \"%s\", \"architectures\": [\"%s\"], \"hidden_size\": %u, \"num_hidden_layers\": %u,\n"
              "\"num_attention_heads\": %u, \"num_key_value_heads\": %u, \"head_dim\": %u, \"intermediate_size\": %u,\n"
              "\"max_position_embeddings\": %u, \"vocab_size\": %u, \"%s\": 1e-05, \"rope_theta\": 500000.0,\n"
              "%s%s\"tie_word_embeddings\": %s, \"%s\": \"%s\"%s%s}\n",
-             type, o->class_name, o->width, o->layers, o->heads, o->kv_heads, o->head_dim, o->ffn,
-             o->positions, o->vocab, tiny_decoder_is(o, "phi2") ? "layer_norm_eps" : "rms_norm_eps", window,
+             type, o->class_name, o->width, o->layers, o->heads, o->kv_heads, o->head_dim, o->ffn, o->positions,
+             o->vocab, tiny_decoder_is(o, "phi2") ? "layer_norm_eps" : "rms_norm_eps", window,
              tiny_decoder_is(o, "embeddinggemma") ? "\"use_bidirectional_attention\": true,\n" : "",
              o->tied ? "true" : "false", tiny_decoder_gemma(o) ? "hidden_activation" : "hidden_act",
-             tiny_decoder_gemma(o)         ? "gelu_pytorch_tanh"
+             tiny_decoder_gemma(o)        ? "gelu_pytorch_tanh"
              : tiny_decoder_is(o, "phi2") ? "gelu_new"
-                                           : "silu",
+                                          : "silu",
              comma, o->more_config);
   return tiny_text(dir, "config.json", text);
 }
@@ -205,8 +207,8 @@ static inline int tiny_decoder_write(const char *dir, const tiny_decoder *o) {
     const uint64_t bytes = 4 * tiny_decoder_elements(&t[i]);
     char shape[48];
     snprintf(shape, sizeof shape, t[i].cols ? "%u,%u" : "%u", t[i].rows, t[i].cols);
-    snprintf(entry, sizeof entry, "%s\"%.95s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}", i ? "," : "{",
-             t[i].hf, shape, (unsigned long long)at, (unsigned long long)(at + bytes));
+    snprintf(entry, sizeof entry, "%s\"%.95s\":{\"dtype\":\"F32\",\"shape\":[%s],\"data_offsets\":[%llu,%llu]}",
+             i ? "," : "{", t[i].hf, shape, (unsigned long long)at, (unsigned long long)(at + bytes));
     tiny_gguf_raw(&file, entry, strlen(entry));
     at += bytes;
   }

@@ -102,10 +102,8 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                        [QN_PLACE_PRE] = "pre",
                                        [QN_PLACE_SANDWICH] = "sandwich",
                                        [QN_PLACE_PARALLEL] = "parallel"};
-  static const char *const acts[] = {[QN_ACT_GELU] = "gelu",
-                                     [QN_ACT_GELU_TANH] = "gelu-tanh",
-                                     [QN_ACT_RELU] = "relu",
-                                     [QN_ACT_SILU] = "silu"};
+  static const char *const acts[] = {
+      [QN_ACT_GELU] = "gelu", [QN_ACT_GELU_TANH] = "gelu-tanh", [QN_ACT_RELU] = "relu", [QN_ACT_SILU] = "silu"};
   const qn_arch *a = &m->arch;
   const quern_model_info full = {.layers = a->layers,
                                  .width = a->width,

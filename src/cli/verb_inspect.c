@@ -181,8 +181,11 @@ static int show(qn_cli_model *m) {
     }
   }
   put_blocks(m, j);
-  const char *head = info->decoder       ? "tokens"
-                     : info->regression ? "regression" : info->span ? "span" : info->labels ? "classification" : "none";
+  const char *head = info->decoder      ? "tokens"
+                     : info->regression ? "regression"
+                     : info->span       ? "span"
+                     : info->labels     ? "classification"
+                                        : "none";
   if (j) {
     qn_cli_json_text(j, "head", head);
     qn_cli_json_bool(j, "regression", info->regression != 0);

@@ -1,4 +1,4 @@
-/* verb_quantize.c - `quern quantize`: a Hugging Face directory becomes a .qrn file. */
+/* verb_quantize.c - `quern quantize`: a Hugging Face directory or a GGUF file becomes a .qrn file. */
 #include <string.h>
 #include "cli.h"
 
@@ -143,7 +143,7 @@ static const qn_cli_option options[] = {
 const qn_cli_verb qn_cli_verb_quantize = {
     .name = "quantize",
     .arguments = "SRC -o OUT.qrn",
-    .summary = "Makes a model file out of a Hugging Face directory.",
+    .summary = "Makes a model file out of a Hugging Face directory or a GGUF file.",
     .details = "SRC holds config.json, model.safetensors (or its shards) and the tokenizer's files.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

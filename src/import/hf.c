@@ -48,15 +48,16 @@ static quern_status read_config(qn_hf *s) {
   int found;
   QN_TRY(qn_hf_load_json(s, "config.json", &s->config, &found));
   if (!found) {
-    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s has no config.json; a Hugging Face model directory has", s->dir);
+    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s has no config.json; a Hugging Face model directory has",
+                   s->dir);
   }
   if (s->config.nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "config.json is not a JSON object");
   }
   const char *type = qn_json_string(&s->config, 0, "model_type", NULL);
   if (!type) {
-    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "config.json: model_type is missing; is %s a model's directory?",
-                   s->dir);
+    return qn_fail(&s->base.env->error, QUERN_E_SOURCE,
+                   "config.json: model_type is missing; is %s a model's directory?", s->dir);
   }
   s->base.family = qn_family_find(type);
   return s->base.family ? QUERN_OK : unsupported_family(s, type);
@@ -143,8 +144,8 @@ static quern_status find(const qn_source *source, const char *name, const qn_ori
   return QUERN_OK;
 }
 
-static quern_status read(const qn_source *source, const qn_source_tensor *t, uint64_t first, uint64_t rows,
-                         float *dst) {
+static quern_status read_rows(const qn_source *source, const qn_source_tensor *t, uint64_t first, uint64_t rows,
+                              float *dst) {
   uint64_t width = 1, bad = 0;
   for (uint32_t i = 1; i < t->rank; i++) width *= t->dim[i]; /* rank is what was asked for: at most 2 */
   const uint64_t n = rows * width;
@@ -176,8 +177,8 @@ static quern_status build_from_vocab(const qn_hf *s, const qn_json *settings, qn
     return QUERN_OK;
   }
   QN_TRY(qn_map_open(&map, s->base.env, path, s->limit));
-  quern_status status = qn_tokenizer_build(s->base.env, NULL, (const char *)map.data, map.bytes, settings, s->base.arch.vocab,
-                                           section);
+  quern_status status = qn_tokenizer_build(s->base.env, NULL, (const char *)map.data, map.bytes, settings,
+                                           s->base.arch.vocab, section);
   qn_map_close(&map);
   return status;
 }
@@ -233,8 +234,8 @@ static void close_directory(qn_source *source) {
 }
 
 quern_status qn_source_open_directory(qn_source **out, qn_env *env, const char *dir, uint64_t limit) {
-  static const qn_source_kind kind = {"config.json", close_directory, weight_bytes, label, build_tokenizer,
-                                      origin,        find,            read};
+  static const qn_source_kind kind = {"config.json",   close_directory, weight_bytes, label,
+                                      build_tokenizer, origin,          find,         read_rows};
   void *p;
   QN_TRY(qn_alloc_array(env, &p, 1, sizeof(qn_hf), "the source model"));
   qn_hf *s = p;

@@ -17,7 +17,7 @@ typedef struct qn_source_tensor {
 
 /* One way to keep a model. */
 typedef struct qn_source_kind {
-  const char *config; /* what says the shapes: "config.json" */
+  const char *config;          /* what says the shapes: "config.json" */
   void (*close)(qn_source *s); /* with the source itself */
   uint64_t (*weight_bytes)(const qn_source *s);
   const char *(*label)(const qn_source *s, uint32_t i);

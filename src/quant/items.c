@@ -22,9 +22,9 @@ enum {
   HEAD_NORM,
   INNER,
   WIDTH,
-  BIAS,        /* width, where norms have a bias */
-  POST_NORM,   /* width, where what a block puts out has a norm */
-  UP,          /* outputs of ffn.up */
+  BIAS,      /* width, where norms have a bias */
+  POST_NORM, /* width, where what a block puts out has a norm */
+  UP,        /* outputs of ffn.up */
   FFN,
   SECOND_NORM, /* width, where the feed-forward block has a norm of its own */
   SECOND_BIAS,
