@@ -82,4 +82,33 @@ quern_status qn_detokenizer_end(qn_detokenizer *d, char *buf, size_t cap, size_t
    rows of the embedding table: an id at or above it is QUERN_E_SOURCE. */
 quern_status qn_tokenizer_build(qn_env *env, const qn_json *tokenizer_json, const char *vocab_txt, size_t vocab_bytes,
                                 const qn_json *tokenizer_config, uint32_t model_vocab, qn_buffer *section);
+
+/* A tokenizer as a list of tokens by id: what a GGUF's metadata says. All texts stay the caller's and are looked at during the
+   build only. */
+typedef struct qn_listed_token {
+  const char *
+      text; /* as vocabularies spell it: byte-level alphabet; U+2581 for blanks and, of WordPiece, for a word's start */
+  size_t bytes;
+  float score; /* CHAR_BPE */
+  uint32_t type;
+} qn_listed_token;
+#define QN_LISTED_UNKNOWN 2u
+#define QN_LISTED_CONTROL 3u /* special */
+#define QN_LISTED_USER 4u    /* found in text as it is written */
+#define QN_LISTED_BYTE 6u
+
+typedef struct qn_token_list {
+  uint32_t kind; /* QN_TOKENIZER_* */
+  const qn_listed_token *tokens;
+  size_t count;
+  const qn_listed_token *merges; /* texts "left right" by rank; NULL: CHAR_BPE's by the scores of what they make */
+  size_t merge_count;
+  const char *words;              /* BYTE_BPE: how words are found: "gpt2", "llama3", "qwen2" */
+  int digits, nfc, ignore_merges; /* BYTE_BPE: each digit alone; text in NFC; a word that is a token is that token */
+  int blank;                      /* CHAR_BPE: a blank before the text */
+  int64_t unk, begin, end;        /* ids; -1: none; of WordPiece [CLS] and [SEP] */
+  int add_begin, add_end;         /* around each text; WordPiece has both */
+} qn_token_list;
+/* A list that contradicts itself is QUERN_E_SOURCE; one that is not supported QUERN_E_UNSUPPORTED. model_vocab as above. */
+quern_status qn_tokenizer_build_list(qn_env *env, const qn_token_list *list, uint32_t model_vocab, qn_buffer *section);
 #endif
