@@ -39,8 +39,18 @@ typedef struct qn_ids {
 } qn_ids;            /* types and spans may be NULL */
 
 /* Ids of one text without special tokens; appended to out with type `type`. Input of any length and content; memory on
- * the stack only. */
+ * the stack only (64 KiB of BPE). BPE refuses, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its merges tie
+ * together over more than 1,024: no vocabulary of a model is known that does (bpe.c). */
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
+/* The same, with ranges in which no special token is recognized, as what a user of a chat says: a match that touches
+ * one is none. Of WordPiece those that are matched in normalized text are recognized everywhere. */
+typedef struct qn_text {
+  const char *utf8;
+  size_t bytes;
+  const quern_span *plain; /* [plain_count] ascending */
+  size_t plain_count;
+} qn_text;
+quern_status qn_tokenizer_encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out);
 /* Length of the template's special tokens: single (pair 0) or pair (1). */
 uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair);
 /* One more than the highest token type that the template gives. */
