@@ -28,6 +28,7 @@ struct qn_bpe_encoder {
   const qn_tokenizer *t;
   const qn_bpe_header *h;
   const uint8_t *classes, *joins;
+  const qn_text *text;
   qn_ids *out;
   bpe_trace *trace; /* NULL: no spans */
   qn_reader reader;
@@ -222,9 +223,11 @@ static const qn_added *normal_match(const qn_bpe_encoder *e, qn_reader r, uint64
   const qn_added *found = NULL;
   qn_added_match m;
   qn_added_match_begin(&m, e->t, QN_TABLE_NORMAL);
+  const uint8_t *text = (const uint8_t *)e->text->utf8;
+  const uint64_t begin = (uint64_t)(r.from - text);
   for (uint64_t n = 1; r.cp != QN_READ_END && qn_added_match_next(&m, r.cp); n++, qn_reader_next(&r)) {
     const qn_added *a = qn_added_match_found(&m);
-    if (!a) continue;
+    if (!a || !qn_added_allowed(e->t, e->text, a, begin, (uint64_t)(r.to - text))) continue;
     found = a;
     *length = n;
   }
@@ -274,13 +277,13 @@ static void encode_stretch(qn_bpe_encoder *e, const qn_added_walk *w) {
     encode_run(e);
 }
 
-static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out,
-                           bpe_trace *trace) {
+static quern_status encode(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out, bpe_trace *trace) {
   qn_bpe_encoder e; /* the buffers are not cleared */
   e.t = t;
   e.h = (const void *)t->data;
   e.classes = t->tables[QN_TABLE_CLASSES];
   e.joins = t->tables[QN_BPE_JOINS];
+  e.text = text;
   e.out = out;
   e.trace = trace;
   e.type = type;
@@ -288,7 +291,7 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
   e.unknown = 0;
   e.bytes = e.waiting = e.last = 0;
   qn_added_walk walk;
-  qn_added_walk_begin(&walk, t, (const uint8_t *)utf8, len);
+  qn_added_walk_begin(&walk, t, text);
   while (qn_added_walk_next(&walk) && !e.status) {
     if (walk.from < walk.to) encode_stretch(&e, &walk);
     if (!walk.token) break;
@@ -301,14 +304,14 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
 
 /* A function of its own, for its 32 KiB of stack. */
 static quern_status __attribute__((noinline))
-encode_traced(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+encode_traced(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
   bpe_trace trace;
-  trace.text = (const uint8_t *)utf8;
-  return encode(t, utf8, len, type, out, &trace);
+  trace.text = (const uint8_t *)text->utf8;
+  return encode(t, text, type, out, &trace);
 }
 
-static quern_status encode_text(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
-  return out->spans ? encode_traced(t, utf8, len, type, out) : encode(t, utf8, len, type, out, NULL);
+static quern_status encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
+  return out->spans ? encode_traced(t, text, type, out) : encode(t, text, type, out, NULL);
 }
 
 /* ---- the kinds ---- */

@@ -39,8 +39,8 @@ typedef struct qn_bpe_header { /* 128 bytes */
 enum {
   QN_BPE_UNITS =
       QN_TABLE_OWN, /* u32[384]: id of each byte; CHAR_BPE: then id of each ASCII character. All ones: none */
-  QN_BPE_PAIRS,   /* u64[pair_slots]: left | right << 21 | rank << 42; all ones: empty */
-  QN_BPE_RESULTS, /* u32[merges]: id that the merge of that rank makes */
+  QN_BPE_PAIRS,     /* u64[pair_slots]: left | right << 21 | rank << 42; all ones: empty */
+  QN_BPE_RESULTS,   /* u32[merges]: id that the merge of that rank makes */
   QN_BPE_JOINS,     /* CHAR_BPE: bits: may the two characters become part of one token? */
   QN_BPE_TABLES
 };

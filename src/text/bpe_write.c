@@ -275,7 +275,7 @@ quern_status qn_bpe_write(tok_spec *s, qn_buffer *section) {
   QN_TRY_CLEANUP(qn_tables_put_added(&w, keys));
   qn_bpe_header h = {.common = w.h, .words = s->words, .merges = (uint32_t)s->merge_count};
   h.pair_slots = h.merges + h.merges / 2 + 16; /* at most two thirds full */
-  if (s->kind == QN_TOKENIZER_CHAR_BPE) /* merges join fewer than a tenth of as many places of characters */
+  if (s->kind == QN_TOKENIZER_CHAR_BPE)        /* merges join fewer than a tenth of as many places of characters */
     for (h.join_bits = 14; h.join_bits < 20 && ((uint64_t)1 << h.join_bits) < 4 * (uint64_t)h.merges;) h.join_bits++;
   QN_TRY_CLEANUP(qn_tables_fill(&w, &h.common));
   fill_classes(&w);

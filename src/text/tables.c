@@ -127,9 +127,23 @@ const qn_added *qn_added_find(const qn_tokenizer *t, uint32_t id) {
 
 /* ---- raw text cut at added tokens ---- */
 
+int qn_added_allowed(const qn_tokenizer *t, const qn_text *text, const qn_added *a, uint64_t begin, uint64_t end) {
+  size_t lo = 0, hi = text->plain_count;
+  if (hi == 0 || !qn_tokenizer_is_special(t, (int32_t)a->id)) return 1;
+  while (lo < hi) { /* the first range that ends behind begin */
+    const size_t mid = lo + (hi - lo) / 2;
+    if (text->plain[mid].end <= begin)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo == text->plain_count || text->plain[lo].begin >= end;
+}
+
 /* Longest added token that starts at p, and its length in bytes. */
 static const qn_added *raw_match(qn_added_walk *w, const uint8_t *p, size_t *length) {
   const qn_added *found = NULL;
+  const uint64_t begin = (uint64_t)(p - w->text);
   const uint8_t *at = p;
   qn_added_match m;
   if (*p < 0x80 && *p != w->begun_with) {
@@ -140,9 +154,10 @@ static const qn_added *raw_match(qn_added_walk *w, const uint8_t *p, size_t *len
   if (*p < 0x80) {
     m = w->begun;
     at++;
+    if (m.lo >= m.hi) return NULL;
     found = qn_added_match_found(&m);
     *length = 1;
-    if (m.lo >= m.hi) return NULL;
+    if (found && !qn_added_allowed(w->t, w->source, found, begin, begin + 1)) found = NULL;
   } else {
     qn_added_match_begin(&m, w->t, QN_TABLE_RAW);
   }
@@ -151,7 +166,7 @@ static const qn_added *raw_match(qn_added_walk *w, const uint8_t *p, size_t *len
     if (!qn_added_match_next(&m, qn_utf8_decode(at, (size_t)(w->end - at), &used))) break;
     at += used;
     const qn_added *a = qn_added_match_found(&m);
-    if (!a) continue;
+    if (!a || !qn_added_allowed(w->t, w->source, a, begin, (uint64_t)(at - w->text))) continue;
     found = a;
     *length = (size_t)(at - p);
   }
@@ -191,9 +206,16 @@ static int inside_word(const qn_added_walk *w, const uint8_t *p, const uint8_t *
          (stop < w->end && has(qn_utf8_decode(stop, (size_t)(w->end - stop), &used), QN_UC_WORD));
 }
 
-void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
-  const uint8_t *end = bytes ? text + bytes : text;
-  *w = (qn_added_walk){.t = t, .text = text, .end = end, .at = text, .rest = text, .space_end = text, .begun_with = 256};
+void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const qn_text *source) {
+  const uint8_t *text = (const uint8_t *)source->utf8, *end = source->bytes ? text + source->bytes : text;
+  *w = (qn_added_walk){.t = t,
+                       .source = source,
+                       .text = text,
+                       .end = end,
+                       .at = text,
+                       .rest = text,
+                       .space_end = text,
+                       .begun_with = 256};
 }
 
 int qn_added_walk_next(qn_added_walk *w) {
