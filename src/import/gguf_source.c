@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "import/gguf.h"
+#include "import/gguf_tokenizer.h"
 #include "import/source.h"
 #include "model/family.h"
 
@@ -377,10 +377,11 @@ static const char *label(const qn_source *source, uint32_t i) {
 }
 
 static quern_status build_tokenizer(const qn_source *source, qn_buffer *section) {
-  (void)section;
-  qn_log(source->env, 1,
-         "the tokenizer of a GGUF file is not read by this version: the model will take token ids only");
-  return QUERN_OK;
+  return qn_gguf_tokenizer(&((const qn_gguf_source *)source)->file, source->arch.vocab, section);
+}
+
+static quern_status read_speech(const qn_source *source, qn_speech *out) {
+  return qn_gguf_speech(&((const qn_gguf_source *)source)->file, source->arch.vocab, out);
 }
 
 /* ---- opening ---- */
@@ -418,8 +419,8 @@ static void close_file(qn_source *source) {
 }
 
 quern_status qn_source_open_gguf(qn_source **out, qn_env *env, const char *path, uint64_t limit) {
-  static const qn_source_kind kind = {"its metadata",  close_file, weight_bytes, label,
-                                      build_tokenizer, origin,     find,         read_rows};
+  static const qn_source_kind kind = {"its metadata", close_file, weight_bytes, label,    build_tokenizer,
+                                      read_speech,    origin,     find,         read_rows};
   void *p;
   QN_TRY(qn_alloc_array(env, &p, 1, sizeof(qn_gguf_source), "the source model"));
   qn_gguf_source *s = p;

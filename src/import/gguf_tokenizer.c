@@ -1,6 +1,8 @@
 /* gguf_tokenizer.c - a GGUF's tokenizer as the list of tokens that text/tokenizer_list.c builds from. One thread. */
 #include "import/gguf_tokenizer.h"
 #include <string.h>
+#include "import/source.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 #define KEY(name) "tokenizer.ggml." name
@@ -119,4 +121,36 @@ cleanup:
   qn_free(g->env, tokens, count * sizeof *tokens);
   qn_free(g->env, merges, merge_count * sizeof *merges);
   return status;
+}
+
+/* ---- speech ---- */
+
+/* Files often name one end alone, of turns or of texts. */
+static int ends_turns(qn_gguf_text token) {
+  static const char *const known[] = {"<|im_end|>",      "<|endoftext|>", "<|eot_id|>",
+                                      "<|end_of_text|>", "<end_of_turn>", "<|end|>"};
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+    if (qn_gguf_text_is(token, known[i])) return 1;
+  return 0;
+}
+
+quern_status qn_gguf_speech(const qn_gguf *g, uint32_t rows, qn_speech *out) {
+  static const char *const keys[] = {KEY("eos_token_id"), KEY("eot_token_id"), KEY("eom_token_id")};
+  const qn_gguf_value *tokens, *types;
+  qn_gguf_text text = {NULL, 0};
+  size_t at = 0;
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+    int64_t id = -1;
+    QN_TRY(read_id(g, keys[i], &id));
+    qn_speech_add(out, id, rows);
+  }
+  QN_TRY(qn_gguf_get_array(g, KEY("tokens"), 0, QN_GGUF_TEXT, &tokens));
+  QN_TRY(qn_gguf_get_array(g, KEY("token_type"), 0, QN_GGUF_I32, &types));
+  for (uint64_t i = 0; tokens && types && i < types->count && qn_gguf_next_text(tokens, &at, &text); i++)
+    if (qn_gguf_item_int(types, i) == (int64_t)QN_LISTED_CONTROL && ends_turns(text))
+      qn_speech_add(out, (int64_t)i, rows);
+  text.data = NULL;
+  QN_TRY(qn_gguf_get_text(g, "tokenizer.chat_template", 0, &text));
+  if (text.data) out->chat = qn_chat_detect(text.data, text.bytes);
+  return QUERN_OK;
 }

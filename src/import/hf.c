@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 #define HF_JSON_BYTES (64u << 20) /* of a JSON file at most; the largest published tokenizer.json have some 35 MB */
@@ -205,6 +206,37 @@ static quern_status build_tokenizer(const qn_source *source, qn_buffer *section)
   return QUERN_OK;
 }
 
+/* eos_token_id of a config: a number, or several. */
+static void add_ends(const qn_json *c, uint32_t vocab, qn_speech *out) {
+  const uint32_t node = qn_json_get(c, 0, "eos_token_id");
+  if (!node) return;
+  if (c->nodes[node].kind != QN_JSON_ARRAY) {
+    qn_speech_add(out, qn_json_int(c, 0, "eos_token_id", -1), vocab);
+    return;
+  }
+  for (uint32_t k = node + 1; k < c->nodes[node].next; k = c->nodes[k].next)
+    if (c->nodes[k].kind == QN_JSON_NUMBER) qn_speech_add(out, (int64_t)c->nodes[k].number, vocab);
+}
+
+static quern_status read_speech(const qn_source *source, qn_speech *out) {
+  const qn_hf *s = (const qn_hf *)source;
+  qn_json c;
+  int found;
+  add_ends(&s->config, source->arch.vocab, out);
+  QN_TRY(qn_hf_load_json(s, "generation_config.json", &c, &found));
+  if (found) {
+    add_ends(&c, source->arch.vocab, out);
+    qn_json_free(source->env, &c);
+  }
+  QN_TRY(qn_hf_load_json(s, "tokenizer_config.json", &c, &found));
+  if (found) {
+    const char *template = qn_json_string(&c, 0, "chat_template", NULL);
+    if (template) out->chat = qn_chat_detect(template, strlen(template));
+    qn_json_free(source->env, &c);
+  }
+  return QUERN_OK;
+}
+
 /* ---- opening ---- */
 
 static quern_status open_directory(qn_hf *s, const char *dir) {
@@ -234,8 +266,8 @@ static void close_directory(qn_source *source) {
 }
 
 quern_status qn_source_open_directory(qn_source **out, qn_env *env, const char *dir, uint64_t limit) {
-  static const qn_source_kind kind = {"config.json",   close_directory, weight_bytes, label,
-                                      build_tokenizer, origin,          find,         read_rows};
+  static const qn_source_kind kind = {"config.json", close_directory, weight_bytes, label,    build_tokenizer,
+                                      read_speech,   origin,          find,         read_rows};
   void *p;
   QN_TRY(qn_alloc_array(env, &p, 1, sizeof(qn_hf), "the source model"));
   qn_hf *s = p;

@@ -106,6 +106,19 @@ static quern_status put_calibration(qn_quantizer *q) {
   return qrn_put_u64(q->writer, "calibration.seed", q->job->seed);
 }
 
+/* What generation needs to know beside the tokenizer. */
+static quern_status put_speech(qn_quantizer *q) {
+  qn_speech speech;
+  char ends[QN_SPEECH_ENDS * 11 + 1];
+  size_t n = 0;
+  if (!q->arch.causal) return QUERN_OK;
+  QN_TRY(qn_source_speech(q->source, &speech));
+  for (uint32_t i = 0; i < speech.end_count; i++)
+    n += qn_format(ends + n, sizeof ends - n, "%s%d", i ? " " : "", speech.ends[i]);
+  if (n) QN_TRY(put_text(q, "tokenizer.end", ends));
+  return speech.chat ? put_text(q, "chat.form", speech.chat) : QUERN_OK;
+}
+
 static quern_status put_meta(qn_quantizer *q) {
   char text[64];
   const char *family = "";
@@ -116,6 +129,7 @@ static quern_status put_meta(qn_quantizer *q) {
   QN_TRY(put_text(q, "general.producer", PRODUCER));
   QN_TRY(put_text(q, "general.source", qn_source_name(q->source)));
   QN_TRY(put_tokenizer(q));
+  QN_TRY(put_speech(q));
   for (uint32_t i = 0; i < q->arch.labels; i++) {
     const char *label = qn_source_label(q->source, i);
     if (!label) continue;
