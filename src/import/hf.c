@@ -215,7 +215,8 @@ static void add_ends(const qn_json *c, uint32_t vocab, qn_speech *out) {
     return;
   }
   for (uint32_t k = node + 1; k < c->nodes[node].next; k = c->nodes[k].next)
-    if (c->nodes[k].kind == QN_JSON_NUMBER) qn_speech_add(out, (int64_t)c->nodes[k].number, vocab);
+    if (c->nodes[k].kind == QN_JSON_NUMBER && c->nodes[k].number >= 0 && c->nodes[k].number < vocab)
+      qn_speech_add(out, (int64_t)c->nodes[k].number, vocab);
 }
 
 static quern_status read_speech(const qn_source *source, qn_speech *out) {
