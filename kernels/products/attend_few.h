@@ -82,8 +82,8 @@ typedef void qk_few_fn(qk_few *f, const qk_head_q8 *hd, int32_t *to, size_t r);
       qk_few_scores(f, hd, r, rows);                                                                                   \
   }
 QK_FEW_DEFINE(1)
-QK_FEW_DEFINE(2) QK_FEW_DEFINE(3)
-    QK_FEW_DEFINE(4) static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
+QK_FEW_DEFINE(2)
+QK_FEW_DEFINE(3) QK_FEW_DEFINE(4) static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
   static qk_few_fn *const by_rows[QK_FEW_ROWS] = {qk_few_1, qk_few_2, qk_few_3, qk_few_4};
   const size_t n = f->queries.n, tiles = (n + QK_FEW_ROWS - 1) / QK_FEW_ROWS;
   for (size_t i = 0, r = 0, rows; i < tiles; i++, r += rows) {
