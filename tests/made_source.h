@@ -101,6 +101,7 @@ quern_status __wrap_qn_source_read_rows(const qn_source *s, const char *name, ui
 const char *__wrap_qn_source_label(const qn_source *s, uint32_t i);
 const char *__wrap_qn_source_name(const qn_source *s);
 quern_status __wrap_qn_source_tokenizer(const qn_source *s, qn_buffer *section);
+quern_status __wrap_qn_source_speech(const qn_source *s, qn_speech *out);
 
 quern_status __wrap_qn_source_open(qn_source **out, qn_env *env, const char *dir, uint64_t limit) {
   (void)env, (void)dir, (void)limit;
@@ -112,6 +113,11 @@ const qn_arch *__wrap_qn_source_arch(const qn_source *s) { return (const qn_arch
 uint64_t __wrap_qn_source_weight_bytes(const qn_source *s) { return s ? 1 : 0; }
 const char *__wrap_qn_source_label(const qn_source *s, uint32_t i) { return s && i ? NULL : NULL; }
 const char *__wrap_qn_source_name(const qn_source *s) { return s ? "tiny" : ""; }
+quern_status __wrap_qn_source_speech(const qn_source *s, qn_speech *out) {
+  (void)s;
+  *out = (qn_speech){.end_count = 0};
+  return QUERN_OK;
+}
 quern_status __wrap_qn_source_tokenizer(const qn_source *s, qn_buffer *section) {
   (void)s, (void)section;
   return QUERN_OK;
