@@ -41,7 +41,6 @@ void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1);
 void qk_attention_codes_avx2(const qk_attention_codes *op, size_t r0, size_t r1);
 qk_part_f32_fn qk_part_f32_avx2, qk_part_f32_avx512;
 void qk_attend_avx2(qk_table *t);
-void qk_attend_avx512(qk_table *t);
 void qk_gemm_q8_avx512(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,

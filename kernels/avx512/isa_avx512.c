@@ -1,9 +1,8 @@
-/* isa_avx512.c - the AVX-512 set (F, BW, DQ, VL). */
+/* isa_avx512.c - the AVX-512 set (F, BW, DQ, VL). Attention over caches is the AVX2 set's: few CPUs have this one and not the next. */
 #include "kernels/sets.h"
 #if QK_X86
 static void overlay(qk_table *t) {
   qk_rows_avx512(t);
-  qk_attend_avx512(t);
   t->gemm_q8 = qk_gemm_q8_avx512;
   t->gemm_group = qk_gemm_group_avx512;
   t->gemm_f32 = qk_gemm_f32_avx512;

@@ -18,10 +18,6 @@ QK_TARGET_BEGIN_AVX512
 #include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_f32.h"
-#define QK_PART_FLOATS qk_part_f32_avx512
-#define QK_ATTEND_FEW qk_attend_few
-#include "kernels/products/attend_few.h"
-#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
 #include "kernels/products/gemm_q8.h"
@@ -40,6 +36,4 @@ void qk_part_f32_avx512(const qk_attend_cache *op, size_t row0, size_t first, si
   qk_part_f32_over_lanes(op, row0, first, n, b, parts);
 }
 QK_TARGET_END
-
-void qk_attend_avx512(qk_table *t) { QK_ATTEND_SET(t); }
 #endif
