@@ -169,7 +169,8 @@ void qn_bpe_take(qn_bpe_encoder *e) {
 /* Of a run of ASCII characters that are read as they are, those that fit and that no mark behind them can change. */
 static void take_ascii(qn_bpe_encoder *e, uint32_t class) {
   const qn_reader *r = &e->reader;
-  if (e->trace || r->cp >= 0x80 || r->left != UINT64_MAX || r->p != r->from + 1 || *r->from != r->cp) return;
+  if (e->trace || r->cp >= 0x80 || r->left < (size_t)(r->end - r->from) || r->p != r->from + 1 || *r->from != r->cp)
+    return;
   const size_t room = qn_min_size(QN_BPE_WINDOW - e->bytes, (size_t)(r->end - r->from));
   size_t n = 0;
   for (; n < room && r->from[n] < 0x80 && (e->classes[r->from[n]] & QN_CHAR_CLASS) == class; n++)
@@ -203,10 +204,13 @@ static void encode_characters(qn_bpe_encoder *e) {
 
 static void encode_words(qn_bpe_encoder *e) {
   while (e->reader.cp != QN_READ_END && !e->status) {
+    const uint64_t before = e->reader.left;
     if (qn_bpe_class(e, e->reader.cp) == QN_CHAR_END)
       qn_bpe_take(e); /* a digit alone */
     else
       qn_bpe_next_word(e, e->h->words);
+    if (e->reader.left == before && e->reader.cp != QN_READ_END)
+      qn_bpe_take(e); /* a class that a damaged section has */
     end_word(e);
   }
 }
