@@ -234,6 +234,24 @@ QUERN_API quern_status quern_tokenize_pair(const quern_model *m, const char *a, 
 QUERN_API quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf,
                                         size_t cap, size_t *len);
 
+/* What somebody said in a conversation. */
+typedef struct quern_chat_message {
+  const char *role; /* "system", of the first message alone, "user", "assistant" */
+  const char *content;
+  size_t content_len;
+} quern_chat_message;
+
+#define QUERN_CHAT_PROMPT 2u /* with the start of the assistant's next message behind the last one */
+
+/* The form that the model's conversations are written in: "chatml", "llama3", "gemma", ...; "plain" where its source had no template
+   that is known. */
+QUERN_API const char *quern_chat_form(const quern_model *m);
+/* A conversation of n messages as token ids, in a form by its name (NULL: the model's). Special tokens are those of the form: what a
+   message says is taken as it is written, and never for one. flags: QUERN_CHAT_PROMPT, QUERN_NO_SPECIAL. *count as in
+   quern_tokenize. An unknown form or role is QUERN_E_ARGUMENT. Any thread. */
+QUERN_API quern_status quern_chat_tokenize(const quern_model *m, const char *form, const quern_chat_message *messages,
+                                           uint32_t n, uint32_t flags, int32_t *ids, size_t cap, size_t *count);
+
 /* ---- session ----------------------------------------------------------------------------------------------------- */
 
 typedef struct quern_session quern_session;
