@@ -83,6 +83,9 @@ static inline void qk_unpack_wide(const uint8_t *w, size_t first, size_t blocks,
 static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to);
 #endif
 
+#ifndef QK_GROUP_SIDE
+#define QK_GROUP_SIDE 0
+#endif
 /* Some tiles of the rows of a product. */
 typedef struct qk_group_tiles {
   size_t rows, tiles;     /* of the product */

@@ -31,9 +31,6 @@
 #else
 #define QK_GROUP_ROW 2 /* unpacking pays from the third row on */
 #endif
-#ifndef QK_GROUP_SIDE
-#define QK_GROUP_SIDE 0
-#endif
 #define QK_UNPACKS_IN_TILE (!QK_WIDE && QK_SUM_GOES_ON)
 #ifndef QK_SUM_BITS
 #define QK_SUM_BITS 0
