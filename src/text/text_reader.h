@@ -1,4 +1,4 @@
-/* reader.h - raw UTF-8 as the normalized characters that a tokenizer splits: one by one, with a cursor that may be copied
+/* text_reader.h - raw UTF-8 as the normalized characters that a tokenizer splits: one by one, with a cursor that may be copied
  * to look ahead. Nothing is stored of the text: canonical order and composition (NFC) are found by walking it again, so
  * that sequences of any length need no memory. One thread; the text outlives the reader. */
 #ifndef QN_READER_H
