@@ -1,0 +1,181 @@
+/* fuzz_decode.c - a session on a decoder: calls in any order with any arguments, and any bytes as a saved sequence, whose checksum and
+ * model are put right first, or nothing would get past them. Statuses must be those that the header tells, and sequences
+ * must hold what they were given. */
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/tiny_decoder.h"
+
+enum { VOCAB = 80, SEQUENCES = 3, PAGES = 4 };
+
+static quern_context *context;
+static quern_model *model;
+static char path[64];
+static uint64_t model_checksum;
+
+static void begin(void) {
+  char dir[256], file[300];
+  quern_context_options co;
+  quern_quantize_options qo;
+  tiny_decoder o = tiny_decoder_of("llama");
+  quern_context_options_init(&co, sizeof co);
+  quern_quantize_options_init(&qo, sizeof qo);
+  co.threads = 1;
+  o.layers = 1, o.positions = 200;
+  FUZZ_NEED(tiny_dir_make(dir, sizeof dir) && tiny_decoder_write(dir, &o));
+  snprintf(file, sizeof file, "%s/m.qrn", dir);
+  FUZZ_NEED(quern_context_create(&context, &co) == QUERN_OK);
+  FUZZ_NEED(quern_quantize_file(context, dir, file, &qo, NULL) == QUERN_OK);
+  size_t bytes = 0;
+  uint8_t *data = tiny_read(file, &bytes);
+  FUZZ_NEED(data && bytes > 64);
+  memcpy(&model_checksum, data + 56, sizeof model_checksum);
+  void *copy;
+  FUZZ_NEED(posix_memalign(&copy, 64, bytes) == 0);
+  memcpy(copy, data, bytes);
+  free(data);
+  FUZZ_NEED(quern_model_open_memory(&model, context, copy, bytes, NULL) == QUERN_OK);
+  tiny_dir_remove(dir);
+  const char *shm = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+  snprintf(path, sizeof path, "%s/quern-fuzz-%ld", shm, (long)getpid());
+}
+
+/* The rest of the input as a saved file, sealed. */
+static void write_saved(fuzz_input *in) {
+  size_t n;
+  const uint8_t *p = fuzz_take(in, 1 << 16, &n);
+  uint8_t *copy = malloc(n + 1);
+  FILE *f = fopen(path, "wb");
+  FUZZ_NEED(copy && f);
+  memcpy(copy, p, n);
+  if (n >= 72) {
+    const uint64_t size = n;
+    memcpy(copy, "\x89QSQ\r\n\x1a\n", 8);
+    memcpy(copy + 16, &model_checksum, 8);
+    memcpy(copy + 48, &size, 8);
+    const uint64_t sum = qn_xxh64(copy, n - 8, 0);
+    memcpy(copy + n - 8, &sum, 8);
+  }
+  FUZZ_NEED(fwrite(copy, 1, n, f) == n && fclose(f) == 0);
+  free(copy);
+}
+
+static int32_t on_token(void *user, int32_t id, const char *utf8, size_t len) {
+  fuzz_input *in = user;
+  FUZZ_NEED(id >= -1 && id < VOCAB && (utf8 || !len));
+  return fuzz_u8(in) == 255;
+}
+
+static void sampling(fuzz_input *in, quern_sampling_options *o) {
+  quern_sampling_options_init(o, sizeof *o);
+  o->temperature = (float)fuzz_u8(in) / 64 - 0.5f;
+  o->top_k = fuzz_u8(in);
+  o->top_p = (float)fuzz_u8(in) / 200;
+  o->min_p = (float)fuzz_u8(in) / 250;
+  o->repeat_penalty = (float)fuzz_u8(in) / 100;
+  o->penalty_tokens = fuzz_u16(in);
+  o->seed = fuzz_u8(in);
+}
+
+/* lengths: what each sequence must hold. */
+static void step(quern_session *s, fuzz_input *in, uint32_t *lengths) {
+  int32_t ids[40];
+  float scores[40];
+  uint32_t offsets[SEQUENCES + 1] = {0}, sequences[SEQUENCES], length = 0;
+  const uint32_t call = fuzz_below(in, 10), seq = fuzz_below(in, SEQUENCES + 1), other = fuzz_below(in, SEQUENCES),
+                 n = fuzz_below(in, 40);
+  const int is = seq < SEQUENCES;
+  quern_sampling_options so;
+  quern_tensor_view view;
+  const float *logits;
+  for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)fuzz_u8(in) - (i == 39);
+  quern_status status = QUERN_OK;
+  switch (call) {
+    case 0:
+      status = quern_decode_feed(s, seq, ids, n);
+      if (status == QUERN_OK) lengths[seq] += n;
+      break;
+    case 1:
+      for (uint32_t i = 0; i < SEQUENCES; i++) {
+        sequences[i] = fuzz_u8(in) < 250 ? i : 0;
+        offsets[i + 1] = offsets[i] + n / SEQUENCES;
+      }
+      status = quern_decode_batch(s, sequences, offsets, ids, SEQUENCES);
+      for (uint32_t i = 0; i < SEQUENCES && status == QUERN_OK; i++) lengths[sequences[i]] += n / SEQUENCES;
+      break;
+    case 2:
+      if (quern_decode_logits(s, seq, &logits, NULL) == QUERN_OK)
+        for (uint32_t i = 0; i < VOCAB; i++) FUZZ_NEED(isfinite(logits[i]));
+      break;
+    case 3:
+      if (quern_decode_rows(s, fuzz_u8(in), n, &view, NULL) == QUERN_OK)
+        FUZZ_NEED(view.rows == n && view.cols == VOCAB);
+      break;
+    case 4:
+      status = quern_sequence_truncate(s, seq, n);
+      if (status == QUERN_OK) lengths[seq] = n;
+      break;
+    case 5:
+      status = quern_sequence_copy(s, other, seq, n);
+      if (status == QUERN_OK) lengths[seq] = n;
+      break;
+    case 6:
+      sampling(in, &so);
+      status = quern_decode_next(s, &seq, 1, &so, ids);
+      if (status == QUERN_OK) lengths[seq]++;
+      break;
+    case 7: {
+      quern_generate_options o;
+      quern_generated made = {.size = sizeof made};
+      quern_generate_options_init(&o, sizeof o);
+      sampling(in, &so);
+      o.sampling = &so;
+      o.max_new = 1 + n;
+      o.lookup = fuzz_below(in, 6);
+      status = quern_generate(s, seq, &o, on_token, in, &made);
+      if (is) FUZZ_NEED(quern_sequence_length(s, seq, &lengths[seq]) == QUERN_OK); /* it appends what it tells */
+      break;
+    }
+    case 8:
+      status = quern_decode_score(s, seq, ids, n, scores);
+      if (is) FUZZ_NEED(quern_sequence_length(s, seq, &lengths[seq]) == QUERN_OK);
+      break;
+    default:
+      if (fuzz_u8(in) & 1) {
+        status = quern_sequence_save(s, seq, path);
+        if (status == QUERN_OK) status = quern_sequence_restore(s, other, path);
+        if (status == QUERN_OK) lengths[other] = lengths[seq];
+      } else {
+        write_saved(in);
+        if (quern_sequence_restore(s, other, path) == QUERN_OK)
+          FUZZ_NEED(quern_sequence_length(s, other, &lengths[other]) == QUERN_OK);
+      }
+      unlink(path);
+  }
+  for (uint32_t i = 0; i < SEQUENCES; i++)
+    FUZZ_NEED(quern_sequence_length(s, i, &length) == QUERN_OK && length == lengths[i]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
+  fuzz_input in = {data, bytes};
+  quern_session *s = NULL;
+  quern_session_options so;
+  uint32_t lengths[SEQUENCES] = {0};
+  if (!model) begin();
+  quern_session_options_init(&so, sizeof so);
+  so.max_tokens = 1 + fuzz_below(&in, 64);
+  so.max_sequences = SEQUENCES;
+  so.cache_tokens = 64 * PAGES;
+  so.cache_bits = fuzz_u8(&in) & 1 ? 32 : 8;
+  so.logit_rows = 1 + fuzz_below(&in, 8);
+  FUZZ_NEED(quern_session_create(&s, model, &so) == QUERN_OK);
+  for (int i = 0; i < 60 && in.left; i++) step(s, &in, lengths);
+  for (uint32_t i = 0; i < SEQUENCES; i++) FUZZ_NEED(quern_sequence_free(s, i) == QUERN_OK);
+  quern_stats st = {.size = sizeof st};
+  FUZZ_NEED(quern_session_get_stats(s, &st) == QUERN_OK && st.cache_pages_free == st.cache_pages);
+  quern_session_free(s);
+  return 0;
+}
