@@ -38,11 +38,27 @@ static int is_int8(const qn_quantizer *q, const qn_item *it) { return qn_quantiz
 int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it) {
   return is_int8(q, it) && (it->kind != QN_ITEM_LINEAR || !qn_quantizer_form(q, it).group);
 }
+/* An input whose rows have outliers in ever other channels, which smoothing does not balance: products of gates and values, and
+   what a decoder's head takes. */
+static int has_outliers(const qn_quantizer *q, const qn_item *it) {
+  if (it->input >= 0) return it->input == QN_SITE_FFN_DOWN_IN && q->arch.gated;
+  return q->arch.head == QN_HEAD_TOKENS && !strcmp(it->name, "head.out");
+}
+/* Scales for groups of such an input; where the weights' scales are in the same sum, groups are theirs. */
+static uint32_t outlier_group(const qn_quantizer *q, const qn_item *it) {
+  if (q->recipe.activation_outliers <= 0 || !has_outliers(q, it)) return 0;
+  const qn_form f = qn_quantizer_form(q, it);
+  return f.group && f.group < it->k && !f.steps ? f.group : (uint32_t)q->recipe.activation_outliers;
+}
 uint32_t qn_quantizer_input_group(const qn_quantizer *q, const qn_item *it) {
-  return it->input >= 0 && it->k > q->recipe.activation_group ? q->recipe.activation_group : 0;
+  const uint32_t outliers = outlier_group(q, it), group = outliers ? outliers : q->recipe.activation_group;
+  return (outliers || it->input >= 0) && it->k > group ? group : 0;
+}
+int qn_quantizer_symmetric(const qn_quantizer *q, const qn_item *it) {
+  return outlier_group(q, it) != 0 || (it->input >= 0 && q->recipe.activation_symmetric);
 }
 int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it) {
-  return it->kind == QN_ITEM_LINEAR && qn_quantizer_input_group(q, it) && !q->recipe.activation_symmetric;
+  return it->kind == QN_ITEM_LINEAR && qn_quantizer_input_group(q, it) && !qn_quantizer_symmetric(q, it);
 }
 
 const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it) {
@@ -190,7 +206,7 @@ static quern_status put_sites(qn_quantizer *q) {
                            .grain = QRN_GRAIN_TOKEN,
                            .groups = group ? (uint32_t)qk_groups(it.k, group) : 1,
                            .group = group,
-                           .symmetric = it.input >= 0 && q->recipe.activation_symmetric};
+                           .symmetric = (uint32_t)qn_quantizer_symmetric(q, &it)};
     QN_TRY(put_site(q, it.name, ".in", &site));
     if (it.input == QN_SITE_QKV_IN) QN_TRY(put_head_sites(q, (uint32_t)it.layer));
   }

@@ -57,6 +57,8 @@ typedef struct qn_recipe {
   uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
+  int activation_outliers;   /* of decoders, at inputs with outliers in ever other channels: channels with a scale of their own,
+                                symmetric, as above; 0: as elsewhere; -1: QN_OUTLIER_GROUP, or where all inputs have groups theirs */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
   uint32_t embedding_bits;   /* 2, 4, 8 or 32; of static recipes also 6, in bytes */
   uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
@@ -77,6 +79,7 @@ typedef struct qn_recipe {
   double max_loss;     /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
+#define QN_OUTLIER_GROUP 64
 
 /* A preset's name, or the path of a JSON file (anything with a '/' or ending in .json) of a preset's shape:
    {"name": "...", "weights": {"bits": 4, "group": 32, "minimum": false, "scales": "float"},

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/thread.h"
 #include "kernels/layout.h"
+#include "quant/balance.h"
 #include "quant/calibrate.h"
 #include "quant/groups.h"
 #include "quant/permute.h"
@@ -146,6 +147,7 @@ static quern_status read_item(qn_quantizer *q, qn_item *it) {
     qn_split_columns(q->floats, it->n, (uint32_t)dim[1], it->column_copies, split);
   qn_migrate_item(&q->migration, it, q->floats);
   qn_permute_item(&q->plan, &q->arch, it, q->floats, q->bias, q->work);
+  qn_balance_item(&q->maxima, &q->arch, it, q->floats, q->bias);
   return QUERN_OK;
 }
 
@@ -179,7 +181,7 @@ static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
 }
 
 static void smooth(qn_quantizer *q, const qn_item *it) {
-  qn_smooth(q->floats, it->n, it->k, (uint32_t)it->input, maxima_of(q, it), q->smooth);
+  qn_smooth(q->floats, it->n, it->k, qn_smooth_alpha(&q->arch, (uint32_t)it->input), maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
   float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
@@ -414,21 +416,25 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* What a recipe does to encoders like BERT alone is left out for others, and a head that is the table of tokens too has that table's
-   bits where the recipe says nothing of heads: the file's recipe says what was done. */
+/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those; a head
+   that is the table of tokens too has that table's bits where the recipe says nothing of heads: the file's recipe says what was
+   done. */
 static quern_status fit_recipe(qn_quantizer *q) {
   qn_recipe *r = &q->recipe;
+  if (!q->arch.causal || r->id != QN_RECIPE_INT8)
+    r->activation_outliers = 0;
+  else if (r->activation_outliers < 0)
+    r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
   if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
-  r->smooth = 0;
   r->split = 0;
   if (r->migrate)
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s migrates gains, which this version does in encoders like BERT alone", r->name);
+                   "recipe %s migrates gains, which is done in encoders like BERT alone", r->name);
   if (!q->arch.tied || r->head_bits || r->embedding_bits >= 8) return QUERN_OK;
   if (r->embedding_bits != 4)
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8 or 4 in this version",
-                   r->name, r->embedding_bits);
+                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8 or 4", r->name,
+                   r->embedding_bits);
   r->head_bits = 4;
   r->head_group = 32;
   r->head_min = 1;

@@ -48,6 +48,8 @@ float qn_quantizer_most(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it);
 /* Channels of an operator's input that share a scale; 0: all. */
 uint32_t qn_quantizer_input_group(const qn_quantizer *q, const qn_item *it);
+/* Whether it has no zero points. */
+int qn_quantizer_symmetric(const qn_quantizer *q, const qn_item *it);
 /* Whether the sums of its weights by groups of the input are in the file; whether its input is smoothed. */
 int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it);
 /* The site of an operator's input, where it is static and has groups; else NULL. */

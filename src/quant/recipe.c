@@ -70,12 +70,12 @@ static int valid_name(const char *name) {
 }
 
 /* What codes may say beside their bits: a bit each. */
-enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8, STATIC_RANGES = 16, ESTIMATOR = 32, PERCENTILE = 64 };
+enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8, STATIC_RANGES = 16, ESTIMATOR = 32, PERCENTILE = 64, OUTLIERS = 128 };
 
 /* {"bits": 4, "group": 32, ...}: bits and group, and which members there may be besides. *at: the object. */
 static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *at,
                                uint32_t *bits) {
-  static const char *const members[] = {"group", "minimum", "scales", "symmetric", "static", "estimator", "percentile"};
+  static const char *const members[] = {"group", "minimum", "scales", "symmetric", "static", "estimator", "percentile", "outliers"};
   *at = qn_json_get(j, 0, key);
   int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
@@ -92,7 +92,7 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
                               : v != 8                            ? 0
-                                                                  : STATIC_RANGES | GROUP | SYMMETRIC)
+                                                                  : STATIC_RANGES | GROUP | SYMMETRIC | OUTLIERS)
                            : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
@@ -125,6 +125,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   }
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
+  r->activation_outliers = qn_json_get(j, at, "outliers") ? (int)qn_json_int(j, at, "outliers", 1) : -1;
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
   r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : is_static ? QN_RECIPE_STATIC : QN_RECIPE_INT8;
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
@@ -172,6 +173,9 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: activations.group is 32, 64, 128, or 0 for one scale a token; not %u", file,
                    r->activation_group);
+  }
+  if (r->activation_outliers >= 0 && !is_group((uint32_t)r->activation_outliers)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: activations.outliers is 32, 64, 128, or 0 for none", file);
   }
   if (r->weight_steps && (r->weight_min || !r->weight_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: integer scales need a weights.group and have no minimum",
@@ -242,7 +246,7 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
   static const char *const flags[] = {"smooth", "static", "symmetric", "minimum"};
   static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
-                                        "scale", "zero",  "low",    "high",  "percentile"};
+                                        "scale", "zero",  "low",    "high",  "percentile", "outliers"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {

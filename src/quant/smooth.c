@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "base/checked.h"
+#include "kernels/layout.h"
 #include "quant/calibrate.h"
+#include "run/decoder.h"
 
 #define TEXTS 8u
 #define TEXT_TOKENS 104u /* special tokens included */
@@ -17,12 +19,15 @@
 static quern_status create(qn_maxima *m, qn_env *env, const qn_arch *a) {
   const size_t inner = (size_t)a->heads * a->head_dim;
   const size_t width[QN_SITE_KINDS] = {[QN_SITE_QKV_IN] = a->width,
+                                       [QN_SITE_Q] = a->rotary ? inner : 0,
+                                       [QN_SITE_K] = a->rotary ? (size_t)a->kv_heads * a->head_dim : 0,
                                        [QN_SITE_ATTN_OUT_IN] = inner,
                                        [QN_SITE_FFN_UP_IN] = a->width,
                                        [QN_SITE_FFN_DOWN_IN] = a->ffn};
   void *p = NULL;
   *m = (qn_maxima){.layers = a->layers};
   for (size_t i = 0; i < QN_SITE_KINDS; i++) {
+    m->width[i] = width[i];
     m->offset[i] = m->stride;
     m->stride += width[i];
   }
@@ -49,7 +54,7 @@ typedef struct observer {
 
 static void observe(void *user, const qn_seen *seen) {
   observer *o = user;
-  if (seen->layer == QN_NO_LAYER) return;
+  if (seen->layer == QN_NO_LAYER || !o->maxima->width[seen->kind]) return;
   float *most = o->maxima->data + seen->layer * o->maxima->stride + o->maxima->offset[seen->kind];
   pthread_mutex_lock(&o->lock);
   for (size_t r = 0; r < seen->rows; r++) {
@@ -63,17 +68,22 @@ static void observe(void *user, const qn_seen *seen) {
 
 /* ---- the run of the float model ---------------------------------------------------------------------------------- */
 
-/* Random tokens in the model's own template, as the session's next pass. */
-static quern_status fill(quern_session *s, uint32_t seed) {
-  const qn_arch *a = &s->model->arch;
-  const qn_tokenizer *t = &s->model->tokenizer;
+typedef struct texts {
+  int32_t ids[TEXTS * TEXT_TOKENS], types[TEXTS * TEXT_TOKENS];
+  uint32_t lens[TEXTS], rows;
+} texts;
+
+/* Random tokens in the model's own template. */
+static quern_status draw(const quern_model *m, uint32_t seed, texts *to) {
+  const qn_arch *a = &m->arch;
+  const qn_tokenizer *t = &m->tokenizer;
   const size_t specials = t->kind ? qn_tokenizer_specials(t, 0) : 0, length = qn_min_size(TEXT_TOKENS, a->positions);
   const size_t n = length > specials ? length - specials : 0;
-  uint32_t row = 0;
+  to->rows = 0;
   for (uint32_t i = 0; i < TEXTS; i++) {
     int32_t ids[TEXT_TOKENS];
     for (size_t j = 0; j < n; j++) ids[j] = (int32_t)(qn_draw(seed, i * TEXT_TOKENS + j) % a->vocab);
-    qn_ids out = {.ids = s->ids + row, .types = s->types + row, .cap = s->max_tokens - row};
+    qn_ids out = {.ids = to->ids + to->rows, .types = to->types + to->rows, .cap = TEXTS * TEXT_TOKENS - to->rows};
     if (t->kind) {
       QN_TRY(qn_tokenizer_template(t, ids, n, NULL, 0, 0, &out));
     } else {
@@ -81,10 +91,22 @@ static quern_status fill(quern_session *s, uint32_t seed) {
       memset(out.types, 0, n * sizeof *out.types);
       out.count = n;
     }
-    s->lens[i] = (uint32_t)out.count;
-    row += s->lens[i];
+    to->lens[i] = (uint32_t)out.count;
+    to->rows += to->lens[i];
   }
   return QUERN_OK;
+}
+
+/* One pass over the texts: of a decoder as sequences, each of its own. */
+static quern_status run_texts(quern_session *s, const texts *t) {
+  const qn_arch *a = &s->model->arch;
+  uint32_t sequence[TEXTS];
+  for (uint32_t i = 0; i < TEXTS; i++) sequence[i] = i;
+  if (a->causal) return qn_decode(s, sequence, t->lens, TEXTS, t->ids);
+  memcpy(s->ids, t->ids, t->rows * sizeof *t->ids);
+  memcpy(s->types, t->types, t->rows * sizeof *t->types);
+  memcpy(s->lens, t->lens, sizeof t->lens);
+  return qn_encode_pass(s, TEXTS, a->types > 0);
 }
 
 typedef struct task {
@@ -97,15 +119,17 @@ static quern_status run_model(void *user, quern_model *m) {
   task *t = user;
   quern_session_options options = {.max_tokens = TEXTS * TEXT_TOKENS, .max_sequences = TEXTS};
   quern_session *s = NULL;
+  texts text;
+  if (m->arch.causal) options.cache_tokens = TEXTS * (uint32_t)qk_round_up(TEXT_TOKENS, QN_PAGE_TOKENS);
   QN_TRY(create(t->maxima, t->env, &m->arch));
   observer o = {.maxima = t->maxima, .lock = PTHREAD_MUTEX_INITIALIZER};
   QN_TRY(qn_session_resolve(&options, m, &m->env->error));
   QN_TRY(qn_session_create(&s, m, &options));
   s->observe = observe;
   s->observe_user = &o;
-  quern_status status = fill(s, t->seed);
+  quern_status status = draw(m, t->seed, &text);
   if (status == QUERN_OK) {
-    status = qn_encode_pass(s, TEXTS, m->arch.types > 0);
+    status = run_texts(s, &text);
     if (status != QUERN_OK) qn_fail(&m->env->error, status, "%s", s->error.text);
   }
   qn_session_free(s);
@@ -131,10 +155,16 @@ static float eighths(float x, uint32_t k) {
   return (k & 4 ? half : 1.0f) * (k & 2 ? quarter : 1.0f) * (k & 1 ? __builtin_sqrtf(quarter) : 1.0f);
 }
 
-void qn_smooth(float *w, size_t n, size_t k, uint32_t input, const float *maxima, float *smooth) {
-  static const uint32_t alphas[QN_SITE_KINDS] = {
+uint32_t qn_smooth_alpha(const qn_arch *a, uint32_t input) {
+  static const uint8_t encoders[QN_SITE_KINDS] = {
       [QN_SITE_QKV_IN] = 6, [QN_SITE_ATTN_OUT_IN] = 4, [QN_SITE_FFN_UP_IN] = 3, [QN_SITE_FFN_DOWN_IN] = 2};
-  const uint32_t alpha = alphas[input];
+  static const uint8_t others[QN_SITE_KINDS] = {
+      [QN_SITE_QKV_IN] = 5, [QN_SITE_ATTN_OUT_IN] = 4, [QN_SITE_FFN_UP_IN] = 6, [QN_SITE_FFN_DOWN_IN] = 4};
+  if (a->causal && a->gated && input == QN_SITE_FFN_DOWN_IN) return 2; /* activations have groups there (describe.c) */
+  return qn_arch_is_bert_like(a) ? encoders[input] : others[input];
+}
+
+void qn_smooth(float *w, size_t n, size_t k, uint32_t alpha, const float *maxima, float *smooth) {
   const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
   for (size_t j = 0; j < k; j++) {
     float most = 0;

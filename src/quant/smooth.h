@@ -6,11 +6,12 @@
 #include "quant/quant.h"
 #include "run/session.h"
 
-/* Largest magnitudes of the channels of every linear operator's input. */
+/* Largest magnitudes of the channels of every linear operator's input, and where positions rotate queries and keys of those. */
 typedef struct qn_maxima {
   float *data;
   size_t bytes;
   uint32_t layers;
+  size_t width[QN_SITE_KINDS]; /* channels; 0: not here */
   size_t offset[QN_SITE_KINDS], stride; /* of an input within a layer, of a layer; in floats */
 } qn_maxima;
 
@@ -20,9 +21,13 @@ quern_status qn_maxima_observe(qn_maxima *out, qn_env *env, const qn_quantize_jo
 const float *qn_maxima_of(const qn_maxima *m, uint32_t layer, uint32_t input);
 void qn_maxima_free(qn_env *env, qn_maxima *m);
 
-/* smooth[j] = (max_i |w_ij|)^(1 - alpha) / maxima[j]^alpha, held within a factor of 32 of their mean; w [n, k] is divided by
-   it. alpha, by the kind of input (QN_SITE_*): 3/4, 1/2, 3/8, 1/4. Those were the best of some ten on text that no
-   figure is taken on: quantizing the input of queries, keys and values costs the most, and of the feed-forward block's
-   second operator the weights do. */
-void qn_smooth(float *w, size_t n, size_t k, uint32_t input, const float *maxima, float *smooth);
+/* Eighths of the exponent below, by the kind of an input (QN_SITE_*). Encoders like BERT: 6, 4, 3, 2 for queries, keys and
+   values, attention's output, the feed-forward block's first and second operator, the best of some ten on text that no figure is taken
+   on: there quantizing the first of these inputs costs the most, and of the last operator the weights do. Others, whose
+   blocks begin with norms of a residual stream with outliers: 5, 4, 6, 4; of decoders with gates 5, 4, 6, 2. */
+uint32_t qn_smooth_alpha(const qn_arch *a, uint32_t input);
+
+/* smooth[j] = (max_i |w_ij|)^(1 - alpha / 8) / maxima[j]^(alpha / 8), alpha < 8, held within a factor of 32 of their mean; w [n, k] is
+   divided by it. */
+void qn_smooth(float *w, size_t n, size_t k, uint32_t alpha, const float *maxima, float *smooth);
 #endif

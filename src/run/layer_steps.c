@@ -135,6 +135,7 @@ static void step_rotate(const qn_block *b, size_t r0, size_t r1, size_t p0, size
   op.heads = a->kv_heads;
   op.gain = b->layer->k_norm;
   s->kernels->rotate(&op, r0, r1);
+  if (s->observe) qn_observe_rotated(b, r0, r1);
 }
 
 static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {

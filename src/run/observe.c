@@ -58,6 +58,15 @@ void qn_observe_product(const qn_block *b, const qn_product *p, size_t r0, size_
     see(b, QN_SITE_Q + i, p->out + r0 * p->ldo + i * inner, p->ldo, r0, r1, inner);
 }
 
+void qn_observe_rotated(const qn_block *b, size_t r0, size_t r1) {
+  const quern_session *s = b->g->s;
+  const qn_arch *a = b->g->arch;
+  const size_t ld = qn_arch_qkv(a);
+  const float *x = s->qkv + (b->r0 + r0) * ld;
+  see(b, QN_SITE_Q, x, ld, r0, r1, qn_arch_inner(a));
+  see(b, QN_SITE_K, x + qn_arch_inner(a), ld, r0, r1, a->kv_heads * a->head_dim);
+}
+
 void qn_observe_codes(const qn_block *b, const qn_place *place, const qk_codes *codes, size_t r0, size_t r1) {
   const quern_session *s = b->g->s;
   const uint32_t d = b->g->arch->width;

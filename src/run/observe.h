@@ -6,6 +6,8 @@
 
 /* Runs rows r0 ... r1 - 1 of a product over all its columns, and shows its input; with scratch also its output and the residual sum. */
 void qn_observe_product(const qn_block *b, const qn_product *p, size_t r0, size_t r1);
+/* Shows queries and keys of rows r0 ... r1 - 1 of a block as attention takes them, where positions rotate them. */
+void qn_observe_rotated(const qn_block *b, size_t r0, size_t r1);
 /* Shows hidden codes of a static recipe, rows r0 ... r1 - 1 of a block, as floats in the model's own order of channels: the input of
    queries, keys and values. */
 void qn_observe_codes(const qn_block *b, const qn_place *place, const qk_codes *codes, size_t r0, size_t r1);
