@@ -67,7 +67,7 @@ expect 0 overview '^  embed ' --help
 expect 2 no_verb 'needs a verb'
 expect 2 unknown_verb 'unknown verb .translate.*embed' translate "$MODEL"
 expect 2 suggested_verb "did you mean 'embed'" embd
-for verb in quantize inspect verify tokenize embed search classify generate eval bench; do
+for verb in quantize inspect verify tokenize embed search classify answer generate eval bench; do
   expect 0 "help_$verb" "^Usage: quern $verb " $verb --help
 done
 cp "$work/out" "$work/flag"
