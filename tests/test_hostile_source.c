@@ -233,7 +233,7 @@ static const row rows[] = {
     K("template of one text twice", "{\"id\": \"B\", \"type_id\": 1}", "{\"id\": \"A\", \"type_id\": 1}", "once each"),
     K("template of a negative type", "\"type_id\": 0}}, {\"Seq", "\"type_id\": -1}}, {\"Seq", "malformed"),
     K("template of a type past the table", "\"type_id\": 0}}, {\"Seq", "\"type_id\": 2}}, {\"Seq", "token type 2"),
-    KU("another kind", "\"type\": \"WordPiece\", \"unk", "\"type\": \"BPE\", \"unk", "BPE"),
+    KU("another kind", "\"type\": \"WordPiece\", \"unk", "\"type\": \"Unigram\", \"unk", "Unigram"),
     KU("another normalizer", "BertNormalizer", "Replace", "Replace"),
     KU("another prefix", "\"prefix\": \"##\"", "\"prefix\": \"\"", "prefix"),
     M("tokenizer: a template of 67 items", SENTENCE, "tokenizer.json", template_too_long, QUERN_E_UNSUPPORTED,
@@ -425,7 +425,7 @@ static void every_poisoned_tensor_is_refused(void) {
 }
 
 /* Tokens of a vocabulary that share a place in its index: the time for each must not grow with those before. The hash is
-   that of text/wordpiece.h, in an index of 2^14 places. */
+   that of text/tables.h, in an index of 2^14 places. */
 static void colliding_tokens_are_refused(void) {
   enum { TOKENS = 5000, ROWS = 8192 };
   char *text = malloc(TOKENS * 12 + 64);
