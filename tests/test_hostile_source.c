@@ -425,7 +425,7 @@ static void every_poisoned_tensor_is_refused(void) {
 }
 
 /* Tokens of a vocabulary that share a place in its index: the time for each must not grow with those before. The hash is
-   that of text/wordpiece.h, in an index of 2^14 places. */
+   that of text/tables.h, in an index of 2^14 places. */
 static void colliding_tokens_are_refused(void) {
   enum { TOKENS = 5000, ROWS = 8192 };
   char *text = malloc(TOKENS * 12 + 64);

@@ -1,6 +1,6 @@
 /* bpe.c - BPE encoding, byte-level and over characters: text to ids in one pass, on the stack.
  *
- * Raw text is cut at added tokens matched as written. Between them characters are read normalized (reader.c), cut at
+ * Raw text is cut at added tokens matched as written. Between them characters are read normalized (characters.c), cut at
  * added tokens matched in normalized text, and gathered into words: those of a regular expression (bpe_words.c), or, of
  * CHAR_BPE, stretches between characters that no merge can join, which gives the ids of the whole text, since a merge
  * across such a place would have to make a token that holds both characters. Most words are looked up whole: the table

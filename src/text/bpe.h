@@ -2,7 +2,7 @@
  * writer and their encoder share. Not the public contract of the room: that is tokenizer.h. */
 #ifndef QN_BPE_H
 #define QN_BPE_H
-#include "text/text_reader.h"
+#include "text/characters.h"
 #include "text/tables.h"
 
 #define QN_BPE_MAX_VOCAB 0x1FFFFEu  /* ids of a merge have 21 bits */

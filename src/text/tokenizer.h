@@ -39,7 +39,7 @@ typedef struct qn_ids {
 } qn_ids;            /* types and spans may be NULL */
 
 /* Ids of one text without special tokens; appended to out with type `type`. Input of any length and content; memory on
- * the stack only (64 KiB of BPE). BPE refuses, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its merges tie
+ * the stack only (60 KiB of BPE, 92 with spans). BPE refuses, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its merges tie
  * together over more than 1,024: no vocabulary of a model is known that does (bpe.c). */
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
 /* The same, with ranges in which no special token is recognized, as what a user of a chat says: a match that touches
