@@ -1,14 +1,7 @@
-<<<<<<<< HEAD:src/text/text_reader.c
-/* text_reader.c - normalized characters of raw text, without storing it. Composition follows the algorithm of Unicode
- * (UAX 15): a starter takes the marks behind it, in canonical order, that it composes with and that none of the same or a
- * higher class before them blocks; a starter that follows without marks left between is taken alike. */
-#include "text/characters.h"
-========
 /* characters.c - normalized characters of raw text, without storing it. Composition follows the algorithm of Unicode
  * (UAX 15): a starter takes the marks behind it, in canonical order, that it composes with and that none of the same or a
  * higher class before them blocks; a starter that follows without marks left between is taken alike. */
 #include "text/characters.h"
->>>>>>>> bpe:src/text/characters.c
 #include "base/utf8.h"
 
 /* The part at the place, and on to the next; QN_READ_END at the end. */

@@ -1,8 +1,4 @@
-<<<<<<<< HEAD:src/text/characters.h
-/* text_reader.h - raw UTF-8 as the normalized characters that a tokenizer splits: one by one, with a cursor that may be copied
-========
 /* characters.h - raw UTF-8 as the normalized characters that a tokenizer splits: one by one, with a cursor that may be copied
->>>>>>>> bpe:src/text/characters.h
  * to look ahead. Nothing is stored of the text: canonical order and composition (NFC) are found by walking it again, so
  * that sequences of any length need no memory. One thread; the text outlives the reader. */
 #ifndef QN_CHARACTERS_H
