@@ -13,7 +13,7 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-protot
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # What is not in the way of a running model is small rather than fast.
-SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c src/quant/round.c src/quant/pack_small.c src/quant/pack_group.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/encoder_static.c src/run/observe.c src/run/static.c
+SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c src/quant/round.c src/quant/pack_small.c src/quant/pack_group.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/cache.c src/run/decoder.c src/run/encoder_static.c src/run/observe.c src/run/static.c
 $(SMALL:%.c=$(BUILD)/%.o): OPT := $(OPT:-O2=-Oz)
 # V=1 shows whole commands.
 ifeq ($(V),)
@@ -62,6 +62,7 @@ $(BUILD)/quern: $(CLI_O) $(BUILD)/libquern.a
 
 # The command's own code, where a test holds a piece of it.
 $(BUILD)/tests/test_squad: $(BUILD)/src/cli/eval_answers.o
+$(BUILD)/tests/test_bench_load: $(BUILD)/src/cli/bench_load.o
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(BUILD)/libquern.a
 	$(call say,LD)$(CC) $(CFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LDFLAGS) $(LDLIBS)
 
@@ -75,6 +76,9 @@ WRAP_SYSTEM := open read fstat stat mmap munmap pwrite write fsync close rename 
 $(BUILD)/tests/test_faults: LDFLAGS += $(WRAP_SYSTEM:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WRAP_SYSTEM) main malloc calloc realloc aligned_alloc strdup)
 $(BUILD)/tests/test_cli_faults: $(CLI_O)
+# Models of any architecture come from a source that a test makes up (tests/made_source.h).
+WRAP_SOURCE := $(addprefix qn_source_,open close arch weight_bytes find read read_rows label name tokenizer speech)
+$(BUILD)/tests/test_decode $(BUILD)/tests/test_cache $(BUILD)/tests/test_generate $(BUILD)/tests/test_saved: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_numa: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,open dlopen dlsym dlclose)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.

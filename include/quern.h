@@ -50,11 +50,9 @@ typedef int32_t quern_status;
 #define QUERN_E_SOURCE 7      /* a source to quantize that is malformed: JSON, safetensors, tokenizer, missing tensor */
 #define QUERN_E_UNSUPPORTED 8 /* well formed, but of a kind that is not supported: architecture, tokenizer, recipe */
 #define QUERN_E_LIMIT 9       /* the byte limit that the caller set would be exceeded */
-#define QUERN_E_CAPACITY                                                                                               \
-  10                         /* a buffer of the caller's or the session is too small; the message has the size needed \
-                               */
-#define QUERN_E_CANCELLED 11 /* a callback returned nonzero, or quern_session_cancel was called */
-#define QUERN_E_NONFINITE 12 /* NaN or infinity met in weights or activations */
+#define QUERN_E_CAPACITY 10   /* a buffer of the caller's or the session is too small; the message has the size */
+#define QUERN_E_CANCELLED 11  /* a callback returned nonzero, or quern_session_cancel was called */
+#define QUERN_E_NONFINITE 12  /* NaN or infinity met in weights or activations */
 #define QUERN_E_ISA 13    /* a kernel set that this CPU or this build does not have; the message lists those it has */
 #define QUERN_E_SYSTEM 14 /* a thread or another system resource could not be had */
 #define QUERN_E_TASK 15   /* the model has no such output: no classification head, no tokenizer, ... */
@@ -66,8 +64,8 @@ QUERN_API const char *quern_status_name(quern_status s);
 
 /* ---- callbacks --------------------------------------------------------------------------------------------------- */
 
-typedef void quern_log_fn(void *user, int32_t level,
-                          const char *message); /* level: 0 error, 1 warning, 2 info, 3 debug */
+/* level: 0 error, 1 warning, 2 info, 3 debug */
+typedef void quern_log_fn(void *user, int32_t level, const char *message);
 typedef int32_t quern_progress_fn(void *user, uint64_t done, uint64_t total, const char *what); /* nonzero cancels */
 typedef void quern_task_fn(void *task, uint32_t index);
 /* The host's own thread pool: run fn(task, 0) ... fn(task, n - 1), in any order, on any threads, and return when all
@@ -158,8 +156,17 @@ typedef struct quern_model_info {
   uint32_t span;            /* 1: the head finds answers in a context: quern_answer */
   uint64_t params;          /* weights, as counted before quantization */
   uint64_t bytes;           /* of the file */
-  uint32_t decoder;         /* 1: the model predicts next tokens: quern_decode_feed */
-  uint32_t head_width;      /* channels of an attention head */
+  uint32_t decoder;         /* 1: the head gives the next token: quern_decode_feed */
+  uint32_t causal;          /* 1: a token sees those up to it */
+  uint32_t head_dim;        /* channels of a head */
+  uint32_t rotary;          /* of these, how many are rotated by position; 0: positions come from a table */
+  uint32_t window;          /* how far local layers see, in tokens; 0: all layers see everything */
+  uint32_t global_every;    /* with a window: each n-th layer sees everything; 0: none does */
+  uint32_t gated;           /* 1: the feed-forward block multiplies by a gate */
+  uint32_t tied;            /* 1: the head is the table of tokens */
+  const char *norm;         /* "layer", "rms" */
+  const char *placement;    /* of norms: "post", "pre", "sandwich", "parallel" (docs/FORMAT.md, ARCH) */
+  const char *activation;   /* of the feed-forward block: "gelu", "gelu-tanh", "relu", "silu" */
 } quern_model_info;
 QUERN_API quern_status quern_model_get_info(const quern_model *m, quern_model_info *info);
 
@@ -193,8 +200,8 @@ typedef struct quern_site_info {
   const char *granularity; /* "none" (float), "token", "token-head", "static": the same for every token */
   uint32_t group;          /* channels that share a scale; 0: all */
   uint32_t reserved;
-  const float *scale,
-      *zero; /* [groups] of a static site, x ~ (code - zero) * scale; scale NULL: not static; zero NULL: 0 */
+  /* [groups] of a static site, x ~ (code - zero) * scale. scale NULL: not static; zero NULL: 0 */
+  const float *scale, *zero;
 } quern_site_info;
 /* A site is a named place where an activation is quantized. What info points to is the model's. */
 QUERN_API quern_status quern_model_get_site(const quern_model *m, uint32_t i, quern_site_info *info);
@@ -226,6 +233,24 @@ QUERN_API quern_status quern_tokenize_pair(const quern_model *m, const char *a, 
    QUERN_E_CAPACITY. */
 QUERN_API quern_status quern_detokenize(const quern_model *m, const int32_t *ids, size_t n, uint32_t flags, char *buf,
                                         size_t cap, size_t *len);
+
+/* What somebody said in a conversation. */
+typedef struct quern_chat_message {
+  const char *role; /* "system", of the first message alone, "user", "assistant" */
+  const char *content;
+  size_t content_len;
+} quern_chat_message;
+
+#define QUERN_CHAT_PROMPT 2u /* with the start of the assistant's next message behind the last one */
+
+/* The form that the model's conversations are written in: "chatml", "llama3", "gemma", ...; "plain" where its source had no template
+   that is known. */
+QUERN_API const char *quern_chat_form(const quern_model *m);
+/* A conversation of n messages as token ids, in a form by its name (NULL: the model's). Special tokens are those of the form: what a
+   message says is taken as it is written, and never for one. flags: QUERN_CHAT_PROMPT, QUERN_NO_SPECIAL. *count as in
+   quern_tokenize. An unknown form or role is QUERN_E_ARGUMENT. Any thread. */
+QUERN_API quern_status quern_chat_tokenize(const quern_model *m, const char *form, const quern_chat_message *messages,
+                                           uint32_t n, uint32_t flags, int32_t *ids, size_t cap, size_t *count);
 
 /* ---- session ----------------------------------------------------------------------------------------------------- */
 
@@ -386,6 +411,12 @@ QUERN_API quern_status quern_sequence_truncate(quern_session *s, uint32_t sequen
 /* Sequence `to`, whose tokens are dropped, becomes the first `tokens` of `from` (QUERN_E_ARGUMENT: it has not that many) without
    taking pages: both hold the same ones, and the first to append to a page that is not full gets a copy of it then. */
 QUERN_API quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, uint32_t tokens);
+/* Writes a sequence that has tokens to a file, under a temporary name first, so that a later session on the same model file goes on
+   where this one is: the same bytes come of it on every CPU. */
+QUERN_API quern_status quern_sequence_save(quern_session *s, uint32_t sequence, const char *path);
+/* Makes a sequence what was saved, its own tokens are dropped. A file that is cut, damaged, of another model file or another
+   cache_bits, or that the cache has no pages for, is refused, and the sequence is as it was. */
+QUERN_API quern_status quern_sequence_restore(quern_session *s, uint32_t sequence, const char *path);
 /* quern_sequence_truncate to 0. */
 QUERN_API quern_status quern_sequence_free(quern_session *s, uint32_t sequence);
 
@@ -463,16 +494,16 @@ typedef struct quern_quantize_options {
   uint32_t seed;
   uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
   const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
-  const char *
-      calibration_path; /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
-                                   columns named by the first line as quern eval has them */
+  /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
+     columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have */
+  const char *calibration_path;
   const char *report_path;     /* NULL: none; a directory: report.json and report.html are written there */
   uint64_t max_bytes;          /* 0: no limit; most bytes of memory and of any source file */
   quern_progress_fn *progress; /* per layer; may cancel */
   void *progress_user;
-  double
-      max_loss; /* for recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over
-                      their spread, above 0 and at most 1; 0: as the recipe says */
+  /* For recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over their
+     spread, above 0 and at most 1; 0: as the recipe says. */
+  double max_loss;
 } quern_quantize_options;
 
 typedef struct quern_quantize_result {
@@ -485,7 +516,7 @@ typedef struct quern_quantize_result {
 } quern_quantize_result;
 
 QUERN_API void quern_quantize_options_init(quern_quantize_options *o, uint32_t size);
-/* Makes dst, a .qrn file, from src, a Hugging Face directory. dst is written under a temporary name and renamed: a
+/* Makes dst, a .qrn file, from src, a Hugging Face directory or a GGUF file. dst is written under a temporary name and renamed: a
    failed or cancelled call leaves the old file or none. The same source, recipe, calibration file and seed give the same bytes. r may be
    NULL. */
 QUERN_API quern_status quern_quantize_file(quern_context *c, const char *src, const char *dst,

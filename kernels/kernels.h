@@ -49,9 +49,9 @@ typedef struct qk_codes {
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
   qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
-  qk_sites
-      site; /* with parts: the values codes are made with, code = rint(min(max(fma(x, by, zero), -127), 127)). Where scales are
-                     given otherwise the same as these by panels, which norm_q8 then reads, or by NULL */
+  /* By panels, the values that codes are made with. In parts: code = rint(min(max(fma(x, by, zero), -127), 127)). Not in
+     parts: the given scale and zero once more, for norm_q8; by NULL: they are not there. */
+  qk_sites site;
   int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0 */
 } qk_codes;
 
@@ -141,8 +141,8 @@ typedef struct qk_gemm_group {
   const uint8_t *steps;     /* u8 panels of [n, ceil(k / group)], or NULL; of 4 and 2 bits only */
   const float *w_sums;      /* [n] sum over k of W's values: activations not grouped, steps NULL */
   const int32_t *code_sums; /* [n] sum over k of c * s: activations not grouped, steps */
-  const float
-      *value_sums;       /* [64] f32 panels of [n, ceil(k / a.group)]: sums of W's values; grouped and not symmetric */
+  /* [64] f32 panels of [n, ceil(k / a.group)]: sums of W's values; activations grouped and not symmetric */
+  const float *value_sums;
   const float *bias;     /* [n] or NULL */
   const float *residual; /* [m, ldr] or NULL; may be out itself */
   float *out;            /* [m, ldo]; only columns 0 ... n - 1 are written */
@@ -377,12 +377,21 @@ typedef struct qk_gate {
 /* A block: 64 tokens of one head of keys and values, [64], qk_cache_bytes(h, bits), hp = h rounded up to 16:
      8 bits: k codes and v codes as in qk_head_q8, 64 * hp bytes each, float k_scale[64], int32 k_start[64], float v_scale[64]
      32:     float k[64][h], v[64][h]
+     4 bits: k [4][hp/8][16][4] and v [hp/16][8][16][4], two steps of 8 bits in a byte, the first of them in the low half; then
+             k_scale, k_start, v_scale as above; uint8 k_step[hp/16][64], k_least[hp/16][64], v_zero[64]
+   A code of 4 bits stands for one of 8 bits: of a key k_step * q + k_least - 128, of a value q - v_zero; attention is that of these.
+   Keys: the codes c of pack_q8, in groups of 16 channels (those from h on are 0): r = greatest - least,
+     step = min(max(ceil(r / 15), 1), 16), m = min(max(least - (15 * step - r) / 2, -127), 127 - 15 * step), / towards 0,
+     q = min(max(floor((c - m + step / 2) / step), 0), 15); k_least = m + 128; k_start = -128 * sum of what the row's codes stand for
+   Values: lo = min(0, min x), hi = max(0, max x), range = hi - lo; NaN, infinity, range infinity (the row is counted) or below 2^-100:
+     scale, zero, q 0; else scale = range / 15, by = 15 / range, zero = rint(-lo * by), q = rint(min(max(fma(x, by, zero), 0), 15))
    Head dimension at most 1,024. */
 
-/* The codes and scales of a block of 8 bits. */
-static inline qk_head_q8 qk_cache_head(const uint8_t *block, size_t h) {
-  uint8_t *k = (uint8_t *)(uintptr_t)block, *v = k + QK_BLOCK * qk_round_up(h, QK_LANES);
-  float *scale = (float *)(void *)(v + QK_BLOCK * qk_round_up(h, QK_LANES));
+/* The codes and scales of a block of 8 or 4 bits. */
+static inline qk_head_q8 qk_cache_head(const uint8_t *block, size_t h, size_t bits) {
+  const size_t codes = QK_BLOCK * qk_round_up(h, QK_LANES) * bits / 8;
+  uint8_t *k = (uint8_t *)(uintptr_t)block, *v = k + codes;
+  float *scale = (float *)(void *)(v + codes);
   return (qk_head_q8){.k = (int8_t *)k,
                       .k_scale = scale,
                       .k_start = (int32_t *)(void *)(scale + QK_BLOCK),
@@ -390,6 +399,16 @@ static inline qk_head_q8 qk_cache_head(const uint8_t *block, size_t h) {
                       .v_scale = scale + 2 * QK_BLOCK,
                       .n = QK_BLOCK,
                       .h = (uint32_t)h};
+}
+
+/* What a block of 4 bits has besides: steps and least codes of keys, zeros of values. */
+typedef struct qk_cache_small {
+  uint8_t *step, *least, *zero;
+} qk_cache_small;
+static inline qk_cache_small qk_cache_small_of(const uint8_t *block, size_t h) {
+  const size_t hp = qk_round_up(h, QK_LANES), groups = hp / QK_LANES * QK_BLOCK;
+  uint8_t *step = (uint8_t *)(uintptr_t)block + QK_BLOCK * (hp + 12);
+  return (qk_cache_small){step, step + groups, step + 2 * groups};
 }
 
 /* Rows r0 ... r1 - 1 to their places: row r is token position + r, place (position + r) % 64 of block[(position + r) / 64]. Codes and
@@ -403,11 +422,11 @@ typedef struct qk_append {
 } qk_append;
 
 /* Queries of rows r0 ... r1 - 1, `heads` of them that share the blocks; row r is at position i = position + r and sees keys j <= i with
-   i - j < before. Arithmetic: with bits of 8 queries are quantized and multiplied as qk_attention_q8 has it, with 32 it is that of
+   i - j < before. Arithmetic: with bits of 8 and 4 queries are quantized and multiplied as qk_attention_q8 has it, with 32 it is that of
    qk_attention_f32, over the keys that a query sees; blocks of which it sees none are left out, and merging starts from M = -infinity,
-   Z = 0, O_c = -0. Where cap is not 0, scores (with the scale, in units of log2) become cap * tanh(x / cap): of 8 bits
+   Z = 0, O_c = -0. Where cap is not 0, scores (with the scale, in units of log2) become cap * tanh(x / cap): of codes
      x_j = cap * tanh((x_j * q_scale) / cap), f = 1
-   What lies in a block behind position + r1 - 1 is not used, but must not be NaN. */
+   What lies in a block behind position + r1 - 1 is not used, but scales must be finite. */
 typedef struct qk_attend_cache {
   const uint8_t *const *block; /* of token 0 on; those that no row sees may be NULL */
   uint32_t keys;               /* tokens there are: position + rows at least */
@@ -422,10 +441,14 @@ typedef struct qk_attend_cache {
   size_t ldo;
   void *scratch; /* [64] qk_attend_scratch(h) bytes, of any content, for this call alone */
 } qk_attend_cache;
-/* For 64 queries: their codes and their results on their way. */
-static inline size_t qk_attend_scratch(size_t h) { return 64 * 5 * qk_round_up(h, QK_LANES); }
-/* What a block gives one query, for attend_part and attend_merge. words: of 4 bytes. */
-static inline size_t qk_attend_part_words(size_t h) { return 16 + qk_round_up(h, QK_LANES); }
+/* For 64 queries: their codes and their results on their way; then a block of 4 bits as one of 8. */
+static inline size_t qk_attend_scratch(size_t h) { return (64 * 5 + 2 * QK_BLOCK) * qk_round_up(h, QK_LANES); }
+/* What a block gives `queries` queries, at most 16, for attend_part and attend_merge, in words of 4 bytes: m of 16 queries, z, t, and
+   1 where a query sees a key of the block, 0 elsewhere; then o_c, [queries, hp], integers or with 32 bits floats. */
+enum { QK_PART_MAX = 0, QK_PART_SUM = 16, QK_PART_TOP = 32, QK_PART_SEEN = 48, QK_PART_VALUES = 64 };
+static inline size_t qk_attend_part_words(size_t queries, size_t h) {
+  return QK_PART_VALUES + queries * qk_round_up(h, QK_LANES);
+}
 
 typedef struct qk_table {
   const char *isa;
@@ -469,14 +492,14 @@ typedef struct qk_table {
   void (*rotate)(const qk_rotate *op, size_t r0, size_t r1);
   /* Returns the number of rows of the result with NaN or infinity. */
   size_t (*gate)(const qk_gate *op, size_t r0, size_t r1);
-  /* A block without tokens: all its codes, scales and floats are 0. */
+  /* A block without tokens: all its codes, scales and floats are 0, steps 1. */
   void (*cache_clear)(uint8_t *block, uint32_t h, uint32_t bits);
   /* Returns the number of rows of k or v with NaN or infinity; of 32 bits too. */
   size_t (*cache_append)(const qk_append *op, size_t r0, size_t r1);
   /* Returns the number of queries, a head of a row each, with NaN or infinity; of 32 bits 0. */
   size_t (*attend_cache)(const qk_attend_cache *op, size_t r0, size_t r1);
   /* The same, cut by blocks: what each of blocks b0 ... b1 - 1 gives the queries of rows r0 ... r1 - 1, (r1 - r0) * heads of at most 16.
-     parts: [blocks from b0, queries, qk_attend_part_words(h)]. Returns what attend_cache does. */
+     parts: [64] [blocks from b0, qk_attend_part_words(queries, h)]. Returns what attend_cache does. */
   size_t (*attend_part)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts);
   /* The results of these rows, out of the parts of blocks b0 ... b1 - 1: of all that any of the rows sees. */
   void (*attend_merge)(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts);

@@ -35,9 +35,10 @@ static inline size_t qk_groups(size_t k, size_t group) { return (k + group - 1) 
 static inline size_t qk_weight_bytes_f32(size_t n, size_t k) { return qk_panels(n) * QK_PANEL * k * sizeof(float); }
 /* Bytes of a row of a table of 4 or 2 bits. */
 static inline size_t qk_table_row(size_t d, size_t bits) { return qk_k8(d) * bits / 8; }
-/* Bytes of a block of keys and values of one head (kernels.h: qk_attend_cache); bits: 8 or 32. */
+/* Bytes of a block of keys and values of one head (kernels.h: qk_attend_cache); bits: 8, 4 or 32. */
 static inline size_t qk_cache_bytes(size_t h, size_t bits) {
-  return bits == 32 ? QK_BLOCK * 2 * h * sizeof(float) : QK_BLOCK * (2 * qk_round_up(h, QK_LANES) + 12);
+  const size_t hp = qk_round_up(h, QK_LANES);
+  return QK_BLOCK * (bits == 32 ? 2 * h * sizeof(float) : bits == 4 ? hp + hp / 8 + 13 : 2 * hp + 12);
 }
 
 /* Of the codes of a static site: integers, -127 <= lowest <= 0 <= highest <= 127. */

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Compares `quern tokenize` with the `tokenizers` package, token by token. Needs that package; not part of `make test`.
 
-usage: compare_tokenizers.py QUERN MODEL.qrn HF_DIR FILE|DIR...
+usage: compare_tokenizers.py [--ids] QUERN MODEL.qrn HF_DIR FILE|DIR...
 
 Each line of a FILE is a text; of a DIR, all files below it. A file named *_hex.tsv holds a text's bytes in hexadecimal
 in its first column, and may open with a line that starts with '#'. Malformed UTF-8 is compared with what Python's
 decoder makes of it (errors='replace'). Texts are neither cut nor padded. Ids are compared, and the bytes of
-the text that each token came from. Ends with 0 when there is no difference.
+the text that each token came from; with --ids the ids alone (of BPE the package tells places in whole characters).
+tokenizer_model.py makes a model of any tokenizer. Ends with 0 when there is no difference.
 """
 import codecs
 import os
@@ -74,14 +75,16 @@ def decode(data):
 
 
 def main():
-    if len(sys.argv) < 5:
+    args = [a for a in sys.argv[1:] if a != "--ids"]
+    if len(args) < 4:
         sys.exit(__doc__)
-    command, model, directory = sys.argv[1:4]
+    command, model, directory = args[:3]
+    ids_alone = len(args) < len(sys.argv) - 1
     reference = Tokenizer.from_file(os.path.join(directory, "tokenizer.json"))
     reference.no_truncation()
     reference.no_padding()
     total_lines = total_tokens = total_bad = 0
-    for path in collect(sys.argv[4:]):
+    for path in collect(args[3:]):
         texts, as_hex = read_texts(path)
         decoded = [decode(t) for t in texts]
         bad = 0
@@ -94,6 +97,8 @@ def main():
             encoded = reference.encode_batch([text for text, _ in decoded], add_special_tokens=special)
             want = [[(i, starts[a], starts[b]) for i, (a, b) in zip(e.ids, e.offsets)]
                     for e, (_, starts) in zip(encoded, decoded)]
+            if ids_alone:
+                got, want = plain, [[token[:1] for token in row] for row in want]
             for number, (text, g, w) in enumerate(zip(texts, got, want), 1):
                 total_tokens += len(w)
                 if g != w:

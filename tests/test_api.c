@@ -145,8 +145,10 @@ static void test_open_failures(void) {
   CHECK_EQ(quern_model_open(&none, c, "/no/such/file.qrn", NULL), QUERN_E_IO);
   CHECK(message_has("/no/such/file.qrn"));
   CHECK_EQ(quern_model_open(&none, c, dir, NULL), QUERN_E_IO);
+  CHECK(message_has("is a directory, not a .qrn file: `quern quantize`"));
   snprintf(other, sizeof other, "%s/config.json", dir);
   CHECK_EQ(quern_model_open(&none, c, other, NULL), QUERN_E_FORMAT);
+  CHECK(message_has("/config.json: not a .qrn file"));
   quern_model_options_init(&o, sizeof o);
   o.max_bytes = 100;
   CHECK_EQ(quern_model_open(&none, c, path, &o), QUERN_E_LIMIT);
@@ -322,6 +324,28 @@ static void test_host_pool(void) {
   quern_context_free(host);
 }
 
+static char logged[256];
+static void keep_log(void *user, int32_t level, const char *message) {
+  (void)user;
+  if (level == 0) snprintf(logged, sizeof logged, "%s", message);
+}
+
+static void test_bad_context_options(void) {
+  quern_context_options o;
+  quern_context *x = NULL;
+  const quern_allocator none = {.size = sizeof none};
+  quern_context_options_init(&o, sizeof o);
+  o.log = keep_log;
+  o.threads = UINT32_MAX;
+  CHECK_EQ(quern_context_create(&x, &o), QUERN_E_ARGUMENT);
+  CHECK(!strcmp(logged, "4294967295 threads: 1 to 1024 are possible, 0 for as many as CPUs may be used"));
+  o.threads = 1;
+  o.alloc = &none;
+  CHECK_EQ(quern_context_create(&x, &o), QUERN_E_ARGUMENT);
+  CHECK(!strcmp(logged, "the allocator lacks alloc or free"));
+  CHECK(x == NULL);
+}
+
 static void test_isa_choice(void) {
   quern_context_options o;
   quern_context *x = NULL;
@@ -438,6 +462,7 @@ int main(void) {
     RUN(test_workspace);
     RUN(test_texts_are_cut);
     RUN(test_host_pool);
+    RUN(test_bad_context_options);
     RUN(test_isa_choice);
     RUN(test_cancel);
     RUN(test_side_by_side);

@@ -466,7 +466,12 @@ static void maps_refuse_what_is_no_file(void) {
   CHECK(m.bytes == 10 && m.mapped && !memcmp(m.data, "0123456789", 10));
   qn_map_close(&m);
   CHECK(m.data == NULL);
-  CHECK(qn_path_exists(in_dir("ten")) && !qn_path_is_directory(in_dir("ten")) && qn_path_is_directory(dir));
+  CHECK(qn_path_exists(in_dir("ten")) && !qn_path_is_directory(in_dir("ten"), 1) && qn_path_is_directory(dir, 0));
+  CHECK(!qn_path_is_directory(in_dir("absent"), 1));
+  char name[5000];
+  memset(name, 'x', sizeof name); /* longer than any name: the system tells nothing */
+  name[sizeof name - 1] = 0;
+  CHECK(qn_path_is_directory(name, 1) && !qn_path_is_directory(name, 0) && qn_path_exists(name));
   unlink(in_dir("ten"));
   char small[8];
   CHECK_EQ(qn_path_join(&env, small, sizeof small, "abc/", "defg"), QUERN_E_ARGUMENT);

@@ -289,6 +289,9 @@ static void test_texts(void) {
       {"label\tpremise\thypothesis\n", "a header and no rows", 0, 0},
       {"id\tsentence\n1\t\n", "row 1 has no text", 0, 0},
       {"id\tsentence\n1\n", "row 1 has no text", 0, 0},
+      {"id\tquestion\tcontext\n1\twho\tme\n", NULL, 2, 1},
+      {"\xef\xbb\xbfsentence\tid\none\t1\n", NULL, 1, 0},
+      {"sentence\none\n", NULL, 2, 0},
   };
   for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
     qn_calibration_text t;
@@ -302,6 +305,30 @@ static void test_texts(void) {
   qn_calibration_text t;
   CHECK_EQ(qn_calibration_read(&t, &env, "/nonexistent/texts", 256, 0), QUERN_E_IO);
   qn_calibration_free(&env, &t);
+}
+
+/* A .tsv file whose first line names no columns is no text unless it can be. */
+static void test_tsv(void) {
+  static const struct {
+    const char *text;
+    size_t texts;
+    int unnamed;
+  } files[] = {{"sentence\none\n", 1, 0},
+               {"one\ttwo\nthree\tfour\n", 4, 1},
+               {"one\ntwo\n", 2, 1},
+               {"id\tquestion1\tquestion2\n1\ta\tb\n", 2, 0},
+               {"id\tutterance\tlabel\n1\ta\t0\n", 0, 1}};
+  char path[300];
+  snprintf(path, sizeof path, "%s/texts.tsv", dir);
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    qn_calibration_text t;
+    CHECK(tiny_text(dir, "texts.tsv", files[i].text));
+    CHECK_EQ(qn_calibration_read(&t, &env, path, 256, 0), files[i].texts ? QUERN_OK : QUERN_E_SOURCE);
+    CHECK(t.texts == files[i].texts && t.unnamed == files[i].unnamed);
+    qn_calibration_free(&env, &t);
+  }
+  CHECK(message_has(&env.error, "names no columns of text (sentence or text; or sentence1"));
+  CHECK(message_has(&env.error, ": id\tutterance\tlabel"));
 }
 
 /* Drawn rows: as many as asked for, in order, others for another seed. */
@@ -343,8 +370,8 @@ static void test_bad_input(void) {
   refused("mixed", NULL, QUERN_E_ARGUMENT, "--calibrate FILE");
   refused("mixed", "/nonexistent/texts", QUERN_E_IO, "/nonexistent/texts");
   rule_refused("\"layers.7.ffn.sum\":{\"bits\":16}", "layers.7.ffn.sum is none of the model's");
-  rule_refused("\"*.attn.q\":{\"bits\":16}", "layers.0.attn.q has 8 bits");
-  rule_refused("\"*.attn.scores\":{\"bits\":32}", "attn.scores cannot stay float");
+  rule_refused("\"*.attn.q\":{\"bits\":16}", "layers.0.attn.q cannot have 16 bits; it may have 4, 6, 8");
+  rule_refused("\"*.attn.scores\":{\"bits\":32}", "attn.scores cannot have 32 bits; it may have 8");
   rule_refused("\"layers.1.attn.out.in\":{\"groups\":2}", "layers.1.attn.out.in cannot have groups");
   rule_refused("\"*.attn.k\":{\"symmetric\":false}", "is symmetric");
   rule_refused("\"*.attn.q\":{\"scale\":0.1,\"zero\":0.5}", "zero point that is no code");
@@ -400,6 +427,7 @@ int main(void) {
   RUN(test_no_floats_between);
   RUN(test_given);
   RUN(test_texts);
+  RUN(test_tsv);
   RUN(test_draws);
   RUN(test_bad_input);
   RUN(test_memory);

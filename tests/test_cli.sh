@@ -94,9 +94,14 @@ size=$(wc -c <"$MODEL")
 expect 0 verify_ok '^ok' verify "$MODEL"
 run 0 verify_json verify "$MODEL" --json && is_json verify_json
 expect 1 missing_model 'no/such.qrn: no such file' inspect no/such.qrn
-expect 1 directory_model 'directory' inspect "$work"
+expect 1 directory_model 'is a directory, not a .qrn file: .quern quantize. makes one' inspect "$work"
 printf 'This is no model at all, but it is long enough to be looked at as if it were one. %200s' x >"$work/text.qrn"
-expect 3 text_as_model 'not a .qrn' verify "$work/text.qrn"
+expect 3 text_as_model 'text.qrn: not a .qrn' verify "$work/text.qrn"
+printf '\014\0\0\0\0\0\0\0{"a":"bcdef"}' >"$work/model.safetensors"
+expect 3 safetensors_as_model 'a safetensors file, not a .qrn file; make one with .quern quantize. of the directory' \
+  verify "$work/model.safetensors"
+printf 'GGUF\003\0\0\0' >"$work/model.gguf"
+expect 3 gguf_as_model 'model.gguf: a GGUF file, not a .qrn file; make one with .quern quantize.' verify "$work/model.gguf"
 : >"$work/empty.qrn"
 expect 3 empty_model '.' verify "$work/empty.qrn"
 head -c 1000 "$MODEL" >"$work/short.qrn"
@@ -246,8 +251,8 @@ printf 'score\tsentence1\tsentence2\n' >"$work/bad.tsv"
 expect 1 eval_no_rows 'no rows' eval "$MODEL" --task sts --data "$work/bad.tsv"
 : >"$work/bad.tsv"
 expect 1 eval_empty 'empty' eval "$MODEL" --task sts --data "$work/bad.tsv"
-expect 1 eval_no_head 'no classification head' eval "$MODEL" --task classify --data "$work/sts.tsv"
-expect 1 classify_no_head 'no classification head' classify "$MODEL"
+expect 1 eval_no_head 'no classification head: take --task sts or retrieval' eval "$MODEL" --task classify --data "$work/sts.tsv"
+expect 1 classify_no_head 'no classification head: take quern embed or search' classify "$MODEL"
 
 # Retrieval: 12 documents, the last 11 the same, so that equal scores rank by their order; metrics known by hand.
 retrieval=$work/retrieval
@@ -304,7 +309,8 @@ expect 1 retrieval_byte_limit '20000 queries need 32320000 bytes, above --limit-
 expect 1 retrieval_no_queries 'no query of .*queries.tsv has a relevant document' eval "$MODEL" --task retrieval --data "$retrieval"
 
 # ---- quantize, bench ------------------------------------------------------------------------------------------------
-run 0 print_recipe quantize --print-recipe int8 && is_json print_recipe
+run 0 print_recipe quantize --print-recipe int8 && printf '%s\n' "$(tr -d ' \n' <"$work/out")" >"$work/compact" &&
+  mv "$work/compact" "$work/out" && is_json print_recipe
 expect 2 unknown_recipe "did you mean 'int8'" quantize --print-recipe int9
 expect 2 quantize_without_output 'needs -o' quantize "$work"
 for x in 0 -1 1.5 nan x 0.1x; do
@@ -328,7 +334,9 @@ expect 0 bench_kernel 'gemm_q8 +m=4 n=384 k=384 .*GOPS' bench --kernels 'm=4 n=3
 run 0 bench_bars bench --kernels 'bar avx2 8 bit, one row, L3' --json && is_json bench_bars
 expect 0 bench_bar_row '"case":"8 bit, one row, L3","isa":"avx2",.*"bar":0.9,("met":true|.*"reason":)' \
   bench --kernels 'bar avx2 8 bit, one row, L3' --json
-expect 0 bench_counted_bar 'i8mm +8 bit, matrices .*check-qemu' bench --kernels 'bar i8mm 8 bit, matrices'
+expect 0 bench_counted_bar 'i8mm +8 bit, matrices .*at most \[1\]$' bench --kernels 'bar i8mm 8 bit, matrices'
+expect 0 bench_counted_bars 'i8mm +\[1\] counted by make check-qemu' bench --kernels 'bar i8mm'
+same bench_reasons_once "$(grep -c 'counted by' "$work/out")" 1
 expect 1 bench_no_kernel 'nonesuch' bench --kernels nonesuch
 expect 2 bench_long 'at most 512' bench "$MODEL" --seq 513
 

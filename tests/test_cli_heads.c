@@ -1,6 +1,7 @@
 /* test_cli_heads.c - the command on models with a head, made here: quantize from source, classify, eval classify, and
  * the metrics against values worked out by hand. */
 #include "cli_run.h"
+#include "quern.h"
 
 static void make_source(const char *name, uint32_t labels) {
   char path[400];
@@ -33,6 +34,40 @@ static void test_quantize(void) {
   CHECK_EQ(quern("quantize @/classes -o @/no/such.qrn"), 1);
 }
 
+/* Printed recipes are those that their names stand for. */
+static void test_printed_recipes(void) {
+  const char *name;
+  char command[400];
+  int presets = 0;
+  tiny_options o = tiny_defaults();
+  o.width = 96, o.heads = 2, o.ffn = 192; /* which 6 groups divide */
+  snprintf(command, sizeof command, "%s/wide", dir);
+  CHECK(mkdir(command, 0700) == 0 && tiny_model_write(command, &o));
+  CHECK_EQ(tiny_text(dir, "calibration", "the cat\nthe dog sat\non the mat\n"), 1);
+  CHECK_EQ(quern("quantize --print-recipe mixed"), 0);
+  CHECK(strncmp(out, "{\n  \"name\": \"mixed\",\n  \"weights\": {\"bits\": 8},\n", 43) == 0);
+  CHECK(has("\n  \"sites\": {\n    \"layers.*.ffn.up.in\": {\"bits\": 16},\n") && has("}\n  }\n}\n"));
+  for (; (name = quern_recipe_name((uint32_t)presets)) != NULL; presets++) {
+    snprintf(command, sizeof command, "quantize --print-recipe %s >@/printed.json", name);
+    CHECK_EQ(quern(command), 0);
+    for (int printed = 0; printed < 2; printed++) {
+      snprintf(command, sizeof command, "quantize @/wide -o @/%d.qrn --quiet --calibrate @/calibration --recipe %s",
+               printed, printed ? "@/printed.json" : name);
+      const int code = quern(command);
+      if (code) printf("  %s: %s\n", name, out);
+      CHECK_EQ(code, 0);
+    }
+    snprintf(command, sizeof command, "verify @/0.qrn && cmp @/0.qrn @/1.qrn");
+    CHECK_EQ(quern(command), 0);
+  }
+  CHECK(presets >= 10);
+  CHECK_EQ(quern("quantize @/wide --dry-run --recipe mixed --calibrate @/calibration --rows 4"), 0);
+  CHECK(has("warning: ") && has("/calibration has 3 rows of text: all are taken, not 4\n"));
+  CHECK_EQ(tiny_text(dir, "calibration.tsv", "the cat\tthe dog\n"), 1);
+  CHECK_EQ(quern("quantize @/wide --dry-run --recipe mixed --calibrate @/calibration.tsv"), 0);
+  CHECK(has("warning: ") && has("every line is taken as text\n"));
+}
+
 static void test_classify(void) {
   CHECK_EQ(tiny_text(dir, "texts", "the cat\nthe cat\tthe dog\n\nthe dog sat on the mat\r\n"), 1);
   CHECK_EQ(quern("classify @/classes.qrn @/texts"), 0);
@@ -46,7 +81,7 @@ static void test_classify(void) {
   CHECK_EQ(quern("classify @/score.qrn @/texts"), 0);
   CHECK_EQ(count("{\"score\":"), 4);
   CHECK_EQ(quern("embed @/classes.qrn @/texts"), 1);
-  CHECK(has("no embeddings"));
+  CHECK(has("classes.qrn gives no embeddings: take quern classify\n"));
 }
 
 /* A line's result does not depend on the lines around it, nor on whether these are pairs. */
@@ -128,6 +163,7 @@ static void test_eval_regression(void) {
 int main(void) {
   if (!cli_run_begin()) return 1;
   RUN(test_quantize);
+  RUN(test_printed_recipes);
   RUN(test_classify);
   RUN(test_classify_mixed);
   RUN(test_eval_classify);

@@ -101,6 +101,15 @@ sed -n '/^`make demo`/,/^## /p' README.md | sed -n '/^```$/,/^```$/p' | grep -v 
 report readme_demo $? "$work/differ"
 
 PYTHON=${PYTHON:-python3}
+if command -v "$PYTHON" >/dev/null 2>&1; then
+  mkdir "$work/none" && echo 'raise ModuleNotFoundError("no numpy")' >"$work/none/numpy.py"
+  for program in examples/python/example.py "bench/peers --help"; do
+    # shellcheck disable=SC2086 # a program and its argument
+    ! PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$work/none "$PYTHON" $program >"$work/out" 2>&1 &&
+      [ "$(wc -l <"$work/out")" -eq 1 ] && grep -q 'needs numpy: pip install numpy' "$work/out"
+    report "without_numpy_${program%% *}" $? "$work/out"
+  done
+fi
 if "$PYTHON" -c 'import numpy' 2>/dev/null; then
   case $BUILD in /*) library=$BUILD/libquern.so ;; *) library=$PWD/$BUILD/libquern.so ;; esac
   PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/test_quern.py "$MODEL" >"$work/out" 2>&1

@@ -2,10 +2,7 @@
  * the check behind them is reached: refused with a status and a message, before memory is taken on the file's word. */
 #define _GNU_SOURCE
 #include <math.h>
-#include "hostile.h"
-#include "model/arch.h"
-#include "qrn_seal.h"
-#include "text/wordpiece.h"
+#include "hostile_qrn.h"
 #include "tiny_model.h"
 
 /* The memory that opening a file may take: no more than the file, and a page for the model itself. */
@@ -45,34 +42,6 @@ static void setup(void) {
 
 /* ---- rows ---- */
 
-/* Where a field lies. */
-typedef enum place {
-  NO_PLACE,
-  HEADER,
-  SECTION,   /* the table's entry of kind `which` */
-  META,      /* the section */
-  ARCH,      /* the section */
-  TENSORS,   /* the section's head */
-  TENSOR,    /* the entry of the tensor called `name` */
-  SITES,     /* the section's head */
-  SITE,      /* its entry number `which` */
-  TOKENIZER, /* the section */
-  TEMPLATE,  /* the first item of the template for one text */
-  VALUE,     /* of the tensor called `name` */
-  TEXT,      /* the first `name` in the file becomes `to` */
-  RAW        /* from the start of the file, behind the checksums' repair */
-} place;
-
-typedef struct change {
-  place at;
-  uint32_t which;
-  const char *name;
-  size_t field;
-  uint32_t bytes; /* 1, 4, 8 */
-  uint64_t value;
-  const char *to;
-} change;
-
 typedef struct row {
   const char *name;
   int base;
@@ -82,20 +51,6 @@ typedef struct row {
   change change[2];
 } row;
 
-#define U32(place_, type, member, v)                                                                                   \
-  { .at = (place_), .field = offsetof(type, member), .bytes = 4, .value = (v) }
-#define U64(place_, type, member, v)                                                                                   \
-  { .at = (place_), .field = offsetof(type, member), .bytes = 8, .value = (v) }
-#define IN_TENSOR(t, member, n, v)                                                                                     \
-  { .at = TENSOR, .name = (t), .field = offsetof(qrn_tensor, member), .bytes = (n), .value = (v) }
-#define IN_SECTION(kind, member, n, v)                                                                                 \
-  { .at = SECTION, .which = (kind), .field = offsetof(qrn_section, member), .bytes = (n), .value = (v) }
-#define AT(place_, offset, n, v)                                                                                       \
-  { .at = (place_), .field = (offset), .bytes = (n), .value = (v) }
-#define FLOAT(t, i, bits)                                                                                              \
-  { .at = VALUE, .name = (t), .field = 4 * (i), .bytes = 4, .value = (bits) }
-#define RENAME(from, into)                                                                                             \
-  { .at = TEXT, .name = (from), .to = (into) }
 #define F(name_, words_, ...)                                                                                          \
   {                                                                                                                    \
     name_, CLASSIFIER, AT_OPEN, QUERN_E_FORMAT, words_, { __VA_ARGS__ }                                                \
@@ -110,13 +65,11 @@ typedef struct row {
   {                                                                                                                    \
     name_, CLASSIFIER, AT_OPEN, QUERN_E_UNSUPPORTED, words_, { __VA_ARGS__ }                                           \
   }
-#define T(member, v, words_) F("tokenizer: " #member " " #v, words_, U32(TOKENIZER, qn_wp_header, member, v))
+#define T(member, v, words_) F("tokenizer: " #member " " #v, words_, U32(TOKENIZER, qn_tok_header, member, v))
 #define NUMBERS(base_, t, i, bits)                                                                                     \
   {                                                                                                                    \
     "value: " t " " #bits, base_, AT_RUN, QUERN_E_NONFINITE, "NaN or infinity", { FLOAT(t, i, bits) }                  \
   }
-#define NOT_A_NUMBER 0x7fc00000u
-#define INFINITE 0x7f800000u
 #define TOP (~(uint64_t)0)
 #define SIZES "not what its header tells"
 #define RANGE "out of range"
@@ -310,20 +263,20 @@ static const row rows[] = {
     LATER("tensor: one that is not known", "tensor layers.0.attn.out.bios",
           RENAME("layers.0.attn.out.bias", "layers.0.attn.out.bios")),
     /* ---- TOKENIZER ---- */
-    LATER("tokenizer: kind 2", "kind 2", U32(TOKENIZER, qn_wp_header, kind, 2)),
-    T(flags, 0x80000000u, RANGE),
+    LATER("tokenizer: kind 9", "kind 9", U32(TOKENIZER, qn_tok_header, kind, 9)),
+    T(flags, 0x80000000u, SIZES),
     T(vocab, 0, SIZES),
     T(vocab, 0xFFFFFFFFu, SIZES),
     T(vocab, 0xFFFFFEu, SIZES),
-    T(unk, 96, RANGE),
-    T(unk, 0xFFFFFFFFu, RANGE),
-    T(max_word_chars, 0, RANGE),
-    T(max_word_chars, 1001, RANGE),
-    T(max_word_chars, 0xFFFFFFFFu, RANGE),
+    T(unk, 96, SIZES),
+    T(unk, 0xFFFFFFFFu, SIZES),
+    T(max_word_chars, 0, SIZES),
+    T(max_word_chars, 1001, SIZES),
+    T(max_word_chars, 0xFFFFFFFFu, SIZES),
     T(max_token_bytes, 1025, RANGE),
     T(max_probe, 0xFFFFFFFFu, RANGE),
     T(pattern_chars, 257, RANGE),
-    T(prefix_bytes, 0xFFFFFFFFu, RANGE),
+    T(prefix_bytes, 0xFFFFFFFFu, SIZES),
     T(slot_bits, 0, SIZES),
     T(slot_bits, 27, SIZES),
     T(slot_bits, 64, SIZES),
@@ -387,66 +340,6 @@ static const row rows[] = {
     NUMBERS(FLOATS, "head.pooler.bias", 1, NOT_A_NUMBER),
     NUMBERS(FLOATS, "layers.0.ffn.up.weight", 3, NOT_A_NUMBER),
 };
-
-/* ---- making them ---- */
-
-static qrn_tensor *tensor_of(uint8_t *p, const char *name) {
-  uint8_t *section = qrn_section_at(p, QRN_TENSORS);
-  const uint32_t count = *(const uint32_t *)(const void *)section;
-  qrn_tensor *t = (qrn_tensor *)(void *)(section + 16);
-  for (uint32_t i = 0; i < count; i++)
-    if (!strcmp((const char *)(t + count) + t[i].name, name)) return t + i;
-  return NULL;
-}
-
-static uint8_t *place_of(uint8_t *p, size_t bytes, const change *c) {
-  uint64_t offset[QN_WP_TABLES], size[QN_WP_TABLES];
-  switch (c->at) {
-    case SECTION:
-      return (uint8_t *)qrn_section_of(p, c->which);
-    case META:
-    case ARCH:
-    case TENSORS:
-    case SITES:
-    case TOKENIZER: {
-      static const uint32_t kinds[] = {[META] = QRN_META,
-                                       [ARCH] = QRN_ARCH,
-                                       [TENSORS] = QRN_TENSORS,
-                                       [SITES] = QRN_SITES,
-                                       [TOKENIZER] = QRN_TOKENIZER};
-      return qrn_section_at(p, kinds[c->at]);
-    }
-    case TENSOR:
-      return (uint8_t *)tensor_of(p, c->name);
-    case SITE:
-      return qrn_section_at(p, QRN_SITES) + 16 + c->which * sizeof(qrn_site);
-    case TEMPLATE: {
-      uint8_t *section = qrn_section_at(p, QRN_TOKENIZER);
-      return qn_wp_layout((const qn_wp_header *)(const void *)section, offset, size) ? section + offset[QN_WP_SINGLE]
-                                                                                     : NULL;
-    }
-    case VALUE: {
-      const qrn_tensor *t = tensor_of(p, c->name);
-      return t && c->field < t->bytes ? qrn_section_at(p, QRN_DATA) + t->offset : NULL;
-    }
-    case TEXT:
-      return memmem(p, bytes, c->name, strlen(c->name));
-    case RAW:
-      return c->name ? qrn_section_at(p, QRN_DATA) : p;
-    default:
-      return p;
-  }
-}
-
-static void apply(uint8_t *p, size_t bytes, const change *c) {
-  uint8_t *at = place_of(p, bytes, c);
-  CHECK(at != NULL);
-  if (!at) return;
-  if (c->at == TEXT)
-    memcpy(at, c->to, strlen(c->name)); /* as long; may hold a NUL */
-  else
-    memcpy(at + c->field, &c->value, c->bytes);
-}
 
 /* ---- refusing them ---- */
 

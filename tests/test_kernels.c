@@ -88,11 +88,12 @@ static const check checks[] = {
     {"gate", check_gate, 200, 0, 0x77d3130a5510f805u},
     {"cap", check_cap, 200, 0, 0x1ab974f407175a7fu},
     {"embed_panels", check_embed_panels, 300, 0, 0x7d9902996936a157u},
-    {"cache_append", check_cache_append, 200, 0, 0x01890c2094fcb3b4u},
+    {"cache_append", check_cache_append, 200, 0, 0x79d4b7e4a61d910du},
     {"window_q8", check_window_q8, 60, 0, 0x3ba7d952d736fe7eu},
     {"window_f32", check_window_f32, 40, 0, 0xd77efcbd8515c280u},
-    {"attend_cache", check_attend_cache, 100, 0, 0x3f19e24d1a2a9117u},
-    {"attend_part", check_attend_part, 100, 0, 0x996a636407c1801fu},
+    {"attend_cache", check_attend_cache, 100, 0, 0x8e3f5d409edc0176u},
+    {"attend_4", check_attend_4, 60, 0, 0x21a890358d668e5eu},
+    {"attend_part", check_attend_part, 100, 0, 0xfc3fa9aec09ddd2fu},
     {"attend_f32", check_attend_f32, 40, 0, 0x0ebce77fe2790e4eu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])

@@ -51,7 +51,11 @@ static void keeps_recipes(void) {
       "\"estimator\":\"mse\"},\"embeddings\":{\"bits\":8},\"smooth\":false,\"split\":0,\"max_loss\":0.005}",
       "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":128,\"minimum\":true,\"scales\":\"float\"},"
       "\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":4,\"group\":16},\"smooth\":false,\"split\":0,"
-      "\"rounding\":\"calibrated\"}"};
+      "\"rounding\":\"calibrated\"}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"head\":{\"bits\":4,\"group\":64,\"minimum\":false},\"smooth\":false,\"split\":0}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -159,7 +163,7 @@ static void reads_recipes(void) {
        QUERN_E_UNSUPPORTED, "sites belong to"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32},\"activations\":{\"bits\":8,\"static\":true},"
        "\"embeddings\":{\"bits\":8}}",
-       QUERN_E_UNSUPPORTED, "meet weights with one scale"},
+       QUERN_E_UNSUPPORTED, "need weights with one scale"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights of 6"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"static\":true},"
@@ -177,6 +181,13 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
        "\"rounding\":\"calibrated\"}",
        QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":2}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":32}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":48}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"group\":32}}", QUERN_E_UNSUPPORTED, "head.group is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
+       "head.scales is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":8}", QUERN_E_SOURCE, "head: {\"bits\": 8}"},
       {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"migrate\":\"all\"}", QUERN_E_UNSUPPORTED, "migrate belongs to"},
@@ -196,8 +207,8 @@ static void reads_recipes(void) {
        QUERN_E_SOURCE, "percentile is above 50"},
       {"{\"name\":\"x\"," STATIC ",\"sites\":[]}", QUERN_E_SOURCE, "sites: an object"},
       {SITES("\"layers.*.ffn.sum\":16"), QUERN_E_SOURCE, "{\"bits\": 16} is expected"},
-      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum has 4, 6, 8 or 16 bits"},
-      {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is not known"},
+      {SITES("\"layers.*.ffn.sum\":{\"bits\":5}"), QUERN_E_UNSUPPORTED, "layers.*.ffn.sum: bits is 4, 6, 8 or 16"},
+      {SITES("\"layers.*.ffn.sum\":{\"bit\":8}"), QUERN_E_UNSUPPORTED, "\"bit\" is no member of a site"},
       {SITES("\"layers.*.ffn.sum\":{\"group\":48}"), QUERN_E_UNSUPPORTED, "multiple of 32"},
       {SITES("\"layers.*.ffn.sum\":{\"low\":1,\"high\":2}"), QUERN_E_SOURCE, "low <= 0 <= high"},
       {SITES("\"layers.*.ffn.sum\":{\"scale\":0}"), QUERN_E_SOURCE, "scale is not between"},

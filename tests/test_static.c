@@ -271,7 +271,7 @@ static void tells_unknown_tensors(void) {
 static void reads_longer_architectures(void) {
   const tiny_options o = options();
   char message[512], path[300];
-  uint8_t arch[160] = {0};
+  uint8_t arch[sizeof(qn_arch) + 32] = {0};
   qn_map map;
   qrn_reader r;
   size_t bytes = 0;
@@ -286,10 +286,10 @@ static void reads_longer_architectures(void) {
   arch[0] = sizeof arch;
   rewrite(NULL, 0, NULL, arch, sizeof arch);
   CHECK_EQ(open_static(message, sizeof message), QUERN_OK);
-  arch[156] = 1;
+  arch[sizeof arch - 4] = 1; /* behind all that this version knows */
   rewrite(NULL, 0, NULL, arch, sizeof arch);
   CHECK_EQ(open_static(message, sizeof message), QUERN_E_UNSUPPORTED);
-  CHECK(strstr(message, "fields that this version does not know") != NULL);
+  CHECK(strstr(message, "fields that are not known here") != NULL);
 }
 
 /* A file with one more section behind the others. */

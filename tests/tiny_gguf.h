@@ -1,5 +1,5 @@
 /* tiny_gguf.h - writes GGUF files in memory for tests, well formed or not: values go in as they are asked for, nothing is
- * checked. Tests only; one thread. */
+ * checked. And how a message is looked at. Tests only; one thread. */
 #ifndef QN_TINY_GGUF_H
 #define QN_TINY_GGUF_H
 #include "import/gguf.h"
@@ -55,6 +55,11 @@ static inline void tiny_gguf_array(tiny_gguf *w, const char *key, uint32_t kind,
   tiny_gguf_u32(w, kind);
   tiny_gguf_u64(w, count);
 }
+static inline void tiny_gguf_items(tiny_gguf *w, const char *key, uint32_t kind, uint64_t count, const void *p,
+                                   size_t bytes) {
+  tiny_gguf_array(w, key, kind, count);
+  tiny_gguf_raw(w, p, bytes);
+}
 
 /* A tensor's entry, dimensions in the file's order (columns first). */
 static inline void tiny_gguf_tensor(tiny_gguf *w, const char *name, uint32_t type, uint32_t rank, const uint64_t *dim,
@@ -76,5 +81,14 @@ static inline void tiny_gguf_end(tiny_gguf *w, size_t data_bytes) {
     const uint8_t byte = (uint8_t)(i + 1);
     tiny_gguf_raw(w, &byte, 1);
   }
+}
+
+/* Did it end as expected, with these words after the name a.gguf? Prints what is not so. */
+static inline int tiny_gguf_says(const qn_env *env, quern_status status, quern_status expected, const char *words) {
+  char text[QN_ERROR_BYTES];
+  qn_error_copy(&env->error, text, sizeof text);
+  const int ok = status == expected && (!status || (!strncmp(text, "a.gguf: ", 8) && strstr(text, words)));
+  if (!ok) printf("  status %d, message: %s\n", status, text);
+  return ok;
 }
 #endif

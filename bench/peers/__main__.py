@@ -13,7 +13,10 @@ import sys
 import tempfile
 import time
 
-import numpy as np
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("bench/peers needs numpy: pip install numpy")
 
 import engine
 import machine

@@ -220,35 +220,6 @@ func (c *Context) Threads() int {
 	return int(C.quern_context_threads(c.c))
 }
 
-// Quantize makes the model file dst of the Hugging Face directory src. recipe: "" is "int8"; a preset's name, or the
-// path of a JSON recipe.
-func (c *Context) Quantize(src, dst, recipe string) error {
-	if err := c.ref.acquire(); err != nil {
-		return err
-	}
-	defer c.ref.release()
-	var o C.quern_quantize_options
-	C.quern_quantize_options_init(&o, C.uint32_t(unsafe.Sizeof(o)))
-	var text [2]*C.char
-	for i, s := range []string{src, dst} {
-		var err error
-		if text[i], err = cString(s); err != nil {
-			return err
-		}
-		defer C.free(unsafe.Pointer(text[i]))
-	}
-	name, err := cName(recipe)
-	if err != nil {
-		return err
-	}
-	defer C.free(unsafe.Pointer(name))
-	o.recipe = name
-	if status := C.quern_quantize_file(c.c, text[0], text[1], &o, nil); status != C.QUERN_OK {
-		return c.failed(status)
-	}
-	return nil
-}
-
 // Version is the library's, as "major.minor.patch".
 func Version() string {
 	v := uint32(C.quern_version())

@@ -390,8 +390,9 @@ func classifier(t *testing.T) string {
 func TestQuantizeAndClassify(t *testing.T) {
 	c := newContext(t, nil)
 	file := filepath.Join(t.TempDir(), "classifier.qrn")
-	wants(t, c.Quantize(classifier(t), file, "int9"), StatusUnsupported, "int8")
-	if err := c.Quantize(classifier(t), file, "float"); err != nil {
+	_, err := c.Quantize(background, classifier(t), file, &QuantizeOptions{Recipe: "int9"})
+	wants(t, err, StatusUnsupported, "int8")
+	if _, err := c.Quantize(background, classifier(t), file, &QuantizeOptions{Recipe: "float"}); err != nil {
 		t.Fatal(err)
 	}
 	m := open(t, file)
@@ -426,5 +427,45 @@ func TestQuantizeAndClassify(t *testing.T) {
 	wants(t, err, StatusTask, "pooling")
 	if rows := embed(t, session(t, m, &SessionOptions{Pool: PoolMean}), "pooled by choice"); len(rows[0]) != 16 {
 		t.Error(len(rows[0]))
+	}
+}
+
+func TestQuantizeOptions(t *testing.T) {
+	c, source, dir := newContext(t, nil), classifier(t), t.TempDir()
+	file, texts, report := filepath.Join(dir, "static.qrn"), filepath.Join(dir, "texts.txt"), filepath.Join(dir, "report")
+	if err := os.WriteFile(texts, []byte(strings.Repeat("good bad\nbad a b\n", 10)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Quantize(background, source, file, &QuantizeOptions{Recipe: "mixed"})
+	wants(t, err, StatusArgument, "calibrate")
+	parts := map[string]bool{}
+	o := &QuantizeOptions{Recipe: "mixed", Calibrate: texts, Rows: 7, Seed: 3, Report: report,
+		Progress: func(done, total uint64, what string) { parts[what] = done <= total }}
+	result, err := c.Quantize(background, source, file, o)
+	if err != nil || result.SourceBytes == 0 || result.WorstWeightError <= 0 || result.Loss != 0 || !parts["calibration"] {
+		t.Fatal(result, parts, err)
+	}
+	if info, err := os.Stat(file); err != nil || uint64(info.Size()) != result.Bytes {
+		t.Error(info, err)
+	}
+	var about struct {
+		Calibration struct{ Rows, Seed int }
+	}
+	text, err := os.ReadFile(filepath.Join(report, "report.json"))
+	if err != nil || json.Unmarshal(text, &about) != nil || about.Calibration.Rows != 7 || about.Calibration.Seed != 3 {
+		t.Error(about, err)
+	}
+	result, err = c.Quantize(background, source, "", &QuantizeOptions{Recipe: "auto", Calibrate: texts, MaxLoss: 1, DryRun: true})
+	if err != nil || result.Loss <= 0 {
+		t.Error(result, err)
+	}
+	_, err = c.Quantize(background, source, file, &QuantizeOptions{MaxLoss: 2})
+	wants(t, err, StatusArgument, "max_loss")
+	_, err = c.Quantize(background, source, file, &QuantizeOptions{MaxBytes: 100})
+	wants(t, err, StatusLimit, "100")
+	ended, cancel := context.WithCancel(background)
+	cancel()
+	if _, err = c.Quantize(ended, source, file, nil); err != context.Canceled {
+		t.Error(err)
 	}
 }

@@ -1,5 +1,5 @@
-/* Quern for Java: a model file as an embedder. One call at a time runs on an embedder; open one per thread to run side
- * by side. The native half is quern_jni.c; -Djava.library.path names the folder of libquern_jni.so. */
+/* Quern for Java: a model file, made by the command, as an embedder. One call at a time runs on an embedder; open one
+ * per thread to run side by side. The native half is quern_jni.c; -Djava.library.path names the folder of libquern_jni.so. */
 public final class Quern implements AutoCloseable {
   static {
     System.loadLibrary("quern_jni");

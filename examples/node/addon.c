@@ -1,6 +1,7 @@
-/* addon.c - Quern for Node, by Node-API alone: open(path) gives a model with embed(texts), which returns a Float32Array
- * [texts, width], width and close(). Calls run on the thread that makes them; a worker thread opens its own model.
- * Built by the compiler alone (packaging/README.md). */
+/* addon.c - Quern for Node, by Node-API alone. It runs embedders; the command makes model files.
+ * open(path) gives a model with embed(texts), which returns a Float32Array [texts, width], width and close(). Calls run
+ * on the thread that makes them; a worker thread opens its own model. Built by the compiler alone
+ * (packaging/README.md). */
 #include <node_api.h>
 #include <quern.h>
 #include <stdlib.h>

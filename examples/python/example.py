@@ -1,7 +1,12 @@
 """Searches a text: example.py MODEL.qrn FILE QUESTION"""
 import sys
-import quern
+try:
+    import quern
+except ImportError as missing:  # numpy, or the library
+    sys.exit(f"example.py: {missing}")
 
+if len(sys.argv) != 4:
+    sys.exit(__doc__)
 model_path, text_path, question = sys.argv[1:]
 passages = open(text_path, encoding="utf-8").read().splitlines()
 

@@ -21,17 +21,22 @@ import threading
 from pathlib import Path
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-import numpy as np
+try:
+    import numpy as np
+except ModuleNotFoundError:
+    raise ImportError("quern.py needs numpy: pip install numpy") from None
 
 __all__ = ["Model", "QuernError", "Hit", "Label", "Answer", "quantize", "version", "isa_names"]
 
 Text = Union[str, bytes]
 Pair = Tuple[Text, Text]
+FilePath = Union[str, bytes, os.PathLike]
 Bytes = Union[bytes, bytearray, memoryview, np.ndarray]
 
 # ---- the C interface: include/quern.h ------------------------------------------------------------------------------
 
 _u32, _u64, _i32, _p, _size = ct.c_uint32, ct.c_uint64, ct.c_int32, ct.c_void_p, ct.c_size_t
+_MOST = {kind: (1 << 8 * ct.sizeof(kind)) - 1 for kind in (_u32, _u64, _size)}
 _Progress = ct.CFUNCTYPE(_i32, _p, _u64, _u64, ct.c_char_p)
 _Log = ct.CFUNCTYPE(None, _p, _i32, ct.c_char_p)
 
@@ -40,6 +45,10 @@ class _Struct(ct.Structure):
     """A struct of quern.h: starts with its size."""
 
     def __init__(self, **values):
+        for name, kind in self._fields_:  # ctypes would take a number modulo the field's size
+            most, value = _MOST.get(kind), values.get(name, 0)
+            if most and not 0 <= value <= most:
+                raise ValueError(f"{name} must be 0 to {most}, not {value}")
         super().__init__(size=ct.sizeof(type(self)), **values)
 
 
@@ -89,7 +98,7 @@ class _QuantizeResult(_Struct):
 
 
 _E_CAPACITY = 10
-_NO_SPECIAL, _NO_NORMALIZE, _PAIRS, _OPEN_VERIFY = 1, 1, 2, 1
+_NO_SPECIAL, _NO_NORMALIZE, _PAIRS, _OPEN_VERIFY, _DRY_RUN = 1, 1, 2, 1, 1
 _POOLS = {"model": 0, "mean": 1, "cls": 2, "last": 3}
 
 _SIGNATURES = {  # name: (result, arguments)
@@ -509,7 +518,12 @@ class Model:
         return answers
 
     def encode(self, sequences: Sequence[Sequence[int]]) -> List[np.ndarray]:
-        """Hidden states of the last layer, [tokens, width] float32 for each sequence of token ids."""
+        """Hidden states of the last layer, [tokens, width] float32 for each sequence of token ids. Of texts: `embed`
+        gives their embeddings, `encode([model.tokenize(text)])` the hidden states."""
+        if isinstance(sequences, (str, bytes)) or any(isinstance(s, (str, bytes, int)) for s in sequences):
+            raise TypeError("encode takes a list of sequences of token ids, as tokenize gives them; embed takes texts")
+        if not len(sequences):
+            return []
         lens = np.array([len(s) for s in sequences], np.uint32)
         ids = np.concatenate([np.asarray(s, np.int32) for s in sequences])
         view = _View()
@@ -530,19 +544,28 @@ class Model:
         _lib.quern_session_cancel(self._session)
 
 
-def quantize(src: Union[str, os.PathLike], dst: Union[str, os.PathLike], recipe: str = "int8", *, seed: int = 0,
-             threads: int = 0, dry_run: bool = False, max_bytes: int = 0,
+def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", *,
+             calibrate: Optional[FilePath] = None, rows: int = 0, seed: int = 0, max_loss: float = 0.0,
+             report: Optional[FilePath] = None, dry_run: bool = False, max_bytes: int = 0, threads: int = 0,
              progress: Optional[Callable[[int, int, str], Optional[bool]]] = None) -> Dict[str, float]:
-    """Makes dst, a .qrn file, from src, a Hugging Face directory: source_bytes, bytes and worst_weight_error.
-    progress(done, total, what) may return True to cancel; dst is replaced only when all went well."""
+    """Makes dst, a .qrn file, from src, a Hugging Face directory, as `quern quantize` does. Gives source_bytes, bytes,
+    worst_weight_error and loss (of recipes with max_loss, else 0).
+
+    recipe: a preset's name, or the path of a JSON recipe.   calibrate: a file of texts, for recipes with static ranges
+    or calibrated rounding; `rows` of them (0: 256) are drawn by `seed`.   max_loss: of recipe "auto" (0: as the recipe
+    says).   report: a folder for report.json and report.html.   dry_run: do all but write dst, which may be None.
+    max_bytes: of memory and of any source file (0: no limit).   progress(done, total, what) may return True to cancel.
+    dst is replaced only when all went well."""
     context = _Context(threads, None)
     try:
         callback = _progress(progress)  # must live until the call returns
-        options = _QuantizeOptions(flags=1 if dry_run else 0, seed=seed, recipe=recipe.encode(), max_bytes=max_bytes,
-                                   progress=callback)
+        path = lambda p: None if p is None else os.fsencode(p)
+        options = _QuantizeOptions(flags=_DRY_RUN if dry_run else 0, seed=seed, calibration_rows=rows,
+                                   recipe=path(recipe), calibration_path=path(calibrate), report_path=path(report),
+                                   max_bytes=max_bytes, progress=callback, max_loss=max_loss)
         result = _QuantizeResult()
-        context.check(_lib.quern_quantize_file(context.handle, os.fsencode(src), os.fsencode(dst), ct.byref(options),
+        context.check(_lib.quern_quantize_file(context.handle, os.fsencode(src), path(dst), ct.byref(options),
                                                ct.byref(result)))
-        return {name: getattr(result, name) for name in ("source_bytes", "bytes", "worst_weight_error")}
+        return {name: getattr(result, name) for name in ("source_bytes", "bytes", "worst_weight_error", "loss")}
     finally:
         context.close()

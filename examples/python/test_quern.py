@@ -111,6 +111,31 @@ def test_answers(m):
     assert raises(quern.QuernError, m.answer, (question, context)).status == 15
 
 
+def test_quantizing(_):
+    with tempfile.TemporaryDirectory() as folder:
+        span_model(folder)
+        texts, report = Path(folder, "texts.txt"), os.path.join(folder, "report")
+        texts.write_text("the cat sat\tthe dog is in the cafe\n" * 20, encoding="utf-8")
+        path, seen = os.path.join(folder, "static.qrn"), []
+        error = raises(quern.QuernError, quern.quantize, folder, path, "mixed")
+        assert "--calibrate" in str(error) or "calibration" in str(error)
+        result = quern.quantize(folder, path, "mixed", calibrate=texts, rows=8, seed=3, report=report,
+                                progress=lambda done, total, what: seen.append(what))
+        assert result["bytes"] == os.path.getsize(path) and result["loss"] == 0 and "calibration" in seen
+        about = json.loads(Path(report, "report.json").read_text(encoding="utf-8"))
+        assert about["calibration"]["rows"] == 8 and about["calibration"]["seed"] == 3, about["calibration"]
+        assert os.path.exists(os.path.join(report, "report.html"))
+        recipe = Path(folder, "mine.json")
+        recipe.write_text('{"name": "mine", "weights": {"bits": 8}, "activations": {"bits": 8, "static": true}, '
+                          '"embeddings": {"bits": 8}, "max_loss": 0.5}', encoding="utf-8")
+        result = quern.quantize(folder, None, recipe, calibrate=texts, max_loss=0.9, dry_run=True)
+        assert 0 < result["loss"] <= 0.9 and not os.path.exists(os.path.join(folder, "None"))
+        assert raises(quern.QuernError, quern.quantize, folder, path, max_bytes=100).status == 9
+        assert raises(quern.QuernError, quern.quantize, folder, path, progress=lambda *_: True).status == 11
+        assert raises(quern.QuernError, quern.quantize, folder, path, "auto", calibrate=texts, max_loss=2).status == 1
+        raises(ValueError, quern.quantize, folder, path, rows=-1)
+
+
 def test_a_batch_equals_its_texts_alone(m):
     texts = PASSAGES[:20] + ["", "naïve café 東京", "\u0000", "x" * 3000]
     batch = m.embed(texts)
@@ -164,6 +189,9 @@ def test_hidden_states(m):
     error = raises(quern.QuernError, m.encode, [[101, 30522, 102]])
     assert error.status == 1 and "30522" in str(error)
     raises(quern.QuernError, m.encode, [[101, -1, 102]])
+    assert m.encode([]) == []
+    for texts in ("hello", b"hello", ["hello"], [101, 102]):
+        assert "embed" in str(raises(TypeError, m.encode, texts))
 
 
 def test_a_model_without_a_head_does_not_classify(m):
@@ -193,6 +221,9 @@ def test_bad_files_and_options(_):
     assert error.status == 13 and "ref" in str(error)
     assert raises(quern.QuernError, quern.Model, MODEL, max_bytes=1000).status == 9
     raises(ValueError, quern.Model, MODEL, pool="median")
+    assert "threads must be 0" in str(raises(ValueError, quern.Model, MODEL, threads=-1))
+    error = raises(quern.QuernError, quern.Model, MODEL, threads=1025)
+    assert error.status == 1 and "1025 threads: 1 to 1024" in str(error)
 
 
 def test_cancel_and_close(_):

@@ -6,6 +6,14 @@ typedef struct qk_dot_w {
   __m256i lo, hi, abs_lo, abs_hi;
 } qk_dot_w;
 
+static inline qk_dot_w qk_dot_load_codes(const int8_t *w) {
+  qk_dot_w x;
+  x.lo = _mm256_load_si256((const __m256i *)w);
+  x.hi = _mm256_load_si256((const __m256i *)(w + 32));
+  x.abs_lo = _mm256_abs_epi8(x.lo);
+  x.abs_hi = _mm256_abs_epi8(x.hi);
+  return x;
+}
 static inline qk_dot_w qk_dot_load(const uint8_t *w) {
   const __m256i offset = _mm256_set1_epi8(-128);
   qk_dot_w x;

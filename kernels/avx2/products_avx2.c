@@ -17,6 +17,10 @@ QK_TARGET_BEGIN_AVX2
 
 #include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_f32.h"
+#define QK_PART_FLOATS qk_part_f32_avx2
+#define QK_ATTEND_FEW qk_attend_few
+#include "kernels/products/attend_few.h"
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
 #include "kernels/products/gemm_q8.h"
@@ -34,5 +38,10 @@ void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1) {
 void qk_attention_codes_avx2(const qk_attention_codes *op, size_t r0, size_t r1) {
   qk_attention_codes_over_tiles(op, r0, r1);
 }
+void qk_part_f32_avx2(const qk_attend_cache *op, size_t row0, size_t first, size_t n, size_t b, float *parts) {
+  qk_part_f32_over_lanes(op, row0, first, n, b, parts);
+}
 QK_TARGET_END
+
+void qk_attend_avx2(qk_table *t) { QK_ATTEND_SET(t); }
 #endif

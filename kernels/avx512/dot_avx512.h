@@ -5,9 +5,12 @@ typedef struct qk_dot_w {
   __m512i even, odd;
 } qk_dot_w, qk_dot_a;
 
-static inline qk_dot_w qk_dot_load(const uint8_t *w) {
-  const __m512i x = _mm512_load_si512(w);
+static inline qk_dot_w avx512_dot_w(__m512i x) {
   return (qk_dot_w){_mm512_and_si512(x, _mm512_set1_epi16(255)), _mm512_srli_epi16(x, 8)};
+}
+static inline qk_dot_w qk_dot_load(const uint8_t *w) { return avx512_dot_w(_mm512_load_si512(w)); }
+static inline qk_dot_w qk_dot_load_codes(const int8_t *w) {
+  return avx512_dot_w(_mm512_xor_si512(_mm512_load_si512(w), _mm512_set1_epi8(-128)));
 }
 static inline qk_dot_a qk_dot_spread(const int8_t *a) {
   int32_t x;

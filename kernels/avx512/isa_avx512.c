@@ -1,4 +1,4 @@
-/* isa_avx512.c - the AVX-512 set (F, BW, DQ, VL). */
+/* isa_avx512.c - the AVX-512 set (F, BW, DQ, VL). Attention over caches is the AVX2 set's: few CPUs have this one and not the next. */
 #include "kernels/sets.h"
 #if QK_X86
 static void overlay(qk_table *t) {

@@ -32,5 +32,8 @@ void qk_attention_q8_avx512(const qk_attention_q8 *op, size_t r0, size_t r1) { q
 void qk_attention_f32_avx512(const qk_attention_f32 *op, size_t r0, size_t r1) {
   qk_attention_f32_over_lanes(op, r0, r1);
 }
+void qk_part_f32_avx512(const qk_attend_cache *op, size_t row0, size_t first, size_t n, size_t b, float *parts) {
+  qk_part_f32_over_lanes(op, row0, first, n, b, parts);
+}
 QK_TARGET_END
 #endif

@@ -3,6 +3,9 @@
 #define QK_DOT_AVX512VNNI_H
 typedef __m512i qk_dot_w, qk_dot_a;
 static inline qk_dot_w qk_dot_load(const uint8_t *w) { return _mm512_load_si512(w); }
+static inline qk_dot_w qk_dot_load_codes(const int8_t *w) {
+  return _mm512_xor_si512(_mm512_load_si512(w), _mm512_set1_epi8(-128));
+}
 static inline qk_dot_a qk_dot_spread(const int8_t *a) {
   int32_t x;
   memcpy(&x, a, sizeof x);

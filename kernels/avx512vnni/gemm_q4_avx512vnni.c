@@ -18,6 +18,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/avx512/nibbles_avx512.h"
 #include "kernels/products/sum_dot.h"
 #define QK_Q4_CHAINS 4
+#define QK_GROUP_SIDE 4
 
 #include "kernels/products/tile_group.h"
 

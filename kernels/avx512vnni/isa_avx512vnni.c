@@ -18,6 +18,10 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_codes.h"
+#define QK_PART_FLOATS qk_part_f32_avx512
+#define QK_ATTEND_FEW qk_attend_few
+#include "kernels/products/attend_few.h"
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
@@ -34,6 +38,7 @@ static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avx512vnni;
   t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
+  QK_ATTEND_SET(t);
   t->attention_codes = attention_codes;
 }
 

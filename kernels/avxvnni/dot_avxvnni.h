@@ -6,6 +6,9 @@ typedef __m256i qk_dot_a;
 static inline qk_dot_w qk_dot_load(const uint8_t *w) {
   return (vi){_mm256_load_si256((const __m256i *)w), _mm256_load_si256((const __m256i *)(w + 32))};
 }
+static inline qk_dot_w qk_dot_load_codes(const int8_t *w) {
+  return vi_xor(qk_dot_load((const uint8_t *)w), vi_set1((int32_t)0x80808080u));
+}
 static inline qk_dot_a qk_dot_spread(const int8_t *a) {
   int32_t x;
   memcpy(&x, a, sizeof x);

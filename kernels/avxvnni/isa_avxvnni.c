@@ -16,6 +16,10 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_codes.h"
+#define QK_PART_FLOATS qk_part_f32_avx2
+#define QK_ATTEND_FEW qk_attend_few
+#include "kernels/products/attend_few.h"
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
@@ -32,6 +36,7 @@ static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avxvnni;
   t->gemm_q8 = gemm_q8;
   t->attention_q8 = attention_q8;
+  QK_ATTEND_SET(t);
   t->attention_codes = attention_codes;
 }
 

@@ -14,6 +14,10 @@ QK_TARGET_BEGIN_DOTPROD
 #include "kernels/products/tile_q8.h"
 
 #include "kernels/products/attention_codes.h"
+#define QK_PART_FLOATS qk_part_f32_neon
+#define QK_ATTEND_FEW qk_attend_few
+#include "kernels/products/attend_few.h"
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 
 void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1) {
@@ -22,5 +26,10 @@ void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1) {
 void qk_attention_codes_dotprod(const qk_attention_codes *op, size_t r0, size_t r1) {
   qk_attention_codes_over_tiles(op, r0, r1);
 }
+size_t qk_attend_few_dotprod(const qk_attend_cache *op, size_t row0, size_t first, size_t n) {
+  return qk_attend_few(op, row0, first, n);
+}
 QK_TARGET_END
+
+void qk_attend_dotprod(qk_table *t) { QK_ATTEND_SET(t); }
 #endif

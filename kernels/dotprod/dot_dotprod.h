@@ -6,6 +6,7 @@ typedef neon_step qk_dot_w;
 typedef int8x16_t qk_dot_a;
 
 static inline qk_dot_w qk_dot_load(const uint8_t *w) { return neon_step_codes(w); }
+static inline qk_dot_w qk_dot_load_codes(const int8_t *w) { return neon_step_as_is(w); }
 static inline qk_dot_a qk_dot_spread(const int8_t *a) { return neon_spread(a); }
 static inline int32x4_t dotprod_sdot(int32x4_t acc, int8x16_t w, int8x16_t a) {
   __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(acc) : "w"(w), "w"(a));

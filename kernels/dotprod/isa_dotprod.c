@@ -89,6 +89,7 @@ static void overlay(qk_table *t) {
   t->gemm_q8 = gemm_q8;
   t->gemm_group = qk_gemm_group_dotprod;
   t->attention_q8 = qk_attention_q8_dotprod;
+  qk_attend_dotprod(t);
   t->attention_codes = qk_attention_codes_dotprod;
 }
 

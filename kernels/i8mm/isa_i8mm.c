@@ -96,6 +96,8 @@ static __attribute__((noinline)) void qk_packed_steps(int8_t *packed, const int8
     }
 }
 
+#define QK_ATTEND_FEW qk_attend_few_dotprod
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
 
@@ -112,6 +114,7 @@ static void overlay(qk_table *t) {
   t->gemm_q8 = gemm_q8;
   t->gemm_group = qk_gemm_group_i8mm;
   t->attention_q8 = attention_q8;
+  t->attend_cache = qk_attend_cache_over_tiles;
 }
 
 const qk_isa qk_isa_i8mm = {"i8mm", QK_CPU_NEON | QK_CPU_DOTPROD | QK_CPU_I8MM, overlay};

@@ -16,6 +16,10 @@
 
 #include "kernels/products/attention_codes.h"
 #include "kernels/products/attention_f32.h"
+#define QK_PART_FLOATS qk_part_f32_neon
+#define QK_ATTEND_FEW qk_attend_few
+#include "kernels/products/attend_few.h"
+#include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
 #include "kernels/products/gemm_q8.h"
@@ -33,12 +37,17 @@ static void attention_codes(const qk_attention_codes *op, size_t r0, size_t r1) 
   qk_attention_codes_over_tiles(op, r0, r1);
 }
 
+void qk_part_f32_neon(const qk_attend_cache *op, size_t row0, size_t first, size_t n, size_t b, float *parts) {
+  qk_part_f32_over_lanes(op, row0, first, n, b, parts);
+}
+
 static void overlay(qk_table *t) {
   qk_rows_neon(t);
   t->gemm_q8 = qk_gemm_q8_neon;
   t->gemm_group = qk_gemm_group_neon;
   t->gemm_f32 = gemm_f32;
   t->attention_q8 = attention_q8;
+  QK_ATTEND_SET(t);
   t->attention_f32 = attention_f32;
   t->attention_codes = attention_codes;
 }

@@ -12,6 +12,9 @@ static inline int8x16_t neon_codes(const uint8_t *w) {
 static inline neon_step neon_step_codes(const uint8_t *w) {
   return (neon_step){neon_codes(w), neon_codes(w + 16), neon_codes(w + 32), neon_codes(w + 48)};
 }
+static inline neon_step neon_step_as_is(const int8_t *w) {
+  return (neon_step){vld1q_s8(w), vld1q_s8(w + 16), vld1q_s8(w + 32), vld1q_s8(w + 48)};
+}
 static inline int8x16_t neon_spread(const int8_t *a) {
   int32_t x;
   memcpy(&x, a, sizeof x);

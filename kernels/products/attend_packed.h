@@ -1,5 +1,5 @@
-/* attend_packed.h - scores and values of attention_q8.h over tiles that copy their activations (tile_packed.h): sums go through
- * memory. Included by attention_q8.h; a set gives, before that, the body of qk_packed_steps. */
+/* attend_packed.h - scores and values of attend.h over tiles that copy their activations (tile_packed.h): sums go through
+ * memory. Included by attend.h; a set gives, before that, the body of qk_packed_steps. */
 #ifndef QK_PRODUCTS_ATTEND_PACKED_H
 #define QK_PRODUCTS_ATTEND_PACKED_H
 #define QK_ATTEND_CHANNELS 1024u /* of the largest head */
@@ -20,12 +20,10 @@ static inline void qk_attend_sums(qk_attend *s, size_t to, const int8_t *a, size
 }
 
 static inline void qk_attend_keys(qk_attend *s) {
-  const qk_head_q8 *hd = &s->op->head;
   const size_t hp = s->hp;
   for (size_t j = 0; j < s->live; j += QK_KEY_ROWS)
-    qk_attend_sums(s, j, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
-                   hd->k_start + s->j0 + j, hd->q + s->i * hp, hp / QK_KSTEP, QK_PANEL * hp,
-                   s->live - j < QK_KEY_ROWS ? s->live - j : QK_KEY_ROWS, s->vectors);
+    qk_attend_sums(s, j, s->k + j / 16 * 16 * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL, s->k_start + j, s->q,
+                   hp / QK_KSTEP, QK_PANEL * hp, s->live - j < QK_KEY_ROWS ? s->live - j : QK_KEY_ROWS, s->vectors);
   for (size_t at = 0; at < s->vectors * QK_LANES; at += QK_LANES) {
     vf max = vf_set1(-INFINITY);
     for (size_t j = 0; j < s->live; j++) max = vf_max(max, qk_attend_score(s, at, j));
@@ -34,18 +32,17 @@ static inline void qk_attend_keys(qk_attend *s) {
 }
 
 static inline void qk_attend_values(qk_attend *s) {
-  const size_t h = s->op->head.h, ldo = s->op->ldo, steps = s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS;
+  const size_t h = s->h, ldo = s->ldo, steps = s->live < QK_KEY_STEPS ? s->live : QK_KEY_STEPS;
   memset(s->p + steps * QK_QUERIES, 0, (QK_KEY_STEPS - steps) * QK_QUERIES * sizeof *s->p);
   for (size_t c = 0; c < s->hp; c += QK_BLOCK) {
     const size_t panels = (s->hp - c < QK_BLOCK ? s->hp - c : QK_BLOCK) / QK_PANEL;
     for (size_t r = s->from; r < s->to; r += QK_TILE_ROWS)
-      qk_attend_sums(s, r, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r,
-                     s->op->head.v + s->j0 * s->hp + c * QK_BLOCK, steps, QK_PANEL * QK_BLOCK,
-                     s->to - r < QK_TILE_ROWS ? s->to - r : QK_TILE_ROWS, panels);
+      qk_attend_sums(s, r, (const int8_t *)(s->p + r), QK_KSTEP * QK_QUERIES, s->p_start + r, s->v + c * QK_BLOCK,
+                     steps, QK_PANEL * QK_BLOCK, s->to - r < QK_TILE_ROWS ? s->to - r : QK_TILE_ROWS, panels);
     for (size_t r = s->from; r < s->to; r++)
       for (size_t x = 0; x < QK_BLOCK && c + x < h; x += 16) {
-        float *out = s->op->out + (s->i + r) * ldo + c + x;
-        const vf was = s->j0 ? qk_load_n(out, h - c - x) : vf_load(qk_nothing);
+        float *out = s->out + r * ldo + c + x;
+        const vf was = s->begun ? qk_load_n(out, h - c - x) : vf_load(qk_nothing);
         qk_store_n(out, qk_attend_value(s, r, vi_load(s->sums[r] + x), was), h - c - x);
       }
   }

@@ -1,5 +1,5 @@
-/* attend_tiles.h - scores and values of attention_q8.h over the dot product of tile_q8.h: tiles whose sums stay in registers
- * until they are scores or results. Included by attention_q8.h. */
+/* attend_tiles.h - scores and values of attend.h over the dot product of tile_q8.h: tiles whose sums stay in registers
+ * until they are scores or results. Included by attend.h. */
 #ifndef QK_PRODUCTS_ATTEND_TILES_H
 #define QK_PRODUCTS_ATTEND_TILES_H
 /* Rows of codes that lie side by side, steps `next` apart, times panels `panel_bytes` apart. Sums begin at `start` where the dot
@@ -25,17 +25,17 @@ QK_INLINE void qk_attend_dots(vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS], const in
 
 /* Scores of `panels` vectors of queries from `at` on, and block_max. Calls, whose loops have registers for all they need. */
 QK_INLINE void qk_attend_scores(qk_attend *s, size_t at, const int panels) {
-  const qk_head_q8 *hd = &s->op->head;
   const size_t hp = s->hp;
+  const int plain = qk_attend_is_plain(s);
   vf max[QK_ATTEND_PANELS];
   QK_UNROLL for (int p = 0; p < panels; p++) max[p] = vf_set1(-INFINITY);
   for (size_t j = 0; j < s->live; j += QK_ATTEND_ROWS) {
     vi acc[QK_ATTEND_ROWS][QK_ATTEND_PANELS];
-    qk_attend_dots(acc, hd->k + (s->j0 + j / 16 * 16) * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL,
-                   hd->k_start + s->j0 + j, NULL, hd->q + (s->i + at) * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
+    qk_attend_dots(acc, s->k + j / 16 * 16 * hp + j % 16 * QK_KSTEP, QK_KSTEP * QK_PANEL, s->k_start + j, NULL,
+                   s->q + at * hp, QK_PANEL * hp, hp / QK_KSTEP, panels);
     float *to = s->score[j] + at;
-    if (j + QK_ATTEND_ROWS <= s->live && !s->op->bias) {
-      const float *scale = hd->k_scale + s->j0 + j;
+    if (j + QK_ATTEND_ROWS <= s->live && plain) {
+      const float *scale = s->k_scale + j;
       QK_UNROLL for (int i = 0; i < QK_ATTEND_ROWS; i++) QK_UNROLL for (int p = 0; p < panels; p++) {
         const vf x = vf_mul(vi_to_vf(acc[i][p]), vf_set1(scale[i]));
         vf_store(to + i * (int)QK_QUERIES + p * 16, x);
@@ -80,20 +80,20 @@ static __attribute__((noinline)) void qk_attend_tile(const qk_attend *s, size_t 
 
 static inline void qk_attend_values(qk_attend *s) {
   enum { WIDTH = QK_ATTEND_PANELS * 16 };
-  const size_t h = s->op->head.h, ldo = s->op->ldo;
+  const size_t h = s->h, ldo = s->ldo;
   for (size_t c = 0; c < s->hp; c += WIDTH) {
     const size_t panels = s->hp - c < WIDTH ? 1 : QK_ATTEND_PANELS, n = h - c < WIDTH ? h - c : WIDTH;
-    const uint8_t *w = s->op->head.v + s->j0 * s->hp + c * QK_BLOCK;
+    const uint8_t *w = s->v + c * QK_BLOCK;
     for (size_t r = s->from; r < s->to; r += QK_ATTEND_ROWS) {
       const size_t rows = s->to - r < QK_ATTEND_ROWS ? s->to - r : QK_ATTEND_ROWS;
-      float *out = s->op->out + (s->i + r) * ldo + c;
+      float *out = s->out + r * ldo + c;
       if (rows == QK_ATTEND_ROWS && n == panels * 16) {
-        qk_attend_tile(s, r, w, s->j0 ? out : qk_nothing, s->j0 ? ldo : 0, out, ldo, panels);
+        qk_attend_tile(s, r, w, s->begun ? out : qk_nothing, s->begun ? ldo : 0, out, ldo, panels);
         continue;
       }
       float some[QK_ATTEND_ROWS * WIDTH] = {0}; /* a tile that is not whole goes through a copy */
-      for (size_t i = 0; s->j0 && i < rows; i++) memcpy(some + i * WIDTH, out + i * ldo, n * sizeof *out);
-      qk_attend_tile(s, r, w, s->j0 ? some : qk_nothing, s->j0 ? WIDTH : 0, some, WIDTH, panels);
+      for (size_t i = 0; s->begun && i < rows; i++) memcpy(some + i * WIDTH, out + i * ldo, n * sizeof *out);
+      qk_attend_tile(s, r, w, s->begun ? some : qk_nothing, s->begun ? WIDTH : 0, some, WIDTH, panels);
       for (size_t i = 0; i < rows; i++) memcpy(out + i * ldo, some + i * WIDTH, n * sizeof *out);
     }
   }

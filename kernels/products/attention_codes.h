@@ -1,9 +1,9 @@
 /* attention_codes.h - attention of one head between codes of static sites (kernels.h: qk_attention_codes), over the tiles of
- * attend_tiles.h. Queries are lanes, as in attention_q8.h; a lane's four bytes are codes of four keys. Scores become codes in the
+ * attend_tiles.h. Queries are lanes, as in attend.h; a lane's four bytes are codes of four keys. Scores become codes in the
  * tile's registers, their weights and the codes of probabilities take their place, which are then the rows of the product with the values. */
 #ifndef QK_PRODUCTS_ATTENTION_CODES_H
 #define QK_PRODUCTS_ATTENTION_CODES_H
-#include "kernels/products/attention_q8.h"
+#include "kernels/products/attend.h"
 
 #define QK_CODES_QUERIES (QK_ATTEND_PANELS * QK_LANES) /* at a time: those of a tile of scores */
 
@@ -15,12 +15,12 @@ typedef struct qk_codes_attend {
   int calm;                      /* no score is 2^31 or more before it is a code */
   int32_t *words;                /* [keys / 4][QK_CODES_QUERIES] codes of scores, then of probabilities */
   int32_t *weights;              /* [keys / 4][2][16] of 16 queries */
-  int32_t max[QK_CODES_QUERIES]; /* of each of four keys */
+  int32_t max[QK_CODES_QUERIES]; /* four bytes: the highest code of every fourth key from key 0, 1, 2, 3 on */
   int32_t p_start[QK_CODES_QUERIES + QK_ATTEND_ROWS];
-  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, as attention_q8.h has it */
+  float window[QK_BLOCK + QK_QUERIES]; /* of the bias table, as attend.h has it */
 } qk_codes_attend;
 
-/* All ones in the halves of the order of pairs (lanes_ref.h), or the bytes, of keys below n % 4. */
+/* All ones where keys below n % 4 are: in the two vectors of halves in the order of pairs (lanes_ref.h), in a word's bytes. */
 static const int32_t qk_pairs_left[3][2] = {{0xffff, 0}, {-1, 0}, {-1, 0xffff}};
 static const int32_t qk_bytes_left[3] = {0xff, 0xffff, 0xffffff};
 
@@ -98,7 +98,8 @@ static __attribute__((noinline)) void qk_codes_softmax(qk_codes_attend *s, size_
       sum[i] = vi_add(sum[i], vi_add_halves(e[i]));
     }
   }
-  /* Of 2^15 on every weight but 0 gives the highest code: less than 2^31 in any case. */
+  /* From 2^15 on every weight but 0 has the highest code, so that more changes nothing; a weight, at most 2^15, times it is
+     below 2^31. */
   const vf by = vf_min(vf_div(vf_set1(op->probs.by), vi_to_vf(vi_add_pairs(sum[0], sum[1]))), vf_set1(0x1p15f));
   const vf by0 = vf_twice_low(by), by1 = vf_twice_high(by), zero = vf_set1(op->probs.zero);
   const vl limits = vl_of(op->probs.limits.lowest, op->probs.limits.highest);
@@ -110,7 +111,7 @@ static __attribute__((noinline)) void qk_codes_softmax(qk_codes_attend *s, size_
     const vi p = vi_codes_pairs(
         vf_fma(vi_to_vf(vi_and(e0, low)), by0, zero), vf_fma(vi_to_vf(vi_shr(e0, 16)), by0, zero),
         vf_fma(vi_to_vf(vi_and(e1, low)), by1, zero), vf_fma(vi_to_vf(vi_shr(e1, 16)), by1, zero), limits);
-    if (qk_dot_start(1)) start = vi_add_bytes(start, p);
+    if (qk_dot_start(1)) start = vi_add_bytes(start, p); /* else the product needs no start */
     vi_store(word, p);
   }
   vi_store(s->p_start + at, vi_mul(start, vi_set1(-128)));
@@ -136,13 +137,7 @@ static inline void qk_codes_finish(const qk_codes_attend *s, size_t r, size_t ro
   size_t at = (s->i + r) * op->ldc + c;
   for (size_t i = 0; i < rows && i < QK_ATTEND_ROWS; i++, at += op->ldc) {
     const vf y = qk_dequant(vi_to_vf(vi_load(sums + i * 16)), &columns, row);
-    if (op->low) {
-      const qk_planes planes = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
-      qk_store8_n(op->codes + at, planes.high, n);
-      qk_store8_n(op->low + at, planes.low, n);
-    } else {
-      qk_store8_n(op->codes + at, qk_requantize(y, by, zero, op->context.limits), n);
-    }
+    qk_store_codes(op->codes + at, op->low ? op->low + at : NULL, y, by, zero, op->context.limits, n);
   }
 }
 static __attribute__((noinline)) void qk_codes_values(const qk_codes_attend *s) {
@@ -165,7 +160,7 @@ static inline void qk_attention_codes_over_tiles(const qk_attention_codes *op, s
   s.hp = qk_round_up(op->head.h, QK_LANES);
   s.calm = !op->bias && 0x1p25f * op->k_scale * op->q_scale * op->scores.by < 0x1p30f; /* a_j is below 2^25 */
   s.words = op->scratch;
-  s.weights = s.words + k8 / 4 * QK_CODES_QUERIES + 16;
+  s.weights = s.words + k8 / 4 * QK_CODES_QUERIES + 16; /* a last tile reads 64 bytes past the codes */
   for (s.i = r0 / QK_LANES * QK_LANES; s.i < r1; s.i += QK_CODES_QUERIES) {
     const int one = QK_ATTEND_PANELS == 1 || r1 - s.i <= QK_LANES;
     const size_t most = one ? QK_LANES : QK_CODES_QUERIES;

@@ -4,8 +4,8 @@
 #include "kernels/products/finish.h"
 #include "kernels/products/tile.h"
 
-/* Whole panels' rows straight to codes of 8 bits, of the two activations that static recipes have most: QK_FINISH_PANELS at once
-   where that is four, whose codes are 64 bytes. p: the first. */
+/* Whole panels' rows straight to codes of 8 bits, of the two activations that static recipes have most: QK_CODES_PANELS at once,
+   four where registers hold as many, whose codes are 64 bytes. p: the first panel; act, floats: constants. */
 #define QK_CODES_PANELS (QK_FINISH_PANELS == 4 ? 4 : 1)
 QK_INLINE void qk_finish_to_codes(const qk_gemm_q8 *op, const qk_panel_out *o, const qk_columns *c, const uint32_t act,
                                   size_t p, int8_t *codes, const int floats) {
@@ -27,7 +27,8 @@ QK_INLINE void qk_finish_to_codes(const qk_gemm_q8 *op, const qk_panel_out *o, c
       vi_store8(codes, vf_to_vi(vf_min(vf_max(y[0], vf_set1(limits.lowest)), vf_set1(limits.highest))));
   }
 }
-/* Whether panels from p on, `panels` left and n columns, go that way. */
+/* Whether panels from p on, of `panels` and n columns that are left, go that way. Sums that are floats do with the short GELU
+   alone: a copy of the epilogue for each is much code, and without an activation such products are few. */
 static inline int qk_straight_to_codes(const qk_gemm_q8 *op, size_t p, size_t panels, size_t n, const int floats) {
   if (!op->codes || op->low || op->residual || panels < QK_CODES_PANELS || n < QK_CODES_PANELS * QK_PANEL) return 0;
   for (size_t i = 1; op->limits && i < QK_CODES_PANELS; i++)
@@ -49,15 +50,12 @@ static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t row
 /* The same of 16 bits, to two planes. */
 static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t rows, float by, float zero, int8_t *codes,
                                                        int8_t *low, size_t ldc, size_t n) {
-  n = n < 16 ? n : 16;
-  for (; rows > 0; rows--, y += 16, codes += ldc, low += ldc) {
-    const qk_planes p = qk_planes_of(qk_code_of(qk_load_n(y, n), vf_set1(by), vf_set1(zero), QK_LIMIT_16));
-    vi_store8_part(codes, p.high, n);
-    vi_store8_part(low, p.low, n);
-  }
+  for (; rows > 0; rows--, y += 16, codes += ldc, low += ldc)
+    qk_store_codes(codes, low, qk_load_n(y, n), vf_set1(by), vf_set1(zero), qk_limits_at(NULL, 0), n);
 }
 
-/* Epilogue of `rows` rows from m on, `panels` panels from p on; floats: the sums are those of 16-bit inputs, a constant. */
+/* Epilogue of `rows` rows from m on, `panels` panels from p on. floats, a constant: the sums are floats, as those of inputs of
+   16 bits and of parts that no shifts join are. */
 QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, size_t rows, size_t p, size_t panels,
                               const int floats) {
   float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */

@@ -31,8 +31,8 @@ typedef struct qk_tile_group {
   const uint8_t *w;         /* first panel, packed or unpacked */
   const int32_t *start;     /* of the first row's first group: rows of `groups` */
   const float *scale, *min; /* of the first panel's first group; min NULL: none */
-  float
-      *out; /* [rows rounded up to 2, QK_TILE_WIDTH] sums so far, or of an unfinished group the bits of its exact sum */
+  /* [rows rounded up to 2, QK_TILE_WIDTH] sums so far, or of an unfinished group the bits of its exact sum */
+  float *out;
   size_t lda, panel_bytes, groups, scale_panel; /* scale_panel: floats of a panel */
   size_t blocks, each;                          /* of 32 inputs: to sum, and of a group */
   int fresh;                                    /* no group has been summed before */
@@ -83,11 +83,15 @@ static inline void qk_unpack_wide(const uint8_t *w, size_t first, size_t blocks,
 static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to);
 #endif
 
+#ifndef QK_GROUP_SIDE
+#define QK_GROUP_SIDE 0
+#endif
 /* Some tiles of the rows of a product. */
 typedef struct qk_group_tiles {
   size_t rows, tiles;     /* of the product */
   size_t first, count, m; /* tiles here, and their first row */
   size_t chunk;           /* blocks of inputs at once */
+  int side;               /* a single tile of a few rows that read codes of 4 bits as they lie in the file */
 } qk_group_tiles;
 
 /* Where a product's scales lie: floats of a panel, and between groups. */
@@ -136,13 +140,14 @@ static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_s
                                        size_t p, size_t panels, float *sums) {
   uint8_t steps[QK_TILE_PANELS * QK_GROUP_BLOCKS * QK_STEP_BYTES] __attribute__((aligned(64)));
   const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, panel_bytes = QK_PANEL * qk_k8(op->k) * op->bits / 8;
-  const int whole_row = qk_group_whole_row(op), in_place = qk_group_in_place(op, some.rows == 1);
+  const int whole_row = qk_group_whole_row(op), row = some.rows == 1 || some.side;
+  const int in_place = qk_group_in_place(op, row);
   qk_tile_group t = {.lda = op->a.ld,
                      .groups = whole_row ? 1 : qk_groups(op->k, op->a.group),
                      .scale_panel = scales->panel,
                      .scale_step = scales->step,
                      .each = whole_row ? blocks : op->a.group / QK_GROUP,
-                     .nibbles = QK_GROUP_ROW && some.rows == 1,
+                     .nibbles = QK_GROUP_ROW && row,
                      .start_by = whole_row ? 1 : 16};
   const int32_t *starts = whole_row ? op->a.start : op->a.group_start;
   const size_t chunk = some.chunk;
@@ -205,12 +210,13 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   float sums[QK_GROUP_TILES * QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
   float channel[QK_TILE_WIDTH];
   /* Few rows read a single stream of weights each, of 4 bits as many panels between two epilogues as a tile has room for. */
-  const int one_by_one = QK_GROUP_ROW && m1 - m0 <= QK_GROUP_ROW;
+  const int side = op->bits == 4 && m1 - m0 > 1 && m1 - m0 <= QK_GROUP_SIDE;
+  const int one_by_one = QK_GROUP_ROW && !side && m1 - m0 <= QK_GROUP_ROW;
   const size_t wide = (one_by_one && op->bits == 4 ? QK_TILE_ROWS : 1) * QK_TILE_PANELS;
   const size_t passes = one_by_one ? m1 - m0 : 1;
-  qk_group_tiles all = {.rows = one_by_one ? 1 : m1 - m0};
+  qk_group_tiles all = {.rows = one_by_one ? 1 : m1 - m0, .side = side};
   all.tiles = (all.rows + QK_TILE_ROWS - 1) / QK_TILE_ROWS;
-  all.chunk = qk_group_chunk(op, all.rows == 1);
+  all.chunk = qk_group_chunk(op, all.rows == 1 || side);
   const int at_once = all.chunk * QK_GROUP >= op->k;
   const size_t parts = at_once ? 1 : (all.tiles + QK_GROUP_TILES - 1) / QK_GROUP_TILES;
   for (size_t p = p0; p < p1; p += wide) {

@@ -20,6 +20,8 @@
  *   QK_SUM_BITS                 1: sums become floats by a subtraction
  *   QK_SUM_UNROLLED             1 where qk_sum_first saves something
  *   QK_Q4_CHAINS                of sums of a single row: 1, 2 or 4
+ *   QK_GROUP_SIDE               4, where so many rows side by side, too, read codes of 4 bits as they lie in the file: one stream of
+ *                               weights for all of them. Not defined: only single rows do
  */
 #ifndef QK_PRODUCTS_TILE_GROUP_H
 #define QK_PRODUCTS_TILE_GROUP_H
@@ -272,6 +274,57 @@ static __attribute__((noinline)) void qk_tile_group_row(const qk_tile_group *t, 
   }
 }
 
+#if QK_GROUP_SIDE
+/* The same of a few rows, of two each with two chains of sums; whole groups. */
+QK_INLINE void qk_side_rows(const qk_tile_group *t, size_t panels, const int rows) {
+  const size_t lda = t->lda, groups = t->groups;
+  const int chains = rows > 2 ? 1 : 2;
+  for (size_t p = 0; p < panels; p++) {
+    const int8_t *a = t->a;
+    const uint8_t *w = t->w + p * t->panel_bytes;
+    const float *scale = t->scale + p * t->scale_panel;
+    vf acc[QK_GROUP_SIDE];
+    QK_UNROLL for (int r = 0; r < rows; r++) acc[r] = vf_zero();
+    for (size_t g = 0, left = t->blocks; left > 0; g++) {
+      vi total[QK_GROUP_SIDE][2];
+      QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int c = 0; c < chains; c++)
+          total[r][c] = vi_set1(c || t->min ? 0 : t->start[(size_t)r * groups + g]);
+      size_t n = left < t->each ? left : t->each;
+      left -= n;
+      __builtin_prefetch(scale + g * 16 + QK_ROW_AHEAD / 16);
+      for (; n > 0; n--, a += QK_GROUP, w += QK_SMALL_BYTES) {
+        QK_UNROLL for (int s = 0; s < 8; s++) {
+          const uint8_t *from = w + s / 2 * 64;
+          const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
+          const int c = s % 2 * (chains - 1);
+          if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+          QK_UNROLL for (int r = 0; r < rows; r++)
+              total[r][c] = qk_sum_next(total[r][c], b, qk_nib_spread(a + (size_t)r * lda + s * 4));
+        }
+      }
+      const vf by = vf_load(scale + g * 16);
+      QK_UNROLL for (int r = 0; r < rows; r++) {
+        if (chains > 1) total[r][0] = vi_add(total[r][0], total[r][1]);
+        acc[r] = vf_fma(vi_to_vf(total[r][0]), by, acc[r]);
+      }
+      if (!t->min) continue;
+      const vf min = vf_load(t->min + p * t->scale_panel + g * 16);
+      QK_UNROLL for (int r = 0; r < rows; r++)
+          acc[r] = vf_fma(vf_set1(qk_group_sum(t->start[(size_t)r * groups + g])), min, acc[r]);
+    }
+    QK_UNROLL for (int r = 0; r < rows; r++) vf_store(t->out + r * QK_TILE_WIDTH + p * 16, acc[r]);
+  }
+}
+static __attribute__((noinline)) void qk_side_2(const qk_tile_group *t, size_t panels) { qk_side_rows(t, panels, 2); }
+static __attribute__((noinline)) void qk_side_3(const qk_tile_group *t, size_t panels) { qk_side_rows(t, panels, 3); }
+static __attribute__((noinline)) void qk_side_4(const qk_tile_group *t, size_t panels) { qk_side_rows(t, panels, 4); }
+static inline void qk_tile_group_side(const qk_tile_group *t, size_t rows, size_t panels) {
+  (rows == 2 ? qk_side_2 : rows == 3 ? qk_side_3 : qk_side_4)(t, panels);
+}
+#else
+#define qk_tile_group_side(t, rows, panels) ((void)0)
+#endif
+
 #if QK_SUM_GOES_ON
 static __attribute__((noinline)) void qk_tile_group_unpacking(const qk_tile_group *t) {
   qk_tile_group_fixed(t, QK_TILE_ROWS, QK_TILE_PANELS, (qk_group_way){.unpacking = 1});
@@ -279,7 +332,10 @@ static __attribute__((noinline)) void qk_tile_group_unpacking(const qk_tile_grou
 #endif
 
 static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t panels) {
-  if (t->nibbles) qk_tile_group_row(t, panels);
+  if (t->nibbles && rows > 1)
+    qk_tile_group_side(t, rows, panels);
+  else if (t->nibbles)
+    qk_tile_group_row(t, panels);
 #if QK_SUM_GOES_ON
   else if (t->steps)
     qk_tile_group_unpacking(t);

@@ -7,6 +7,7 @@
  *   QK_ROW_CHAINS                  of sums of a single row: a divisor of 16; not for attention alone
  *   qk_dot_w, qk_dot_a             a 64-byte step of a panel, and 4 codes of a row, as the dot product wants them
  *   qk_dot_load(w), qk_dot_spread(a4)
+ *   qk_dot_load_codes(w)           the same of codes without their offset of 128
  *   qk_dot(acc, w, a)              acc[c] += sum over i < 4 of (w[c][i] or w[c][i] - 128) * a[i]
  *   qk_dot_start(start)            start where qk_dot takes offset codes as they are, 0 where it takes the offset away
  *

@@ -95,14 +95,8 @@ void qk_attention_codes_ref(const qk_attention_codes *op, size_t r0, size_t r1) 
       const vi acc = ref_panel(hd->v + c * k8, x, k8 / 4, -128 * sum);
       const qk_columns columns = {vf_set1(op->v_scale), vf_neg(vi_to_vf(vi_load(hd->v_sums + c))), vf_zero()};
       const vf y = qk_dequant(vi_to_vf(acc), &columns, qk_row_of(op->probs_scale, op->probs.zero));
-      const size_t at = i * op->ldc + c, live = h - c < 16 ? h - c : 16;
-      if (op->low) {
-        const qk_planes planes = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
-        vi_store8_part(op->codes + at, planes.high, live);
-        vi_store8_part(op->low + at, planes.low, live);
-      } else {
-        vi_store8_part(op->codes + at, qk_requantize(y, by, zero, op->context.limits), live);
-      }
+      const size_t at = i * op->ldc + c;
+      qk_store_codes(op->codes + at, op->low ? op->low + at : NULL, y, by, zero, op->context.limits, h - c);
     }
   }
 }

@@ -4,15 +4,9 @@
 #include "kernels/rows/epilogue.h"
 
 static void store_codes(const qk_gemm_q8 *op, vf y, size_t m, size_t p, size_t n) {
-  const vf by = vf_set1(op->by[p]), zero = vf_set1(op->zero[p]);
   const size_t at = m * op->ldc + p * QK_PANEL;
-  if (!op->low) {
-    vi_store8_part(op->codes + at, qk_requantize(y, by, zero, qk_limits_at(op->limits, p)), n);
-    return;
-  }
-  const qk_planes planes = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
-  vi_store8_part(op->codes + at, planes.high, n);
-  vi_store8_part(op->low + at, planes.low, n);
+  qk_store_codes(op->codes + at, op->low ? op->low + at : NULL, y, vf_set1(op->by[p]), vf_set1(op->zero[p]),
+                 qk_limits_at(op->limits, p), n);
 }
 
 /* The sum of inputs in parts, of row m and a panel at w. */

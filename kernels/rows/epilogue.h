@@ -34,11 +34,12 @@ QK_INLINE qk_limits qk_limits_at(const qk_limits *limits, size_t p) {
 QK_INLINE vi qk_requantize(vf y, vf by, vf zero, qk_limits l) {
   return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(l.lowest)), vf_set1(l.highest)));
 }
-/* Codes of 16 bits (kernels.h), as integral floats. */
+/* A code of either number of bits, up to its limit on both sides, as an integral float. NaN gives the lowest. */
 #define QK_LIMIT_16 16383.0f
 QK_INLINE vf qk_code_of(vf y, vf by, vf zero, float limit) {
   return vf_rint(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(-limit)), vf_set1(limit)));
 }
+/* Codes of 16 bits as two planes of bytes (kernels.h). */
 typedef struct qk_planes {
   vi high, low;
 } qk_planes;
@@ -46,6 +47,17 @@ QK_INLINE qk_planes qk_planes_of(vf code) {
   const vi m = vf_to_vi(vf_abs(code)), h = vi_shr(m, 7), l = vi_and(m, vi_set1(127));
   const vi sign = vi_bits(vf_select_lt(code, vf_zero(), vf_from_bits(vi_set1(-1)), vf_zero()));
   return (qk_planes){vi_sub(vi_xor(h, sign), sign), vi_sub(vi_xor(l, sign), sign)};
+}
+/* The first n codes of y, 16 where there are more: of 8 bits within limits or, with low not NULL, of 16, whose low plane goes
+   there. */
+QK_INLINE void qk_store_codes(int8_t *codes, int8_t *low, vf y, vf by, vf zero, qk_limits limits, size_t n) {
+  if (low) {
+    const qk_planes p = qk_planes_of(qk_code_of(y, by, zero, QK_LIMIT_16));
+    qk_store8_n(codes, p.high, n);
+    qk_store8_n(low, p.low, n);
+  } else {
+    qk_store8_n(codes, qk_requantize(y, by, zero, limits), n);
+  }
 }
 /* What dequantization takes from a panel: the weights' scales, their sums with the sign changed, so that no row has to change
    that of its zero point, and the bias. */

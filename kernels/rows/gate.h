@@ -15,6 +15,7 @@ QK_INLINE qk_bounds qk_gate_as(const qk_gate *op, const float *x, float *out, co
 }
 static inline qk_bounds qk_gate_row(const qk_gate *op, const float *x, float *out, const float *smooth) {
   if (op->act == QK_ACT_SILU) return qk_gate_as(op, x, out, smooth, QK_ACT_SILU);
+  if (op->act == QK_ACT_GELU_TANH) return qk_gate_as(op, x, out, smooth, QK_ACT_GELU_TANH);
   return qk_gate_as(op, x, out, smooth, op->act);
 }
 

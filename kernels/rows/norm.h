@@ -41,13 +41,27 @@ static qk_bounds qk_rms_row(const qk_norm *op, const float *x, float rstd, float
   return b;
 }
 
-/* x rounded to a site of panel p; n <= 16 of it count. */
+/* x, values of panel p, rounded to a site; as they are where its `by` is NULL. */
 QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t p) {
   if (!s->by) return x;
   const vf zero = vf_set1(s->zero[p]), c = qk_code_of(x, vf_set1(s->by[p]), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
   return vf_mul(vf_sub(c, zero), vf_set1(s->scale[p]));
 }
 
+/* The same to a site of 8 bits that is there. A 0 may have the other sign, which codes of a norm do not show. A sum with QK_MAGIC
+   has no bits below 1: adding it rounds. */
+QK_INLINE vf qk_round_bytes(vf x, const qk_sites *s, size_t p) {
+  const vf zero = vf_set1(s->zero[p]), magic = vf_set1(QK_MAGIC), code = vf_fma(x, vf_set1(s->by[p]), zero);
+  const vf held = vf_min(vf_max(code, vf_set1(-127.0f)), vf_set1(127.0f));
+  return vf_mul(vf_sub(vf_add(held, magic), vf_add(zero, magic)), vf_set1(s->scale[p]));
+}
+static inline float qk_norm_mean(const qk_norm *op, const float *x) {
+  const size_t whole = op->d / 16 * 16, rest = op->d - whole;
+  vf s = vf_zero();
+  for (size_t i = 0; i < whole; i += 16) s = vf_add(s, vf_load(x + i));
+  if (rest) s = vf_add(s, vf_load_part(x + whole, rest));
+  return vf_sum(s) / (float)op->d;
+}
 /* 1 / the deviation of a row from its mean. */
 static inline float qk_norm_rstd(const qk_norm *op, const float *x, float mean) {
   const size_t whole = op->d / 16 * 16, rest = op->d - whole;
@@ -64,9 +78,9 @@ static inline float qk_norm_rstd(const qk_norm *op, const float *x, float mean) 
   return 1.0f / __builtin_sqrtf(vf_sum(s) / (float)op->d + op->eps);
 }
 
-/* Rows row ... row + rows - 1 of op->out = norm(x), x being the first of them, which may be the same rows, of which mean and rstd
-   are known; then their codes. Returns how many of them have NaN or infinity in the result: so they have wherever x has. Where
-   nothing is quantized, smooth takes no part. */
+/* Rows row ... row + rows - 1 of op->out = norm(x), then their codes. x: the first of the input's rows, which may be op->out's;
+   mean, rstd: [rows]. Returns how many have NaN or infinity in the result, which includes all that have some in x. Where nothing
+   is quantized, smooth takes no part. */
 static __attribute__((noinline)) size_t qk_norm_end(const qk_norm *op, const float *x, size_t ldx, size_t row, int rows,
                                                     const float *mean, const float *rstd) {
   const float *smooth = op->q.codes ? op->smooth : NULL;
@@ -80,18 +94,10 @@ static __attribute__((noinline)) size_t qk_norm_end(const qk_norm *op, const flo
   }
   return qk_quantize_some(y, op->ldo, op->d, smooth, b, op->q.codes ? &op->q : NULL, row, rows);
 }
+/* The same of rows whose mean is not known. */
 static inline size_t qk_norm_some(const qk_norm *op, const float *x, size_t ldx, size_t row, int rows) {
-  const size_t whole = op->d / 16 * 16, rest = op->d - whole;
   float mean[QK_ROWS], rstd[QK_ROWS];
-  for (int r = 0; r < rows; r++) {
-    const float *xr = x + (size_t)r * ldx;
-    vf s = vf_zero();
-    mean[r] = 0.0f;
-    if (op->rms) continue;
-    for (size_t i = 0; i < whole; i += 16) s = vf_add(s, vf_load(xr + i));
-    if (rest) s = vf_add(s, vf_load_part(xr + whole, rest));
-    mean[r] = vf_sum(s) / (float)op->d;
-  }
+  for (int r = 0; r < rows; r++) mean[r] = op->rms ? 0.0f : qk_norm_mean(op, x + (size_t)r * ldx);
   for (int r = 0; r < rows; r++) rstd[r] = qk_norm_rstd(op, x + (size_t)r * ldx, mean[r]);
   return qk_norm_end(op, x, ldx, row, rows, mean, rstd);
 }
@@ -103,12 +109,6 @@ static __attribute__((noinline)) size_t qk_rows_norm(const qk_norm *op, size_t r
   return bad;
 }
 
-/* The same of 16 values to a site of 8 bits; zeros may have another sign. A sum with QK_MAGIC has no bits below 1. */
-QK_INLINE vf qk_round_bytes(vf x, const qk_sites *s, size_t p) {
-  const vf zero = vf_set1(s->zero[p]), magic = vf_set1(QK_MAGIC), code = vf_fma(x, vf_set1(s->by[p]), zero);
-  const vf held = vf_min(vf_max(code, vf_set1(-127.0f)), vf_set1(127.0f));
-  return vf_mul(vf_sub(vf_add(held, magic), vf_add(zero, magic)), vf_set1(s->scale[p]));
-}
 /* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. bytes: they are codes of 8 bits, a constant. */
 QK_INLINE vf qk_value_at(const qk_rows *x, size_t row, size_t i, size_t n, const int bytes) {
   const size_t at = row * x->ld + i, p = i / 16;
@@ -140,9 +140,9 @@ QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
   return sum;
 }
 
-/* Whether a row's codes can be made as its norm is, if its mean and deviation are numbers: they have 8 bits and a static site, they are 64
-   at a time, and none is 2^30 before it is held. (x - mean) / deviation is within the root of d, but for rounding, which is far from a
-   factor of 4. */
+/* Whether codes can be made as the norm is, without floats in memory, of rows whose mean and deviation are numbers: codes have 8 bits
+   and a static site, 64 channels make up a step, and none is 2^30 or more before it is held to its limits: (x - mean) / deviation is
+   within the root of d, but for rounding, which is far from a factor of 4. */
 static inline int qk_norm_is_plain(const qk_norm *op) {
   const qk_codes *q = &op->q;
   vi gain = vi_zero(), bias = vi_zero();
@@ -157,7 +157,7 @@ static inline int qk_norm_is_plain(const qk_norm *op) {
                      qk_float_of_bits(vi_hmax(bias));
   return most < 0x1p100f && most * by < 0x1p29f;
 }
-/* Codes of the norm of x, one row. */
+/* Codes of the norm of x, one row, where qk_norm_is_plain. */
 static inline void qk_norm_codes(const qk_norm *op, const float *x, float mean, float rstd, size_t row) {
   const qk_codes *q = &op->q;
   const qk_limits limits = qk_limits_at(q->parts.count ? NULL : q->limits, 0);

@@ -120,7 +120,7 @@ static inline void qk_pack_none(const qk_head_q8 *hd, size_t r, float *v_by) {
   memset(hd->k + r * hp, 0, 16 * hp);
 }
 
-static size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
+static inline size_t qk_rows_pack_q8(const qk_pack_q8 *op, size_t r0, size_t r1) {
   const qk_head_q8 *hd = &op->head;
   const size_t n = hd->n, ldx = op->ldx, h = hd->h, hp = qk_round_up(h, 16);
   float q_by[16], k_by[16], v_by[QK_PACK_PARTS][16];

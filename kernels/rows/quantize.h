@@ -307,8 +307,8 @@ static inline size_t qk_rows_quantize_some(const float *x, size_t ldx, uint32_t 
   return qk_quantize_some(x, ldx, d, smooth, b, q, row, rows);
 }
 
-static size_t qk_rows_quantize(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q,
-                               size_t r0, size_t r1) {
+static inline size_t qk_rows_quantize(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q,
+                                      size_t r0, size_t r1) {
   size_t bad = 0, r = r0;
   for (; r + QK_ROWS <= r1; r += QK_ROWS) bad += qk_rows_quantize_some(x, ldx, d, smooth, q, r, QK_ROWS);
   for (; r < r1; r++) bad += qk_rows_quantize_some(x, ldx, d, smooth, q, r, 1);

@@ -64,11 +64,18 @@ quern_status quern_context_create(quern_context **out, const quern_context_optio
   if (!out) return QUERN_E_ARGUMENT;
   quern_context_options_init(&o, sizeof o);
   if (options && !QN_OPTIONS_COPY(&o, options)) return QUERN_E_ARGUMENT;
-  if (o.threads > MAX_THREADS || (o.alloc && (!o.alloc->alloc || !o.alloc->free))) return QUERN_E_ARGUMENT;
 
   qn_env env;
   void *block = NULL;
   qn_env_init(&env, o.alloc, o.log, o.log_user, o.log_level);
+  if (o.threads > MAX_THREADS) {
+    qn_log(&env, 0, "%u threads: 1 to %u are possible, 0 for as many as CPUs may be used", o.threads, MAX_THREADS);
+    return QUERN_E_ARGUMENT;
+  }
+  if (!env.alloc.alloc || !env.alloc.free) {
+    qn_log(&env, 0, "the allocator lacks alloc or free");
+    return QUERN_E_ARGUMENT;
+  }
   quern_status status = qn_alloc(&env, &block, sizeof(quern_context), "the context");
   if (status != QUERN_OK) return status;
   quern_context *c = block;

@@ -1,6 +1,7 @@
 /* api_decode.c - quern_decode_*, quern_sequence_*: checks arguments, brackets the call, forwards to run/decoder.h. */
 #include "api/api_call.h"
 #include "run/decoder.h"
+#include "run/saved.h"
 #include "run/score.h"
 
 /* The session's own lens are a pass's. */
@@ -104,6 +105,20 @@ quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, u
   QN_TRY(qn_decode_check(s, to));
   qn_decode_copy(s, from, to, tokens);
   return QUERN_OK;
+}
+
+quern_status quern_sequence_save(quern_session *s, uint32_t sequence, const char *path) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!path) return qn_fail(&s->error, QUERN_E_ARGUMENT, "save: no path");
+  QN_TRY(qn_decode_check(s, sequence));
+  return qn_saved_write(s, sequence, path);
+}
+
+quern_status quern_sequence_restore(quern_session *s, uint32_t sequence, const char *path) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!path) return qn_fail(&s->error, QUERN_E_ARGUMENT, "restore: no path");
+  QN_TRY(qn_decode_check(s, sequence));
+  return qn_saved_read(s, sequence, path);
 }
 
 quern_status quern_sequence_free(quern_session *s, uint32_t sequence) {

@@ -48,8 +48,16 @@ quern_status quern_model_open(quern_model **out, quern_context *c, const char *p
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
                    "a model is opened from a path, into a pointer: one of them is NULL");
   QN_TRY(resolve(c, &o, options));
-  QN_TRY(qn_map_open(&map, &c->env, path, o.max_bytes));
-  return open_map(out, c, map, &o);
+  quern_status status = qn_map_open(&map, &c->env, path, o.max_bytes);
+  if (status == QUERN_E_IO && qn_path_is_directory(path, 0))
+    return qn_fail(&c->env.error, status,
+                   "%s is a directory, not a .qrn file: `quern quantize` makes one of a Hugging Face directory", path);
+  QN_TRY(status);
+  status = open_map(out, c, map, &o);
+  if (status == QUERN_OK) return QUERN_OK;
+  char why[QN_ERROR_BYTES];
+  qn_error_copy(&c->env.error, why, sizeof why);
+  return qn_fail(&c->env.error, status, "%s: %s", path, why);
 }
 
 quern_status quern_model_open_fd(quern_model **out, quern_context *c, int32_t fd, const quern_model_options *options) {
@@ -89,6 +97,13 @@ void quern_model_free(quern_model *m) { qn_model_release(m); }
 
 quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) {
   if (!m || !info) return QUERN_E_ARGUMENT;
+  static const char *const norms[] = {[QN_NORM_LAYER] = "layer", [QN_NORM_RMS] = "rms"};
+  static const char *const places[] = {[QN_PLACE_POST] = "post",
+                                       [QN_PLACE_PRE] = "pre",
+                                       [QN_PLACE_SANDWICH] = "sandwich",
+                                       [QN_PLACE_PARALLEL] = "parallel"};
+  static const char *const acts[] = {
+      [QN_ACT_GELU] = "gelu", [QN_ACT_GELU_TANH] = "gelu-tanh", [QN_ACT_RELU] = "relu", [QN_ACT_SILU] = "silu"};
   const qn_arch *a = &m->arch;
   const quern_model_info full = {.layers = a->layers,
                                  .width = a->width,
@@ -106,8 +121,17 @@ quern_status quern_model_get_info(const quern_model *m, quern_model_info *info) 
                                  .span = a->head == QN_HEAD_SPAN,
                                  .params = m->params,
                                  .bytes = m->file.bytes,
-                                 .decoder = a->causal,
-                                 .head_width = a->head_dim};
+                                 .decoder = a->head == QN_HEAD_TOKENS,
+                                 .causal = a->causal,
+                                 .head_dim = a->head_dim,
+                                 .rotary = a->rotary,
+                                 .window = a->window,
+                                 .global_every = a->global_every,
+                                 .gated = a->gated,
+                                 .tied = a->tied,
+                                 .norm = norms[a->norm],
+                                 .placement = places[a->place],
+                                 .activation = acts[a->activation]};
   return qn_info_copy(info, &full, sizeof full) ? QUERN_OK : QUERN_E_ARGUMENT;
 }
 

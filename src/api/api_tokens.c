@@ -1,7 +1,7 @@
 /* api_tokens.c - quern_tokenize*, quern_detokenize. */
 #include <string.h>
 
-#include "model/model.h"
+#include "api/api_tokens.h"
 
 static quern_status check(const quern_model *m, uint32_t flags) {
   if (!m->tokenizer.kind) return qn_fail(&m->env->error, QUERN_E_TASK, "the model file has no tokenizer");
@@ -54,6 +54,16 @@ static quern_status tokenize(const quern_model *m, const char *a, size_t a_len, 
     if (out.spans) move_spans(&m->tokenizer, out.spans, na, total);
   }
   return finish(m, total, out.cap, n);
+}
+
+quern_status qn_api_tokenize_text(const quern_model *m, const qn_text *text, uint32_t flags, int32_t *ids, size_t cap,
+                                  size_t *n) {
+  qn_ids out = {.ids = ids, .cap = cap};
+  QN_TRY(qn_tokenizer_encode_text(&m->tokenizer, text, 0, &out));
+  const size_t count = out.count;
+  const uint32_t specials = flags & QUERN_NO_SPECIAL ? 0 : qn_tokenizer_specials(&m->tokenizer, 0);
+  if (specials && count + specials <= cap) QN_TRY(apply_template(m, count, 0, 0, &out));
+  return finish(m, count + specials, cap, n);
 }
 
 quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,

@@ -69,9 +69,9 @@ void qn_map_close(qn_map *m) {
 /* What the system will not tell may be there. */
 static int path_unknown(void) { return errno != ENOENT && errno != ENOTDIR; }
 
-int qn_path_is_directory(const char *path) {
+int qn_path_is_directory(const char *path, int unknown) {
   struct stat st;
-  return stat(path, &st) ? path_unknown() : S_ISDIR(st.st_mode);
+  return stat(path, &st) ? path_unknown() && unknown : S_ISDIR(st.st_mode);
 }
 
 int qn_path_exists(const char *path) {

@@ -16,8 +16,9 @@ void qn_map_close(qn_map *m);
 
 /* 1 also where the system will not tell (permissions, a failing disk): opening it says why, and no optional file is taken
    for a missing one. */
-int qn_path_is_directory(const char *path);
 int qn_path_exists(const char *path);
+/* unknown: the answer where the system will not tell. */
+int qn_path_is_directory(const char *path, int unknown);
 /* "dir/name" into buf; QUERN_E_ARGUMENT when it does not fit. */
 quern_status qn_path_join(qn_env *env, char *buf, size_t cap, const char *dir, const char *name);
 

@@ -48,6 +48,21 @@ int qn_bench_limits(qn_cli_state *c);
 /* filter: NULL or a part of the rows' names. */
 int qn_bench_kernels(qn_cli_state *c, const char *filter);
 
+/* ---- other work on the machine (bench_load.c) -------------------------------------------------------------------- */
+
+/* CPU time since the system started, of all CPUs, in ticks; all 0 where the system does not tell. */
+typedef struct qn_bench_load {
+  double busy, stolen, all; /* run by processes; by other guests of a hypervisor; these and idle */
+  double own;               /* of busy: this process's */
+} qn_bench_load;
+void qn_bench_load_now(qn_bench_load *out);
+/* The first line of /proc/stat; own stays. 0: it is not. */
+int qn_bench_load_parse(const char *stat, qn_bench_load *out);
+/* Whether figures taken between the two are doubtful; text: why. */
+int qn_bench_load_doubts(const qn_bench_load *from, const qn_bench_load *to, char *text, size_t cap);
+
+/* ---- the forms --------------------------------------------------------------------------------------------------- */
+
 typedef struct qn_bench_shape {
   uint32_t batch, seq, repeat;
 } qn_bench_shape;

@@ -17,27 +17,41 @@ typedef struct bar {
   uint32_t count;
 } bar;
 
-static const qn_bench_sizes most[] = {{16, 1536, 384, 0, 0, 0},  {16, 384, 1536, 0, 0, 0},  {128, 384, 384, 0, 0, 0},
-                                      {128, 1152, 384, 0, 0, 0}, {128, 1536, 384, 0, 0, 0}, {128, 384, 1536, 0, 0, 0},
-                                      {512, 1536, 384, 0, 0, 0}, {512, 384, 1536, 0, 0, 0}, {512, 1536, 1536, 0, 0, 0}};
-static const qn_bench_sizes four[] = {{4, 384, 384, 0, 0, 0}};
-static const qn_bench_sizes large[] = {
-    {2048, 384, 384, 0, 0, 0}, {2048, 1536, 384, 0, 0, 0}, {128, 3072, 768, 0, 0, 0}, {128, 768, 3072, 0, 0, 0}};
-static const qn_bench_sizes deep[] = {{512, 1024, 4096, 0, 0, 0}};
-static const qn_bench_sizes some[] = {
-    {16, 1536, 384, 0, 0, 0}, {128, 1152, 384, 0, 0, 0}, {128, 384, 1536, 0, 0, 0}, {128, 3072, 768, 0, 0, 0}};
-static const qn_bench_sizes row_near[] = {{1, 384, 384, 0, 0, 0}};
-static const qn_bench_sizes row_far[] = {{1, 1536, 384, 0, 0, 0}, {1, 384, 1536, 0, 0, 0}, {1, 1024, 1024, 0, 0, 0}};
-static const qn_bench_sizes row_groups[] = {
-    {1, 1536, 384, 0, 128, 0}, {1, 384, 1536, 0, 128, 0}, {1, 1536, 384, 0, 32, 0}, {1, 384, 1536, 0, 32, 0}};
-static const qn_bench_sizes wide_128[] = {
-    {16, 1536, 384, 0, 128, 0}, {128, 1152, 384, 0, 128, 0}, {128, 384, 1536, 0, 128, 0}, {512, 1536, 384, 0, 128, 0}};
-static const qn_bench_sizes wide_32[] = {
-    {16, 1536, 384, 0, 32, 0}, {128, 1152, 384, 0, 32, 0}, {128, 384, 1536, 0, 32, 0}, {512, 1536, 384, 0, 32, 0}};
+static const qn_bench_sizes most[] = {
+    {16, 1536, 384, 0, 0, 0, 0},  {16, 384, 1536, 0, 0, 0, 0},  {128, 384, 384, 0, 0, 0, 0},
+    {128, 1152, 384, 0, 0, 0, 0}, {128, 1536, 384, 0, 0, 0, 0}, {128, 384, 1536, 0, 0, 0, 0},
+    {512, 1536, 384, 0, 0, 0, 0}, {512, 384, 1536, 0, 0, 0, 0}, {512, 1536, 1536, 0, 0, 0, 0}};
+static const qn_bench_sizes four[] = {{4, 384, 384, 0, 0, 0, 0}};
+static const qn_bench_sizes large[] = {{2048, 384, 384, 0, 0, 0, 0},
+                                       {2048, 1536, 384, 0, 0, 0, 0},
+                                       {128, 3072, 768, 0, 0, 0, 0},
+                                       {128, 768, 3072, 0, 0, 0, 0}};
+static const qn_bench_sizes deep[] = {{512, 1024, 4096, 0, 0, 0, 0}};
+static const qn_bench_sizes some[] = {{16, 1536, 384, 0, 0, 0, 0},
+                                      {128, 1152, 384, 0, 0, 0, 0},
+                                      {128, 384, 1536, 0, 0, 0, 0},
+                                      {128, 3072, 768, 0, 0, 0, 0}};
+static const qn_bench_sizes row_near[] = {{1, 384, 384, 0, 0, 0, 0}};
+static const qn_bench_sizes row_far[] = {
+    {1, 1536, 384, 0, 0, 0, 0}, {1, 384, 1536, 0, 0, 0, 0}, {1, 1024, 1024, 0, 0, 0, 0}};
+static const qn_bench_sizes row_groups[] = {{1, 1536, 384, 0, 128, 0, 0},
+                                            {1, 384, 1536, 0, 128, 0, 0},
+                                            {1, 1536, 384, 0, 32, 0, 0},
+                                            {1, 384, 1536, 0, 32, 0, 0}};
+static const qn_bench_sizes wide_128[] = {{16, 1536, 384, 0, 128, 0, 0},
+                                          {128, 1152, 384, 0, 128, 0, 0},
+                                          {128, 384, 1536, 0, 128, 0, 0},
+                                          {512, 1536, 384, 0, 128, 0, 0}};
+static const qn_bench_sizes wide_32[] = {{16, 1536, 384, 0, 32, 0, 0},
+                                         {128, 1152, 384, 0, 32, 0, 0},
+                                         {128, 384, 1536, 0, 32, 0, 0},
+                                         {512, 1536, 384, 0, 32, 0, 0}};
 static const qn_bench_sizes tiles_short[] = {
-    {128, 384, 384, 0, 0, 0}, {128, 1536, 384, 0, 0, 0}, {512, 1536, 384, 0, 0, 0}};
-static const qn_bench_sizes tiles_long[] = {
-    {128, 3072, 768, 0, 0, 0}, {128, 384, 1536, 0, 0, 0}, {512, 1536, 1536, 0, 0, 0}, {128, 768, 3072, 0, 0, 0}};
+    {128, 384, 384, 0, 0, 0, 0}, {128, 1536, 384, 0, 0, 0, 0}, {512, 1536, 384, 0, 0, 0, 0}};
+static const qn_bench_sizes tiles_long[] = {{128, 3072, 768, 0, 0, 0, 0},
+                                            {128, 384, 1536, 0, 0, 0, 0},
+                                            {512, 1536, 1536, 0, 0, 0, 0},
+                                            {128, 768, 3072, 0, 0, 0, 0}};
 
 #define EVERY " avx2 avxvnni avx512 avx512vnni neon dotprod i8mm "
 #define SIZES(x) x, sizeof x / sizeof x[0]
@@ -134,6 +148,19 @@ static const char *reason_of(const char *set, const char *name) {
   return "not looked into";
 }
 
+/* Reasons that rows of a set refer to by their number, from 1. */
+typedef struct notes {
+  const char *text[sizeof reasons / sizeof reasons[0] + 3]; /* and the three that stand elsewhere */
+  uint32_t count;
+} notes;
+
+static uint32_t note_of(notes *n, const char *reason) {
+  uint32_t i = 0;
+  while (i < n->count && strcmp(n->text[i], reason) != 0) i++;
+  if (i == n->count) n->text[n->count++] = reason;
+  return i + 1;
+}
+
 /* What a bar's row says; value 0: it was not measured. */
 typedef struct result {
   const char *name, *set, *unit, *limit_of, *reason;
@@ -141,10 +168,12 @@ typedef struct result {
   double gops, value, limit, bar;
 } result;
 
-static void put(qn_cli_state *c, qn_cli_json *j, const result *r) {
+static void put(qn_cli_state *c, qn_cli_json *j, notes *n, const result *r) {
   const double fraction = r->limit > 0 ? r->value / r->limit : 0;
   const int met = fraction >= r->bar;
   const char *reason = r->value > 0 && met ? NULL : r->reason;
+  char number[16] = "";
+  if (reason) snprintf(number, sizeof number, " [%u]", (unsigned)note_of(n, reason));
   const qn_bench_sizes none = {0}, *s = r->sizes ? r->sizes : &none;
   if (j) {
     qn_cli_json_open(j, NULL, '{');
@@ -172,17 +201,17 @@ static void put(qn_cli_state *c, qn_cli_json *j, const result *r) {
     char sizes[64];
     const int used = snprintf(sizes, sizeof sizes, "m=%u n=%u k=%u", s->m, s->n, s->k);
     if (s->group) snprintf(sizes + used, sizeof sizes - (size_t)used, " g%u", s->group);
-    qn_cli_out_format(c->out, "%-10s %-33s %-22s %8.1f of %.0f %s (%s): %.3f, %s %.2f\n", r->set, r->name, sizes,
-                      r->value, r->limit, r->unit, r->limit_of, fraction, met ? "met" : "MISSED", r->bar);
-    if (reason) qn_cli_out_format(c->out, "           %s\n", reason);
+    qn_cli_out_format(c->out, "%-10s %-33s %-22s %8.1f of %.0f %s (%s): %.3f, %s %.2f%s\n", r->set, r->name, sizes,
+                      r->value, r->limit, r->unit, r->limit_of, fraction, met ? "met" : "MISSED", r->bar, number);
   } else {
-    qn_cli_out_format(c->out, "%-10s %-33s bar %.3g%s%s: %s\n", r->set, r->name, r->bar, r->unit ? " " : "",
-                      r->unit ? r->unit : "", reason);
+    qn_cli_out_format(c->out, "%-10s %-33s bar %.3g%s%s%s\n", r->set, r->name, r->bar, r->unit ? " " : "",
+                      r->unit ? r->unit : "", number);
   }
   qn_cli_out_flush(c->out);
 }
 
-static int measure(qn_cli_state *c, qn_cli_json *j, const bar *b, const qk_table *table, const qn_bench_sizes *s) {
+static int measure(qn_cli_state *c, qn_cli_json *j, notes *n, const bar *b, const qk_table *table,
+                   const qn_bench_sizes *s) {
   const size_t bytes = b->level ? qn_bench_level_bytes(b->level, 1) : 0;
   const size_t piece = b->level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0;
   qn_bench_row row = {.table = table, .s = *s};
@@ -190,7 +219,7 @@ static int measure(qn_cli_state *c, qn_cli_json *j, const bar *b, const qk_table
   int code = CLI_DONE;
   if (c->common.limit_bytes && bytes > c->common.limit_bytes) {
     r.reason = "needs more memory than --limit-bytes allows";
-    put(c, j, &r);
+    put(c, j, n, &r);
     return CLI_DONE;
   }
   b->kernel->prepare(&row);
@@ -205,7 +234,7 @@ static int measure(qn_cli_state *c, qn_cli_json *j, const bar *b, const qk_table
     r.unit = b->level ? "GB/s" : "GOPS";
     r.limit_of = loop ? loop->name : qn_bench_level_names[b->level];
     r.reason = reason_of(table->isa, b->name);
-    put(c, j, &r);
+    put(c, j, n, &r);
     code = qn_cli_interrupted();
   }
   qn_bench_row_free(&row);
@@ -224,6 +253,7 @@ static int bars_of(qn_cli_state *c, qn_cli_json *j, const char *set, const qk_ta
                    const char *filter, uint32_t *matched) {
   char word[32];
   uint32_t absent = 0;
+  notes n = {.count = 0};
   int code = CLI_DONE;
   snprintf(word, sizeof word, " %s ", set);
   for (size_t i = 0; i < sizeof bars / sizeof bars[0] && !code; i++) {
@@ -234,12 +264,12 @@ static int bars_of(qn_cli_state *c, qn_cli_json *j, const char *set, const qk_ta
       if (!wanted(filter, set, b->name, NULL)) continue;
       ++*matched;
       ++absent;
-      if (j) put(c, j, &r);
+      if (j) put(c, j, &n, &r);
     }
     for (uint32_t k = 0; table && k < b->count && !code && !c->out->error; k++) {
       if (!wanted(filter, set, b->name, &b->sizes[k])) continue;
       ++*matched;
-      code = measure(c, j, b, table, &b->sizes[k]);
+      code = measure(c, j, &n, b, table, &b->sizes[k]);
     }
   }
   if (absent && !j) qn_cli_out_format(c->out, "%-10s %u bars %s\n", set, (unsigned)absent, why);
@@ -251,8 +281,10 @@ static int bars_of(qn_cli_state *c, qn_cli_json *j, const char *set, const qk_ta
                       .reason = COUNTED_BY};
     if (strcmp(counted[i].set, set) || !wanted(filter, set, r.name, NULL)) continue;
     ++*matched;
-    put(c, j, &r);
+    put(c, j, &n, &r);
   }
+  for (uint32_t i = 0; i < n.count && !j; i++)
+    qn_cli_out_format(c->out, "%-10s [%u] %s\n", set, (unsigned)i + 1, n.text[i]);
   return code;
 }
 

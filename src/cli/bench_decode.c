@@ -43,11 +43,11 @@ static void count_weights(bench *b) {
 
 /* Of queries times keys and weights times values of `tokens` tokens one after another. */
 static double attention_ops(const quern_model_info *info, double tokens) {
-  return 2 * tokens * (tokens + 1) * info->layers * info->heads * info->head_width;
+  return 2 * tokens * (tokens + 1) * info->layers * info->heads * info->head_dim;
 }
 /* Keys and values of 8 bits with their scales. */
 static double cache_bytes(const quern_model_info *info, double depth) {
-  return depth * info->layers * info->kv_heads * (2.0 * info->head_width + 12);
+  return depth * info->layers * info->kv_heads * (2.0 * info->head_dim + 12);
 }
 
 static int feed(bench *b, const int32_t *ids, uint32_t n) {

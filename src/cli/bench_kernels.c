@@ -47,12 +47,15 @@ double qn_bench_time(const qn_bench_kernel *k, qn_bench_row *r, const qn_bench_l
 
 static void put_row(qn_cli_state *c, qn_cli_json *j, const qn_bench_kernel *k, const qn_bench_row *r,
                     const char *shape_text, double ns, double peak) {
-  double gops = r->ops / ns, fraction = peak > 0 ? gops / peak : 0;
+  const double gops = r->ops / ns, value = r->ops > 0 ? gops : r->bytes / ns, fraction = peak > 0 ? value / peak : 0;
   if (!j && r->ops > 0) {
     qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GOPS %6.1f %% of %.0f\n", k->name, shape_text, ns * 1e-3,
                       gops, 100 * fraction, peak);
+  } else if (!j && peak > 0) {
+    qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GB/s %6.1f %% of %.0f\n", k->name, shape_text, ns * 1e-3,
+                      value, 100 * fraction, peak);
   } else if (!j) {
-    qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GB/s\n", k->name, shape_text, ns * 1e-3, r->bytes / ns);
+    qn_cli_out_format(c->out, "%-14s %-28s %10.2f us %9.1f GB/s\n", k->name, shape_text, ns * 1e-3, value);
   } else {
     qn_cli_json_open(j, NULL, '{');
     qn_cli_json_text(j, "kernel", k->name);
@@ -63,7 +66,8 @@ static void put_row(qn_cli_state *c, qn_cli_json *j, const qn_bench_kernel *k, c
       qn_cli_json_double(j, "peak_gops", peak);
       qn_cli_json_double(j, "fraction_of_peak", fraction);
     } else {
-      qn_cli_json_double(j, "bytes_per_second", r->bytes / ns * 1e9);
+      qn_cli_json_double(j, "bytes_per_second", value * 1e9);
+      if (peak > 0) qn_cli_json_double(j, "fraction_of_reading", fraction);
     }
     qn_cli_json_close(j, '}');
   }

@@ -196,6 +196,21 @@ static void prepare_gemm_f32(qn_bench_row *r) {
 }
 static void run_gemm_f32(qn_bench_row *r) { r->table->gemm_f32(&r->f32, 0, r->s.m, 0, qk_panels(r->s.n)); }
 
+/* Products of few rows, as decoding has them, whose weights come from a level of memory. */
+static void spread_far(qn_bench_row *r) {
+  if (!r->failed)
+    qn_bench_spread(r, qn_bench_level_bytes(r->s.level, 1), r->s.level == QN_BENCH_MEMORY ? QN_BENCH_PIECE : 0);
+  r->ops = 0;
+}
+static void prepare_q8_far(qn_bench_row *r) {
+  prepare_gemm_q8(r);
+  spread_far(r);
+}
+static void prepare_group_far(qn_bench_row *r) {
+  prepare_gemm_group(r);
+  spread_far(r);
+}
+
 static void prepare_quantize(qn_bench_row *r) {
   r->x = take_floats(r, (size_t)r->s.m * r->s.n);
   r->norm.q = take_codes(r, r->s.m, r->s.n);
@@ -264,6 +279,87 @@ static void prepare_attention_f32(qn_bench_row *r) {
 }
 static void run_attention_f32(qn_bench_row *r) { r->table->attention_f32(&r->attention_float, 0, r->s.m); }
 
+/* m rows, the last of n tokens, of `group` heads of size k that share a cache of 8 bits; with a level many caches, of which every call
+   takes the next. */
+static void prepare_attend(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  const size_t blocks = (s.n + QK_BLOCK - 1) / QK_BLOCK, bytes = qk_cache_bytes(s.k, 8), each = blocks * bytes;
+  const size_t room = s.level ? qn_bench_level_bytes(s.level, 1) : 0, count = room > each ? room / each : 1;
+  float *x = take_floats(r, 2 * (size_t)s.n * s.k);
+  uint8_t *memory = take(r, count * each);
+  r->blocks = take(r, count * blocks * sizeof *r->blocks);
+  r->attend = (qk_attend_cache){.block = r->blocks,
+                                .keys = s.n,
+                                .q = take_floats(r, (size_t)s.m * s.group * s.k),
+                                .ldq = (size_t)s.group * s.k,
+                                .heads = s.group,
+                                .h = s.k,
+                                .bits = 8,
+                                .position = s.n - s.m,
+                                .fold = 0.18f,
+                                .out = take(r, (size_t)s.m * s.group * s.k * sizeof(float)),
+                                .ldo = (size_t)s.group * s.k,
+                                .scratch = take(r, qk_attend_scratch(s.k))};
+  if (r->failed) return;
+  for (size_t i = 0; i < count * blocks; i++) r->blocks[i] = memory + i * bytes;
+  for (size_t i = 0; i < blocks; i++) r->table->cache_clear(memory + i * bytes, s.k, 8);
+  const qk_append append = {.block = (uint8_t *const *)(uintptr_t)r->blocks,
+                            .k = x,
+                            .v = x + (size_t)s.n * s.k,
+                            .ldx = s.k,
+                            .h = s.k,
+                            .bits = 8};
+  r->table->cache_append(&append, 0, s.n);
+  for (size_t i = 1; i < count; i++) memcpy(memory + i * each, memory, each);
+  if (s.level) {
+    r->area = (qn_bench_area){.memory = (char *)memory, .each = each, .count = count};
+    r->bytes = (double)each;
+  } else {
+    for (uint32_t i = 0; i < s.m; i++) r->ops += 4.0 * s.group * s.k * (s.n - s.m + i + 1);
+  }
+}
+static void run_attend(qn_bench_row *r) {
+  const size_t blocks = (r->s.n + QK_BLOCK - 1) / QK_BLOCK;
+  if (r->area.memory) {
+    r->attend.block = r->blocks + r->area.at * blocks;
+    r->area.at = (r->area.at + 1) % r->area.count;
+  }
+  r->table->attend_cache(&r->attend, 0, r->s.m);
+}
+
+static void prepare_rotate(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  r->x = take_floats(r, (size_t)s.m * s.n);
+  r->y = take_floats(r, (size_t)s.m * s.k);
+  float *frequency = take_floats(r, s.k);
+  int32_t *positions = take(r, s.m * sizeof *positions);
+  for (uint32_t i = 0; positions && i < s.m; i++) positions[i] = (int32_t)i;
+  if (!r->failed) r->table->turns(frequency, s.k / 2, positions, r->y, r->y + (size_t)s.m * s.k / 2, 0, s.m);
+  r->bytes = 8.0 * s.m * s.n;
+}
+static void run_rotate(qn_bench_row *r) {
+  const qk_rotate op = {.x = r->x,
+                        .ldx = r->s.n,
+                        .heads = r->s.n / r->s.k,
+                        .h = r->s.k,
+                        .rotary = r->s.k,
+                        .cosine = r->y,
+                        .sine = r->y + (size_t)r->s.m * r->s.k / 2};
+  r->table->rotate(&op, 0, r->s.m);
+}
+
+static void prepare_gate(qn_bench_row *r) {
+  r->x = take_floats(r, 2 * (size_t)r->s.m * r->s.n);
+  r->y = take(r, (size_t)r->s.m * r->s.n * sizeof(float));
+  r->norm.q = take_codes(r, r->s.m, r->s.n);
+  r->bytes = 13.0 * r->s.m * r->s.n;
+}
+static void run_gate(qn_bench_row *r) {
+  const qk_gate op = {
+      .x = r->x, .out = r->y, .ldx = 2 * (size_t)r->s.n, .ldo = r->s.n, .d = r->s.n, .act = r->s.act, .q = r->norm.q};
+  r->table->gate(&op, 0, r->s.m);
+}
+
 static void prepare_floats(qn_bench_row *r) {
   r->x = take_floats(r, (size_t)r->s.m * r->s.n);
   r->y = take_floats(r, (size_t)r->s.m * r->s.n);
@@ -276,35 +372,35 @@ static void run_dot(qn_bench_row *r) { r->y[0] = r->table->dot(r->x, r->y, r->s.
 static void run_softmax(qn_bench_row *r) { r->table->softmax(r->x, r->y, r->s.n); }
 
 static const qn_bench_sizes gemm_shapes[] = {
-    {1, 384, 384, 0, 0, 0},
-    {1, 1536, 384, 0, 0, 0},
-    {1, 384, 1536, 0, 0, 0},
-    {4, 384, 384, 0, 0, 0},
-    {4, 1536, 384, 0, 0, 0},
-    {4, 384, 1536, 0, 0, 0},
-    {16, 1152, 384, 0, 0, 0},
-    {16, 1536, 384, 0, 0, 0},
-    {16, 384, 1536, 0, 0, 0},
-    {128, 384, 384, 0, 0, 0},
-    {128, 1152, 384, 0, 0, 0},
-    {128, 1536, 384, 0, 0, 0},
-    {128, 384, 1536, 0, 0, 0},
-    {512, 1152, 384, 0, 0, 0},
-    {512, 1536, 384, 0, 0, 0},
-    {512, 384, 1536, 0, 0, 0},
-    {128, 3072, 768, 0, 0, 0},
-    {128, 768, 3072, 0, 0, 0},
-    {2048, 384, 384, 0, 0, 0},
-    {16, 1536, 384, QK_ACT_GELU_SHORT, 0, 0},
-    {128, 1536, 384, QK_ACT_GELU_SHORT, 0, 0},
-    {128, 3072, 768, QK_ACT_GELU_SHORT, 0, 0},
+    {1, 384, 384, 0, 0, 0, 0},
+    {1, 1536, 384, 0, 0, 0, 0},
+    {1, 384, 1536, 0, 0, 0, 0},
+    {4, 384, 384, 0, 0, 0, 0},
+    {4, 1536, 384, 0, 0, 0, 0},
+    {4, 384, 1536, 0, 0, 0, 0},
+    {16, 1152, 384, 0, 0, 0, 0},
+    {16, 1536, 384, 0, 0, 0, 0},
+    {16, 384, 1536, 0, 0, 0, 0},
+    {128, 384, 384, 0, 0, 0, 0},
+    {128, 1152, 384, 0, 0, 0, 0},
+    {128, 1536, 384, 0, 0, 0, 0},
+    {128, 384, 1536, 0, 0, 0, 0},
+    {512, 1152, 384, 0, 0, 0, 0},
+    {512, 1536, 384, 0, 0, 0, 0},
+    {512, 384, 1536, 0, 0, 0, 0},
+    {128, 3072, 768, 0, 0, 0, 0},
+    {128, 768, 3072, 0, 0, 0, 0},
+    {2048, 384, 384, 0, 0, 0, 0},
+    {16, 1536, 384, QK_ACT_GELU_SHORT, 0, 0, 0},
+    {128, 1536, 384, QK_ACT_GELU_SHORT, 0, 0, 0},
+    {128, 3072, 768, QK_ACT_GELU_SHORT, 0, 0, 0},
 };
 #define EACH_GROUP(m, n, k, act)                                                                                       \
-  {m, n, k, act, 0, 0}, {m, n, k, act, 128, 0}, {m, n, k, act, 64, 0}, { m, n, k, act, 32, 0 }
+  {m, n, k, act, 0, 0, 0}, {m, n, k, act, 128, 0, 0}, {m, n, k, act, 64, 0, 0}, { m, n, k, act, 32, 0, 0 }
 #define EACH_CODES(m, n, k)                                                                                            \
-  {m, n, k, 0, 32, CODES_4_STEPS}, {m, n, k, 0, 32, CODES_2}, {m, n, k, 0, 32, CODES_8},                               \
-      {m, n, k, 0, 32, CODES_8_BOTH}, {                                                                                \
-    m, n, k, 0, 32, CODES_8_ZEROS                                                                                      \
+  {m, n, k, 0, 32, CODES_4_STEPS, 0}, {m, n, k, 0, 32, CODES_2, 0}, {m, n, k, 0, 32, CODES_8, 0},                      \
+      {m, n, k, 0, 32, CODES_8_BOTH, 0}, {                                                                             \
+    m, n, k, 0, 32, CODES_8_ZEROS, 0                                                                                   \
   }
 static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_GROUP(1, 384, 384, 0),
@@ -325,19 +421,42 @@ static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_CODES(128, 1536, 384),
     EACH_CODES(128, 384, 1536),
 };
-static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0},
-                                                 {16, 1536, 384, 0, 0, 0},
-                                                 {128, 1152, 384, 0, 0, 0},
-                                                 {128, 1536, 384, 0, 0, 0},
-                                                 {128, 384, 1536, 0, 0, 0}};
-static const qn_bench_sizes row_shapes[] = {{128, 384, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0}};
-static const qn_bench_sizes head_shapes[] = {
-    {16, 32, 0, 0, 0, 0}, {128, 32, 0, 0, 0, 0}, {512, 32, 0, 0, 0, 0}, {128, 64, 0, 0, 0, 0}, {512, 64, 0, 0, 0, 0}};
-static const qn_bench_sizes activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0, 0},
-                                                 {128, 1536, 0, QK_ACT_GELU_SHORT, 0, 0},
-                                                 {128, 1536, 0, QK_ACT_GELU_TANH, 0, 0},
-                                                 {128, 1536, 0, QK_ACT_TANH, 0, 0}};
-static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0, 0}, {1, 768, 0, 0, 0, 0}};
+#define EACH_FAR(n, k, group, level)                                                                                   \
+  {1, n, k, 0, group, 0, level}, {2, n, k, 0, group, 0, level}, {4, n, k, 0, group, 0, level}, {                       \
+    8, n, k, 0, group, 0, level                                                                                        \
+  }
+static const qn_bench_sizes q8_far_shapes[] = {EACH_FAR(1536, 576, 0, 2),  EACH_FAR(960, 576, 0, 3),
+                                               EACH_FAR(1536, 576, 0, 3),  EACH_FAR(576, 1536, 0, 3),
+                                               EACH_FAR(5632, 2048, 0, 4), EACH_FAR(2048, 5632, 0, 4)};
+static const qn_bench_sizes group_far_shapes[] = {EACH_FAR(1536, 576, 32, 2),  EACH_FAR(960, 576, 32, 3),
+                                                  EACH_FAR(1536, 576, 32, 3),  EACH_FAR(576, 1536, 32, 3),
+                                                  EACH_FAR(5632, 2048, 32, 4), EACH_FAR(2048, 5632, 32, 4)};
+static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0, 0},
+                                                 {16, 1536, 384, 0, 0, 0, 0},
+                                                 {128, 1152, 384, 0, 0, 0, 0},
+                                                 {128, 1536, 384, 0, 0, 0, 0},
+                                                 {128, 384, 1536, 0, 0, 0, 0}};
+static const qn_bench_sizes row_shapes[] = {
+    {128, 384, 0, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0, 0}};
+static const qn_bench_sizes head_shapes[] = {{16, 32, 0, 0, 0, 0, 0},
+                                             {128, 32, 0, 0, 0, 0, 0},
+                                             {512, 32, 0, 0, 0, 0, 0},
+                                             {128, 64, 0, 0, 0, 0, 0},
+                                             {512, 64, 0, 0, 0, 0, 0}};
+static const qn_bench_sizes activate_shapes[] = {{128, 1536, 0, QK_ACT_GELU, 0, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_GELU_SHORT, 0, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_GELU_TANH, 0, 0, 0},
+                                                 {128, 1536, 0, QK_ACT_TANH, 0, 0, 0}};
+static const qn_bench_sizes attend_shapes[] = {{512, 512, 64, 0, 3, 0, 0},  {512, 512, 64, 0, 7, 0, 0},
+                                               {512, 2048, 64, 0, 3, 0, 0}, {2048, 2048, 64, 0, 3, 0, 0},
+                                               {16, 1024, 64, 0, 3, 0, 0},  {4, 1024, 64, 0, 3, 0, 0}};
+static const qn_bench_sizes attend_far_shapes[] = {
+    {1, 1024, 64, 0, 3, 0, 2}, {1, 1024, 64, 0, 3, 0, 3},  {1, 2048, 64, 0, 3, 0, 3}, {1, 1024, 64, 0, 7, 0, 2},
+    {1, 1024, 64, 0, 7, 0, 3}, {1, 1024, 256, 0, 4, 0, 3}, {1, 1024, 64, 0, 1, 0, 3}, {4, 1024, 64, 0, 3, 0, 3}};
+static const qn_bench_sizes rotate_shapes[] = {{128, 576, 64, 0, 0, 0, 0}};
+static const qn_bench_sizes gate_shapes[] = {{128, 1536, 0, QK_ACT_SILU, 0, 0, 0},
+                                             {128, 2048, 0, QK_ACT_GELU_TANH, 0, 0, 0}};
+static const qn_bench_sizes vector_shapes[] = {{1, 384, 0, 0, 0, 0, 0}, {1, 768, 0, 0, 0, 0, 0}};
 
 static const char *const act_names[QK_ACT_KINDS] = {"",      " gelu",       " gelu_tanh", " relu",
                                                     " tanh", " gelu_short", " silu"};
@@ -346,9 +465,15 @@ static const char *const act_names[QK_ACT_KINDS] = {"",      " gelu",       " ge
 static const qn_bench_kernel kernels[] = {
     {"gemm_q8", prepare_gemm_q8, run_gemm_q8, SHAPES(gemm_shapes), "m=%u n=%u k=%u"},
     {"gemm_group", prepare_gemm_group, run_gemm_group, SHAPES(gemm_group_shapes), "m=%u n=%u k=%u"},
+    {"q8_far", prepare_q8_far, run_gemm_q8, SHAPES(q8_far_shapes), "m=%u n=%u k=%u"},
+    {"group_far", prepare_group_far, run_gemm_group, SHAPES(group_far_shapes), "m=%u n=%u k=%u"},
     {"gemm_f32", prepare_gemm_f32, run_gemm_f32, SHAPES(gemm_f32_shapes), "m=%u n=%u k=%u"},
     {"attention_q8", prepare_attention, run_attention, SHAPES(head_shapes), "n=%u h=%u"},
     {"attention_f32", prepare_attention_f32, run_attention_f32, SHAPES(head_shapes), "n=%u h=%u"},
+    {"attend_cache", prepare_attend, run_attend, SHAPES(attend_shapes), "rows=%u depth=%u h=%u"},
+    {"attend_far", prepare_attend, run_attend, SHAPES(attend_far_shapes), "rows=%u depth=%u h=%u"},
+    {"rotate", prepare_rotate, run_rotate, SHAPES(rotate_shapes), "rows=%u d=%u h=%u"},
+    {"gate", prepare_gate, run_gate, SHAPES(gate_shapes), "rows=%u d=%u"},
     {"pack_q8", prepare_pack, run_pack, SHAPES(head_shapes), "n=%u h=%u"},
     {"quantize", prepare_quantize, run_quantize, SHAPES(row_shapes), "rows=%u d=%u"},
     {"norm", prepare_norm, run_norm, SHAPES(row_shapes), "rows=%u d=%u"},
@@ -374,10 +499,13 @@ const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *
   size_t used = (size_t)snprintf(text, cap, k->format, s->m, s->n, s->k);
 #pragma GCC diagnostic pop
   used += (size_t)snprintf(text + used, cap - used, "%s", act_names[s->act]);
-  if (k->prepare == prepare_gemm_group && s->group)
-    snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
+  if (k->prepare == prepare_attend)
+    used += (size_t)snprintf(text + used, cap - used, " heads=%u", s->group);
+  else if (s->group)
+    used += (size_t)snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
   else if (k->prepare == prepare_gemm_group)
-    snprintf(text + used, cap - used, " channel");
+    used += (size_t)snprintf(text + used, cap - used, " channel");
+  if (s->level) snprintf(text + used, cap - used, " from %s", qn_bench_level_names[s->level] + strlen("read "));
   return text;
 }
 

@@ -9,6 +9,7 @@ typedef struct qn_bench_sizes {
   uint32_t m, n, k, act;
   uint32_t group; /* of inputs, of products by groups; 0: one scale a channel */
   uint32_t codes; /* of products by groups: CODES_* of bench_rows.c */
+  uint32_t level; /* of memory, that operands come from; 0: they are where they are */
 } qn_bench_sizes;
 
 /* Weights of many products, one after another, each with all that a call reads of them: they fill a level of memory, and
@@ -33,6 +34,8 @@ typedef struct qn_bench_row {
   qk_pack_q8 pack;
   qk_attention_q8 attention;
   qk_attention_f32 attention_float;
+  qk_attend_cache attend;
+  const uint8_t **blocks; /* of all caches in the area */
   float *x, *y;
   void *owned[20];
   uint32_t owned_count;

@@ -62,6 +62,17 @@ int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32
   return CLI_DONE;
 }
 
+int qn_cli_model_fail_kind(const qn_cli_model *m, const char *lacks) {
+  const quern_model_info *info = &m->info;
+  const int task = strcmp(m->c->verb->name, "eval") == 0;
+  const char *fits = info->span              ? task ? "--task squad" : "quern answer"
+                     : info->labels          ? task ? "--task classify" : "quern classify"
+                     : info->embedding_width ? task ? "--task sts or retrieval" : "quern embed or search"
+                                             : NULL;
+  if (!fits) return qn_cli_fail(m->c, CLI_FAILED, "%s %s", m->path, lacks);
+  return qn_cli_fail(m->c, CLI_FAILED, "%s %s: take %s", m->path, lacks, fits);
+}
+
 /* Keeps its counts. */
 void qn_cli_model_drop_session(qn_cli_model *m) {
   if (!m->session) return;

@@ -155,7 +155,7 @@ static int run_all(classification *k) {
 
 int qn_eval_classify(qn_eval_run *r) {
   classification k = {.r = r};
-  if (!r->model.info.labels) return qn_cli_fail(r->c, CLI_FAILED, "%s has no classification head", r->model.path);
+  if (!r->model.info.labels) return qn_cli_model_fail_kind(&r->model, "has no classification head");
   if (r->has_reference &&
       (r->reference.info.labels != r->model.info.labels || r->reference.info.regression != r->model.info.regression)) {
     return qn_cli_fail(r->c, CLI_FAILED, "%s and the reference have different heads", r->model.path);

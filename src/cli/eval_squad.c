@@ -124,8 +124,8 @@ static void put_metrics(squad *q) {
 int qn_eval_squad(qn_eval_run *r) {
   size_t rows = 0;
   if (!r->model.info.span || (r->has_reference && !r->reference.info.span)) {
-    return qn_cli_fail(r->c, CLI_FAILED, "%s has no span head, which finds answers",
-                       r->model.info.span ? r->reference.path : r->model.path);
+    return qn_cli_model_fail_kind(r->model.info.span ? &r->reference : &r->model,
+                                  "has no span head, which finds answers");
   }
   squad *q = calloc(1, sizeof *q);
   if (!q) return qn_cli_fail(r->c, CLI_FAILED, "out of memory");

@@ -91,7 +91,7 @@ static int run(qn_cli_state *c) {
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
   if (!code) code = qn_cli_model_text_tokens(&m, v->max_tokens);
-  if (!code && !m.info.span) code = qn_cli_fail(c, CLI_FAILED, "%s has no span head, which finds answers", m.path);
+  if (!code && !m.info.span) code = qn_cli_model_fail_kind(&m, "has no span head, which finds answers");
   if (!code) code = answer_all(&m, &lines);
   qn_cli_model_close(&m);
   qn_cli_lines_close(&lines);

@@ -7,7 +7,7 @@ typedef struct values {
   int kernels, limits;
 } values;
 
-static int run(qn_cli_state *c) {
+static int measure(qn_cli_state *c) {
   const values *v = c->values;
   qn_bench_shape shape = v->shape;
   if (v->kernels && v->limits) return qn_cli_fail(c, CLI_USAGE, "--kernels or --limits, not both");
@@ -27,6 +27,16 @@ static int run(qn_cli_state *c) {
   if (!shape.seq) shape.seq = 128;
   if (!shape.repeat) shape.repeat = 20;
   return qn_bench_model(c, c->argument[0], &shape);
+}
+
+static int run(qn_cli_state *c) {
+  qn_bench_load before, after;
+  char why[256];
+  qn_bench_load_now(&before);
+  const int code = measure(c);
+  qn_bench_load_now(&after);
+  if (!code && qn_bench_load_doubts(&before, &after, why, sizeof why)) qn_cli_note(c, "quern bench: warning: %s", why);
+  return code;
 }
 
 static const qn_cli_option options[] = {
@@ -49,9 +59,9 @@ const qn_cli_verb qn_cli_verb_bench = {
     .arguments = "MODEL | --kernels [FILTER] | --limits",
     .summary = "Measures speed: of a model, of the kernels, of the machine.",
     .details = "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
-               "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the "
-               "fraction of the\n"
-               "bandwidth counts the bytes of weights, and of keys and values, that a token reads, against memory.",
+               "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the\n"
+               "fraction of the bandwidth counts the bytes of weights, and of keys and values, that a token reads, against\n"
+               "memory. A warning tells when other processes or other guests of a hypervisor ran meanwhile.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 0,

@@ -80,7 +80,7 @@ static int run(qn_cli_state *c) {
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
   if (!code) code = qn_cli_model_text_tokens(&m, v->max_tokens);
-  if (!code && !m.info.labels) code = qn_cli_fail(c, CLI_FAILED, "%s has no classification head", m.path);
+  if (!code && !m.info.labels) code = qn_cli_model_fail_kind(&m, "has no classification head");
   if (!code) code = qn_cli_model_labels(&m, &labels);
   if (!code) code = classify_lines(&m, &lines, labels);
   if (!code) qn_cli_model_report_cut(&m);

@@ -91,9 +91,7 @@ static int run(qn_cli_state *c) {
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
   if (!code) code = qn_cli_model_text_tokens(&m, v->max_tokens);
-  if (!code && !m.info.embedding_width) {
-    code = qn_cli_fail(c, CLI_FAILED, "%s gives no embeddings; 'quern classify' may be what it is for", m.path);
-  }
+  if (!code && !m.info.embedding_width) { code = qn_cli_model_fail_kind(&m, "gives no embeddings"); }
   if (!code) {
     m.options.pool = v->pool;
     m.options.flags = v->no_normalize ? QUERN_NO_NORMALIZE : 0;

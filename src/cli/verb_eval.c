@@ -52,7 +52,7 @@ void qn_eval_put_cosines(qn_eval_run *r, qn_eval_series *cosines) {
 
 int qn_eval_check_embeddings(qn_eval_run *r) {
   const uint32_t d = r->model.info.embedding_width;
-  if (!d) return qn_cli_fail(r->c, CLI_FAILED, "%s gives no embeddings", r->model.path);
+  if (!d) return qn_cli_model_fail_kind(&r->model, "gives no embeddings");
   if (!r->has_reference || r->reference.info.embedding_width == d) return CLI_DONE;
   return qn_cli_fail(r->c, CLI_FAILED, "%s gives embeddings of %u values, the reference of %u", r->model.path,
                      (unsigned)d, (unsigned)r->reference.info.embedding_width);

@@ -12,6 +12,8 @@ typedef struct values {
   uint32_t tokens, top_k, seed, lookup;
   double temperature, top_p, min_p, repeat_penalty;
   qn_cli_texts stop;
+  const char *system;
+  int chat;
 } values;
 
 /* Where text goes while it is generated. */
@@ -94,6 +96,22 @@ static void print_json(const sink *s, size_t prompt, const quern_generated *resu
   qn_cli_json_end(&j);
 }
 
+/* Ids of the prompt, or of a conversation in which the user says it. */
+static int prompt_ids(sink *s, const char *prompt, size_t n, int32_t **ids, size_t *count) {
+  qn_cli_model *m = s->m;
+  const char *system = s->v->system;
+  const quern_chat_message both[2] = {{"system", system, system ? strlen(system) : 0}, {"user", prompt, n}};
+  if (!s->v->chat) return qn_cli_model_ids(m, prompt, n, 0, ids, count);
+  for (size_t cap = n / 2 + 256;; cap = *count) {
+    int code = qn_cli_grow(m->c, ids, cap, sizeof **ids);
+    if (code) return code;
+    quern_status status = quern_chat_tokenize(m->model, NULL, system ? both : both + 1, system ? 2 : 1,
+                                              QUERN_CHAT_PROMPT, *ids, cap, count);
+    if (status != QUERN_E_CAPACITY)
+      return status == QUERN_OK ? CLI_DONE : qn_cli_fail_status(m->c, status, m->path, NULL);
+  }
+}
+
 /* Continues the prompt, n bytes. */
 static int generate(sink *s, const char *prompt, size_t n) {
   qn_cli_model *m = s->m;
@@ -110,7 +128,7 @@ static int generate(sink *s, const char *prompt, size_t n) {
   o.stop_texts = s->v->stop.text;
   o.stop_text_count = s->v->stop.count;
   s->bytes = 0;
-  int code = qn_cli_model_ids(m, prompt, n, 0, &ids, &count);
+  int code = prompt_ids(s, prompt, n, &ids, &count);
   if (!code && !count) code = qn_cli_fail(m->c, CLI_FAILED, "the prompt is empty");
   if (!code) code = open_session(m, count, s->v);
   if (!code) code = qn_cli_model_call(m, quern_sequence_free(m->session, 0));
@@ -159,6 +177,7 @@ static int run(qn_cli_state *c) {
   size_t n = prompt ? strlen(prompt) : 0;
   if ((prompt != NULL) + (v->lines != NULL) + (c->argument[1] != NULL) > 1)
     return qn_cli_fail(c, CLI_USAGE, "a prompt by -p, of a FILE, or --lines: one of them");
+  if (v->system && !v->chat) return qn_cli_fail(c, CLI_USAGE, "--system goes with --chat");
   int code = prompt ? CLI_DONE : qn_cli_lines_open(&lines, c, path);
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
@@ -196,6 +215,9 @@ static const qn_cli_option options[] = {
      offsetof(values, repeat_penalty), 0, 1000},
     {"seed", 0, CLI_COUNT, "S", "of the draws; default: 0", offsetof(values, seed), 0, UINT32_MAX},
     {"stop", 0, CLI_TEXTS, "TEXT", "end before this text; may be given several times", offsetof(values, stop), 0, 0},
+    {"chat", 0, CLI_FLAG, NULL, "the prompt is what a user says, in the model's form of conversations",
+     offsetof(values, chat), 0, 0},
+    {"system", 0, CLI_TEXT, "TEXT", "with --chat: what the system says before", offsetof(values, system), 0, 0},
     {"lookup", 0, CLI_COUNT, "N", "guess N tokens ahead from what was said before: the same text, sooner",
      offsetof(values, lookup), 1, 64},
 };

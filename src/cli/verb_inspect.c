@@ -105,6 +105,32 @@ static int put_sites(qn_cli_model *m, qn_cli_json *j) {
   return CLI_DONE;
 }
 
+/* What layers are made of. */
+static void put_blocks(const qn_cli_model *m, qn_cli_json *j) {
+  const quern_model_info *info = &m->info;
+  qn_cli_out *o = m->c->out;
+  if (j) {
+    qn_cli_json_int(j, "head_dim", info->head_dim);
+    qn_cli_json_int(j, "rotary", info->rotary);
+    qn_cli_json_int(j, "window", info->window);
+    qn_cli_json_int(j, "global_every", info->global_every);
+    qn_cli_json_bool(j, "causal", info->causal != 0);
+    qn_cli_json_bool(j, "gated", info->gated != 0);
+    qn_cli_json_bool(j, "tied", info->tied != 0);
+    qn_cli_json_text(j, "norm", info->norm);
+    qn_cli_json_text(j, "placement", info->placement);
+    qn_cli_json_text(j, "activation", info->activation);
+    return;
+  }
+  qn_cli_out_format(o, "  %-16s %s, of %u channels a head", "attention", info->causal ? "causal" : "both ways",
+                    (unsigned)info->head_dim);
+  if (info->rotary) qn_cli_out_format(o, ", %u of them rotary", (unsigned)info->rotary);
+  if (info->window) qn_cli_out_format(o, ", a window of %u", (unsigned)info->window);
+  if (info->global_every) qn_cli_out_format(o, ", everything in every %uth layer", (unsigned)info->global_every);
+  qn_cli_out_format(o, "\n  %-16s %s norm, placed %s\n", "norms", info->norm, info->placement);
+  qn_cli_out_format(o, "  %-16s %s%s\n", "feed-forward", info->activation, info->gated ? ", gated" : "");
+}
+
 static int show(qn_cli_model *m) {
   const values *v = m->c->values;
   const quern_model_info *info = &m->info;
@@ -154,12 +180,17 @@ static int show(qn_cli_model *m) {
       qn_cli_out_format(o, "  %-16s %llu\n", numbers[i].key, (unsigned long long)numbers[i].value);
     }
   }
-  const char *head = info->regression ? "regression" : info->span ? "span" : info->labels ? "classification" : "none";
+  put_blocks(m, j);
+  const char *head = info->decoder      ? "tokens"
+                     : info->regression ? "regression"
+                     : info->span       ? "span"
+                     : info->labels     ? "classification"
+                                        : "none";
   if (j) {
     qn_cli_json_text(j, "head", head);
     qn_cli_json_bool(j, "regression", info->regression != 0);
   } else {
-    qn_cli_out_format(o, "  %-16s %s\n", "head", head);
+    qn_cli_out_format(o, "  %-16s %s%s\n", "head", head, info->tied ? ", tied to the embeddings" : "");
   }
   if (!code && j) code = json_metadata(m, j);
   const char *key;

@@ -1,4 +1,4 @@
-/* verb_quantize.c - `quern quantize`: a Hugging Face directory becomes a .qrn file. */
+/* verb_quantize.c - `quern quantize`: a Hugging Face directory or a GGUF file becomes a .qrn file. */
 #include <string.h>
 #include "cli.h"
 
@@ -31,12 +31,44 @@ static int unknown_recipe(qn_cli_state *c, const char *name) {
   return qn_cli_fail(c, CLI_USAGE, "no recipe '%s'. Recipes: %s; or the path of a .json file", name, list);
 }
 
+/* Behind the string that starts at p. */
+static const char *string_end(const char *p) {
+  for (p++; *p != '"'; p++) p += *p == '\\';
+  return p + 1;
+}
+
+/* Whether the object or list that starts at p has another in it. */
+static int is_nested(const char *p) {
+  for (p++; *p != '}' && *p != ']';) {
+    if (*p == '{' || *p == '[') return 1;
+    p = *p == '"' ? string_end(p) : p + 1;
+  }
+  return 0;
+}
+
+static void new_line(qn_cli_out *o, int depth) { qn_cli_out_format(o, "\n%*s", 2 * depth, ""); }
+
+/* Valid JSON without white space, an item a line; objects and lists of plain values stay on one. */
+static void print_indented(qn_cli_out *o, const char *json) {
+  int depth = 0, flat = 0;
+  for (const char *p = json, *end; *p; p = end) {
+    end = *p == '"' ? string_end(p) : p + 1;
+    const int opens = *p == '{' || *p == '[', closes = *p == '}' || *p == ']';
+    if (closes && !flat) new_line(o, --depth);
+    qn_cli_out_format(o, "%.*s", (int)(end - p), p);
+    if (opens) flat = depth > 0 && !is_nested(p);
+    if (opens && !flat) new_line(o, ++depth);
+    if (closes) flat = 0;
+    if (*p == ',' && !flat) new_line(o, depth);
+    if (*p == ':' || (*p == ',' && flat)) qn_cli_out_text(o, " ");
+  }
+  qn_cli_out_text(o, "\n");
+}
+
 static int print_recipe(qn_cli_state *c, const char *name) {
   const char *json = quern_recipe_json(name);
   if (!json) return unknown_recipe(c, name);
-  size_t n = strlen(json);
-  qn_cli_out_text(c->out, json);
-  if (n == 0 || json[n - 1] != '\n') qn_cli_out_text(c->out, "\n");
+  print_indented(c->out, json);
   return CLI_DONE;
 }
 
@@ -111,7 +143,7 @@ static const qn_cli_option options[] = {
 const qn_cli_verb qn_cli_verb_quantize = {
     .name = "quantize",
     .arguments = "SRC -o OUT.qrn",
-    .summary = "Makes a model file out of a Hugging Face directory.",
+    .summary = "Makes a model file out of a Hugging Face directory or a GGUF file.",
     .details = "SRC holds config.json, model.safetensors (or its shards) and the tokenizer's files.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],

@@ -121,7 +121,7 @@ static int run(qn_cli_state *c) {
   int code = qn_cli_lines_open(&lines, c, c->argument[1]);
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
-  if (!code && !m.info.embedding_width) code = qn_cli_fail(c, CLI_FAILED, "%s gives no embeddings", m.path);
+  if (!code && !m.info.embedding_width) code = qn_cli_model_fail_kind(&m, "gives no embeddings");
   if (!code) code = search(&m, &lines);
   qn_cli_model_close(&m);
   qn_cli_lines_close(&lines);

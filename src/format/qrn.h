@@ -145,9 +145,10 @@ void qrn_writer_free(qrn_writer *w); /* aborts the output when not finished; NUL
 quern_status qrn_put_string(qrn_writer *w, const char *key, const char *value, size_t bytes);
 quern_status qrn_put_u64(qrn_writer *w, const char *key, uint64_t value);
 quern_status qrn_put_f64(qrn_writer *w, const char *key, double value);
-quern_status qrn_put_section(qrn_writer *w, uint32_t kind, const void *data,
-                             size_t bytes);                                       /* ARCH, TOKENIZER: copied */
-quern_status qrn_put_site(qrn_writer *w, const char *name, const qrn_site *site); /* name fields are filled in */
+/* ARCH or TOKENIZER: copied. */
+quern_status qrn_put_section(qrn_writer *w, uint32_t kind, const void *data, size_t bytes);
+/* name fields are filled in */
+quern_status qrn_put_site(qrn_writer *w, const char *name, const qrn_site *site);
 quern_status qrn_declare_tensor(qrn_writer *w, const char *name, uint32_t dtype, uint32_t layout, uint32_t rank,
                                 const uint64_t *dim);
 /* A matrix of codes with scales by group. */
@@ -157,8 +158,8 @@ quern_status qrn_declare_codes(qrn_writer *w, const char *name, uint32_t dtype, 
 quern_status qrn_writer_start(qrn_writer *w, const char *path, int discard);
 /* The same into memory: appended to *sink, which is empty and stays the caller's. */
 quern_status qrn_writer_start_memory(qrn_writer *w, qn_buffer *sink);
-quern_status qrn_write_tensor(qrn_writer *w, const char *name, const void *data,
-                              size_t bytes); /* must be the next declared one */
+/* The next declared one. */
+quern_status qrn_write_tensor(qrn_writer *w, const char *name, const void *data, size_t bytes);
 /* Fills in checksums and header, commits the file. *bytes: its size. */
 quern_status qrn_writer_finish(qrn_writer *w, uint64_t *bytes);
 #endif

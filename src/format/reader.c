@@ -48,13 +48,24 @@ static size_t reader_table_end(const qrn_reader *r) {
   return sizeof(qrn_header) + reader_header(r)->section_count * sizeof(qrn_section);
 }
 
+/* A header's length in 8 bytes, then the header, which is JSON. */
+static int reader_is_safetensors(const qrn_reader *r) {
+  return r->bytes > 8 && qn_load_u64(r->data) <= r->bytes - 8 && r->data[8] == '{';
+}
+/* What a file is that people take for a model, "" or with a comma behind. */
+static const char *reader_other_kind(const qrn_reader *r) {
+  if (r->bytes >= 4 && !memcmp(r->data, "GGUF", 4)) return "a GGUF file, ";
+  return reader_is_safetensors(r) ? "a safetensors file, " : "";
+}
+
 static quern_status reader_check_header(const qrn_reader *r) {
   const qrn_header *h = reader_header(r);
   qn_error *e = &r->env->error;
   if (r->bytes < sizeof h->magic || memcmp(h->magic, QRN_MAGIC, sizeof h->magic)) {
     if (r->bytes > 4 && !memcmp(h->magic, QRN_MAGIC, 4))
       return reader_fail(r, "damaged by a text-mode transfer; copy it in binary mode");
-    return qn_fail(e, QUERN_E_FORMAT, "not a .qrn file; make one with `quern quantize`");
+    return qn_fail(e, QUERN_E_FORMAT, "%snot a .qrn file; make one with `quern quantize`%s", reader_other_kind(r),
+                   reader_is_safetensors(r) ? " of the directory it lies in" : "");
   }
   if (r->bytes < sizeof *h) return reader_fail(r, "cut off within the header");
   if (h->version < QRN_VERSION)

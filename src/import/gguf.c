@@ -243,7 +243,7 @@ static quern_status gguf_place(const qn_gguf *g, qn_gguf_tensor *t, uint32_t ali
   if (!qn_in_range(t->offset, t->bytes, data)) {
     return qn_fail(
         e, QUERN_E_SOURCE,
-        "%s: %s: %llu bytes at offset %llu are not in the %llu bytes of data; the file is cut short, get it again",
+        "%s: %s: %llu bytes at offset %llu are not in the %llu bytes of data; it is cut short or damaged, get it again",
         g->name, t->name, (unsigned long long)t->bytes, (unsigned long long)t->offset, (unsigned long long)data);
   }
   t->data = g->map.data + g->data_at + t->offset;

@@ -71,9 +71,10 @@ typedef struct qn_gguf {
   uint64_t bytes; /* of all tensors */
 } qn_gguf;
 
-/* limit: 0 or the most bytes of the file (QUERN_E_LIMIT). A malformed file is QUERN_E_SOURCE, one of a kind that is not
-   read (version, byte order, part of a split model, a type without a known size) QUERN_E_UNSUPPORTED, one past the limits above QUERN_E_LIMIT. On failure
-   nothing stays open. Memory: in proportion to the keys and tensors that the file has room for, arrays take none. */
+/* limit: 0 or the most bytes of the file (QUERN_E_LIMIT). A malformed file is QUERN_E_SOURCE; one of a kind that is not read
+   (version, byte order, part of a split model, arrays of arrays, a type of no known size) QUERN_E_UNSUPPORTED; one past the
+   limits above QUERN_E_LIMIT. On failure nothing stays open. Memory: in proportion to the keys and tensors that the file
+   has room for, at most 8 times the file; arrays take none. */
 quern_status qn_gguf_open(qn_gguf *out, qn_env *env, const char *path, uint64_t limit);
 /* A file in memory, which stays the caller's. */
 quern_status qn_gguf_open_memory(qn_gguf *out, qn_env *env, const char *name, const void *data, size_t bytes);
@@ -84,9 +85,10 @@ void qn_gguf_close(qn_gguf *g);
 const qn_gguf_value *qn_gguf_find(const qn_gguf *g, const char *key); /* NULL: absent */
 /* Each writes *out if the key is there and of that kind. An absent key is QUERN_E_SOURCE where it is needed, else
    QUERN_OK and *out stays: put the default there. Another kind or a value out of range is QUERN_E_SOURCE. */
-quern_status qn_gguf_get_uint(const qn_gguf *g, const char *key, int needed, uint64_t most,
-                              uint64_t *out);                                               /* any integer */
-quern_status qn_gguf_get_float(const qn_gguf *g, const char *key, int needed, double *out); /* F32, F64; finite */
+/* Any integer kind. */
+quern_status qn_gguf_get_uint(const qn_gguf *g, const char *key, int needed, uint64_t most, uint64_t *out);
+/* F32 or F64; finite. */
+quern_status qn_gguf_get_float(const qn_gguf *g, const char *key, int needed, double *out);
 quern_status qn_gguf_get_bool(const qn_gguf *g, const char *key, int needed, int *out);
 quern_status qn_gguf_get_text(const qn_gguf *g, const char *key, int needed, qn_gguf_text *out);
 /* like: a kind of the class that its items must be of: any integer for QN_GGUF_I32, F32 and F64 for QN_GGUF_F32, QN_GGUF_BOOL,

@@ -85,8 +85,8 @@ static void expand_q3_k(const uint8_t *p, size_t blocks, float *y) {
     const float d = half_at(p + 108);
     for (uint32_t s = 0; s < 16; s++, y += 16) {
       const uint8_t *high = p + s % 2 * 16, *q = p + 32 + s / 8 * 32 + s % 2 * 16;
-      const uint32_t shift = s / 2 % 4 * 2, low4 = scales[s % 8] >> s / 8 * 4 & 15u;
-      const uint32_t high2 = scales[8 + s % 4] >> s / 4 * 2 & 3u;
+      const uint32_t shift = s / 2 % 4 * 2, low4 = (uint32_t)scales[s % 8] >> s / 8 * 4 & 15;
+      const uint32_t high2 = (uint32_t)scales[8 + s % 4] >> s / 4 * 2 & 3;
       const float scale = d * (float)((int)(low4 | high2 << 4) - 32);
       for (uint32_t i = 0; i < 16; i++) y[i] = scale * (float)((q[i] >> shift & 3) - (high[i] >> s / 2 & 1 ? 0 : 4));
     }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "import/gguf.h"
+#include "import/gguf_tokenizer.h"
 #include "import/source.h"
 #include "model/family.h"
 
@@ -148,8 +148,8 @@ static quern_status read_layer_size(const qn_gguf_source *s, const char *name, i
   for (uint64_t i = 0; i < list->count; i++) {
     const int64_t v = qn_gguf_item_int(list, i), first = qn_gguf_item_int(list, 0);
     if (v != first || v < 0 || v > INT32_MAX)
-      return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED, "%s: %s differs from layer to layer, which is not supported",
-                     s->file.name, key);
+      return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED,
+                     "%s: %s differs from layer to layer, which is not supported", s->file.name, key);
     *out = (uint32_t)v;
   }
   return QUERN_OK;
@@ -164,15 +164,15 @@ static quern_status read_float(const qn_gguf_source *s, const char *name, int ne
 static quern_status read_factor(const qn_gguf_source *s, const char *name, double *out) {
   QN_TRY(read_float(s, name, 0, out));
   if (*out >= 0 && *out <= 1e12) return QUERN_OK;
-  return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s: %s.%s is not a number from 0 to 1e12", s->file.name, s->prefix,
-                 name);
+  return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s: %s.%s is not a number from 0 to 1e12", s->file.name,
+                 s->prefix, name);
 }
 
 /* What would change the model and is not read. */
 static quern_status refuse_keys(const qn_gguf_source *s) {
   static const char *const sizes[] = {"expert_count", "rope.scaling.yarn_log_multiplier"};
-  static const char *const floats[] = {"attention.max_alibi_bias", "attention.clamp_kqv", "logit_scale", "residual_scale",
-                                       "embedding_scale", "attention.scale"};
+  static const char *const floats[] = {"attention.max_alibi_bias", "attention.clamp_kqv", "logit_scale",
+                                       "residual_scale",           "embedding_scale",     "attention.scale"};
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0] + sizeof floats / sizeof floats[0]; i++) {
     const size_t f = i - sizeof sizes / sizeof sizes[0];
     const char *name = i < sizeof sizes / sizeof sizes[0] ? sizes[i] : floats[f];
@@ -211,8 +211,8 @@ static quern_status read_sizes(qn_gguf_source *s) {
   uint32_t values = a->head_dim;
   QN_TRY(read_size(s, "attention.value_length", 0, &values));
   if (values != a->head_dim)
-    return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED, "%s: keys of %u and values of %u channels are not supported",
-                   s->file.name, a->head_dim, values);
+    return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED,
+                   "%s: keys of %u and values of %u channels are not supported", s->file.name, a->head_dim, values);
   return QUERN_OK;
 }
 
@@ -231,8 +231,8 @@ static quern_status read_rotation(qn_gguf_source *s, qn_rotation *r) {
     QN_TRY(read_factor(s, "rope.scaling.factor", &r->linear));
   } else if (!qn_gguf_text_is(kind, "none")) {
     return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED,
-                   "%s: %s \"%.*s\" is not supported (supported: none, linear, and LLaMA 3's factors)", s->file.name, key,
-                   (int)qn_min_size(kind.bytes, 32), kind.data);
+                   "%s: %s \"%.*s\" is not supported (supported: none, linear, and LLaMA 3's factors)", s->file.name,
+                   key, (int)qn_min_size(kind.bytes, 32), kind.data);
   }
   if (r->base > 1 && (r[1].base > 1 || r[1].base == 0)) return QUERN_OK;
   return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s: a rotary base is not above 1", s->file.name);
@@ -244,14 +244,19 @@ static quern_status read_window(qn_gguf_source *s) {
   char key[KEY_BYTES];
   const qn_gguf_value *list = qn_gguf_find(&s->file, key_of(s, "attention.sliding_window_pattern", key));
   QN_TRY(read_size(s, "attention.sliding_window", 0, &a->window));
+  a->global_every = s->base.family->decoder->global_every;
   if (!list || !list->is_array) return read_size(s, "attention.sliding_window_pattern", 0, &a->global_every);
   QN_TRY(qn_gguf_get_array(&s->file, key, 1, list->kind == QN_GGUF_BOOL ? QN_GGUF_BOOL : QN_GGUF_I32, &list));
-  for (uint64_t i = 0; i < list->count && i < a->layers; i++) {
+  a->global_every = 0;
+  if (list->count != a->layers)
+    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s: %s has %llu entries for %u layers", s->file.name, key,
+                   (unsigned long long)list->count, a->layers);
+  for (uint64_t i = 0; i < list->count; i++) {
     const int global = qn_gguf_item_int(list, i) == 0;
     if (global && !a->global_every) a->global_every = (uint32_t)i + 1;
     if (a->global_every && global != ((i + 1) % a->global_every == 0))
-      return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED, "%s: %s is not supported: each n-th layer is global, or none",
-                     s->file.name, key);
+      return qn_fail(&s->base.env->error, QUERN_E_UNSUPPORTED,
+                     "%s: %s is not supported: each n-th layer is global, or none", s->file.name, key);
   }
   return QUERN_OK;
 }
@@ -349,8 +354,8 @@ static quern_status find(const qn_source *source, const char *name, const qn_ori
 }
 
 /* Of a vector the reader has one row: part of it goes through a copy. */
-static quern_status read(const qn_source *source, const qn_source_tensor *tensor, uint64_t first, uint64_t rows,
-                         float *dst) {
+static quern_status read_rows(const qn_source *source, const qn_source_tensor *tensor, uint64_t first, uint64_t rows,
+                              float *dst) {
   const qn_gguf_source *s = (const qn_gguf_source *)source;
   const qn_gguf_tensor *t = tensor->entry;
   const size_t bytes = (size_t)t->columns * sizeof(float);
@@ -372,9 +377,11 @@ static const char *label(const qn_source *source, uint32_t i) {
 }
 
 static quern_status build_tokenizer(const qn_source *source, qn_buffer *section) {
-  (void)section;
-  qn_log(source->env, 1, "the tokenizer of a GGUF file is not read by this version: the model will take token ids only");
-  return QUERN_OK;
+  return qn_gguf_tokenizer(&((const qn_gguf_source *)source)->file, source->arch.vocab, section);
+}
+
+static quern_status read_speech(const qn_source *source, qn_speech *out) {
+  return qn_gguf_speech(&((const qn_gguf_source *)source)->file, source->arch.vocab, out);
 }
 
 /* ---- opening ---- */
@@ -412,8 +419,8 @@ static void close_file(qn_source *source) {
 }
 
 quern_status qn_source_open_gguf(qn_source **out, qn_env *env, const char *path, uint64_t limit) {
-  static const qn_source_kind kind = {"its metadata", close_file, weight_bytes, label, build_tokenizer,
-                                      origin,         find,       read};
+  static const qn_source_kind kind = {"its metadata", close_file, weight_bytes, label,    build_tokenizer,
+                                      read_speech,    origin,     find,         read_rows};
   void *p;
   QN_TRY(qn_alloc_array(env, &p, 1, sizeof(qn_gguf_source), "the source model"));
   qn_gguf_source *s = p;

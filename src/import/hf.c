@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/file.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 #define HF_JSON_BYTES (64u << 20) /* of a JSON file at most; the largest published tokenizer.json have some 35 MB */
@@ -48,15 +49,16 @@ static quern_status read_config(qn_hf *s) {
   int found;
   QN_TRY(qn_hf_load_json(s, "config.json", &s->config, &found));
   if (!found) {
-    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s has no config.json; a Hugging Face model directory has", s->dir);
+    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "%s has no config.json; a Hugging Face model directory has",
+                   s->dir);
   }
   if (s->config.nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "config.json is not a JSON object");
   }
   const char *type = qn_json_string(&s->config, 0, "model_type", NULL);
   if (!type) {
-    return qn_fail(&s->base.env->error, QUERN_E_SOURCE, "config.json: model_type is missing; is %s a model's directory?",
-                   s->dir);
+    return qn_fail(&s->base.env->error, QUERN_E_SOURCE,
+                   "config.json: model_type is missing; is %s a model's directory?", s->dir);
   }
   s->base.family = qn_family_find(type);
   return s->base.family ? QUERN_OK : unsupported_family(s, type);
@@ -143,8 +145,8 @@ static quern_status find(const qn_source *source, const char *name, const qn_ori
   return QUERN_OK;
 }
 
-static quern_status read(const qn_source *source, const qn_source_tensor *t, uint64_t first, uint64_t rows,
-                         float *dst) {
+static quern_status read_rows(const qn_source *source, const qn_source_tensor *t, uint64_t first, uint64_t rows,
+                              float *dst) {
   uint64_t width = 1, bad = 0;
   for (uint32_t i = 1; i < t->rank; i++) width *= t->dim[i]; /* rank is what was asked for: at most 2 */
   const uint64_t n = rows * width;
@@ -176,8 +178,8 @@ static quern_status build_from_vocab(const qn_hf *s, const qn_json *settings, qn
     return QUERN_OK;
   }
   QN_TRY(qn_map_open(&map, s->base.env, path, s->limit));
-  quern_status status = qn_tokenizer_build(s->base.env, NULL, (const char *)map.data, map.bytes, settings, s->base.arch.vocab,
-                                           section);
+  quern_status status = qn_tokenizer_build(s->base.env, NULL, (const char *)map.data, map.bytes, settings,
+                                           s->base.arch.vocab, section);
   qn_map_close(&map);
   return status;
 }
@@ -201,6 +203,38 @@ static quern_status build_tokenizer(const qn_source *source, qn_buffer *section)
   qn_error_copy(&source->env->error, why, sizeof why);
   qn_log(source->env, 1, "%s: the model will take token ids only", why);
   section->bytes = 0;
+  return QUERN_OK;
+}
+
+/* eos_token_id of a config: a number, or several. */
+static void add_ends(const qn_json *c, uint32_t vocab, qn_speech *out) {
+  const uint32_t node = qn_json_get(c, 0, "eos_token_id");
+  if (!node) return;
+  if (c->nodes[node].kind != QN_JSON_ARRAY) {
+    qn_speech_add(out, qn_json_int(c, 0, "eos_token_id", -1), vocab);
+    return;
+  }
+  for (uint32_t k = node + 1; k < c->nodes[node].next; k = c->nodes[k].next)
+    if (c->nodes[k].kind == QN_JSON_NUMBER && c->nodes[k].number >= 0 && c->nodes[k].number < vocab)
+      qn_speech_add(out, (int64_t)c->nodes[k].number, vocab);
+}
+
+static quern_status read_speech(const qn_source *source, qn_speech *out) {
+  const qn_hf *s = (const qn_hf *)source;
+  qn_json c;
+  int found;
+  add_ends(&s->config, source->arch.vocab, out);
+  QN_TRY(qn_hf_load_json(s, "generation_config.json", &c, &found));
+  if (found) {
+    add_ends(&c, source->arch.vocab, out);
+    qn_json_free(source->env, &c);
+  }
+  QN_TRY(qn_hf_load_json(s, "tokenizer_config.json", &c, &found));
+  if (found) {
+    const char *template = qn_json_string(&c, 0, "chat_template", NULL);
+    if (template) out->chat = qn_chat_detect(template, strlen(template));
+    qn_json_free(source->env, &c);
+  }
   return QUERN_OK;
 }
 
@@ -233,8 +267,8 @@ static void close_directory(qn_source *source) {
 }
 
 quern_status qn_source_open_directory(qn_source **out, qn_env *env, const char *dir, uint64_t limit) {
-  static const qn_source_kind kind = {"config.json", close_directory, weight_bytes, label, build_tokenizer,
-                                      origin,        find,            read};
+  static const qn_source_kind kind = {"config.json", close_directory, weight_bytes, label,    build_tokenizer,
+                                      read_speech,   origin,          find,         read_rows};
   void *p;
   QN_TRY(qn_alloc_array(env, &p, 1, sizeof(qn_hf), "the source model"));
   qn_hf *s = p;

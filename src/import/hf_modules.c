@@ -122,7 +122,8 @@ static quern_status read_modules(qn_hf *s, int *found) {
     status = read_module(s, &list, k, &done);
   }
   if (status == QUERN_OK && done < POOLING) {
-    status = qn_fail(&s->base.env->error, QUERN_E_SOURCE, "modules.json: a Transformer followed by a Pooling is expected");
+    status = qn_fail(&s->base.env->error, QUERN_E_SOURCE,
+                     "modules.json: a Transformer followed by a Pooling is expected");
   }
   qn_json_free(s->base.env, &list);
   return status;

@@ -35,4 +35,13 @@ const char *qn_source_name(const qn_source *s);
 /* Builds the TOKENIZER section; an empty buffer where the source has no tokenizer, or one that this version does not build (logged as a
    warning). */
 quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section);
+
+#define QN_SPEECH_ENDS 16u
+/* What texts of a decoder end with, and how its conversations are written. */
+typedef struct qn_speech {
+  int32_t ends[QN_SPEECH_ENDS]; /* [end_count] tokens of the vocabulary, each once */
+  uint32_t end_count;
+  const char *chat; /* a name of text/chat.h; NULL: the source has no template */
+} qn_speech;
+quern_status qn_source_speech(const qn_source *s, qn_speech *out);
 #endif

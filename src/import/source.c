@@ -10,8 +10,8 @@
 quern_status qn_source_open(qn_source **out, qn_env *env, const char *path, uint64_t limit) {
   *out = NULL;
   if (!qn_path_exists(path)) return qn_fail(&env->error, QUERN_E_IO, "%s: no such file or directory", path);
-  return qn_path_is_directory(path) ? qn_source_open_directory(out, env, path, limit)
-                                    : qn_source_open_gguf(out, env, path, limit);
+  return qn_path_is_directory(path, 1) ? qn_source_open_directory(out, env, path, limit)
+                                       : qn_source_open_gguf(out, env, path, limit);
 }
 
 void qn_source_close(qn_source *s) {
@@ -27,6 +27,18 @@ const char *qn_source_label(const qn_source *s, uint32_t i) { return s->kind->la
 const char *qn_source_name(const qn_source *s) { return s->name; }
 
 quern_status qn_source_tokenizer(const qn_source *s, qn_buffer *section) { return s->kind->tokenizer(s, section); }
+
+quern_status qn_source_speech(const qn_source *s, qn_speech *out) {
+  *out = (qn_speech){.end_count = 0};
+  return s->kind->speech(s, out);
+}
+
+void qn_speech_add(qn_speech *speech, int64_t id, uint32_t vocab) {
+  if (id < 0 || id >= vocab || speech->end_count == QN_SPEECH_ENDS) return;
+  for (uint32_t i = 0; i < speech->end_count; i++)
+    if (speech->ends[i] == id) return;
+  speech->ends[speech->end_count++] = (int32_t)id;
+}
 
 void qn_source_take_name(qn_source *s, const char *path) {
   size_t end = strlen(path), start;

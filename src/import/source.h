@@ -17,11 +17,12 @@ typedef struct qn_source_tensor {
 
 /* One way to keep a model. */
 typedef struct qn_source_kind {
-  const char *config; /* what says the shapes: "config.json" */
+  const char *config;          /* what says the shapes: "config.json" */
   void (*close)(qn_source *s); /* with the source itself */
   uint64_t (*weight_bytes)(const qn_source *s);
   const char *(*label)(const qn_source *s, uint32_t i);
   quern_status (*tokenizer)(const qn_source *s, qn_buffer *section);
+  quern_status (*speech)(const qn_source *s, qn_speech *out); /* into zeros */
   /* Where a tensor of model/arch.h is; 0: models of the family have none. */
   int (*origin)(const qn_source *s, const char *name, qn_origin *out);
   /* The tensor by the source's name; QUERN_OK and entry NULL: it is missing. One whose values cannot be read is refused. name: ours. */
@@ -45,6 +46,8 @@ quern_status qn_source_open_directory(qn_source **out, qn_env *env, const char *
 quern_status qn_source_open_gguf(qn_source **out, qn_env *env, const char *path, uint64_t limit);
 /* The frequencies, for a checked arch. factors: [rotary / 2] that the first are divided by, or NULL. */
 void qn_source_take_rotation(qn_source *s, const qn_rotation rotation[2], const float *factors);
+/* One more end, if it is a token of `vocab` that is not there yet and there is room. */
+void qn_speech_add(qn_speech *speech, int64_t id, uint32_t vocab);
 /* The path's last component. */
 void qn_source_take_name(qn_source *s, const char *path);
 #endif

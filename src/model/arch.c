@@ -8,9 +8,9 @@
 
 _Static_assert(sizeof(qn_arch) == 192, "qn_arch is a file format");
 
-static const qn_family *const families[] = {&qn_family_bert, &qn_family_mpnet, &qn_family_distilbert, &qn_family_electra,
-                                            &qn_family_llama, &qn_family_mistral, &qn_family_qwen2, &qn_family_gemma3,
-                                            &qn_family_phi2, &qn_family_nomic};
+static const qn_family *const families[] = {
+    &qn_family_bert,    &qn_family_mpnet, &qn_family_distilbert, &qn_family_electra, &qn_family_llama,
+    &qn_family_mistral, &qn_family_qwen2, &qn_family_gemma3,     &qn_family_phi2,    &qn_family_nomic};
 enum { FAMILIES = sizeof families / sizeof families[0] };
 
 const qn_family *qn_family_at(uint32_t i) { return i < FAMILIES ? families[i] : NULL; }
@@ -128,13 +128,12 @@ static quern_status check_fields(const qn_arch *a, qn_error *e, quern_status s) 
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
     uint32_t v = field_of(a, kinds[i].field);
     if (v < kinds[i].min || v > kinds[i].max) {
-      return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: %s of kind %u is not supported by this version",
-                     kinds[i].name, v);
+      return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: %s of kind %u is not supported", kinds[i].name, v);
     }
   }
   if (a->activation == QN_ACT_TANH || a->activation == QN_ACT_NONE)
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: feed-forward activation of kind %u is not supported by this version", a->activation);
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: feed-forward activation of kind %u is not supported",
+                   a->activation);
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     uint32_t v = field_of(a, sizes[i].field);
     if (v < sizes[i].min || v > sizes[i].max) {
@@ -171,8 +170,8 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
   }
   if (a->gated && (a->ffn % 16 != 0 || a->ffn_copies))
     return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: a gated feed-forward block has a multiple of 16 channels and no copies in this "
-                   "version, not %u and %u",
+                   "architecture: a gated feed-forward block has a multiple of 16 channels and no copies, "
+                   "not %u and %u",
                    a->ffn, a->ffn_copies);
   if (a->rotary % 2 || a->rotary > a->head_dim)
     return qn_fail(e, s, "architecture: %u rotary dimensions of heads of size %u", a->rotary, a->head_dim);
@@ -185,10 +184,9 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
   if (a->relative_bias && (a->rotary || a->window || a->causal || a->score_cap != 0 || a->kv_heads != a->heads))
     return qn_fail(e, QUERN_E_UNSUPPORTED,
                    "architecture: a relative bias is not supported beside rotary positions, a window, a score cap, "
-                   "shared key/value heads or in a causal model by this version");
+                   "shared key/value heads or in a causal model");
   if (a->head_norm && !a->rotary)
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: norms of heads without rotary positions are not supported by this version");
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms of heads without rotary positions are not supported");
   return QUERN_OK;
 }
 
@@ -196,15 +194,14 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
 static quern_status check_norms(const qn_arch *a, qn_error *e) {
   const int post = a->place == QN_PLACE_POST;
   if (post ? a->final_norm || a->no_embed_norm || a->norm != QN_NORM_LAYER : !a->final_norm || !a->no_embed_norm)
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: norms of kind %u placed as %u, %s final norm and %s embedding norm, are not supported "
-                   "by this version",
-                   a->norm, a->place, a->final_norm ? "with a" : "without a", a->no_embed_norm ? "no" : "an");
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: norms of kind %u placed as %u, %s final norm and %s embedding norm, are not supported", a->norm,
+        a->place, a->final_norm ? "with a" : "without a", a->no_embed_norm ? "no" : "an");
   if (a->place == QN_PLACE_SANDWICH && a->norm != QN_NORM_RMS)
-    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms around blocks are RMS norms in this version");
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms around blocks are RMS norms");
   if (!post && a->embed_width)
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: embeddings of another width need an embedding norm in this version");
+    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: embeddings of another width need an embedding norm");
   return QUERN_OK;
 }
 
@@ -243,16 +240,16 @@ static quern_status check_outputs(const qn_arch *a, qn_error *e, quern_status s)
   }
   if (a->dense2 ? !a->dense || a->dense2_activation < QN_ACT_GELU || a->dense2_activation > QN_ACT_NONE
                 : a->dense2_activation != 0) {
-    return qn_fail(e, s, "architecture: %u outputs of a second dense operator with activation %u behind %u of the "
-                         "first contradict themselves",
+    return qn_fail(e, s,
+                   "architecture: %u outputs of a second dense operator with activation %u behind %u of the "
+                   "first contradict themselves",
                    a->dense2, a->dense2_activation, a->dense);
   }
-  if (a->causal ? !tokens || !a->rotary || a->place == QN_PLACE_POST || a->types
-                : tokens || a->score_cap != 0)
+  if (a->causal ? !tokens || !a->rotary || a->place == QN_PLACE_POST || a->types : tokens || a->score_cap != 0)
     return qn_fail(e, QUERN_E_UNSUPPORTED,
                    a->causal ? "architecture: a causal model has rotary positions, norms before its blocks, no token "
-                               "types and a head for tokens in this version"
-                             : "architecture: a head for tokens and a score cap are for causal models in this version");
+                               "types and a head for tokens"
+                             : "architecture: a head for tokens and a score cap are for causal models");
   return QUERN_OK;
 }
 
@@ -262,7 +259,8 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
     return qn_fail(e, s, "architecture: the record has %u bytes instead of %zu", a->bytes, sizeof *a);
   }
   if (!family_known(a->family)) {
-    return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: family %u is not known to this version", a->family);
+    return qn_fail(e, QUERN_E_UNSUPPORTED,
+                   "architecture: family %u is not known; a later version may have made the file", a->family);
   }
   QN_TRY(check_fields(a, e, s));
   if (a->recipe == 0 && s != QUERN_E_SOURCE) return qn_fail(e, s, "architecture: the recipe is missing");
@@ -272,13 +270,12 @@ quern_status qn_arch_check(const qn_arch *a, qn_env *env, quern_status s) {
   if (a->recipe != QN_RECIPE_STATIC) return QUERN_OK;
   if (!qn_arch_is_bert_like(a))
     return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: static ranges are for encoders like BERT in this version; this one needs a recipe "
+                   "architecture: static ranges are for encoders like BERT; this one needs a recipe "
                    "like int8, int4 or float");
   if (qn_arch_inner(a) % 16 != 0) {
-    return qn_fail(
-        e, QUERN_E_UNSUPPORTED,
-        "architecture: static ranges need heads x head size to be a multiple of 16 in this version; it is %u",
-        qn_arch_inner(a));
+    return qn_fail(e, QUERN_E_UNSUPPORTED,
+                   "architecture: static ranges need heads x head size to be a multiple of 16; it is %u",
+                   qn_arch_inner(a));
   }
   return QUERN_OK;
 }

@@ -147,8 +147,8 @@ const char *qn_family_name(uint32_t i);
 typedef struct qn_origin {
   char name[192];
   uint32_t first, rows; /* its rows begin at row `first` of a tensor of `rows`; rows 0: they are the whole tensor */
-  int pairs;            /* rows of a head that are rotated together are neighbours in the source, rotary / 2 apart here */
-  float plus;           /* what is added to its values */
+  int pairs;  /* rows of a head that are rotated together are neighbours in the source, rotary / 2 apart here */
+  float plus; /* what is added to its values */
 } qn_origin;
 
 typedef int qn_has_fn(void *user, const char *name); /* does the source have this tensor name? (heads, prefixes) */
@@ -172,5 +172,5 @@ int qn_family_origin(const qn_family *f, const qn_arch *a, const char *name, qn_
                      qn_origin *out);
 const qn_family *qn_family_find(const char *model_type);        /* NULL: unsupported */
 const qn_family *qn_family_find_gguf(const char *architecture); /* by a GGUF file's general.architecture; likewise */
-const qn_family *qn_family_at(uint32_t i);               /* the table; NULL past the end */
+const qn_family *qn_family_at(uint32_t i);                      /* the table; NULL past the end */
 #endif

@@ -9,7 +9,8 @@
 int qn_tensor_name_parse(const char *name, qn_tensor_name *out) {
   const char *last = strrchr(name, '.'), *from = name;
   if (!last) return 0;
-  const int gain = !strcmp(last, ".gain"), bias = !strcmp(last, ".bias"), tailed = gain || bias || !strcmp(last, ".weight");
+  const int gain = !strcmp(last, ".gain"), bias = !strcmp(last, ".bias"),
+            tailed = gain || bias || !strcmp(last, ".weight");
   out->layer = UINT32_MAX;
   if (!strncmp(name, "layers.", 7)) {
     out->layer = 0;
@@ -90,7 +91,8 @@ void qn_decoder_start(const qn_decoder *f, qn_arch *a) {
 
 void qn_decoder_finish(const qn_decoder *f, qn_arch *a, qn_rotation *rotation) {
   if (f->scaled) a->embed_scale = (float)__builtin_sqrt((double)a->width);
-  if (a->window) a->global_every = a->global_every ? a->global_every : f->global_every;
+  if (a->global_every == 1) a->window = 0; /* all layers are global */
+  if (!a->window) a->global_every = 0;
   if (a->window && f->local_base > 0 && !(rotation[1].base > 0)) rotation[1].base = f->local_base;
   a->local_rotary = a->window && rotation[1].base > 0;
   a->labels = a->head == QN_HEAD_TOKENS ? a->vocab : 0;
@@ -155,14 +157,15 @@ static quern_status read_rotation(const qn_decoder *f, qn_arch *a, qn_rotation *
   if (!strcmp(kind, "linear")) return need_number(env, c, at, "factor", &r->linear);
   if (strcmp(kind, "llama3") != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "config.json: rope_scaling of type \"%.*s\" is not supported (supported: default, linear, llama3)", 32,
-                   kind);
+                   "config.json: rope_scaling of type \"%.*s\" is not supported (supported: default, linear, llama3)",
+                   32, kind);
   QN_TRY(need_number(env, c, at, "factor", &r->factor));
   QN_TRY(need_number(env, c, at, "low_freq_factor", &r->low));
   QN_TRY(need_number(env, c, at, "high_freq_factor", &r->high));
   QN_TRY(need_number(env, c, at, "original_max_position_embeddings", &r->original));
   if (r->low < r->high) return QUERN_OK;
-  return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: rope_scaling: low_freq_factor is not below high_freq_factor");
+  return qn_fail(&env->error, QUERN_E_SOURCE,
+                 "config.json: rope_scaling: low_freq_factor is not below high_freq_factor");
 }
 
 static int ends_with(const char *s, const char *end) {

@@ -111,8 +111,8 @@ quern_status qn_config_activation(qn_env *env, const qn_json *c, const char *key
     }
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "config.json: %s \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, relu, silu)", key,
-                 64, name);
+                 "config.json: %s \"%.*s\" is not supported (supported: gelu, gelu_new, gelu_pytorch_tanh, relu, silu)",
+                 key, 64, name);
 }
 
 static quern_status refuse_decoders(qn_env *env, const qn_json *c) {

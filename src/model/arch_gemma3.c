@@ -73,14 +73,13 @@ static quern_status read_attention(qn_arch *a, qn_rotation *rotation, qn_env *en
   return QUERN_OK;
 }
 
-static quern_status read(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
+static quern_status read_own(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
   QN_TRY(read_attention(a, rotation, env, c));
   QN_TRY(read_layers(a, env, c));
   if (qn_json_bool(c, 0, "use_bidirectional_attention", 0)) {
     a->causal = 0;
     a->window = a->window / 2 + 1; /* as many on either side; transformers' Gemma3TextConfig says so */
   }
-  if (a->global_every == 1) a->window = a->global_every = 0; /* all are global */
   return QUERN_OK;
 }
 
@@ -105,7 +104,7 @@ static const qn_decoder decoder = {
     .layer_stem = "layers.",
     .outer = outer,
     .layer = layer,
-    .read = read,
+    .read = read_own,
 };
 
 static const char *const model_types[] = {"gemma3_text", NULL};

@@ -2,7 +2,7 @@
  * of it says that it is of LLaMA. Stateless. */
 #include "model/family.h"
 
-static quern_status read(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
+static quern_status read_own(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
   (void)rotation;
   return qn_config_given(c, "sliding_window") ? qn_config_size(env, c, "sliding_window", &a->window) : QUERN_OK;
 }
@@ -22,7 +22,7 @@ static const qn_decoder decoder = {
     .layer_stem = "layers.",
     .outer = qn_llama_outer,
     .layer = qn_llama_layer,
-    .read = read,
+    .read = read_own,
 };
 
 static const char *const model_types[] = {"mistral", NULL};

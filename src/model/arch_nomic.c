@@ -10,18 +10,13 @@ static const qn_decoder_name outer[] = {
     {NULL, NULL, 0, 0},
 };
 static const qn_decoder_name layer[] = {
-    {"attn.q", "attn.Wqkv", QN_BIAS_MAY, 1},
-    {"attn.k", "attn.Wqkv", QN_BIAS_MAY, 2},
-    {"attn.v", "attn.Wqkv", QN_BIAS_MAY, 3},
-    {"attn.out", "attn.out_proj", QN_BIAS_MAY, 0},
-    {"attn.norm", "norm1", QN_BIAS_MUST, 0},
-    {"ffn.gate", "mlp.fc12", QN_BIAS_MAY, 0},
-    {"ffn.up", "mlp.fc11", QN_BIAS_MAY, 0},
-    {"ffn.down", "mlp.fc2", QN_BIAS_MAY, 0},
-    {"ffn.norm", "norm2", QN_BIAS_MUST, 0},
-    {NULL, NULL, 0, 0},
+    {"attn.q", "attn.Wqkv", QN_BIAS_MAY, 1}, {"attn.k", "attn.Wqkv", QN_BIAS_MAY, 2},
+    {"attn.v", "attn.Wqkv", QN_BIAS_MAY, 3}, {"attn.out", "attn.out_proj", QN_BIAS_MAY, 0},
+    {"attn.norm", "norm1", QN_BIAS_MUST, 0}, {"ffn.gate", "mlp.fc12", QN_BIAS_MAY, 0},
+    {"ffn.up", "mlp.fc11", QN_BIAS_MAY, 0},  {"ffn.down", "mlp.fc2", QN_BIAS_MAY, 0},
+    {"ffn.norm", "norm2", QN_BIAS_MUST, 0},  {NULL, NULL, 0, 0},
 };
-static quern_status read(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
+static quern_status read_own(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
   static const char *const flags[] = {"prenorm", "use_rms_norm", "rotary_emb_interleaved", "parallel_block", "causal"};
   const char *activation = qn_json_string(c, 0, "activation_function", "");
   (void)a, (void)rotation;
@@ -49,7 +44,7 @@ static const qn_decoder decoder = {
     .layer_stem = "encoder.layers.",
     .outer = outer,
     .layer = layer,
-    .read = read,
+    .read = read_own,
 };
 
 static const char *const model_types[] = {"nomic_bert", NULL};

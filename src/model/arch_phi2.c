@@ -6,16 +6,12 @@ static const qn_decoder_name outer[] = {{"embed.tokens", "embed_tokens", QN_BIAS
                                         {"final.norm", "final_layernorm", QN_BIAS_MUST, 0},
                                         {NULL, NULL, 0, 0}};
 static const qn_decoder_name layer[] = {
-    {"attn.q", "self_attn.q_proj", QN_BIAS_MUST, 0},
-    {"attn.k", "self_attn.k_proj", QN_BIAS_MUST, 0},
-    {"attn.v", "self_attn.v_proj", QN_BIAS_MUST, 0},
-    {"attn.out", "self_attn.dense", QN_BIAS_MUST, 0},
-    {"attn.norm", "input_layernorm", QN_BIAS_MUST, 0},
-    {"ffn.up", "mlp.fc1", QN_BIAS_MUST, 0},
-    {"ffn.down", "mlp.fc2", QN_BIAS_MUST, 0},
-    {NULL, NULL, 0, 0},
+    {"attn.q", "self_attn.q_proj", QN_BIAS_MUST, 0},   {"attn.k", "self_attn.k_proj", QN_BIAS_MUST, 0},
+    {"attn.v", "self_attn.v_proj", QN_BIAS_MUST, 0},   {"attn.out", "self_attn.dense", QN_BIAS_MUST, 0},
+    {"attn.norm", "input_layernorm", QN_BIAS_MUST, 0}, {"ffn.up", "mlp.fc1", QN_BIAS_MUST, 0},
+    {"ffn.down", "mlp.fc2", QN_BIAS_MUST, 0},          {NULL, NULL, 0, 0},
 };
-static quern_status read(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
+static quern_status read_own(qn_arch *a, qn_rotation *rotation, qn_env *env, const qn_json *c) {
   (void)a, (void)rotation;
   return qn_config_refuse(env, c, "qk_layernorm");
 }
@@ -34,7 +30,7 @@ static const qn_decoder decoder = {
     .layer_stem = "layers.",
     .outer = outer,
     .layer = layer,
-    .read = read,
+    .read = read_own,
 };
 
 static const char *const model_types[] = {"phi", NULL};

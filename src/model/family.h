@@ -52,12 +52,12 @@ typedef struct qn_decoder {
   int scaled; /* embeddings are multiplied by the square root of the width */
   int tied;   /* where the config does not say */
   int plus_1; /* a directory holds the gains of norms less 1; GGUF files as they are */
-  int pairs;  /* a GGUF file holds rows of q and k that are rotated together as neighbours; a directory rotary / 2 apart */
+  int pairs; /* a GGUF file holds rows of q and k that are rotated together as neighbours; a directory rotary / 2 apart */
   uint32_t global_every;   /* of models with a window */
   double base, local_base; /* of rotation, where the config says none; local_base 0: local layers have no own */
   double rotated;          /* fraction of a head's dimensions, likewise */
   const char *gguf;        /* general.architecture of a GGUF file; NULL: none */
-  struct { /* members of config.json */
+  struct {                 /* members of config.json */
     const char *width, *layers, *heads, *ffn, *positions, *eps, *activation, *base, *rotated;
   } key;
   const char *prefix;           /* of all tensors but the head's, where the source has it: "model." */

@@ -2,6 +2,7 @@
  * weights. A model is read-only once created; the reference count alone changes. */
 #include "model/model.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -25,7 +26,7 @@ static quern_status read_arch(const qrn_reader *file, qn_env *env, qn_arch *out)
   for (size_t i = sizeof *out; i < bytes; i++)
     if (p[i])
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                     "architecture: fields that this version does not know are in use: use a later one");
+                     "architecture: fields that are not known here are in use: a later version made the file; use one");
   return qn_arch_check(out, env, QUERN_E_FORMAT);
 }
 

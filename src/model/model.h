@@ -26,8 +26,8 @@ typedef struct qn_linear {
   const uint8_t *steps; /* u8 panels of [n, groups] of u4 and u2; NULL: scales of groups are floats */
   const int32_t *sums;  /* [n] sums of each output channel's codes, times their steps (i8 with a group of 0, steps) */
   const float *value_sums; /* [n] sums of its weights (else) */
-  const float
-      *group_sums; /* panels of [n, groups of the input]: sums of its weights; NULL: input symmetric, or one group */
+  /* panels of [n, groups of the input]: sums of its weights; NULL: input symmetric, or one group */
+  const float *group_sums;
   const float
       *part_sums;      /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
   const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
@@ -64,10 +64,11 @@ typedef struct qn_layer {
 typedef struct qn_place {
   uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
   const float *by, *scale, *zero; /* by: 1 / scale */
-  const qk_limits *limits; /* of codes of 8 bits and less; else NULL. Codes of weights (model/sites.h) of less are
-                                     stored less their zero point, so that it is 0: they fit a byte */
-  qk_parts parts;          /* of the input of a product with groups; else count 0 */
-  float unit, one;         /* scale and zero point that such a product takes for all of a row: parts.h, and 1 */
+  /* Of codes of 8 bits and less; else NULL. Codes of weights (model/sites.h) of less are stored less their zero point,
+     so that it is 0: they fit a byte. */
+  const qk_limits *limits;
+  qk_parts parts;  /* of the input of a product with groups; else count 0 */
+  float unit, one; /* scale and zero point that such a product takes for all of a row: parts.h, and 1 */
 } qn_place;
 
 /* Tokens that end texts, at most (META tokenizer.end). */

@@ -64,8 +64,8 @@ static uint32_t dtype_of(const resolver *r, const char *base, const char *suffix
 /* ---- sites ---- */
 
 static quern_status unsupported(const resolver *r, const char *what, const char *name) {
-  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED, "%s%s is not supported by this version: use a later one", what,
-                 name);
+  return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED, "%s%s is not supported; a later version may have made the file",
+                 what, name);
 }
 
 /* The next site, which must be base + suffix. */
@@ -237,8 +237,8 @@ static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out)
     const int own = out->steps || !out->group || out->group >= out->k; /* weights have no groups in the sum */
     if (!own && out->group != out->in.group)
       return qn_fail(&r->env->error, QUERN_E_UNSUPPORTED,
-                     "%s: weights in groups of %u on an input in groups of %u are not supported by this version", base,
-                     out->group, out->in.group);
+                     "%s: weights in groups of %u on an input in groups of %u are not supported", base, out->group,
+                     out->in.group);
     if (!out->in.symmetric) QN_TRY(need_group_panels(r, base, ".in.sums", out, out->in.group, &out->group_sums));
     r->inputs_grouped = 1;
   }
@@ -294,10 +294,10 @@ static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, 
   return QUERN_OK;
 }
 
-/* The rows of the head's weights as the table of tokens: floats, 8 bits with a scale each, 4 bits with scales by group. */
+/* The rows of the head's weights as the table of tokens: floats, or codes of 8 or 4 bits. */
 static quern_status resolve_tied(const resolver *r, const qn_linear *l, qn_table *out) {
   const uint32_t bits = l->dtype == QRN_F32 ? 32 : l->dtype == QRN_I8 ? 8 : 4;
-  if (l->dtype == QRN_U2 || (bits == 8 && l->group) || l->steps || l->smooth)
+  if (l->dtype == QRN_U2 || l->steps || l->smooth)
     return unsupported(r, "the form of head.out's weights, which are the table of tokens too", "");
   *out = (qn_table){.rows = l->n, .bits = bits, .group = l->group, .panels = l, .data = l->weight, .scale = l->scale};
   return QUERN_OK;
@@ -323,7 +323,8 @@ static quern_status resolve_attention(resolver *r, const qn_arch *a, uint32_t in
   static const char *const heads[] = {"q", "k", "v", "probs"};
   char base[NAME_BYTES];
   QN_TRY(resolve_linear(r, layer_name(base, index, "attn.qkv"), qn_arch_qkv(a), a->width, &l->qkv));
-  for (uint32_t i = 0; i < 4 && !r->is_static; i++) QN_TRY(need_head_site(r, layer_name(base, index, "attn."), heads[i]));
+  for (uint32_t i = 0; i < 4 && !r->is_static; i++)
+    QN_TRY(need_head_site(r, layer_name(base, index, "attn."), heads[i]));
   QN_TRY(resolve_linear(r, layer_name(base, index, "attn.out"), a->width, qn_arch_inner(a), &l->attn_out));
   if (!a->head_norm) return QUERN_OK;
   QN_TRY(need_floats(r, layer_name(base, index, "attn.q.norm"), ".gain", a->head_dim, &l->q_norm));
@@ -403,8 +404,7 @@ static quern_status resolve_all(resolver *r, quern_model *m) {
   if (r->is_static) QN_TRY(resolve_sites(r, a));
   QN_TRY(resolve_order(r, a->width, &m->order));
   if (!a->tied) QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
-  if (!a->rotary)
-    QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
+  if (!a->rotary) QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));
   if (!a->no_embed_norm) QN_TRY(resolve_norm(r, "embed.norm", tables, &m->embed_norm));
   if (a->embed_width) QN_TRY(resolve_linear(r, "embed.project", a->width, tables, &m->project));

@@ -12,10 +12,15 @@ typedef struct qn_calibration_text {
   qn_buffer utf8, offsets; /* offsets: int64_t [texts + 1] */
   size_t texts;            /* twice as many as rows where they are pairs */
   int pairs;
+  int unnamed; /* a .tsv file whose first line names no columns, taken as text */
   size_t rows_found;
 } qn_calibration_text;
-/* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, those that `quern
-   eval` takes texts from. Blank lines are left out. At most `rows` are drawn. */
+/* Columns that texts are taken from, for messages. */
+#define QN_TEXT_COLUMNS                                                                                                \
+  "sentence or text; or sentence1 and sentence2, premise and hypothesis, question and sentence, question1 and "        \
+  "question2, question and context"
+/* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, the first
+   of QN_TEXT_COLUMNS that are there. Blank lines are left out. At most `rows` are drawn. */
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
 /* Texts of a row, and rows. */
 static inline size_t qn_calibration_each(const qn_calibration_text *t) { return t->pairs ? 2 : 1; }

@@ -50,12 +50,21 @@ typedef struct columns {
   int first, second;
 } columns;
 
-/* The columns that a header names; first -1: the line is no header. */
-static columns columns_of(span header) {
-  static const char *const known[][2] = {{"sentence1", "sentence2"}, {"premise", "hypothesis"},
-                                         {"question", "sentence"},   {"question1", "question2"},
-                                         {"sentence", NULL},         {"text", NULL}};
-  if (!memchr(header.p, '\t', header.n)) return (columns){-1, -1};
+static int is_tsv(const char *path) {
+  const size_t n = strlen(path);
+  return n >= 4 && !strcmp(path + n - 4, ".tsv");
+}
+
+/* The columns that a header names; first -1: the line is no header. A word alone is one in a .tsv file only. */
+static columns columns_of(span header, int tsv) {
+  static const char *const known[][2] = {{"sentence1", "sentence2"},
+                                         {"premise", "hypothesis"},
+                                         {"question", "sentence"},
+                                         {"question1", "question2"},
+                                         {"question", "context"},
+                                         {"sentence", NULL},
+                                         {"text", NULL}};
+  if (!tsv && !memchr(header.p, '\t', header.n)) return (columns){-1, -1};
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     const int a = column_named(header, known[i][0]), b = known[i][1] ? column_named(header, known[i][1]) : -1;
     if (a >= 0 && (b >= 0 || !known[i][1])) return (columns){a, b};
@@ -87,6 +96,15 @@ static quern_status take_row(qn_calibration_text *t, qn_env *env, const source *
   return t->pairs ? add_text(t, env, b) : QUERN_OK;
 }
 
+/* A .tsv file whose first line names no columns of text: with more than two of them it is not taken for text. */
+static quern_status check_unnamed(qn_calibration_text *t, qn_env *env, const char *path, span line) {
+  if (!is_tsv(path)) return QUERN_OK;
+  t->unnamed = 1;
+  if (!field_of(line, 2).n) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_SOURCE, "%s: its first line names no columns of text (" QN_TEXT_COLUMNS "): %.*s",
+                 path, (int)qn_min_size(line.n, 100), line.p);
+}
+
 static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *path, const qn_map *map, uint32_t rows,
                               uint32_t seed) {
   source s = {.path = path, .body = {(const char *)map->data, (const char *)map->data + map->bytes}};
@@ -95,11 +113,14 @@ static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *p
   line_reader r = s.body;
   if (!next_line(&r, &line))
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s is empty: calibration needs texts, one a line", path);
-  s.c = columns_of(line);
-  if (s.c.first >= 0)
+  if (line.n >= 3 && !memcmp(line.p, "\xef\xbb\xbf", 3)) line.p += 3, line.n -= 3; /* a byte order mark */
+  s.c = columns_of(line, is_tsv(path));
+  if (s.c.first >= 0) {
     s.body = r;
-  else
+  } else {
+    QN_TRY(check_unnamed(t, env, path, line));
     s.c.second = memchr(line.p, '\t', line.n) ? 1 : -1;
+  }
   t->pairs = s.c.second >= 0;
   for (r = s.body; next_line(&r, &line);) t->rows_found++;
   if (!t->rows_found) return qn_fail(&env->error, QUERN_E_SOURCE, "%s has a header and no rows", path);

@@ -13,8 +13,7 @@ typedef struct qn_clip {
   uint32_t sites, tokens;
   float *low, *high; /* [sites, tokens] */
   uint8_t *at;       /* [sites] */
-  uint8_t
-      *clips; /* [sites]: whether it is clipped at all: inputs of products that are not probabilities, by one range */
+  uint8_t *clips;    /* [sites]: whether it is clipped at all: inputs of products, by one range, but probabilities */
   size_t bytes;
 } qn_clip;
 

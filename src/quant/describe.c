@@ -14,6 +14,7 @@ uint32_t qn_quantizer_bits(const qn_quantizer *q, const qn_item *it) {
   /* Those of static recipes are in bytes whatever they are, as are tables of 6. */
   const uint32_t weights = q->recipe.id == QN_RECIPE_STATIC ? 8 : q->recipe.weight_bits;
   if (it->kind == QN_ITEM_TABLE && !it->small) return q->recipe.embedding_bits == 6 ? 8 : q->recipe.embedding_bits;
+  if (it->head && q->recipe.head_bits) return q->recipe.head_bits;
   if (it->kind == QN_ITEM_LINEAR) return weights < 8 && it->input < 0 ? 8 : weights;
   return 32;
 }
@@ -26,10 +27,11 @@ float qn_quantizer_most(const qn_quantizer *q, const qn_item *it) {
 qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it) {
   const qn_recipe *r = &q->recipe;
   qn_form f = {.bits = qn_quantizer_bits(q, it)};
-  if (it->input < 0) return f;
-  f.group = f.bits < 8 && !r->weight_group ? (uint32_t)qk_k8(it->k) : r->weight_group;
-  f.min = r->weight_min;
-  f.steps = r->weight_steps;
+  if (it->input < 0 && !(it->head && f.bits < 8)) return f;
+  f.group = it->head ? r->head_group : r->weight_group;
+  if (f.bits < 8 && !f.group) f.group = (uint32_t)qk_k8(it->k);
+  f.min = it->head ? r->head_min : r->weight_min;
+  f.steps = !it->head && r->weight_steps;
   return f;
 }
 static int is_int8(const qn_quantizer *q, const qn_item *it) { return qn_quantizer_bits(q, it) == 8; }
@@ -120,6 +122,19 @@ static quern_status put_calibration(qn_quantizer *q) {
   return qrn_put_u64(q->writer, "calibration.seed", q->job->seed);
 }
 
+/* What generation needs to know beside the tokenizer. */
+static quern_status put_speech(qn_quantizer *q) {
+  qn_speech speech;
+  char ends[QN_SPEECH_ENDS * 11 + 1];
+  size_t n = 0;
+  if (!q->arch.causal) return QUERN_OK;
+  QN_TRY(qn_source_speech(q->source, &speech));
+  for (uint32_t i = 0; i < speech.end_count; i++)
+    n += qn_format(ends + n, sizeof ends - n, "%s%d", i ? " " : "", speech.ends[i]);
+  if (n) QN_TRY(put_text(q, "tokenizer.end", ends));
+  return speech.chat ? put_text(q, "chat.form", speech.chat) : QUERN_OK;
+}
+
 static quern_status put_meta(qn_quantizer *q) {
   char text[64];
   const char *family = "";
@@ -130,6 +145,7 @@ static quern_status put_meta(qn_quantizer *q) {
   QN_TRY(put_text(q, "general.producer", PRODUCER));
   QN_TRY(put_text(q, "general.source", qn_source_name(q->source)));
   QN_TRY(put_tokenizer(q));
+  QN_TRY(put_speech(q));
   for (uint32_t i = 0; i < q->arch.labels; i++) {
     const char *label = qn_source_label(q->source, i);
     if (!label) continue;

@@ -22,9 +22,9 @@ enum {
   HEAD_NORM,
   INNER,
   WIDTH,
-  BIAS,        /* width, where norms have a bias */
-  POST_NORM,   /* width, where what a block puts out has a norm */
-  UP,          /* outputs of ffn.up */
+  BIAS,      /* width, where norms have a bias */
+  POST_NORM, /* width, where what a block puts out has a norm */
+  UP,        /* outputs of ffn.up */
   FFN,
   SECOND_NORM, /* width, where the feed-forward block has a norm of its own */
   SECOND_BIAS,
@@ -154,6 +154,7 @@ static qn_item item_of(const qn_arch *a, const entry *e) {
                    .layer = -1,
                    .input = e->input,
                    .norm = e->norm,
+                   .head = e->n == LABELS && a->head == QN_HEAD_TOKENS,
                    .small = e->n == TYPES};
 }
 

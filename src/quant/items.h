@@ -24,9 +24,10 @@ typedef struct qn_item {
   uint32_t part_count; /* 1; or 3: q, k, v; or 2: gates and values */
   uint32_t run;        /* rows that each part gives in turn; 0: all of them, one part behind the other */
   int has_bias;
-  int layer, input; /* a layer's item: which; of a linear operator its input's QN_SITE_*; else -1 */
+  int layer, input;                   /* a layer's item: which; of a linear operator its input's QN_SITE_*; else -1 */
   uint32_t row_copies, column_copies; /* of n, k: what repeats others of the source's (split.h) */
   int norm; /* whose gain or bias a vector is, whose output a linear operator takes, as migrate.h numbers norms; else -1 */
+  int head;  /* the operator that gives tokens */
   int small; /* a table whose bytes do not matter: kept as floats */
 } qn_item;
 

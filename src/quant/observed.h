@@ -23,11 +23,9 @@ typedef struct qn_site_seen {
   qn_extremes all, block;               /* block: of the texts since the last qn_observed_end_block */
   double low_of_blocks, high_of_blocks; /* sums over blocks, of which the mean is a running minimum and maximum */
   qn_extremes *channel;                 /* [channels]; scores and probabilities: [1] */
-  qn_extremes
-      *token;     /* [tokens] in the order of the texts; of sites outside of the layers alike; where a site sees one row
-                                     a text, [texts] */
-  uint64_t *bin;  /* [QN_BINS]; NULL: not wanted */
-  uint64_t count; /* values seen */
+  qn_extremes *token; /* [tokens] in the order of the texts; where a site sees one row a text, [texts] */
+  uint64_t *bin;      /* [QN_BINS]; NULL: not wanted */
+  uint64_t count;     /* values seen */
 } qn_site_seen;
 
 typedef struct qn_observed {

@@ -24,7 +24,7 @@ static quern_status reserve(qn_quantizer *q) {
   QN_TRY(qn_alloc(q->env, &q->packed, q->packed_bytes, "the largest tensor, packed"));
   QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->scale, "scales"));
   q->scale = p;
-  if (q->recipe.weight_min) {
+  if (q->recipe.weight_min || q->recipe.head_min) {
     QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->min, "minima"));
     q->min = p;
   }
@@ -32,7 +32,7 @@ static quern_status reserve(qn_quantizer *q) {
     QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->group_sums, "sums by group"));
     q->group_sums = p;
   }
-  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->work, "the scales of a channel"));
+  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->work, "the scales of a channel")); /* of 16 inputs or more each */
   q->work = p;
   if (q->steps) {
     QN_TRY(qn_alloc_array(q->env, &p, q->steps, sizeof *q->step, "steps of scales"));
@@ -267,8 +267,8 @@ static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row
     QN_TRY(write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
     const uint32_t bits = qn_quantizer_bits(q, it), group = q->recipe.embedding_group;
-    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step,
-                       q->smooth); /* of k floats: room for two a group */
+    /* smooth has k floats: room for two a group. */
+    qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step, q->smooth);
     QN_TRY(write_part(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
     QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
     QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
@@ -359,6 +359,11 @@ static quern_status with_text(qn_quantizer *q, const char *why,
                    "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
   const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
   quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  if (status == QUERN_OK && text.unnamed)
+    qn_log(q->env, 1, "%s: the first line names no columns of text (" QN_TEXT_COLUMNS "): every line is taken as text",
+           job->calibration);
+  if (status == QUERN_OK && job->calibration_rows > text.rows_found)
+    qn_log(q->env, 1, "%s has %zu rows of text: all are taken, not %u", job->calibration, text.rows_found, rows);
   if (status == QUERN_OK) status = fn(q, &text);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = qn_calibration_rows(&text);
@@ -411,15 +416,29 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those: the
-   file's recipe says what was done. */
-static void fit_recipe(qn_quantizer *q) {
+/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those; a
+   head that is the table of tokens too has that table's bits where the recipe says nothing of heads. The file's recipe says what
+   was done. */
+static quern_status fit_recipe(qn_quantizer *q) {
   qn_recipe *r = &q->recipe;
-  if (!qn_arch_is_bert_like(&q->arch)) r->split = 0;
   if (!q->arch.causal || r->id != QN_RECIPE_INT8)
     r->activation_outliers = 0;
   else if (r->activation_outliers < 0)
     r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
+  if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
+  r->split = 0;
+  if (r->migrate)
+    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s migrates gains, which this version does in encoders like BERT alone", r->name);
+  if (!q->arch.tied || r->head_bits || r->embedding_bits >= 8) return QUERN_OK;
+  if (r->embedding_bits != 4)
+    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8 or 4 in this version",
+                   r->name, r->embedding_bits);
+  r->head_bits = 4;
+  r->head_group = 32;
+  r->head_min = 1;
+  return QUERN_OK;
 }
 
 /* What a report tells of calibration text, before anything is written. */
@@ -464,14 +483,11 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
-  fit_recipe(q);
+  QN_TRY(fit_recipe(q));
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
   QN_TRY(qn_arch_check(&q->arch, q->env, QUERN_E_SOURCE));
-  if (q->recipe.migrate && !qn_arch_is_bert_like(&q->arch))
-    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s migrates gains, which this version does in encoders like BERT alone", q->recipe.name);
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));

@@ -82,11 +82,12 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8} or other bits are expected (docs/RECIPES.md)",
                    file, key);
   }
-  const int weights = key[0] == 'w', activations = key[0] == 'a';
+  const int weights = key[0] == 'w', activations = key[0] == 'a', head = key[0] == 'h';
   const uint32_t may = v == 6 && !activations ? 0
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES
                                                  : v == 8 ? GROUP
                                                           : 0)
+                       : head                 ? (v < 8 ? GROUP | MINIMUM : 0)
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
@@ -130,14 +131,20 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
   r->embedding_group = r->embedding_bits < 8 && r->embedding_bits != 6 ? group_in(j, at, 32) : 0;
-  return QUERN_OK;
+  if (!qn_json_get(j, 0, "head")) return QUERN_OK;
+  QN_TRY(read_codes(env, j, file, "head", &at, &r->head_bits));
+  r->head_group = group_in(j, at, r->head_bits < 8 ? 32 : 0);
+  r->head_min = qn_json_bool(j, at, "minimum", r->head_bits < 8);
+  if (r->id == QN_RECIPE_FLOAT ? r->head_bits == 32 : r->head_bits == 8 || r->head_bits == 4) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                 "%s: head.bits is 8 or 4, or 32 where all is float; not %u in this version", file, r->head_bits);
 }
 
 static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
 
 static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
 
-/* What this version can run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
+/* What can be run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
   const int is_static = r->id == QN_RECIPE_STATIC;
@@ -147,7 +154,7 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
                                       is_one_of(r->embedding_bits, 8, 4, 2);
   if (!all_float && !integer) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined in this version; "
+                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
                    "all 32 can, activations of 8 with weights and embeddings of 8, 4 or 2, and static activations of "
                    "8, 6 or 4 with "
                    "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
@@ -157,6 +164,10 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file,
                    r->weight_group);
+  }
+  if (!is_group(r->head_group)) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: head.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file, r->head_group);
   }
   if (!is_group(r->activation_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
@@ -179,7 +190,9 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
   }
   if (is_static && (r->weight_group || r->weight_min || r->weight_steps)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: static activations meet weights with one scale an output channel in this version", file);
+                   "%s: static activations need weights with one scale an output channel: leave out group, minimum and "
+                   "scales of weights",
+                   file);
   }
   if (r->embedding_bits < 8 && r->embedding_bits != 6 && !is_one_of(r->embedding_group, 16, 32, 32)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: embeddings.group is 16 or 32, not %u", file,
@@ -203,7 +216,7 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   r->unfold = (uint32_t)unfold;
   if (r->unfold && (r->id != QN_RECIPE_STATIC || r->split))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: unfold %s", file,
-                   r->split ? "and split cannot be combined in this version"
+                   r->split ? "and split cannot be combined: leave out one"
                             : "belongs to \"activations\": {\"static\": true}");
   if (r->split && r->id == QN_RECIPE_FLOAT) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: split has no meaning where weights are float", file);
@@ -217,8 +230,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   if (r->order == QN_ORDER_NONE && strcmp(order, "none") != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order is \"none\" or \"range\"", file);
   if (r->order != QN_ORDER_NONE && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: an order with \"migrate\" or \"clip\" is not known to this version", file);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order cannot be combined with migrate or clip: leave out one",
+                   file);
   if (r->id != QN_RECIPE_STATIC && r->order != QN_ORDER_NONE)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
@@ -252,7 +265,7 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
                                         "split", "sites",   "order",       "placement",  "migrate",
-                                        "clip",  "unfold",  "max_loss",    "rounding"};
+                                        "clip",  "unfold",  "max_loss",    "rounding",   "head"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }
@@ -260,8 +273,8 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
     size_t i = 0;
     while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
     if (i == sizeof members / sizeof members[0]) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: \"%.*s\" is not known to this version", file, 64,
-                     j->nodes[k].string);
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "%s: \"%.*s\" is no member of a recipe (docs/RECIPES.md has all)", file, 64, j->nodes[k].string);
     }
   }
   QN_TRY(check_types(env, j, file));
@@ -306,6 +319,6 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
     if (!strcmp(presets[i].name, name_or_path))
       return read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
   }
-  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "recipe \"%.*s\" is not known to this version (presets: %s; or a .json file)", 64, name_or_path, list);
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "there is no recipe \"%.*s\" (presets: %s; or a .json file)", 64,
+                 name_or_path, list);
 }

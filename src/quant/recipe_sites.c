@@ -116,8 +116,9 @@ static quern_status check_members(qn_env *env, const qn_json *j, uint32_t at, co
     size_t i = 0;
     while (i < sizeof members / sizeof members[0] && strcmp(members[i], j->nodes[k].string) != 0) i++;
     if (i == sizeof members / sizeof members[0])
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %.*s: \"%.*s\" is not known to this version", file,
-                     64, site, 64, j->nodes[k].string);
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                     "%s: sites: %.*s: \"%.*s\" is no member of a site (docs/RECIPES.md has all)", file, 64, site, 64,
+                     j->nodes[k].string);
   }
   return QUERN_OK;
 }
@@ -163,8 +164,8 @@ static quern_status read_rule(qn_site_rule *rule, qn_env *env, const qn_json *j,
   const int64_t bits = qn_json_get(j, at, "bits") ? qn_json_int(j, at, "bits", -1) : 0;
   const int64_t group = qn_json_int(j, at, "group", 0);
   if (bits != 0 && bits != 4 && bits != 6 && bits != 8 && bits != 16 && bits != 32)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: sites: %s has 4, 6, 8 or 16 bits, or 32 for float, in this version", file, site);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: bits is 4, 6, 8 or 16, or 32 for float", file,
+                   site);
   if (group < 0 || group > 512 || group % 32 != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: group is a multiple of 32 up to 512, or 0", file,
                    site);
@@ -261,14 +262,31 @@ static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *
 /* Groups by their number: whether there are such. */
 static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
   if (site->flags & QN_SITE_INPUT && s->bits != 8)
-    return refuse(env, r, s, "has groups: its codes have 8 bits in this version");
+    return refuse(env, r, s, "has groups: with them its codes have 8 bits");
   if (s->uneven ? s->count > qk_panels(site->channels) : site->channels % (s->count * QK_PANEL) != 0)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups do not divide %u channels into %s",
                    r->name, site->name, s->count, site->channels,
                    s->uneven ? "runs of 16" : "equal multiples of 16: take another number, or \"widths\": \"uneven\"");
   if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
-    return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\" in this version");
+    return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\"");
   return QUERN_OK;
+}
+
+static int may_have_bits(const qn_site *site, uint32_t bits) {
+  return bits == 16   ? (site->flags & QN_SITE_MAY_16) != 0
+         : bits == 32 ? (site->flags & QN_SITE_MAY_FLOAT) != 0
+                      : bits == 8 || (site->flags & QN_SITE_MAY_LOW) != 0;
+}
+
+static quern_status check_bits(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
+  static const uint32_t all[] = {4, 6, 8, 16, 32};
+  char list[32];
+  size_t used = 0;
+  if (may_have_bits(site, s->bits)) return QUERN_OK;
+  for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+    if (may_have_bits(site, all[i])) used += qn_format(list + used, sizeof list - used, used ? ", %u" : "%u", all[i]);
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s cannot have %u bits; it may have %s", r->name,
+                 s->site, s->bits, list);
 }
 
 static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *site) {
@@ -277,18 +295,16 @@ static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *s
   if (site->flags & QN_SITE_DYNAMIC)
     return s.bits == 8 && !s.group && !(s.scale > 0) && !(s.low < s.high)
                ? QUERN_OK
-               : refuse(env, r, &s, "has 8 bits and a scale for each row in this version");
-  if (s.bits == 16 && !(site->flags & QN_SITE_MAY_16)) return refuse(env, r, &s, "has 8 bits in this version");
-  if (s.bits < 8 && !(site->flags & QN_SITE_MAY_LOW)) return refuse(env, r, &s, "has at least 8 bits in this version");
-  if (s.bits == 32 && !(site->flags & QN_SITE_MAY_FLOAT))
-    return refuse(env, r, &s, "cannot stay float in this version");
+               : refuse(env, r, &s, "always has 8 bits and a scale for each row, found while running");
+  QN_TRY(check_bits(r, env, site, &s));
   if ((s.group || s.count) && !(site->flags & QN_SITE_MAY_GROUP))
-    return refuse(env, r, &s, "cannot have groups in this version");
+    return refuse(env, r, &s,
+                  "cannot have groups: sums, outputs of operators and inputs of attn.qkv, ffn.up and ffn.down can");
   if ((s.group || s.count) && (r->clip || r->migrate))
-    return refuse(env, r, &s, "cannot have groups where ranges are clipped or gains migrated in this version");
+    return refuse(env, r, &s, "cannot have groups where ranges are clipped or gains migrated");
   if (s.count) QN_TRY(check_groups(r, env, site, &s));
   if (s.group && site->flags & QN_SITE_INPUT && (s.bits != 8 || qk_groups(site->channels, s.group) > QK_PARTS))
-    return refuse(env, r, &s, "has at most 16 groups, of 8 bits, in this version");
+    return refuse(env, r, &s, "has at most 16 groups, of 8 bits");
   if (!s.symmetric && s.bits == 8 && site->flags & QN_SITE_WEIGHTS)
     return refuse(env, r, &s, "is symmetric: attention multiplies by it");
   if (s.scale > 0 &&
@@ -378,6 +394,8 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   if (r->activation_outliers > 0) put(&t, ",\"outliers\":%d", r->activation_outliers);
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
+  if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);
+  if (r->head_bits && r->head_bits < 8) put(&t, ",\"group\":%u,\"minimum\":%s", r->head_group, truth(r->head_min));
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);

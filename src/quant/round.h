@@ -16,9 +16,9 @@ typedef struct qn_rounding {
   const float *moments; /* C: [k, k] of which the lower triangle is read, positive semidefinite */
   uint32_t n, k;
   qn_form form; /* of 4 or 2 bits */
-  const qn_packed
-      *grids; /* scales, minima and steps, as qn_pack_grids makes them; those of a channel may become wider or narrower
-                             together, by a factor between 0.7 and 1.1 */
+  /* scales, minima and steps, as qn_pack_grids makes them; those of a channel may become wider or narrower together, by a
+     factor between 0.7 and 1.1 */
+  const qn_packed *grids;
 } qn_rounding;
 
 /* out: [n, k], the values of the codes that were chosen; the form with C damped is never above that of the nearest codes. The same

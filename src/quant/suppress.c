@@ -207,7 +207,8 @@ static quern_status run_model(void *user, quern_model *m) {
   return status;
 }
 
-static quern_status search(const qn_suppression *s, candidate *c, quern_status (*how)(trial *t), const char *doing) {
+static quern_status search_with(const qn_suppression *s, candidate *c, quern_status (*how)(trial *t),
+                                const char *doing) {
   trial t = {.of = s, .c = c, .search = how, .t = {.env = s->env, .job = s->job, .text = s->text, .doing = doing}};
   const qn_quantize_job to = {
       .src = s->job->src, .recipe = s->job->recipe, .seed = s->job->seed, .migration = &c->migration, .plan = &c->plan};
@@ -225,7 +226,7 @@ static quern_status choose(const qn_suppression *s, base *b, candidate *from, ui
     quern_status status = qn_migration_create(&c.migration, s->env, s->source, s->arch, way, b->reach);
     if (status == QUERN_OK) status = qn_plan_create(&c.plan, s->env, s->arch, s->recipe);
     if (status == QUERN_OK) status = fill_migrated(s, b, &c);
-    if (status == QUERN_OK) status = search(s, &c, compare, "migrating gains");
+    if (status == QUERN_OK) status = search_with(s, &c, compare, "migrating gains");
     if (status == QUERN_OK) tell(s, &c, "nothing clipped");
     if (status == QUERN_OK && c.error < least) least = c.error, *best = way;
     c.reference = (qn_outputs){0};
@@ -246,7 +247,7 @@ static quern_status find(const qn_suppression *s, base *b, candidate *c) {
   }
   QN_TRY(qn_clip_create(&c->clip, s->env, &b->seen, &c->plan));
   qn_observed_free(s->env, &b->seen);
-  return search(s, c, clip, "clipping");
+  return search_with(s, c, clip, "clipping");
 }
 
 quern_status qn_suppress(const qn_suppression *s, qn_plan *plan, qn_migration *m, double *error) {

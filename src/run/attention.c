@@ -157,7 +157,7 @@ static void attend(const qn_group *g, uint32_t lane, uint32_t owner, const qk_he
   float *out = s->context + row * inner + (size_t)u.head * a->head_dim;
   const float *bias = qn_group_bias(g, u);
   if (is_packed(g)) {
-    const qk_attention_q8 op = {*head, bias, out, inner, qn_group_window(g)};
+    const qk_attention_q8 op = {.head = *head, .bias = bias, .out = out, .ldo = inner, .before = qn_group_window(g)};
     s->kernels->attention_q8(&op, r0, r1);
   } else {
     const float *q = g->s->qkv + qn_group_queries(g, u), *k = g->s->qkv + keys_of(g, u);

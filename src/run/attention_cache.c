@@ -9,10 +9,10 @@
 /* log2(e): scores are kept in units of log2 (docs/NUMERICS.md). */
 #define LOG2_E 1.44269504088896340736f
 
-#define QN_APPEND_LEAST 32u    /* rows of keys that another lane is asked to append */
-#define QN_TILE_QUERIES 64u    /* of a unit, where there are enough */
-#define QN_PART_BLOCKS 4u      /* of a part, at least */
-#define QN_BLOCKS_LEAST 8u     /* that another lane is asked to see */
+#define QN_APPEND_LEAST 32u /* rows of keys that another lane is asked to append */
+#define QN_TILE_QUERIES 64u /* of a unit, where there are enough */
+#define QN_PART_BLOCKS 4u   /* of a part, at least */
+#define QN_BLOCKS_LEAST 8u  /* that another lane is asked to see */
 
 typedef struct attend_task {
   qn_group *g;
@@ -34,8 +34,7 @@ static block_range blocks_seen(const qn_group *g, const qn_segment *seg, uint32_
 /* A lane's pointers to a head's blocks, those of the range alone. */
 static uint8_t **point(const qn_group *g, uint32_t lane, const qn_segment *seg, uint32_t head, block_range r) {
   uint8_t **blocks = g->s->lane[lane].blocks;
-  for (uint32_t i = r.first; i < r.end; i++)
-    blocks[i] = qn_cache_block(&g->s->cache, seg->sequence, i, g->layer, head);
+  for (uint32_t i = r.first; i < r.end; i++) blocks[i] = qn_cache_block(&g->s->cache, seg->sequence, i, g->layer, head);
   return blocks;
 }
 
@@ -135,7 +134,7 @@ static void attend_lane(void *task, uint32_t lane) {
 static uint32_t queries_of(const qn_group *g, const qn_segment *seg) { return seg->rows * qn_group_share(g); }
 /* Floats of s->parts that a block of a segment takes, and where those of a unit's blocks begin. */
 static size_t part_floats(const qn_group *g, const qn_segment *seg) {
-  return queries_of(g, seg) * qk_attend_part_words(g->arch->head_dim);
+  return qk_attend_part_words(queries_of(g, seg), g->arch->head_dim);
 }
 static float *parts_at(const qn_group *g, const unit *u) {
   const block_range r = blocks_seen(g, u->seg, 0, u->seg->rows);

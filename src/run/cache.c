@@ -22,9 +22,7 @@ void qn_cache_begin(qn_cache *c) {
   c->unused_count = c->pages;
 }
 
-static uint32_t *table_of(const qn_cache *c, uint32_t sequence) {
-  return c->table + (size_t)sequence * c->pages_most;
-}
+static uint32_t *table_of(const qn_cache *c, uint32_t sequence) { return c->table + (size_t)sequence * c->pages_most; }
 static uint8_t *page_at(const qn_cache *c, uint32_t page) { return c->pool + page * c->page_bytes; }
 
 static uint32_t take_page(qn_cache *c) {

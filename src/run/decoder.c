@@ -8,7 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/checked.h"
-#include "run/rows.h"
+#include "run/rows_run.h"
 
 /* ---- a pass ------------------------------------------------------------------------------------------------------ */
 
@@ -101,8 +101,7 @@ static quern_status run_pass(quern_session *s) {
 }
 
 quern_status qn_decode_check(quern_session *s, uint32_t sequence) {
-  if (!s->model->arch.causal)
-    return qn_fail(&s->error, QUERN_E_TASK, "the model is no decoder: it has no next tokens");
+  if (!s->model->arch.causal) return qn_fail(&s->error, QUERN_E_TASK, "the model is no decoder: it has no next tokens");
   if (sequence >= s->max_sequences)
     return qn_fail(&s->error, QUERN_E_ARGUMENT, "sequence %u of a session that holds %u", sequence, s->max_sequences);
   return QUERN_OK;
@@ -119,8 +118,7 @@ static quern_status check_call(quern_session *s, const uint32_t *sequence, const
     QN_TRY(qn_decode_check(s, sequence[i]));
     qn_sequence *q = &s->sequences[sequence[i]];
     const uint32_t length = s->cache.sequence[sequence[i]].length;
-    if (q->in_call)
-      return qn_fail(&s->error, QUERN_E_ARGUMENT, "sequence %u is named twice in one call", sequence[i]);
+    if (q->in_call) return qn_fail(&s->error, QUERN_E_ARGUMENT, "sequence %u is named twice in one call", sequence[i]);
     q->in_call = 1;
     q->before = length;
     if (!lens[i]) return qn_fail(&s->error, QUERN_E_ARGUMENT, "sequence %u gets no tokens", sequence[i]);
@@ -242,7 +240,7 @@ quern_status qn_decode_rows(quern_session *s, uint32_t first, uint32_t n, const 
     return qn_fail(&s->error, QUERN_E_CAPACITY, "logits of %u rows were asked for; the session holds %u", n,
                    s->logit_rows);
   drop_logits(s);
-  QN_TRY(run_head(s, s->x + (size_t)first * s->model->arch.width, n));
+  if (n) QN_TRY(run_head(s, s->x + (size_t)first * s->model->arch.width, n));
   *logits = s->logits;
   return QUERN_OK;
 }

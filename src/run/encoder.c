@@ -1,10 +1,10 @@
 /* encoder.c - the encoder: embedding, then layers, over a ragged batch of whole sequences, by the description in qn_arch.
  *
  * Between two attentions everything works row by row: lists of steps (attention output, norm, feed-forward, norm, the next
- * layer's q, k, v; layer_steps.c), which rows.c runs. Attention is attention.c's. Any cut gives the same bytes
+ * layer's q, k, v; layer_steps.c), which rows_run.c runs. Attention is attention.c's. Any cut gives the same bytes
  * (docs/NUMERICS.md). */
 #include "base/checked.h"
-#include "run/rows.h"
+#include "run/rows_run.h"
 
 static quern_status run_group(qn_group *g) {
   const uint32_t layers = g->arch->layers;

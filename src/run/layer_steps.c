@@ -28,12 +28,9 @@ static qk_codes mid_codes(const qn_block *b) {
 }
 
 uint32_t qn_kernel_act(uint32_t act) {
-  static const uint32_t acts[] = {[QN_ACT_GELU] = QK_ACT_GELU,
-                                  [QN_ACT_GELU_TANH] = QK_ACT_GELU_TANH,
-                                  [QN_ACT_RELU] = QK_ACT_RELU,
-                                  [QN_ACT_TANH] = QK_ACT_TANH,
-                                  [QN_ACT_NONE] = QK_ACT_NONE,
-                                  [QN_ACT_SILU] = QK_ACT_SILU};
+  static const uint32_t acts[] = {
+      [QN_ACT_GELU] = QK_ACT_GELU, [QN_ACT_GELU_TANH] = QK_ACT_GELU_TANH, [QN_ACT_RELU] = QK_ACT_RELU,
+      [QN_ACT_TANH] = QK_ACT_TANH, [QN_ACT_NONE] = QK_ACT_NONE,           [QN_ACT_SILU] = QK_ACT_SILU};
   return acts[act];
 }
 
@@ -311,12 +308,8 @@ static float *logit_rows(const qn_block *b) { return b->g->logits + (size_t)b->r
 static void step_head(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   const quern_session *s = b->g->s;
   const qn_linear *l = &s->model->head;
-  const qn_product p = {.linear = l,
-                        .site = QN_SITE_KINDS,
-                        .x = b->lane->normed,
-                        .q = in_codes(b, l),
-                        .out = logit_rows(b),
-                        .ldo = l->n};
+  const qn_product p = {
+      .linear = l, .site = QN_SITE_KINDS, .x = b->lane->normed, .q = in_codes(b, l), .out = logit_rows(b), .ldo = l->n};
   qn_product_run(s->kernels, &p, r0, r1, p0, p1);
 }
 

@@ -99,8 +99,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   const int is_static = arch->recipe == QN_RECIPE_STATIC;
   const size_t hidden = qn_max_size(is_static ? arch->width : qn_arch_up(arch), tables);
   qn_lane lane = {.hidden = qn_arena_take(a, QN_BLOCK_ROWS * hidden, sizeof(float))};
-  if (arch->place != QN_PLACE_POST)
-    lane.normed = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
+  if (arch->place != QN_PLACE_POST) lane.normed = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
   if (arch->causal) {
     lane.blocks = qn_arena_take(a, pages, sizeof *lane.blocks);
     lane.attend = qn_arena_take(a, qk_attend_scratch(arch->head_dim), 1);
@@ -146,8 +145,8 @@ static void take_decoder(quern_session *s, qn_arena *a, const quern_model *m, co
   s->cache.pages_most = (uint32_t)qn_min_size(s->cache.pages, qn_cache_pages(arch->positions));
   s->logit_rows = o->logit_rows;
   s->parts_floats = s->lanes == 1 ? 0
-                                  : QN_UNITS_A_LANE * (size_t)s->lanes * share * s->cache.pages_most *
-                                        qk_attend_part_words(arch->head_dim);
+                                  : QN_UNITS_A_LANE * (size_t)s->lanes * s->cache.pages_most *
+                                        qk_attend_part_words(share, arch->head_dim);
   s->sequences = qn_arena_take(a, sequences, sizeof *s->sequences);
   s->feeds = qn_arena_take(a, sequences, sizeof *s->feeds);
   s->call_lens = qn_arena_take(a, sequences, sizeof *s->call_lens);

@@ -48,10 +48,10 @@ typedef struct qn_segment {
 
 /* A sequence that a decoder holds, beside its pages. */
 typedef struct qn_sequence {
-  uint32_t before;    /* tokens that it had when the call began */
-  uint32_t in_call;   /* 1: the call appends to it */
-  uint32_t last;      /* 1: s->last has the hidden states of its last token */
-  uint32_t logits;    /* row of s->logits that was made of them; QN_NO_LOGITS */
+  uint32_t before;  /* tokens that it had when the call began */
+  uint32_t in_call; /* 1: the call appends to it */
+  uint32_t last;    /* 1: s->last has the hidden states of its last token */
+  uint32_t logits;  /* row of s->logits that was made of them; QN_NO_LOGITS */
 } qn_sequence;
 #define QN_NO_LOGITS UINT32_MAX
 
@@ -68,9 +68,10 @@ typedef struct qn_turn {
 /* Scratch of one lane (one task that runs at a time; lane i is the pool's thread i where that comes in time, so that a
    lane's memory is near the CPU that first wrote it). */
 typedef struct qn_lane {
-  qk_codes in;     /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
-  qk_codes mid;    /* [QN_BLOCK_ROWS, ffn] codes (not float) */
-  float *hidden;   /* [QN_BLOCK_ROWS, max(outputs of ffn.up, width of the tables)]; static: max(width, width of the tables) */
+  qk_codes in;  /* [QN_BLOCK_ROWS, max(width, heads * head_dim, width of the tables)] codes (not float) */
+  qk_codes mid; /* [QN_BLOCK_ROWS, ffn] codes (not float) */
+  float *
+      hidden; /* [QN_BLOCK_ROWS, max(outputs of ffn.up, width of the tables)]; static: max(width, width of the tables) */
   float *normed;   /* [QN_BLOCK_ROWS, width] output of a block's norm or product (not with norms behind blocks) */
   qk_head_q8 head; /* one head of one sequence (int8) */
   qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
@@ -150,7 +151,7 @@ struct quern_session {
   float *head_rows;       /* [logit_rows, width] */
   uint32_t *logit_owners; /* [logit_rows] sequences */
   uint32_t logit_rows, logit_count;
-  float *parts; /* [parts_floats] of attention cut by blocks of keys */
+  float *parts; /* [64] [parts_floats] of attention cut by blocks of keys */
   size_t parts_floats;
 };
 

@@ -1,4 +1,4 @@
-/* steps.h - what takes a block of rows from one attention to the next: a list of steps (rows.c runs them). */
+/* steps.h - what takes a block of rows from one attention to the next: a list of steps (rows_run.c runs them). */
 #ifndef QN_STEPS_H
 #define QN_STEPS_H
 #include "run/group.h"

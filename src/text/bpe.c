@@ -28,6 +28,7 @@ struct qn_bpe_encoder {
   const qn_tokenizer *t;
   const qn_bpe_header *h;
   const uint8_t *classes, *joins;
+  const qn_text *text;
   qn_ids *out;
   bpe_trace *trace; /* NULL: no spans */
   qn_reader reader;
@@ -165,7 +166,23 @@ void qn_bpe_take(qn_bpe_encoder *e) {
   qn_reader_next(&e->reader);
 }
 
+/* Of a run of ASCII characters that are read as they are, those that fit and that no mark behind them can change. */
+static void take_ascii(qn_bpe_encoder *e, uint32_t class) {
+  const qn_reader *r = &e->reader;
+  if (e->trace || r->cp >= 0x80 || r->left < (size_t)(r->end - r->from) || r->p != r->from + 1 || *r->from != r->cp)
+    return;
+  const size_t room = qn_min_size(QN_BPE_WINDOW - e->bytes, (size_t)(r->end - r->from));
+  size_t n = 0;
+  for (; n < room && r->from[n] < 0x80 && (e->classes[r->from[n]] & QN_CHAR_CLASS) == class; n++)
+    e->word[e->bytes + n] = r->from[n];
+  if (n && r->from + n < r->end && r->from[n] >= 0x80) n--;
+  if (n == 0) return;
+  e->bytes += (uint32_t)n;
+  qn_reader_seek(&e->reader, r->from + n);
+}
+
 void qn_bpe_take_run(qn_bpe_encoder *e, uint32_t class) {
+  take_ascii(e, class);
   while (qn_bpe_class(e, e->reader.cp) == class) qn_bpe_take(e);
 }
 
@@ -187,10 +204,13 @@ static void encode_characters(qn_bpe_encoder *e) {
 
 static void encode_words(qn_bpe_encoder *e) {
   while (e->reader.cp != QN_READ_END && !e->status) {
+    const uint64_t before = e->reader.left;
     if (qn_bpe_class(e, e->reader.cp) == QN_CHAR_END)
       qn_bpe_take(e); /* a digit alone */
     else
       qn_bpe_next_word(e, e->h->words);
+    if (e->reader.left == before && e->reader.cp != QN_READ_END)
+      qn_bpe_take(e); /* a class that a damaged section has */
     end_word(e);
   }
 }
@@ -207,9 +227,11 @@ static const qn_added *normal_match(const qn_bpe_encoder *e, qn_reader r, uint64
   const qn_added *found = NULL;
   qn_added_match m;
   qn_added_match_begin(&m, e->t, QN_TABLE_NORMAL);
+  const uint8_t *text = (const uint8_t *)e->text->utf8;
+  const uint64_t begin = (uint64_t)(r.from - text);
   for (uint64_t n = 1; r.cp != QN_READ_END && qn_added_match_next(&m, r.cp); n++, qn_reader_next(&r)) {
     const qn_added *a = qn_added_match_found(&m);
-    if (!a) continue;
+    if (!a || !qn_added_allowed(e->t, e->text, a, begin, (uint64_t)(r.to - text))) continue;
     found = a;
     *length = n;
   }
@@ -259,13 +281,13 @@ static void encode_stretch(qn_bpe_encoder *e, const qn_added_walk *w) {
     encode_run(e);
 }
 
-static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out,
-                           bpe_trace *trace) {
+static quern_status encode(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out, bpe_trace *trace) {
   qn_bpe_encoder e; /* the buffers are not cleared */
   e.t = t;
   e.h = (const void *)t->data;
   e.classes = t->tables[QN_TABLE_CLASSES];
   e.joins = t->tables[QN_BPE_JOINS];
+  e.text = text;
   e.out = out;
   e.trace = trace;
   e.type = type;
@@ -273,7 +295,7 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
   e.unknown = 0;
   e.bytes = e.waiting = e.last = 0;
   qn_added_walk walk;
-  qn_added_walk_begin(&walk, t, (const uint8_t *)utf8, len);
+  qn_added_walk_begin(&walk, t, text);
   while (qn_added_walk_next(&walk) && !e.status) {
     if (walk.from < walk.to) encode_stretch(&e, &walk);
     if (!walk.token) break;
@@ -286,14 +308,14 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
 
 /* A function of its own, for its 32 KiB of stack. */
 static quern_status __attribute__((noinline))
-encode_traced(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+encode_traced(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
   bpe_trace trace;
-  trace.text = (const uint8_t *)utf8;
-  return encode(t, utf8, len, type, out, &trace);
+  trace.text = (const uint8_t *)text->utf8;
+  return encode(t, text, type, out, &trace);
 }
 
-static quern_status encode_text(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
-  return out->spans ? encode_traced(t, utf8, len, type, out) : encode(t, utf8, len, type, out, NULL);
+static quern_status encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
+  return out->spans ? encode_traced(t, text, type, out) : encode(t, text, type, out, NULL);
 }
 
 /* ---- the kinds ---- */
@@ -312,14 +334,14 @@ static size_t token_text(const qn_tokenizer *t, int32_t id, const uint8_t *token
 static int own_sizes(const qn_tok_header *common, uint64_t *bytes) {
   const qn_bpe_header *h = (const void *)common;
   const int byte_level = common->kind == QN_TOKENIZER_BYTE_BPE;
-  if (common->vocab > QN_BPE_MAX_VOCAB || h->merges > QN_BPE_MAX_MERGES || h->pair_bits < 1 || h->pair_bits > 26 ||
+  if (common->vocab > QN_BPE_MAX_VOCAB || h->merges > QN_BPE_MAX_MERGES || h->pair_slots < 1 ||
       h->pair_probe > QN_TOK_MAX_PROBE || (byte_level ? h->join_bits != 0 : h->join_bits < 3 || h->join_bits > 26))
     return 0;
   for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++)
     if (h->reserved[i]) return 0;
   bytes[QN_BPE_UNITS] = QN_BPE_UNIT_COUNT * 4;
-  bytes[QN_BPE_MERGES] = (uint64_t)h->merges * 8;
-  bytes[QN_BPE_PAIRS] = (uint64_t)4 << h->pair_bits;
+  bytes[QN_BPE_PAIRS] = (uint64_t)h->pair_slots * 8;
+  bytes[QN_BPE_RESULTS] = (uint64_t)h->merges * 4;
   bytes[QN_BPE_JOINS] = byte_level ? 0 : (uint64_t)1 << (h->join_bits - 3);
   return (common->flags & ~QN_BPE_FLAGS) == 0 && (common->unk < common->vocab || common->unk == QN_TOK_EMPTY) &&
          common->max_word_chars == 0 && common->prefix_bytes == 0 && h->words <= QN_WORDS_LAST &&

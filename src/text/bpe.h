@@ -6,7 +6,7 @@
 #include "text/tables.h"
 
 #define QN_BPE_MAX_VOCAB 0x1FFFFEu  /* ids of a merge have 21 bits */
-#define QN_BPE_MAX_MERGES 0xFFFFFEu /* 24 bits of a slot */
+#define QN_BPE_MAX_MERGES 0x3FFFFEu /* their rank has 22 bits of a slot */
 
 /* flags of the header */
 #define QN_BPE_NFC 1u           /* text is normalized to NFC */
@@ -30,7 +30,7 @@ typedef struct qn_bpe_header { /* 128 bytes */
   qn_tok_header common;
   uint32_t words; /* QN_WORDS_* */
   uint32_t merges;
-  uint32_t pair_bits;  /* 1 << pair_bits slots for pairs */
+  uint32_t pair_slots; /* of the hash table of pairs */
   uint32_t pair_probe; /* the most slots that finding a pair takes */
   uint32_t join_bits;  /* CHAR_BPE: 1 << join_bits bits; else 0 */
   uint32_t reserved[11];
@@ -39,13 +39,13 @@ typedef struct qn_bpe_header { /* 128 bytes */
 enum {
   QN_BPE_UNITS =
       QN_TABLE_OWN, /* u32[384]: id of each byte; CHAR_BPE: then id of each ASCII character. All ones: none */
-  QN_BPE_MERGES,    /* u64[merges], by rank: left | right << 21 | result << 42 */
-  QN_BPE_PAIRS,     /* u32[1 << pair_bits]: rank | tag << 24; all ones: empty */
+  QN_BPE_PAIRS,     /* u64[pair_slots]: left | right << 21 | rank << 42; all ones: empty */
+  QN_BPE_RESULTS,   /* u32[merges]: id that the merge of that rank makes */
   QN_BPE_JOINS,     /* CHAR_BPE: bits: may the two characters become part of one token? */
   QN_BPE_TABLES
 };
 #define QN_BPE_UNIT_COUNT 384u
-#define QN_BPE_ID(merge, which) ((uint32_t)((merge) >> (21u * (which))) & 0x1FFFFFu) /* 0 left, 1 right, 2 result */
+#define QN_BPE_EMPTY UINT64_MAX
 
 /* CLASSES: of ASCII characters. */
 #define QN_CHAR_END 0u
@@ -57,13 +57,16 @@ enum {
 #define QN_CHAR_CLASS 7u
 #define QN_CHAR_STARTS 64u /* flag: may start an added token that is matched in normalized text */
 
-static inline uint64_t qn_bpe_pair_hash(uint32_t left, uint32_t right) {
-  return ((uint64_t)left << 21 | right) * 0x9E3779B97F4A7C15u;
+static inline uint64_t qn_bpe_pair(uint32_t left, uint32_t right) { return left | (uint64_t)right << 21; }
+#define QN_BPE_PAIR_MASK 0x3FFFFFFFFFFu
+static inline uint64_t qn_bpe_pair_hash(uint64_t pair) { return pair * 0x9E3779B97F4A7C15u; }
+/* The first slot to look at. */
+static inline uint32_t qn_bpe_pair_first(uint64_t pair, uint32_t pair_slots) {
+  return (uint32_t)((qn_bpe_pair_hash(pair) >> 32) * pair_slots >> 32);
 }
-static inline uint32_t qn_bpe_pair_tag(uint64_t hash) { return (uint32_t)(hash >> 24) & 0xFF000000u; }
 /* Bit of two characters side by side. */
 static inline uint32_t qn_bpe_join(uint32_t first, uint32_t second, uint32_t join_bits) {
-  return (uint32_t)(qn_bpe_pair_hash(first, second) >> (64u - join_bits));
+  return (uint32_t)(qn_bpe_pair_hash(qn_bpe_pair(first, second)) >> (64u - join_bits));
 }
 /* Bits of a slot of SLOTS besides the id. */
 static inline uint32_t qn_bpe_slot_tag(uint64_t end) { return (uint32_t)end << 24; }

@@ -9,19 +9,21 @@
 
 /* Rank of the pair, or QN_TOK_EMPTY. */
 static uint32_t find_pair(const qn_tokenizer *t, const qn_bpe_header *h, uint32_t left, uint32_t right) {
-  const uint32_t *slots = t->tables[QN_BPE_PAIRS];
-  const uint64_t *merges = t->tables[QN_BPE_MERGES], hash = qn_bpe_pair_hash(left, right);
-  const uint32_t mask = (1u << h->pair_bits) - 1u, tag = qn_bpe_pair_tag(hash);
-  uint32_t at = (uint32_t)(hash >> (64u - h->pair_bits));
-  for (uint32_t probe = 0; probe < h->pair_probe; probe++, at = (at + 1u) & mask) {
-    const uint32_t slot = slots[at];
-    if (slot == QN_TOK_EMPTY) break;
-    if ((slot & 0xFF000000u) != tag) continue;
-    const uint32_t rank = slot & 0xFFFFFFu;
-    if (rank >= h->merges || QN_BPE_ID(merges[rank], 2) >= h->common.vocab) continue;
-    if (QN_BPE_ID(merges[rank], 0) == left && QN_BPE_ID(merges[rank], 1) == right) return rank;
+  const uint64_t *slots = t->tables[QN_BPE_PAIRS], pair = qn_bpe_pair(left, right);
+  uint32_t at = qn_bpe_pair_first(pair, h->pair_slots);
+  for (uint32_t probe = 0; probe < h->pair_probe; probe++) {
+    const uint64_t slot = slots[at];
+    if ((slot & QN_BPE_PAIR_MASK) == pair && slot >> 42 < h->merges) return (uint32_t)(slot >> 42);
+    if (slot == QN_BPE_EMPTY) break;
+    if (++at == h->pair_slots) at = 0;
   }
   return QN_TOK_EMPTY;
+}
+
+/* The id that a merge makes, below vocab whatever the section holds. */
+static uint32_t result(const qn_tokenizer *t, uint32_t rank) {
+  const uint32_t id = ((const uint32_t *)t->tables[QN_BPE_RESULTS])[rank];
+  return id < t->vocab ? id : 0;
 }
 
 uint32_t qn_bpe_find(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
@@ -94,7 +96,6 @@ static void put_bytes(const qn_tokenizer *t, const uint8_t *text, uint32_t bytes
 
 /* Every merge searches all ranks, and the arrays close up behind it. */
 static void merge_few(const qn_tokenizer *t, const qn_bpe_header *h, qn_bpe_pieces *s) {
-  const uint64_t *merges = t->tables[QN_BPE_MERGES];
   uint32_t rank[FEW], n = s->n;
   for (uint32_t i = 0; i + 1 < n; i++) rank[i] = find_pair(t, h, s->id[i], s->id[i + 1]);
   while (n > 1) {
@@ -102,7 +103,7 @@ static void merge_few(const qn_tokenizer *t, const qn_bpe_header *h, qn_bpe_piec
     for (uint32_t i = 1; i + 1 < n; i++)
       if (rank[i] < rank[best]) best = i;
     if (rank[best] == QN_TOK_EMPTY) break;
-    s->id[best] = QN_BPE_ID(merges[rank[best]], 2);
+    s->id[best] = result(t, rank[best]);
     s->end[best] = s->end[best + 1];
     n--;
     for (uint32_t i = best + 1; i < n; i++) {
@@ -134,7 +135,6 @@ static void set_rank(tournament *r, uint32_t i, uint32_t rank) {
 
 /* A function of its own, for its stack. */
 static void __attribute__((noinline)) merge_many(const qn_tokenizer *t, const qn_bpe_header *h, qn_bpe_pieces *s) {
-  const uint64_t *merges = t->tables[QN_BPE_MERGES];
   const uint32_t n = s->n;
   tournament r;
   for (r.leaves = FEW; r.leaves & (r.leaves - 1);) r.leaves += r.leaves & -r.leaves;
@@ -148,7 +148,7 @@ static void __attribute__((noinline)) merge_many(const qn_tokenizer *t, const qn
     uint32_t node = 1;
     while (node < r.leaves) node = 2 * node + (r.low[2 * node] > r.low[2 * node + 1]);
     const uint32_t i = node - r.leaves, gone = r.next[i];
-    s->id[i] = QN_BPE_ID(merges[r.low[node]], 2);
+    s->id[i] = result(t, r.low[node]);
     s->end[i] = s->end[gone];
     s->id[gone] = QN_TOK_EMPTY;
     set_rank(&r, gone, QN_TOK_EMPTY);
@@ -164,6 +164,13 @@ static void __attribute__((noinline)) merge_many(const qn_tokenizer *t, const qn
   }
 }
 
+/* Ask for the slots of all first pairs at once: most of a large table is not in a cache. */
+static void fetch_pairs(const qn_tokenizer *t, const qn_bpe_header *h, const qn_bpe_pieces *s) {
+  const uint64_t *slots = t->tables[QN_BPE_PAIRS];
+  for (uint32_t i = 0; i + 1 < s->n; i++)
+    __builtin_prefetch(slots + qn_bpe_pair_first(qn_bpe_pair(s->id[i], s->id[i + 1]), h->pair_slots));
+}
+
 void qn_bpe_merge(const qn_tokenizer *t, const uint8_t *text, uint32_t bytes, qn_bpe_pieces *out) {
   const qn_bpe_header *h = (const void *)t->data;
   out->n = 0;
@@ -171,6 +178,7 @@ void qn_bpe_merge(const qn_tokenizer *t, const uint8_t *text, uint32_t bytes, qn
     put_bytes(t, text, bytes, out);
   else
     put_characters(t, text, bytes, out);
+  fetch_pairs(t, h, out);
   if (out->n <= FEW)
     merge_few(t, h, out);
   else

@@ -27,7 +27,7 @@ quern_status qn_spec_merge(tok_spec *s, const char *left, size_t left_bytes, con
     return qn_fail(&s->env->error, QUERN_E_SOURCE,
                    "tokenizer: merge %zu, of \"%.*s\" and \"%.*s\", names a token that the vocabulary lacks",
                    s->merge_count, (int)left_bytes, left, (int)right_bytes, right);
-  s->merges[s->merge_count++] = a | (uint64_t)b << 21 | (uint64_t)joined << 42;
+  s->merges[s->merge_count++] = (tok_merge){a, b, joined};
   return QUERN_OK;
 }
 
@@ -194,22 +194,21 @@ static uint32_t last_character(const qn_tables_writer *w, const tok_entry *k) {
 
 static quern_status fill_merges(qn_tables_writer *w, qn_bpe_header *h) {
   const tok_spec *s = w->s;
-  uint64_t *merges = qn_tables_at(w, QN_BPE_MERGES);
-  uint32_t *slots = qn_tables_at(w, QN_BPE_PAIRS), mask = (1u << h->pair_bits) - 1u;
+  uint64_t *slots = qn_tables_at(w, QN_BPE_PAIRS);
+  uint32_t *results = qn_tables_at(w, QN_BPE_RESULTS);
   uint8_t *joins = qn_tables_at(w, QN_BPE_JOINS);
   memset(slots, 0xFF, (size_t)w->size[QN_BPE_PAIRS]);
-  if (h->merges) memcpy(merges, s->merges, h->merges * sizeof *merges);
   for (uint32_t i = 0; i < h->merges; i++) {
-    const uint32_t a = QN_BPE_ID(merges[i], 0), b = QN_BPE_ID(merges[i], 1);
-    const tok_entry *left = &s->tokens[a], *right = &s->tokens[b];
+    const tok_merge *m = &s->merges[i];
+    const tok_entry *left = &s->tokens[m->left], *right = &s->tokens[m->right];
     if ((left->flags | right->flags) & QN_TOKEN_BYTE)
       return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer: merge %u is of a byte of the fallback", i);
-    const uint64_t hash = qn_bpe_pair_hash(a, b);
-    uint32_t at = (uint32_t)(hash >> (64u - h->pair_bits)), probe = 1;
-    for (; slots[at] != QN_TOK_EMPTY; at = (at + 1u) & mask, probe++)
-      if (((merges[slots[at] & 0xFFFFFFu] ^ merges[i]) & 0x3FFFFFFFFFFu) == 0)
-        break; /* of the same pair the last counts */
-    slots[at] = i | qn_bpe_pair_tag(hash);
+    const uint64_t pair = qn_bpe_pair(m->left, m->right);
+    uint32_t at = qn_bpe_pair_first(pair, h->pair_slots), probe = 1;
+    for (; slots[at] != QN_BPE_EMPTY && (slots[at] & QN_BPE_PAIR_MASK) != pair; probe++)
+      if (++at == h->pair_slots) at = 0;
+    slots[at] = pair | (uint64_t)i << 42; /* of the same pair the last counts */
+    results[i] = m->result;
     if (probe > h->pair_probe) h->pair_probe = probe;
     if (probe > QN_TOK_MAX_PROBE)
       return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer: the merges defeat the hash table");
@@ -274,10 +273,10 @@ quern_status qn_bpe_write(tok_spec *s, qn_buffer *section) {
   QN_TRY_CLEANUP(check_added(s));
   QN_TRY_CLEANUP(collect(&w, &keys));
   QN_TRY_CLEANUP(qn_tables_put_added(&w, keys));
-  qn_bpe_header h = {.common = w.h, .words = s->words, .merges = (uint32_t)s->merge_count, .pair_bits = 4};
-  while (((uint64_t)1 << h.pair_bits) < 2 * (uint64_t)h.merges) h.pair_bits++;
-  if (s->kind == QN_TOKENIZER_CHAR_BPE) h.join_bits = h.pair_bits < 12 ? 14 : h.pair_bits + 2;
-  if (h.join_bits > 20) h.join_bits = 20;
+  qn_bpe_header h = {.common = w.h, .words = s->words, .merges = (uint32_t)s->merge_count};
+  h.pair_slots = h.merges + h.merges / 2 + 16; /* at most two thirds full */
+  if (s->kind == QN_TOKENIZER_CHAR_BPE)        /* merges join fewer than a tenth of as many places of characters */
+    for (h.join_bits = 14; h.join_bits < 20 && ((uint64_t)1 << h.join_bits) < 4 * (uint64_t)h.merges;) h.join_bits++;
   QN_TRY_CLEANUP(qn_tables_fill(&w, &h.common));
   fill_classes(&w);
   fill_units(&w);

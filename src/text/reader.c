@@ -133,6 +133,7 @@ void qn_reader_begin(qn_reader *r, const uint8_t *text, const uint8_t *end, uint
 }
 
 void qn_reader_seek(qn_reader *r, const uint8_t *p) {
+  r->left -= (uint64_t)(p - r->p);
   r->p = p;
   qn_reader_next(r);
 }

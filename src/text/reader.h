@@ -37,6 +37,7 @@ typedef struct qn_reader {
 void qn_reader_begin(qn_reader *r, const uint8_t *text, const uint8_t *end, uint32_t flags, int blank);
 /* On to the next character. */
 void qn_reader_next(qn_reader *r);
-/* Stands on the raw character at p, which is behind the current one and at which no sequence that NFC changes is cut. */
+/* Stands on the raw character at p: what is between it and the current one are ASCII characters, and no sequence that NFC
+   changes is cut. */
 void qn_reader_seek(qn_reader *r, const uint8_t *p);
 #endif

@@ -87,16 +87,19 @@ static uint32_t bound(const qn_added_match *m, uint32_t value) {
   return lo;
 }
 
+static int next_byte(qn_added_match *m, uint8_t byte) {
+  const uint32_t lo = bound(m, byte), hi = bound(m, byte + 1u);
+  m->lo = lo;
+  m->hi = hi < lo ? lo : hi;
+  m->depth++;
+  return m->lo < m->hi;
+}
+
 int qn_added_match_next(qn_added_match *m, uint32_t cp) {
   uint8_t bytes[4];
-  uint32_t n = qn_utf8_encode(cp, bytes);
-  for (uint32_t i = 0; i < n; i++) {
-    uint32_t lo = bound(m, bytes[i]), hi = bound(m, bytes[i] + 1u);
-    m->lo = lo;
-    m->hi = hi < lo ? lo : hi;
-    m->depth++;
-    if (m->lo >= m->hi) return 0;
-  }
+  const uint32_t n = qn_utf8_encode(cp, bytes);
+  for (uint32_t i = 0; i < n; i++)
+    if (!next_byte(m, bytes[i])) return 0;
   return 1;
 }
 
@@ -124,18 +127,46 @@ const qn_added *qn_added_find(const qn_tokenizer *t, uint32_t id) {
 
 /* ---- raw text cut at added tokens ---- */
 
+int qn_added_allowed(const qn_tokenizer *t, const qn_text *text, const qn_added *a, uint64_t begin, uint64_t end) {
+  size_t lo = 0, hi = text->plain_count;
+  if (hi == 0 || !qn_tokenizer_is_special(t, (int32_t)a->id)) return 1;
+  while (lo < hi) { /* the first range that ends behind begin */
+    const size_t mid = lo + (hi - lo) / 2;
+    if (text->plain[mid].end <= begin)
+      lo = mid + 1;
+    else
+      hi = mid;
+  }
+  return lo == text->plain_count || text->plain[lo].begin >= end;
+}
+
 /* Longest added token that starts at p, and its length in bytes. */
-static const qn_added *raw_match(const qn_added_walk *w, const uint8_t *p, size_t *length) {
+static const qn_added *raw_match(qn_added_walk *w, const uint8_t *p, size_t *length) {
   const qn_added *found = NULL;
+  const uint64_t begin = (uint64_t)(p - w->text);
   const uint8_t *at = p;
   qn_added_match m;
-  qn_added_match_begin(&m, w->t, QN_TABLE_RAW);
+  if (*p < 0x80 && *p != w->begun_with) {
+    qn_added_match_begin(&w->begun, w->t, QN_TABLE_RAW);
+    w->begun_with = *p;
+    next_byte(&w->begun, *p);
+  }
+  if (*p < 0x80) {
+    m = w->begun;
+    at++;
+    if (m.lo >= m.hi) return NULL;
+    found = qn_added_match_found(&m);
+    *length = 1;
+    if (found && !qn_added_allowed(w->t, w->source, found, begin, begin + 1)) found = NULL;
+  } else {
+    qn_added_match_begin(&m, w->t, QN_TABLE_RAW);
+  }
   while (at < w->end) {
     uint32_t used = 1;
     if (!qn_added_match_next(&m, qn_utf8_decode(at, (size_t)(w->end - at), &used))) break;
     at += used;
     const qn_added *a = qn_added_match_found(&m);
-    if (!a) continue;
+    if (!a || !qn_added_allowed(w->t, w->source, a, begin, (uint64_t)(at - w->text))) continue;
     found = a;
     *length = (size_t)(at - p);
   }
@@ -175,9 +206,16 @@ static int inside_word(const qn_added_walk *w, const uint8_t *p, const uint8_t *
          (stop < w->end && has(qn_utf8_decode(stop, (size_t)(w->end - stop), &used), QN_UC_WORD));
 }
 
-void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
-  const uint8_t *end = bytes ? text + bytes : text;
-  *w = (qn_added_walk){.t = t, .text = text, .end = end, .at = text, .rest = text, .space_end = text};
+void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const qn_text *source) {
+  const uint8_t *text = (const uint8_t *)source->utf8, *end = source->bytes ? text + source->bytes : text;
+  *w = (qn_added_walk){.t = t,
+                       .source = source,
+                       .text = text,
+                       .end = end,
+                       .at = text,
+                       .rest = text,
+                       .space_end = text,
+                       .begun_with = 256};
 }
 
 int qn_added_walk_next(qn_added_walk *w) {

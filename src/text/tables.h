@@ -92,7 +92,7 @@ struct qn_tokenizer_kind {
   uint32_t byte_by_byte; /* malformed UTF-8 is written as one U+FFFD a byte, else one a maximal subpart */
   /* Sizes of the kind's own tables, from QN_TABLE_OWN on; 0: a number of the header is out of range. */
   int (*sizes)(const qn_tok_header *h, uint64_t *bytes);
-  quern_status (*encode)(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
+  quern_status (*encode)(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out);
   /* Text of a token that has one, from its bytes in the pool, at most QN_TOK_MAX_TOKEN_BYTES; when: QN_TEXT_*. Returns
      the length; text has room for QN_TOK_MAX_TOKEN_BYTES + 1. */
   size_t (*text)(const qn_tokenizer *t, int32_t id, const uint8_t *token, size_t bytes, uint32_t when, uint8_t *text);
@@ -122,19 +122,25 @@ const qn_added *qn_added_match_found(const qn_added_match *m);
 /* The added token with that id, or NULL. */
 const qn_added *qn_added_find(const qn_tokenizer *t, uint32_t id);
 
+/* May the token be found in bytes begin ... end - 1 of the text? */
+int qn_added_allowed(const qn_tokenizer *t, const qn_text *text, const qn_added *a, uint64_t begin, uint64_t end);
+
 /* Raw text cut at the added tokens that are matched as written. */
 typedef struct qn_added_walk {
   const qn_tokenizer *t;
+  const qn_text *source;
   const uint8_t *text, *end;
   const uint8_t *at;        /* search on from here */
   const uint8_t *rest;      /* not handed out yet */
   const uint8_t *space_end; /* of the blanks that were walked last, so that none is walked twice */
+  qn_added_match begun;     /* of the byte that was searched last: a line feed in most texts */
+  uint32_t begun_with;      /* that byte, or 256 */
   /* what the last step gave */
   const uint8_t *from, *to;    /* a stretch of text without such tokens; may be empty */
   const qn_added *token;       /* the token behind it; NULL: none, the text ends */
   const uint8_t *start, *stop; /* its bytes, with the blanks that it takes; empty: another has taken them all */
 } qn_added_walk;
-void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const uint8_t *text, size_t bytes);
+void qn_added_walk_begin(qn_added_walk *w, const qn_tokenizer *t, const qn_text *text);
 /* The next stretch and the token behind it; 0: there is no more. */
 int qn_added_walk_next(qn_added_walk *w);
 #endif

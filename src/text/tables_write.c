@@ -83,6 +83,14 @@ static void fill_tokens(qn_tables_writer *w) {
     flags[i] = s->tokens[i].flags;
   }
   offsets[s->vocab] = at;
+  /* An added token that is normalized is written back as its pattern, and counts as special when that text is. */
+  for (uint32_t i = 0; i < s->added_count; i++) {
+    const qn_added *a = &s->added[i];
+    if (!(a->flags & QN_ADDED_NORMALIZED)) continue;
+    uint32_t same = qn_spec_find(s, (const char *)w->pool.data + a->pattern, a->pattern_bytes);
+    int special = same != QN_TOK_EMPTY && (s->tokens[same].flags & QN_TOKEN_SPECIAL);
+    flags[a->id] = (uint8_t)(QN_TOKEN_PRESENT | QN_TOKEN_PATTERN | (special ? QN_TOKEN_SPECIAL : 0));
+  }
 }
 
 typedef int before_fn(const qn_tables_writer *w, const qn_added *x, const qn_added *y);

@@ -33,7 +33,11 @@ quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, s
 const char *qn_tokenizer_name(const qn_tokenizer *t) { return t->is->name; }
 
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
-  return t->is->encode(t, utf8, len, type, out);
+  return t->is->encode(t, &(qn_text){.utf8 = utf8, .bytes = len}, type, out);
+}
+
+quern_status qn_tokenizer_encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
+  return t->is->encode(t, text, type, out);
 }
 
 static void put(qn_ids *out, uint32_t id, int32_t type) {

@@ -39,8 +39,18 @@ typedef struct qn_ids {
 } qn_ids;            /* types and spans may be NULL */
 
 /* Ids of one text without special tokens; appended to out with type `type`. Input of any length and content; memory on
- * the stack only. */
+ * the stack only (64 KiB of BPE). BPE refuses, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its merges tie
+ * together over more than 1,024: no vocabulary of a model is known that does (bpe.c). */
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
+/* The same, with ranges in which no special token is recognized, as what a user of a chat says: a match that touches
+ * one is none. Of WordPiece those that are matched in normalized text are recognized everywhere. */
+typedef struct qn_text {
+  const char *utf8;
+  size_t bytes;
+  const quern_span *plain; /* [plain_count] ascending */
+  size_t plain_count;
+} qn_text;
+quern_status qn_tokenizer_encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out);
 /* Length of the template's special tokens: single (pair 0) or pair (1). */
 uint32_t qn_tokenizer_specials(const qn_tokenizer *t, int pair);
 /* One more than the highest token type that the template gives. */
@@ -82,4 +92,33 @@ quern_status qn_detokenizer_end(qn_detokenizer *d, char *buf, size_t cap, size_t
    rows of the embedding table: an id at or above it is QUERN_E_SOURCE. */
 quern_status qn_tokenizer_build(qn_env *env, const qn_json *tokenizer_json, const char *vocab_txt, size_t vocab_bytes,
                                 const qn_json *tokenizer_config, uint32_t model_vocab, qn_buffer *section);
+
+/* A tokenizer as a list of tokens by id: what a GGUF's metadata says. All texts stay the caller's and are looked at during the
+   build only. */
+typedef struct qn_listed_token {
+  const char *
+      text; /* as vocabularies spell it: byte-level alphabet; U+2581 for blanks and, of WordPiece, for a word's start */
+  size_t bytes;
+  float score; /* CHAR_BPE */
+  uint32_t type;
+} qn_listed_token;
+#define QN_LISTED_UNKNOWN 2u
+#define QN_LISTED_CONTROL 3u /* special */
+#define QN_LISTED_USER 4u    /* found in text as it is written */
+#define QN_LISTED_BYTE 6u
+
+typedef struct qn_token_list {
+  uint32_t kind; /* QN_TOKENIZER_* */
+  const qn_listed_token *tokens;
+  size_t count;
+  const qn_listed_token *merges; /* texts "left right" by rank; NULL: CHAR_BPE's by the scores of what they make */
+  size_t merge_count;
+  const char *words;              /* BYTE_BPE: how words are found: "gpt2", "llama3", "qwen2" */
+  int digits, nfc, ignore_merges; /* BYTE_BPE: each digit alone; text in NFC; a word that is a token is that token */
+  int blank;                      /* CHAR_BPE: a blank before the text */
+  int64_t unk, begin, end;        /* ids; -1: none; of WordPiece [CLS] and [SEP] */
+  int add_begin, add_end;         /* around each text; WordPiece has both */
+} qn_token_list;
+/* A list that contradicts itself is QUERN_E_SOURCE; one that is not supported QUERN_E_UNSUPPORTED. model_vocab as above. */
+quern_status qn_tokenizer_build_list(qn_env *env, const qn_token_list *list, uint32_t model_vocab, qn_buffer *section);
 #endif

@@ -14,6 +14,10 @@ typedef struct tok_entry {
   uint32_t at, stored; /* in the pool: where, and bytes; the writer's */
 } tok_entry;
 
+typedef struct tok_merge {
+  uint32_t left, right, result;
+} tok_merge;
+
 typedef struct tok_spec {
   qn_env *env;
   uint32_t kind;  /* QN_TOKENIZER_* */
@@ -30,7 +34,7 @@ typedef struct tok_spec {
   qn_template_item single[QN_TOK_MAX_TEMPLATE], pair[QN_TOK_MAX_TEMPLATE];
   uint32_t single_count, pair_count;
   /* of BPE */
-  uint64_t *merges; /* [merge_cap] by rank, as QN_BPE_MERGES */
+  tok_merge *merges; /* [merge_cap] by rank */
   size_t merge_count, merge_cap;
   uint32_t words;    /* QN_WORDS_* */
   int ignore_merges; /* a word that is a token is that token, whatever merging gives */

@@ -347,8 +347,7 @@ static void encode_stretch(wp_encoder *e, const uint8_t *p, const uint8_t *end) 
   end_word(e);
 }
 
-static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out,
-                           wp_trace *trace) {
+static quern_status encode(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out, wp_trace *trace) {
   wp_encoder e; /* the buffers are not cleared */
   e.t = t;
   e.h = (const void *)t->data;
@@ -358,7 +357,7 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
   e.type = type;
   e.bytes = e.chars = e.run_start = e.window_at = e.window_end = e.skip = e.barrier = 0;
   qn_added_walk walk;
-  qn_added_walk_begin(&walk, t, (const uint8_t *)utf8, len);
+  qn_added_walk_begin(&walk, t, text);
   while (qn_added_walk_next(&walk)) {
     if (walk.from < walk.to) encode_stretch(&e, walk.from, walk.to);
     if (!walk.token) break;
@@ -370,14 +369,14 @@ static quern_status encode(const qn_tokenizer *t, const char *utf8, size_t len, 
 
 /* A function of its own, for its 32 KiB of stack. */
 static quern_status __attribute__((noinline))
-encode_traced(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
+encode_traced(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
   wp_trace trace;
-  trace.text = (const uint8_t *)utf8;
-  return encode(t, utf8, len, type, out, &trace);
+  trace.text = (const uint8_t *)text->utf8;
+  return encode(t, text, type, out, &trace);
 }
 
-static quern_status encode_text(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out) {
-  return out->spans ? encode_traced(t, utf8, len, type, out) : encode(t, utf8, len, type, out, NULL);
+static quern_status encode_text(const qn_tokenizer *t, const qn_text *text, int32_t type, qn_ids *out) {
+  return out->spans ? encode_traced(t, text, type, out) : encode(t, text, type, out, NULL);
 }
 
 /* ---- the kind ---- */

@@ -96,14 +96,10 @@ static quern_status fill_keys(qn_tables_writer *w) {
     for (int rest = 0; rest < 2; rest++)
       if (key_of(s, k, rest, &key, &bytes)) QN_TRY(insert(w, i, rest, key, bytes));
   }
-  /* An added token that is normalized is written back as its pattern, and counts as special when that text is. */
   for (uint32_t i = 0; i < s->added_count; i++) {
     const qn_added *a = &s->added[i];
     if (!(a->flags & QN_ADDED_NORMALIZED)) continue;
-    uint32_t same = qn_spec_find(s, (const char *)w->pool.data + a->pattern, a->pattern_bytes);
-    int special = same != QN_TOK_EMPTY && (s->tokens[same].flags & QN_TOKEN_SPECIAL);
-    flags[a->id] = (uint8_t)(QN_TOKEN_PRESENT | (special ? QN_TOKEN_SPECIAL : 0));
-    flags[a->id] |= QN_TOKEN_PATTERN;
+    flags[a->id] &= (uint8_t)~QN_TOKEN_CONTINUES;
     if (starts_with_prefix(w, a->pattern, a->pattern_bytes)) flags[a->id] |= QN_TOKEN_CONTINUES;
   }
   return QUERN_OK;

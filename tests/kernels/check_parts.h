@@ -50,24 +50,17 @@ static parts_pair parts_outputs(size_t rows, size_t d) {
   both[0]->part_start = p.starts.ref, both[1]->part_start = p.starts.got;
   return p;
 }
-static int same_parts(const parts_pair *p) {
-  return same_bytes("codes", p->codes.codes) && same_floats("scale", p->codes.scale) &&
-         same_bytes("start", p->codes.start) && same_floats("zero", p->codes.zero) &&
-         same_bytes("part_start", p->starts);
-}
+static int same_parts(const parts_pair *p) { return same_codes(&p->codes) && same_bytes("part_start", p->starts); }
 
 static int check_quantize_parts(const qk_table *ref, const qk_table *t) {
-  size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20), cut[8], bad = 0;
+  size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20), cut[8];
   const float *x = rows_of(rows, ldx, d, below(2) ? KINDS : CALM_KINDS), *smooth = smooth_of(d);
   parts_pair p = parts_outputs(rows, d);
-  const size_t want = ref->quantize(x, ldx, (uint32_t)d, smooth, &p.codes.ref, 0, rows);
-  const size_t k = cuts(rows, 1, cut);
-  for (size_t i = 0; i < k; i++) bad += t->quantize(x, ldx, (uint32_t)d, smooth, &p.codes.got, cut[i], cut[i + 1]);
-  if (!same_parts(&p) || !same_count("quantize", want, bad)) return 0;
+  if (!quantize_both(ref, t, x, ldx, rows, d, smooth, &p.codes.ref, &p.codes.got) || !same_parts(&p)) return 0;
   for (size_t r = 0; r < rows; r++) fill_codes(p.codes.ref.codes + r * p.codes.ref.ld, d);
   if (rows) memcpy(p.codes.codes.got, p.codes.codes.ref, p.codes.codes.bytes);
   ref->start_q8(&p.codes.ref, (uint32_t)d, 0, rows);
-  for (size_t i = 0; i < k; i++) t->start_q8(&p.codes.got, (uint32_t)d, cut[i], cut[i + 1]);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) t->start_q8(&p.codes.got, (uint32_t)d, cut[i], cut[i + 1]);
   return same_parts(&p);
 }
 
@@ -96,14 +89,11 @@ static qk_norm_q8 norm_site_of(size_t rows, size_t d, parts_pair *p) {
 static size_t site_width(void) { return below(4) ? 64 * (1 + below(6)) : row_size(); }
 static int check_norm_q8_site(const qk_table *ref, const qk_table *t) {
   const size_t rows = below(7), d = site_width();
-  size_t cut[8], bad = 0;
   parts_pair p;
   qk_norm_q8 a = norm_site_of(rows, d, &p), b = a;
   a.norm.q = p.codes.ref, b.norm.q = p.codes.got;
   a.norm.out = buffer(rows * a.norm.ldo * 4, 4), b.norm.out = buffer(rows * a.norm.ldo * 4, 4);
-  const size_t want = ref->norm_q8(&a, 0, rows);
-  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(&b, cut[i], cut[i + 1]);
-  return same_parts(&p) && same_count("norm_q8", want, bad);
+  return norm_q8_both(ref, t, &a, &b, rows) && same_parts(&p);
 }
 /* Codes of a norm are those of its floats. */
 static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {

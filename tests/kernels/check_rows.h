@@ -91,16 +91,23 @@ static float *smooth_of(size_t d) {
   return s;
 }
 
+/* Quantizes rows by the reference to a, and by the set, cut anywhere, to b: the same count of bad rows. */
+static int quantize_both(const qk_table *ref, const qk_table *t, const float *x, size_t ldx, size_t rows, size_t d,
+                         const float *smooth, const qk_codes *a, const qk_codes *b) {
+  size_t cut[8], bad = 0;
+  const size_t want = ref->quantize(x, ldx, (uint32_t)d, smooth, a, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
+    bad += t->quantize(x, ldx, (uint32_t)d, smooth, b, cut[i], cut[i + 1]);
+  return same_count("quantize", want, bad);
+}
+
 static int check_quantize(const qk_table *ref, const qk_table *t) {
-  size_t rows = below(7), d = row_size(), ld = d + below(2) * below(20), cut[8], bad = 0;
+  size_t rows = below(7), d = row_size(), ld = d + below(2) * below(20);
   float *x = rows_of(rows, ld, d, KINDS);
   skew(x, rows, ld, d);
   const float *smooth = smooth_of(d);
   codes_pair c = any_codes(rows, d);
-  size_t want = ref->quantize(x, ld, (uint32_t)d, smooth, &c.ref, 0, rows);
-  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
-    bad += t->quantize(x, ld, (uint32_t)d, smooth, &c.got, cut[i], cut[i + 1]);
-  return same_codes(&c) && same_count("quantize", want, bad);
+  return quantize_both(ref, t, x, ld, rows, d, smooth, &c.ref, &c.got) && same_codes(&c);
 }
 
 static int check_norm(const qk_table *ref, const qk_table *t) {

@@ -22,19 +22,14 @@ static planes_pair planes_outputs(size_t rows, size_t d) {
   return p;
 }
 static int same_planes(const planes_pair *p) {
-  return same_bytes("codes", p->high.codes) && same_floats("scale", p->high.scale) &&
-         same_bytes("start", p->high.start) && same_floats("zero", p->high.zero) && same_bytes("low", p->low) &&
-         same_bytes("low_start", p->low_start);
+  return same_codes(&p->high) && same_bytes("low", p->low) && same_bytes("low_start", p->low_start);
 }
 
 static int check_planes(const qk_table *ref, const qk_table *t) {
-  size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20), cut[8], bad = 0;
+  size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20);
   const float *x = rows_of(rows, ldx, d, below(2) ? KINDS : CALM_KINDS), *smooth = smooth_of(d);
   planes_pair p = planes_outputs(rows, d);
-  const size_t want = ref->quantize(x, ldx, (uint32_t)d, smooth, &p.high.ref, 0, rows);
-  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++)
-    bad += t->quantize(x, ldx, (uint32_t)d, smooth, &p.high.got, cut[i], cut[i + 1]);
-  return same_planes(&p) && same_count("quantize", want, bad);
+  return quantize_both(ref, t, x, ldx, rows, d, smooth, &p.high.ref, &p.high.got) && same_planes(&p);
 }
 
 /* Rows of codes as a norm takes them; as floats, in one case of some. */
@@ -72,9 +67,15 @@ static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
   return op;
 }
 static int check_embed_sum(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 1); }
+/* Norms rows between codes by the reference, and by the set, cut anywhere: the same count of bad rows. */
+static int norm_q8_both(const qk_table *ref, const qk_table *t, const qk_norm_q8 *a, const qk_norm_q8 *b, size_t rows) {
+  size_t cut[8], bad = 0;
+  const size_t want = ref->norm_q8(a, 0, rows);
+  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(b, cut[i], cut[i + 1]);
+  return same_count("norm_q8", want, bad);
+}
 static int check_norm_q8(const qk_table *ref, const qk_table *t) {
   const size_t rows = below(7), d = row_size();
-  size_t cut[8], bad = 0;
   qk_norm_q8 a = norm_q8_of(rows, d), b = a;
   const int wide = below(2) != 0;
   planes_pair p = planes_outputs(rows, d);
@@ -82,9 +83,7 @@ static int check_norm_q8(const qk_table *ref, const qk_table *t) {
   a.norm.q = wide ? p.high.ref : c.ref, b.norm.q = wide ? p.high.got : c.got;
   pair y = outputs_rows(rows, a.norm.ldo, d);
   a.norm.out = y.ref, b.norm.out = y.got;
-  const size_t want = ref->norm_q8(&a, 0, rows);
-  for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(&b, cut[i], cut[i + 1]);
-  return same_rows("out", y, a.norm.ldo, d) && same_planes(&p) && same_codes(&c) && same_count("norm_q8", want, bad);
+  return norm_q8_both(ref, t, &a, &b, rows) && same_rows("out", y, a.norm.ldo, d) && same_planes(&p) && same_codes(&c);
 }
 
 /* Inputs of 16 bits: codes and a low plane with its start. */

@@ -1,9 +1,9 @@
-//! Quern for Rust.
+//! Quern for Rust: it runs embedders. Model files are made by the command, `quern quantize`.
 //!
 //! A [`Model`] is read-only and shared: clone it, send it to other threads. A [`Session`] is the working memory of one
 //! thread at a time. Results are the same bytes on every CPU, thread count and batch.
 use quern_sys as sys;
-use std::ffi::{c_char, CStr, CString};
+use std::ffi::{c_char, c_void, CStr, CString};
 use std::{fmt, ptr, sync::Arc};
 
 /// A failed call: the number of quern.h, and what to do.
@@ -34,6 +34,19 @@ fn error(status: i32, fill: impl FnOnce(*mut c_char, usize) -> i32) -> Error {
         }
     };
     Error { status, message: message.to_string_lossy().into_owned() }
+}
+
+/// Keeps a message in `user`, a `[c_char; 512]`.
+unsafe extern "C" fn keep_message(user: *mut c_void, level: i32, message: *const c_char) {
+    if level == 0 {
+        let text = user.cast::<[c_char; 512]>();
+        // SAFETY: the caller gave the array, and a string that ends with a NUL; the last byte of the array stays 0.
+        unsafe {
+            let n = CStr::from_ptr(message).to_bytes().len().min(511);
+            ptr::copy_nonoverlapping(message, text.cast(), n);
+            (*text)[n] = 0;
+        }
+    }
 }
 
 struct Context(*mut sys::quern_context);
@@ -88,7 +101,15 @@ impl Model {
             let mut c = ptr::null_mut();
             let status = sys::quern_context_create(&mut c, &o);
             if status != sys::QUERN_OK {
-                return Err(error(status, |_, _| 0));
+                // There is no context to ask: the message goes to a log, which must not outlive this call.
+                return Err(error(status, |text, _| {
+                    o.log = Some(keep_message);
+                    o.log_user = text.cast();
+                    if sys::quern_context_create(&mut c, &o) == sys::QUERN_OK {
+                        sys::quern_context_free(c);
+                    }
+                    status
+                }));
             }
             let context = Context(c);
             let mut model = ptr::null_mut();

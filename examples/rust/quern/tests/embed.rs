@@ -40,7 +40,11 @@ fn errors_say_what_to_do() {
     assert_eq!(error.status, 3);
     assert!(error.message.contains("/nonexistent/x.qrn"));
     let options = Options { isa: Some("z80".into()), ..Options::default() };
-    assert_eq!(Model::open_with(&path(), &options).err().unwrap().status, 13);
+    let error = Model::open_with(&path(), &options).err().unwrap();
+    assert!(error.status == 13 && error.message.contains("z80"));
+    let options = Options { threads: 1025, ..Options::default() };
+    let error = Model::open_with(&path(), &options).err().unwrap();
+    assert!(error.status == 1 && error.message.contains("1 to 1024"));
     assert_eq!(Model::open("a\0b").err().unwrap().status, 1);
 }
 

@@ -1,6 +1,6 @@
-/* rows.h - running lists of steps over the rows of a group. */
-#ifndef QN_ROWS_H
-#define QN_ROWS_H
+/* rows_run.h - running lists of steps over the rows of a group. */
+#ifndef QN_ROWS_RUN_H
+#define QN_ROWS_RUN_H
 #include "run/steps.h"
 
 /* All rows of the group through all steps of the list, over the lanes. A group that is stopped (qn_group_stopped) leaves

@@ -1,10 +1,10 @@
-/* rows.c - runs lists of steps over the rows of a group (rows.h).
+/* rows_run.c - runs lists of steps over the rows of a group (rows_run.h).
  *
  * A lane takes a block of rows through all steps of a list while it stays in cache. With too few rows for all lanes each
  * step is cut into tiles of output columns and rows instead. Blocks and tiles are dealt to lanes and may be taken from
  * them (base/share.h). Any cut gives the same bytes (docs/NUMERICS.md).
  * Thread rule: lanes touch disjoint rows and columns, and their own scratch. */
-#include "run/rows.h"
+#include "run/rows_run.h"
 
 #include "base/checked.h"
 
