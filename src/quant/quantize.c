@@ -32,7 +32,7 @@ static quern_status reserve(qn_quantizer *q) {
     QN_TRY(qn_alloc_array(q->env, &p, q->scales, sizeof *q->group_sums, "sums by group"));
     q->group_sums = p;
   }
-  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->work, "the scales of a channel")); /* of 16 inputs or more each */
+  QN_TRY(qn_alloc_array(q->env, &p, q->rows, sizeof *q->work, "the scales of a channel"));
   q->work = p;
   if (q->steps) {
     QN_TRY(qn_alloc_array(q->env, &p, q->steps, sizeof *q->step, "steps of scales"));
@@ -423,7 +423,7 @@ static quern_status fit_recipe(qn_quantizer *q) {
   qn_recipe *r = &q->recipe;
   if (!q->arch.causal || r->id != QN_RECIPE_INT8)
     r->activation_outliers = 0;
-  else if (r->activation_outliers < 0)
+  else if (!r->activation_outliers)
     r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
   if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
   r->split = 0;
