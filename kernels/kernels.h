@@ -121,7 +121,9 @@ typedef struct qk_gemm_q8 {
      activations not grouped, steps NULL: weight = c * scale[g][n] (+ min[g][n]), a.group = group
        acc = fma((float)sum of c * a, scale[g][n], acc);  with minimum acc = fma((float)sum of a, min[g][n], acc)
        y = fma(fma(-a_zero[m], w_sums[n], acc), a_scale[m], bias[n])
-     activations not grouped, steps: weight = c * s * scale[n], s the low four bits of the step of the group and channel
+     activations not grouped, steps: weight = c * s * scale[n], s the low four bits of the step of the group and channel; its high
+     four bits, 0 ... 15, tell where codes have their zero: those XOR 8, less 8, are taken off c. c * s, so made, of all codes
+     that there are lies in -128 ... 127
        acc = (float)sum of c * s * a over all inputs
        y = fma(fma(-a_zero[m], (float)code_sums[n], acc) * scale[n], a_scale[m], bias[n])
      activations grouped: weight as before, or c * scale[n]; s = scale[n] or scale[g][n]; g is a group of activations, and of

@@ -259,7 +259,7 @@ static void gains_are_as_multiplied(void) {
   const tiny_decoder o = tiny_decoder_of("gemma3");
   size_t n;
   fresh(&o);
-  uint8_t *data = quantized(dir, "int8", &n);
+  uint8_t *data = quantized(dir, "float", &n);
   quern_model *m = opened(data, n);
   if (!m) return;
   const float *k = floats_of(m, data, "layers.0.attn.k.norm.gain"), *last = floats_of(m, data, "final.norm.gain");

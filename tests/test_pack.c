@@ -8,7 +8,7 @@
 
 enum { MOST_N = 48, MOST_K = 256, MOST_GROUPS = 8 };
 static float w[MOST_N * MOST_K], scale[MOST_N * MOST_GROUPS], min[MOST_N * MOST_GROUPS], sums[MOST_N];
-static float group_sums[MOST_N * MOST_GROUPS], work[MOST_GROUPS];
+static float group_sums[MOST_N * MOST_GROUPS], work[2 * MOST_GROUPS];
 static int32_t code_sums[MOST_N];
 static uint8_t panels[MOST_N * MOST_K], steps[MOST_N * MOST_GROUPS];
 
@@ -20,6 +20,9 @@ static int code_of(const qn_form *f, uint32_t k, uint32_t r, uint32_t i) {
   return panels[(r / 16 * (kp / 16) + i / 16) * 64 + lane] >> i / 4 % 4 * 2 & 3;
 }
 static int middle(const qn_form *f) { return f->bits == 8 ? 128 : f->min ? 0 : f->bits == 4 ? 8 : 2; }
+/* Of a group whose step is at `at`. */
+static int zero_of(const qn_form *f, uint32_t at) { return f->zeros ? steps[at] >> 4 ^ 8 : middle(f); }
+static int step_of(const qn_form *f, uint32_t at) { return f->steps ? steps[at] & 15 : 1; }
 
 /* Squared error of the grid that the extremes of n weights give, without any search. */
 static double plain_error(const float *x, uint32_t n, const qn_form *f) {
@@ -53,13 +56,14 @@ static void check_form(const qn_form *f, uint32_t n, uint32_t k) {
     for (uint32_t g = 0; g < groups; g++) {
       const uint32_t at = (r / 16 * groups + g) * 16 + r % 16, i0 = g * group, i1 = i0 + group < k ? i0 + group : k;
       double error = 0, part = 0;
-      if (f->steps) CHECK(r >= n || (steps[at] >= 1 && steps[at] <= 15));
+      if (f->steps) CHECK(r >= n || (step_of(f, at) >= 1 && (f->zeros || steps[at] <= 15)));
+      if (f->zeros) CHECK(zero_of(f, at) * step_of(f, at) <= 128 && (15 - zero_of(f, at)) * step_of(f, at) <= 127);
       if (r >= n) {
         if (!f->steps) CHECK(scale[at] == 0 && (!f->min || min[at] == 0));
         continue;
       }
       for (uint32_t i = i0; i < i1; i++) {
-        const int c = (code_of(f, k, r, i) - middle(f)) * (f->steps ? steps[at] : 1);
+        const int c = (code_of(f, k, r, i) - zero_of(f, at)) * step_of(f, at);
         const double v = c * (double)scale[f->steps ? r : at] + (f->min ? (double)min[at] : 0),
                      x = (double)w[r * k + i];
         CHECK(v == qn_packed_value(&p, f, k, r, i));
@@ -88,8 +92,9 @@ static void packs_linear(void) {
     for (uint32_t i = 0; i < n * k; i++) w[i] = tiny_weight(7, "w", i) * (i % 3 ? 1.0f : 1.37f);
     if (n > 2) memset(w + k, 0, k * sizeof *w);
     for (uint32_t bits = 2; bits <= 8; bits *= 2)
-      for (int kind = 0; kind < (bits == 8 ? 1 : 3); kind++) {
-        const qn_form f = {.bits = bits, .group = group, .min = kind == 1, .steps = kind == 2};
+      for (int kind = 0; kind < (bits == 8 ? 1 : bits == 4 ? 4 : 3); kind++) {
+        const qn_form f = {
+            .bits = bits, .group = group, .min = kind == 1, .steps = kind >= 2, .zeros = kind == 3};
         check_form(&f, n, k);
       }
   }

@@ -32,6 +32,10 @@ static void keeps_recipes(void) {
       "{\"name\":\"x\",\"weights\":{\"bits\":2,\"group\":64,\"minimum\":false,\"scales\":\"integer\"},"
       "\"activations\":{\"bits\":8,\"group\":128,\"symmetric\":false},\"embeddings\":{\"bits\":2,\"group\":32},"
       "\"smooth\":false,\"split\":3}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32,\"minimum\":true,\"scales\":\"integer\"},"
+      "\"activations\":{\"bits\":8,\"outliers\":128},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"outliers\":0},"
+      "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"group\":0,\"symmetric\":true},"
       "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":16}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":true,"
@@ -128,10 +132,13 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"minimum\":true},\"activations\":{\"bits\":8},"
        "\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights.minimum"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"outliers\":48},"
+       "\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.outliers"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"half\"},\"activations\":{\"bits\":8},"
        "\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights.scales"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"integer\",\"minimum\":true},\"activations\":{\"bits\":8},"
+      {"{\"name\":\"x\",\"weights\":{\"bits\":2,\"scales\":\"integer\",\"minimum\":true},\"activations\":{\"bits\":8},"
        "\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "integer scales"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"scales\":\"integer\",\"group\":0},\"activations\":{\"bits\":8},"

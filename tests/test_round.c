@@ -16,7 +16,7 @@ static char texts[300];
 /* ---- codes --------------------------------------------------------------------------------------------------------- */
 
 enum { N = 37, K = 150, GROUPS = 5 };
-static float w[N * K], c[K * K], out[N * K], other[N * K], scale[48 * GROUPS], min[48 * GROUPS], work[GROUPS];
+static float w[N * K], c[K * K], out[N * K], other[N * K], scale[48 * GROUPS], min[48 * GROUPS], work[2 * GROUPS];
 static uint8_t steps[48 * GROUPS];
 
 /* Moments of `rows` random inputs, of which some go together; one of them is always zero, one is huge. */
@@ -99,9 +99,12 @@ static void test_never_worse(void) {
       const uint32_t n = shapes[s][0], k = shapes[s][1];
       make_moments(rows, k);
       for (uint32_t bits = 2; bits <= 4; bits += 2)
-        for (int kind = 0; kind < 4; kind++) {
-          const qn_form f = {
-              .bits = bits, .group = kind ? 32 : (uint32_t)qk_k8(k), .min = kind == 2, .steps = kind == 3};
+        for (int kind = 0; kind < (bits == 4 ? 5 : 4); kind++) {
+          const qn_form f = {.bits = bits,
+                             .group = kind ? 32 : (uint32_t)qk_k8(k),
+                             .min = kind == 2,
+                             .steps = kind >= 3,
+                             .zeros = kind == 4};
           double gain;
           check_round(&f, n, k, &gain);
           if (rows > 100 && k == K) CHECK(gain < 0.85);

@@ -56,8 +56,10 @@ static int32_t code_at(const qk_gemm_group *op, size_t p, size_t k, size_t c) {
   const int32_t q = op->bits == 4 ? w[k / 8 * 64 + at] >> k % 8 / 4 * 4 & 15
                                   : w[k / 16 * 64 + at] >> k % 16 / 4 * 2 & 3;
   if (op->min) return q;
-  const int32_t step = op->steps ? op->steps[(p * qk_groups(op->k, op->group) + k / op->group) * 16 + c] & 15 : 1;
-  return (q - (op->bits == 4 ? 8 : 2)) * step;
+  const int32_t centred = q - (op->bits == 4 ? 8 : 2);
+  if (!op->steps) return centred;
+  const int32_t step = op->steps[(p * qk_groups(op->k, op->group) + k / op->group) * 16 + c];
+  return (centred + 8 - (step >> 4 ^ 8)) * (step & 15);
 }
 
 #define REF_ROWS 8u     /* that share decoded codes */

@@ -3,7 +3,7 @@
 
 #include "base/checked.h"
 
-#define BLOCK_TEXTS 32u
+#define BLOCK_TEXTS QN_CALIBRATION_BATCH
 
 uint64_t qn_draw(uint64_t seed, uint64_t i) {
   uint64_t x = (seed << 32) + i + 0x9e3779b97f4a7c15u;
@@ -147,6 +147,12 @@ quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_mode
 
 quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibration_text *t, size_t texts,
                                 qn_emit_fn *emit, void *user, const char *doing, const char *path) {
+  if (s->model->arch.causal) {
+    if (t->pairs)
+      return qn_fail(&env->error, QUERN_E_SOURCE, "%s has pairs of texts, which a decoder does not take: one text a line", path);
+    const quern_status decoded = qn_calibration_decode(s, env, t, texts, emit, user);
+    return decoded == QUERN_OK || !s->error.text[0] ? decoded : qn_fail(&env->error, decoded, "%s on %s: %s", doing, path, s->error.text);
+  }
   const quern_status status = qn_run_texts(s, (const char *)t->utf8.data,
                                            (const int64_t *)(const void *)t->offsets.data, texts, t->pairs, emit, user);
   if (status == QUERN_OK) return QUERN_OK;

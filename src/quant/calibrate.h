@@ -6,6 +6,7 @@
 #include "quant/quant.h"
 
 #define QN_CALIBRATION_ROWS 256u
+#define QN_CALIBRATION_BATCH 32u /* texts of a pass, at most */
 
 /* Texts drawn from a file: rows by the seed, in the order of the file. */
 typedef struct qn_calibration_text {
@@ -35,6 +36,11 @@ quern_status qn_calibration_session(quern_session **out, qn_env *env, quern_mode
 /* Runs the first `texts` of them through it. Of a failure env says what was being done, and on which file. */
 quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibration_text *t, size_t texts,
                                 qn_emit_fn *emit, void *user, const char *doing, const char *path);
+
+/* The same of a decoder, whose texts are no pairs: what emit sees of the session are its lens, starts and hidden states. Of a failure either
+   the session or env says what it was. */
+quern_status qn_calibration_decode(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
+                                   qn_emit_fn *emit, void *user);
 
 /* Pool and kernels that a job runs models with: its own, or one thread and the best kernels, which closing frees. */
 quern_status qn_engine_open(quern_context *c, qn_env *env, const qn_quantize_job *job);

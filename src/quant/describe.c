@@ -30,8 +30,9 @@ qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it) {
   if (it->input < 0 && !(it->head && f.bits < 8)) return f;
   f.group = it->head ? r->head_group : r->weight_group;
   if (f.bits < 8 && !f.group) f.group = (uint32_t)qk_k8(it->k);
-  f.min = it->head ? r->head_min : r->weight_min;
   f.steps = !it->head && r->weight_steps;
+  f.zeros = f.steps && r->weight_min;
+  f.min = it->head ? r->head_min : r->weight_min && !f.steps;
   return f;
 }
 static int is_int8(const qn_quantizer *q, const qn_item *it) { return qn_quantizer_bits(q, it) == 8; }
@@ -42,7 +43,7 @@ int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it) {
    what a decoder's head takes. */
 static int has_outliers(const qn_quantizer *q, const qn_item *it) {
   if (it->input >= 0) return it->input == QN_SITE_FFN_DOWN_IN && q->arch.gated;
-  return q->arch.head == QN_HEAD_TOKENS && !strcmp(it->name, "head.out");
+  return it->head && q->arch.head == QN_HEAD_TOKENS;
 }
 /* Scales for groups of such an input; where the weights' scales are in the same sum, groups are theirs. */
 static uint32_t outlier_group(const qn_quantizer *q, const qn_item *it) {

@@ -10,7 +10,7 @@
 
 #define BLOCK 64u        /* rows of a matrix that are kept together */
 #define PASS_TOKENS 512u /* at least: what one text may have, if that is more */
-#define PASS_TEXTS 32u
+#define PASS_TEXTS QN_CALIBRATION_BATCH
 
 static const uint32_t inputs[] = {QN_SITE_QKV_IN, QN_SITE_ATTN_OUT_IN, QN_SITE_FFN_UP_IN, QN_SITE_FFN_DOWN_IN};
 #define INPUTS (sizeof inputs / sizeof inputs[0])
@@ -170,6 +170,10 @@ static quern_status run_model(void *user, quern_model *m) {
   collector *c = user;
   quern_session_options options = {.max_sequences = PASS_TEXTS};
   QN_TRY(create(c->m, c->env, &m->arch));
+  if (m->arch.causal) { /* texts as long as its positions would take memory, and say little more */
+    options.text_tokens = (uint32_t)qn_min_size(PASS_TOKENS, m->arch.positions);
+    options.cache_tokens = PASS_TOKENS + PASS_TEXTS * QN_PAGE_TOKENS;
+  }
   QN_TRY(qn_session_resolve(&options, m, &c->env->error));
   options.max_tokens = (uint32_t)qn_max_size(PASS_TOKENS, options.text_tokens);
   c->rows_most = options.max_tokens;

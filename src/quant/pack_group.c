@@ -150,29 +150,37 @@ size_t qn_form_scales(const qn_form *f, size_t n, size_t k) {
   return f->steps ? panels : panels * qn_form_groups(f, k);
 }
 
+/* Where the steps of a channel's groups are, QK_PANEL apart, and of all other forms its scales. */
+static size_t first_at(const qn_form *f, size_t k, size_t row) {
+  return row / QK_PANEL * qn_form_groups(f, k) * QK_PANEL + row % QK_PANEL;
+}
+static uint8_t step_at(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
+  return p->steps[first_at(f, k, row) + i / f->group * QK_PANEL];
+}
+
 /* What is added to codes so that they are unsigned. */
-static int offset_of(const qn_form *f) { return f->min ? 0 : f->bits == 8 ? 128 : (int)half_of(f->bits); }
+static int offset_of(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
+  return f->zeros ? qn_zero_of(step_at(p, f, k, row, i)) : f->min ? 0 : f->bits == 8 ? 128 : (int)half_of(f->bits);
+}
 
 /* The codes of a group on its grid; returns their sum. */
-static int64_t put_group(const float *w, const qn_form *f, const qn_grid *g, size_t k, size_t row, size_t k0, size_t k1,
-                         uint8_t *panels) {
+static int64_t put_group(const float *w, const qn_form *f, const qn_packed *to, const qn_grid *g, size_t k, size_t row,
+                         size_t k0, size_t k1) {
+  const int offset = offset_of(to, f, k, row, k0);
   int64_t codes = 0;
   for (size_t i = k0; i < k1; i++) {
     const int c = (int)qn_grid_code(g, w[i]);
-    put_code(panels, f->bits, k, row, i, c + offset_of(f));
+    put_code(to->panels, f->bits, k, row, i, c + offset);
     codes += c;
   }
   return codes;
 }
 
-/* Where the scale of a channel's first group is, those of its others QK_PANEL apart; steps of all forms lie so. */
-static size_t first_at(const qn_form *f, size_t k, size_t row) {
-  return row / QK_PANEL * qn_form_groups(f, k) * QK_PANEL + row % QK_PANEL;
-}
-
 static void choose_grids(const float *w, size_t k, size_t row, const qn_form *f, const qn_packed *to, float *own) {
   const size_t groups = qn_form_groups(f, k), group = f->group ? f->group : k, at = first_at(f, k, row);
-  if (f->steps) to->scale[row] = stepped_scale(w, k, f, own, to->steps + at);
+  if (f->steps)
+    to->scale[row] = f->zeros ? qn_pack_zeros(w, k, group, own, to->steps + at)
+                              : stepped_scale(w, k, f, own, to->steps + at);
   for (size_t g = 0; g < groups && !f->steps; g++) {
     const size_t k0 = g * group, n = k - k0 < group ? k - k0 : group, here = at + g * QK_PANEL;
     float unused;
@@ -200,9 +208,9 @@ static void put_row(const float *w, size_t k, size_t row, const qn_form *f, cons
   for (size_t g = 0; g < groups; g++) {
     const size_t k0 = g * group, k1 = k - k0 < group ? k : k0 + group;
     const qn_grid grid = qn_packed_grid(to, f, k, row, k0);
-    const int64_t codes = put_group(w, f, &grid, k, row, k0, k1, to->panels);
+    const int64_t codes = put_group(w, f, to, &grid, k, row, k0, k1);
     if (f->steps)
-      code_sum += codes * to->steps[first_at(f, k, row) + g * QK_PANEL];
+      code_sum += codes * qn_step_of(step_at(to, f, k, row, k0));
     else
       all += (double)grid.scale * (double)codes + (double)grid.min * (double)(k1 - k0);
   }
@@ -220,9 +228,8 @@ void qn_pack_codes(const float *w, uint32_t n, uint32_t k, const qn_form *f, con
 /* Code without its offset, times its step. */
 static int code_of(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
   const int q = p->panels[byte_at(f->bits, k, row, i)] >> shift_of(f->bits, i) & ((1 << f->bits) - 1);
-  const int c = f->bits == 8 ? q - 128 : f->min ? q : q - (int)half_of(f->bits);
-  return f->steps ? c * p->steps[(row / QK_PANEL * qn_form_groups(f, k) + i / f->group) * QK_PANEL + row % QK_PANEL]
-                  : c;
+  const int c = q - offset_of(p, f, k, row, i);
+  return f->steps ? c * qn_step_of(step_at(p, f, k, row, i)) : c;
 }
 static size_t scale_at(const qn_form *f, size_t k, size_t row, size_t i) {
   if (f->steps || !f->group) return row;
@@ -231,15 +238,15 @@ static size_t scale_at(const qn_form *f, size_t k, size_t row, size_t i) {
 
 qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
   const size_t at = scale_at(f, k, row, i);
-  qn_grid g = {.scale = p->scale[at], .min = f->min ? p->min[at] : 0};
-  if (f->steps) g.scale *= (float)p->steps[first_at(f, k, row) + i / f->group * QK_PANEL];
-  g.low = f->bits == 8 ? -127.0f : (float)-offset_of(f);
+  qn_grid g = {.scale = p->scale[at], .min = f->min ? p->min[at] : 0, .has_min = f->min};
+  if (f->steps) g.scale *= (float)qn_step_of(step_at(p, f, k, row, i));
+  g.low = f->bits == 8 ? -127.0f : (float)-offset_of(p, f, k, row, i);
   g.high = f->bits == 8 ? 127.0f : (float)((1 << f->bits) - 1) + g.low;
   return qn_grid_widened(g, 1);
 }
 
 qn_grid qn_grid_widened(qn_grid g, float by) {
-  if (g.low == 0) g.min += g.scale * (1 - by) * 0.5f * g.high;
+  if (g.has_min) g.min += g.scale * (1 - by) * 0.5f * g.high;
   g.scale *= by;
   g.by = g.scale < -TINY || g.scale > TINY ? 1.0f / g.scale : 0;
   return g;

@@ -52,13 +52,13 @@ typedef struct qn_recipe {
   uint32_t
       weight_bits; /* 2, 4, 8 or 32; of static recipes 4, 6 or 8, in bytes. Operators outside of the layers have 8 instead of fewer, and no groups */
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
-  int weight_min;            /* of 2 and 4 bits: a minimum beside each scale */
+  int weight_min;            /* of 2 and 4 bits: a minimum beside each scale; with steps, of 4 bits, a zero point beside each */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
   uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_outliers;   /* of decoders, at inputs with outliers in ever other channels: channels with a scale of their own,
-                                symmetric, as above; 0: as elsewhere; -1: QN_OUTLIER_GROUP, or where all inputs have groups theirs */
+                                symmetric, as above; -1: as elsewhere; 0, not said: QN_OUTLIER_GROUP, or where all inputs have groups theirs */
   int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
   uint32_t embedding_bits;   /* 2, 4, 8 or 32; of static recipes also 6, in bytes */
   uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
@@ -143,18 +143,19 @@ void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, float most, int8
 typedef struct qn_form {
   uint32_t bits, group; /* bits 8, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
   int min, steps;       /* of 4 and 2 bits: with minima; with integer steps of scales */
+  int zeros;            /* of 4 bits with steps: a zero point beside each of them */
 } qn_form;
 typedef struct qn_packed {
   uint8_t *panels;    /* kernels/layout.h */
   float *scale;       /* qn_form_scales: panels of [n, groups], or of [n] with steps or without a group */
   float *min;         /* alike; NULL: none */
-  uint8_t *steps;     /* panels of [n, groups], 1 ... 15; NULL: none */
+  uint8_t *steps;     /* panels of [n, groups], 1 ... 15, above them zero point XOR 8; NULL: none */
   float *sums;        /* [n] sums of the values of each output channel: without steps */
   int32_t *code_sums; /* [n] sums of codes times steps: with them */
 } qn_packed;
 size_t qn_form_groups(const qn_form *f, size_t k);
 size_t qn_form_scales(const qn_form *f, size_t n, size_t k);
-/* Scales, minima and steps for w [n, k] f32. work: [groups]. Every output channel depends on itself alone; scales of 4 and 2 bits are
+/* Scales, minima and steps for w [n, k] f32. work: [2 * groups]. Every output channel depends on itself alone; scales of 4 and 2 bits are
    searched for. */
 void qn_pack_grids(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to, float *work);
 /* The nearest codes on those, and their sums. */
@@ -162,6 +163,7 @@ void qn_pack_codes(const float *w, uint32_t n, uint32_t k, const qn_form *f, con
 /* What codes low ... high of some weights stand for: code * scale + min. by: 1 / scale, or 0 where that is nothing. */
 typedef struct qn_grid {
   float scale, min, by, low, high;
+  int has_min;
 } qn_grid;
 /* The grid of weight i of a row, and those of its group. */
 qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
@@ -176,6 +178,12 @@ static inline float qn_grid_code(const qn_grid *g, float w) {
 double qn_packed_value(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i);
 /* Sums of the values of groups of `group` inputs, to panels of [n, groups]: group is the form's, or it has one scale a channel. */
 void qn_packed_sums(const qn_packed *p, const qn_form *f, uint32_t n, uint32_t k, uint32_t group, float *sums);
+
+/* pack_zero.c: codes of 4 bits with integer steps and zero points. */
+/* Scale of a channel of k weights, and its steps, QK_PANEL apart, as qn_packed has them. own: [2 * groups]. */
+float qn_pack_zeros(const float *w, size_t k, size_t group, float *own, uint8_t *steps);
+static inline int qn_step_of(uint8_t step) { return step & 15; }
+static inline int qn_zero_of(uint8_t step) { return step >> 4 ^ 8; }
 
 /* pack_small.c: codes of 4 and 2 bits with a minimum. */
 /* Scale and minimum of the codes 0 ... top of n >= 1 weights. */

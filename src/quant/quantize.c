@@ -416,14 +416,14 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those; a head
-   that is the table of tokens too has that table's bits where the recipe says nothing of heads: the file's recipe says what was
-   done. */
+/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those; a
+   head that is the table of tokens too has that table's bits where the recipe says nothing of heads. The file's recipe says what
+   was done. */
 static quern_status fit_recipe(qn_quantizer *q) {
   qn_recipe *r = &q->recipe;
   if (!q->arch.causal || r->id != QN_RECIPE_INT8)
     r->activation_outliers = 0;
-  else if (r->activation_outliers < 0)
+  else if (!r->activation_outliers)
     r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
   if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
   r->split = 0;

@@ -111,6 +111,10 @@ static uint32_t group_in(const qn_json *j, uint32_t at, uint32_t otherwise) {
   return qn_json_get(j, at, "group") ? (uint32_t)qn_json_int(j, at, "group", -1) : otherwise;
 }
 
+static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
+
+static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
+
 /* The codes of weights, activations and embeddings. */
 static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   uint32_t at;
@@ -125,7 +129,10 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   }
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
-  r->activation_outliers = qn_json_get(j, at, "outliers") ? (int)qn_json_int(j, at, "outliers", 1) : -1;
+  const int64_t outliers = qn_json_get(j, at, "outliers") ? qn_json_int(j, at, "outliers", 1) : 0;
+  if (!is_group((uint32_t)outliers))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: activations.outliers is 32, 64, 128, or 0 for none", file);
+  r->activation_outliers = outliers ? (int)outliers : qn_json_get(j, at, "outliers") ? -1 : 0;
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
   r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : is_static ? QN_RECIPE_STATIC : QN_RECIPE_INT8;
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
@@ -139,10 +146,6 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                  "%s: head.bits is 8 or 4, or 32 where all is float; not %u in this version", file, r->head_bits);
 }
-
-static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x == a || x == b || x == c; }
-
-static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
 
 /* What can be run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
@@ -174,12 +177,9 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
                    "%s: activations.group is 32, 64, 128, or 0 for one scale a token; not %u", file,
                    r->activation_group);
   }
-  if (r->activation_outliers >= 0 && !is_group((uint32_t)r->activation_outliers)) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: activations.outliers is 32, 64, 128, or 0 for none", file);
-  }
-  if (r->weight_steps && (r->weight_min || !r->weight_group)) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: integer scales need a weights.group and have no minimum",
-                   file);
+  if (r->weight_steps && (!r->weight_group || (r->weight_min && r->weight_bits != 4))) {
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: integer scales need a weights.group, and of 2 bits have no minimum", file);
   }
   if (r->activation_group && r->weight_group && !r->weight_steps && r->weight_group != r->activation_group) {
     return qn_fail(

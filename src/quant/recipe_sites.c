@@ -391,7 +391,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   } else if (r->activation_group || r->activation_symmetric) {
     put(&t, ",\"group\":%u,\"symmetric\":%s", r->activation_group, truth(r->activation_symmetric));
   }
-  if (r->activation_outliers > 0) put(&t, ",\"outliers\":%d", r->activation_outliers);
+  if (r->activation_outliers) put(&t, ",\"outliers\":%d", r->activation_outliers > 0 ? r->activation_outliers : 0);
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);

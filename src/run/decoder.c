@@ -155,7 +155,7 @@ static quern_status run_call(quern_session *s, const uint32_t *sequence, const u
       done += take;
       if (done == lens[i]) i++, done = 0;
     }
-    memcpy(s->ids, ids, rows * sizeof *ids);
+    memmove(s->ids, ids, rows * sizeof *ids); /* texts are there already */
     ids += rows;
     QN_TRY(run_pass(s));
   }

@@ -17,8 +17,8 @@ static size_t panel_at(size_t r, size_t g, size_t groups) { return (r / 16 * gro
 
 /* Multiplies exactly: the code that is summed, with its step. */
 static int summed(const qk_gemm_group *op, size_t r, size_t c) {
-  const int step = op->steps ? op->steps[panel_at(r, c / op->group, qk_groups(op->k, op->group))] & 15 : 1;
-  return centred(op, r, c) * step;
+  const int step = op->steps ? op->steps[panel_at(r, c / op->group, qk_groups(op->k, op->group))] : 1;
+  return (centred(op, r, c) - ((step / 16 ^ 8) - 8)) * (step % 16);
 }
 static double value_at(const qk_gemm_group *op, size_t r, size_t c) {
   if (op->steps || !op->group) return summed(op, r, c) * (double)op->scale[r];

@@ -129,6 +129,15 @@ static int compare_gemm_q8(const qk_table *ref, const qk_table *t, size_t m, siz
   return same_rows("out", y, ldo, n);
 }
 
+/* A step, and a zero point with which all codes times it are in a byte. */
+static uint8_t some_step(uint32_t bits) {
+  const int top = bits == 4 ? 7 : 1, low = bits == 4 ? -8 : -2;
+  for (;;) {
+    const int s = (int)below(16), z = (int)below(16), off = (z ^ 8) - 8;
+    if ((low - off) * s >= -128 && (top - off) * s <= 127) return (uint8_t)(z << 4 | s);
+  }
+}
+
 /* A group of the product by groups that `kind` (below 6) makes: 0, 1 scales by group, 2 steps; 3 to 5 the same with
    activations that have scales by group, or one scale a channel. */
 static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
@@ -142,7 +151,7 @@ static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
   set_groups(&op.a, m, k, a_group);
   if (kind == 2 || kind == 5) {
     uint8_t *steps = buffer(qk_panels(n) * 16 * groups, 1);
-    for (size_t i = 0; i < qk_panels(n) * 16 * groups; i++) steps[i] = (uint8_t)rng();
+    for (size_t i = 0; i < qk_panels(n) * 16 * groups; i++) steps[i] = some_step(bits);
     op.steps = steps, op.scale = scales_of(n, 0), op.code_sums = sums_like(n);
     if (kind == 2) op.a.group_start = NULL;
   } else {
