@@ -103,7 +103,7 @@ report readme_demo $? "$work/differ"
 PYTHON=${PYTHON:-python3}
 if command -v "$PYTHON" >/dev/null 2>&1; then
   mkdir "$work/none" && echo 'raise ModuleNotFoundError("no numpy")' >"$work/none/numpy.py"
-  for program in examples/python/example.py "bench/peers --help"; do
+  for program in examples/python/example.py examples/python/generate.py "bench/peers --help"; do
     # shellcheck disable=SC2086 # a program and its argument
     ! PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$work/none "$PYTHON" $program >"$work/out" 2>&1 &&
       [ "$(wc -l <"$work/out")" -eq 1 ] && grep -q 'needs numpy: pip install numpy' "$work/out"
@@ -114,6 +114,11 @@ if "$PYTHON" -c 'import numpy' 2>/dev/null; then
   case $BUILD in /*) library=$BUILD/libquern.so ;; *) library=$PWD/$BUILD/libquern.so ;; esac
   PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/test_quern.py "$MODEL" >"$work/out" 2>&1
   report python_binding $? "$work/out"
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/test_decoder.py "$MODEL" >"$work/out" 2>&1
+  report python_decoders $? "$work/out"
+  # shellcheck disable=SC2086 # a compiler and its options
+  PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library PYTHONPATH=examples/python "$PYTHON" tests/compare_structs.py $cc >"$work/out" 2>&1
+  report python_structs $? "$work/out"
   PYTHONDONTWRITEBYTECODE=1 QUERN_LIBRARY=$library "$PYTHON" examples/python/example.py "$MODEL" examples/passages.txt \
     "Why do I cry in the kitchen?" >"$work/out" 2>&1 && grep -q Onions "$work/out"
   report python_example $? "$work/out"

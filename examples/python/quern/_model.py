@@ -1,255 +1,21 @@
-"""quern.py - Quern for Python: one file over ctypes and numpy, nothing to compile.
-
-    import quern
-    with quern.Model("models/all-MiniLM-L6-v2.int8.qrn") as model:
-        vectors = model.embed(["a cat on a mat", "the stock market fell"])     # float32 [2, 384]
-        hits = model.search("kitten", ["a cat on a mat", "the stock market fell"])
-
-Numbers stay in numpy's memory: results are written by the library straight into the array that is returned, or into
-one of yours (`out=`); `embed_arrow` and `classify_arrow` take text in the Arrow layout (bytes and offsets) without
-copying it. A Model may be shared by threads: its calls take turns; open one Model per thread to run side by side.
-The library is looked for in QUERN_LIBRARY, beside this file (where a wheel puts it), in the build folder of the tree
-this file lies in, then in the system.
-"""
+"""_model.py - Model: an open .qrn file, its text, embeddings, classes and answers; quantize."""
 from __future__ import annotations
 
 import ctypes as ct
-import ctypes.util
-import logging
 import os
 import threading
-from pathlib import Path
+import weakref
 from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
-try:
-    import numpy as np
-except ModuleNotFoundError:
-    raise ImportError("quern.py needs numpy: pip install numpy") from None
+from ._decoder import Decoder
+from ._library import (
+    CHAT_PROMPT, DRY_RUN, E_CAPACITY, E_TASK, NO_NORMALIZE, NO_SPECIAL, OPEN_VERIFY, PAIRS, POOLS, AnswerOptions, Bytes,
+    ChatMessage, Context, FilePath, ModelInfo, ModelOptions, QuantizeOptions, QuantizeResult, QuernError, SessionOptions,
+    StatsInfo, Text, View, arrow, column, lib, np, progress_callback, ptr, result_array, session_error, size_t,
+    token_ids, utf8)
 
-__all__ = ["Model", "QuernError", "Hit", "Label", "Answer", "quantize", "version", "isa_names"]
-
-Text = Union[str, bytes]
 Pair = Tuple[Text, Text]
-FilePath = Union[str, bytes, os.PathLike]
-Bytes = Union[bytes, bytearray, memoryview, np.ndarray]
-
-# ---- the C interface: include/quern.h ------------------------------------------------------------------------------
-
-_u32, _u64, _i32, _p, _size = ct.c_uint32, ct.c_uint64, ct.c_int32, ct.c_void_p, ct.c_size_t
-_MOST = {kind: (1 << 8 * ct.sizeof(kind)) - 1 for kind in (_u32, _u64, _size)}
-_Progress = ct.CFUNCTYPE(_i32, _p, _u64, _u64, ct.c_char_p)
-_Log = ct.CFUNCTYPE(None, _p, _i32, ct.c_char_p)
-
-
-class _Struct(ct.Structure):
-    """A struct of quern.h: starts with its size."""
-
-    def __init__(self, **values):
-        for name, kind in self._fields_:  # ctypes would take a number modulo the field's size
-            most, value = _MOST.get(kind), values.get(name, 0)
-            if most and not 0 <= value <= most:
-                raise ValueError(f"{name} must be 0 to {most}, not {value}")
-        super().__init__(size=ct.sizeof(type(self)), **values)
-
-
-class _ContextOptions(_Struct):
-    _fields_ = [("size", _u32), ("threads", _u32), ("isa", ct.c_char_p), ("alloc", _p), ("log", _Log), ("log_user", _p),
-                ("parallel", _p), ("parallel_user", _p), ("log_level", _i32), ("reserved", _u32)]
-
-
-class _ModelOptions(_Struct):
-    _fields_ = [("size", _u32), ("flags", _u32), ("max_bytes", _u64), ("progress", _Progress), ("progress_user", _p)]
-
-
-class _ModelInfo(_Struct):
-    _fields_ = [("size", _u32)] + [(name, _u32) for name in (
-        "layers", "width", "heads", "kv_heads", "ffn_width", "vocab", "max_tokens", "sentence_tokens", "labels",
-        "embedding_width", "regression", "tensors", "sites", "span")] + [("params", _u64), ("bytes", _u64)]
-
-
-class _SessionOptions(_Struct):
-    _fields_ = [("size", _u32), ("flags", _u32), ("max_tokens", _u32), ("max_sequences", _u32), ("text_tokens", _u32),
-                ("pool", _u32), ("workspace", _p), ("workspace_bytes", _size)]
-
-
-class _Stats(_Struct):
-    _fields_ = [("size", _u32), ("reserved", _u32), ("sequences", _u64), ("tokens", _u64), ("texts_cut", _u64),
-                ("ns_encode", _u64), ("bytes", _u64)]
-
-
-class _View(ct.Structure):
-    _fields_ = [("data", ct.POINTER(ct.c_float)), ("rows", _u64), ("cols", _u64)]
-
-
-class _AnswerOptions(_Struct):
-    _fields_ = [("size", _u32), ("stride", _u32), ("answer_tokens", _u32), ("reserved", _u32), ("window", _p),
-                ("window_user", _p)]
-
-
-class _QuantizeOptions(_Struct):
-    _fields_ = [("size", _u32), ("flags", _u32), ("seed", _u32), ("calibration_rows", _u32), ("recipe", ct.c_char_p),
-                ("calibration_path", ct.c_char_p), ("report_path", ct.c_char_p), ("max_bytes", _u64),
-                ("progress", _Progress), ("progress_user", _p), ("max_loss", ct.c_double)]
-
-
-class _QuantizeResult(_Struct):
-    _fields_ = [("size", _u32), ("reserved", _u32), ("source_bytes", _u64), ("bytes", _u64),
-                ("worst_weight_error", ct.c_double), ("loss", ct.c_double)]
-
-
-_E_CAPACITY = 10
-_NO_SPECIAL, _NO_NORMALIZE, _PAIRS, _OPEN_VERIFY, _DRY_RUN = 1, 1, 2, 1, 1
-_POOLS = {"model": 0, "mean": 1, "cls": 2, "last": 3}
-
-_SIGNATURES = {  # name: (result, arguments)
-    "quern_version": (_u32, []),
-    "quern_status_name": (ct.c_char_p, [_i32]),
-    "quern_isa_name": (ct.c_char_p, [_u32]),
-    "quern_context_create": (_i32, [_p, _p]),
-    "quern_context_free": (None, [_p]),
-    "quern_context_error": (_i32, [_p, ct.c_char_p, _size]),
-    "quern_context_isa": (ct.c_char_p, [_p]),
-    "quern_context_threads": (_u32, [_p]),
-    "quern_model_open": (_i32, [_p, _p, ct.c_char_p, _p]),
-    "quern_model_free": (None, [_p]),
-    "quern_model_get_info": (_i32, [_p, _p]),
-    "quern_model_get_meta": (_i32, [_p, ct.c_char_p, _p, _size, _p]),
-    "quern_model_meta_key": (ct.c_char_p, [_p, _u32]),
-    "quern_tokenize": (_i32, [_p, ct.c_char_p, _size, _u32, _p, _size, _p]),
-    "quern_tokenize_spans": (_i32, [_p, ct.c_char_p, _size, _u32, _p, _p, _size, _p]),
-    "quern_detokenize": (_i32, [_p, _p, _size, _u32, _p, _size, _p]),
-    "quern_session_create": (_i32, [_p, _p, _p]),
-    "quern_session_free": (None, [_p]),
-    "quern_session_error": (_i32, [_p, ct.c_char_p, _size]),
-    "quern_session_cancel": (_i32, [_p]),
-    "quern_session_get_stats": (_i32, [_p, _p]),
-    "quern_encode": (_i32, [_p, _p, _p, _p, _u32, _p]),
-    "quern_embed_batch": (_i32, [_p, _p, _p, _size, _p, _size, _p]),
-    "quern_classify_batch": (_i32, [_p, _p, _p, _size, _u32, _p, _p, _size]),
-    "quern_answer_batch": (_i32, [_p, _p, _p, _size, _p, _p, _p]),
-    "quern_quantize_file": (_i32, [_p, ct.c_char_p, ct.c_char_p, _p, _p]),
-}
-
-
-def _load() -> ct.CDLL:
-    here = Path(__file__).resolve()
-    near = (here.with_name("libquern.so"), here.parents[2] / "build" / "libquern.so")
-    path = os.environ.get("QUERN_LIBRARY") or next((str(p) for p in near if p.exists()), None) or \
-        ctypes.util.find_library("quern")
-    if not path:
-        raise ImportError("libquern.so was not found: run `make` in the project's root, or set QUERN_LIBRARY to it")
-    library = ct.CDLL(path)
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
-    return library
-
-
-_lib = _load()
-
-
-class QuernError(Exception):
-    """A call failed: `status` is the number and `name` the short name of quern.h; the text says what to do."""
-
-    def __init__(self, status: int, message: str):
-        self.status = status
-        self.name = _lib.quern_status_name(status).decode()
-        super().__init__(message or self.name)
-
-
-def version() -> str:
-    """Version of the library that was loaded, "0.1.0"."""
-    n = _lib.quern_version()
-    return f"{n // 10000}.{n // 100 % 100}.{n % 100}"
-
-
-def isa_names() -> List[str]:
-    """The kernel sets that this machine can run, the least capable first."""
-    names: List[str] = []
-    while (name := _lib.quern_isa_name(len(names))) is not None:
-        names.append(name.decode())
-    return names
-
-
-class _Context:
-    """A quern_context, and the errors it tells. Warnings of the library go to the logger "quern"."""
-
-    def __init__(self, threads: int, isa: Optional[str]):
-        last = [""]
-
-        def log(_user, level, message):
-            last[0] = message.decode("utf-8", "replace")
-            if level == 1:
-                logging.getLogger("quern").warning(last[0])
-
-        self.handle = _p()
-        self._log = _Log(log)  # lives as long as the context that calls it
-        options = _ContextOptions(threads=threads, isa=isa.encode() if isa else None, log=self._log, log_level=1)
-        status = _lib.quern_context_create(ct.byref(self.handle), ct.byref(options))
-        if status:  # there is no context to ask: the message came as a log line
-            raise QuernError(status, last[0])
-
-    def check(self, status: int) -> None:
-        if status:
-            text = ct.create_string_buffer(512)
-            _lib.quern_context_error(self.handle, text, len(text))
-            raise QuernError(status, text.value.decode("utf-8", "replace"))
-
-    def close(self) -> None:
-        _lib.quern_context_free(self.handle)
-        self.handle = _p()
-
-
-def _progress(callback: Optional[Callable[[int, int, str], Optional[bool]]]) -> _Progress:
-    """callback(done, total, what); returning True cancels. An exception in it cancels too."""
-    if callback is None:
-        return _Progress()
-
-    def call(_user, done, total, what):
-        try:
-            return 1 if callback(done, total, what.decode("utf-8", "replace")) else 0
-        except BaseException:
-            return 1
-
-    return _Progress(call)
-
-
-# ---- text in and arrays out ----------------------------------------------------------------------------------------
-
-
-def _utf8(text: Text) -> bytes:
-    if isinstance(text, str):
-        return text.encode("utf-8", "replace")
-    if isinstance(text, (bytes, bytearray, memoryview)):
-        return bytes(text)
-    raise TypeError(f"a text is str or bytes, not {type(text).__name__}")
-
-
-def _arrow(texts: Sequence[Text]) -> Tuple[bytes, np.ndarray]:
-    """Texts as the library takes them: one UTF-8 buffer and n + 1 offsets."""
-    parts = [_utf8(t) for t in texts]
-    offsets = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(p) for p in parts], out=offsets[1:])
-    return b"".join(parts), offsets
-
-
-def _column(data: Bytes, offsets: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The caller's buffer and offsets, checked, not copied (offsets are widened where they are not int64 already)."""
-    data = np.frombuffer(data, np.uint8) if len(data) else np.zeros(1, np.uint8)
-    offsets = np.ascontiguousarray(offsets, np.int64)
-    if offsets.ndim != 1 or len(offsets) < 1 or offsets[0] < 0 or (np.diff(offsets) < 0).any():
-        raise ValueError("offsets must be one dimension of n + 1 ascending numbers, the first not negative")
-    if offsets[-1] > data.nbytes:
-        raise ValueError(f"the last offset, {offsets[-1]}, lies past the {data.nbytes} bytes of text")
-    return data, offsets
-
-
-def _result(out: Optional[np.ndarray], shape: Tuple[int, int]) -> np.ndarray:
-    if out is None:
-        return np.empty(shape, np.float32)
-    if out.dtype != np.float32 or out.shape != shape or not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError(f"out must be a writable, C-contiguous float32 array of shape {shape}")
-    return out
+Message = Union[Dict[str, Text], Tuple[str, Text]]
 
 
 class Hit(NamedTuple):
@@ -287,35 +53,43 @@ class Model:
     max_tokens: tokens of one pass, which fixes the memory used (0: 2048).   text_tokens: where texts are cut, special
     tokens included (0: as the model says).   pool: "model", "mean", "cls" or "last".   normalize: False for embeddings
     as they were pooled.   verify: check every checksum of the file first.   max_bytes: refuse to use more (0: no limit).
+    All but threads, isa, verify and max_bytes are about encoders; `decoder` takes what decoders need.
     """
 
     def __init__(self, path: Union[str, os.PathLike], *, threads: int = 0, isa: Optional[str] = None,
                  max_tokens: int = 0, max_sequences: int = 0, text_tokens: int = 0, pool: str = "model",
                  normalize: bool = True, verify: bool = False, max_bytes: int = 0):
-        if pool not in _POOLS:
-            raise ValueError(f"pool must be one of {', '.join(_POOLS)}, not {pool!r}")
+        if pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, not {pool!r}")
         self._lock, self._pooled = threading.Lock(), pool != "model"
-        self._model, self._session = _p(), _p()
-        self._context = _Context(threads, isa)
+        self._model, self._session, self._decoders = ptr(), ptr(), weakref.WeakSet()
+        self._context = Context(threads, isa)
         try:
-            options = _ModelOptions(flags=_OPEN_VERIFY if verify else 0, max_bytes=max_bytes)
-            self._context.check(_lib.quern_model_open(ct.byref(self._model), self._context.handle, os.fsencode(path),
+            options = ModelOptions(flags=OPEN_VERIFY if verify else 0, max_bytes=max_bytes)
+            self._context.check(lib.quern_model_open(ct.byref(self._model), self._context.handle, os.fsencode(path),
                                                       ct.byref(options)))
-            self._info = _ModelInfo()
-            self._context.check(_lib.quern_model_get_info(self._model, ct.byref(self._info)))
-            session = _SessionOptions(flags=0 if normalize else _NO_NORMALIZE, max_tokens=max_tokens,
-                                      max_sequences=max_sequences, text_tokens=text_tokens, pool=_POOLS[pool])
-            self._context.check(_lib.quern_session_create(ct.byref(self._session), self._model, ct.byref(session)))
+            self._info = ModelInfo()
+            self._context.check(lib.quern_model_get_info(self._model, ct.byref(self._info)))
+            self._options = SessionOptions(flags=0 if normalize else NO_NORMALIZE, max_tokens=max_tokens,
+                                           max_sequences=max_sequences, text_tokens=text_tokens, pool=POOLS[pool])
+            if not self._info.decoder:
+                self._begin()
         except BaseException:
             self.close()
             raise
 
+    def _begin(self) -> None:
+        """The session. Of a decoder this one is made when it is asked for: what is generated has sessions of its own."""
+        self._context.check(lib.quern_session_create(ct.byref(self._session), self._model, ct.byref(self._options)))
+
     def close(self) -> None:
-        """Gives everything back. Closing twice is fine."""
+        """Gives everything back, decoders of this model too. Closing twice is fine."""
+        for decoder in list(self._decoders):
+            decoder.close()
         with self._lock:
-            _lib.quern_session_free(self._session)
-            _lib.quern_model_free(self._model)
-            self._session, self._model = _p(), _p()
+            lib.quern_session_free(self._session)
+            lib.quern_model_free(self._model)
+            self._session, self._model = ptr(), ptr()
             self._context.close()
 
     def __enter__(self) -> "Model":
@@ -336,11 +110,11 @@ class Model:
         """A call on the session: one at a time, its message on failure."""
         with self._lock:
             self._open()
+            if not self._session:
+                self._begin()
             status = call(self._session, *arguments)
             if status:
-                text = ct.create_string_buffer(512)
-                _lib.quern_session_error(self._session, text, len(text))
-                raise QuernError(status, text.value.decode("utf-8", "replace"))
+                raise QuernError(status, session_error(self._session))
 
     # What the model is
 
@@ -354,36 +128,39 @@ class Model:
         return self._info.max_tokens
 
     @property
-    def info(self) -> Dict[str, int]:
-        """The numbers of quern_model_info: layers, width, heads, vocab, params, bytes, ..."""
-        return {name: getattr(self._info, name) for name, _ in self._info._fields_ if name not in ("size", "reserved")}
+    def info(self) -> Dict[str, Union[int, str]]:
+        """The members of quern_model_info: layers, width, heads, vocab, params, bytes, decoder, ...; norm, placement
+        and activation are names."""
+        values = {name: getattr(self._info, name) for name, _ in self._info._fields_ if name not in ("size", "reserved")}
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
 
     @property
     def isa(self) -> str:
         self._open()
-        return _lib.quern_context_isa(self._context.handle).decode()
+        return lib.quern_context_isa(self._context.handle).decode()
 
     @property
     def threads(self) -> int:
         self._open()
-        return _lib.quern_context_threads(self._context.handle)
+        return lib.quern_context_threads(self._context.handle)
 
     @property
     def stats(self) -> Dict[str, int]:
-        """Counts since the model was opened: sequences, tokens, texts_cut, ns_encode; bytes of the session."""
-        stats = _Stats()
-        self._run(_lib.quern_session_get_stats, ct.byref(stats))
+        """Counts since the model was opened: sequences, tokens, texts_cut, ns_encode; bytes of the session. Those of
+        what is generated: Decoder.stats."""
+        stats = StatsInfo()
+        self._run(lib.quern_session_get_stats, ct.byref(stats))
         return {name: getattr(stats, name) for name, _ in stats._fields_ if name not in ("size", "reserved")}
 
     def meta(self) -> Dict[str, str]:
         """The file's metadata: "general.architecture", "general.recipe", ..."""
         self._open()
         result: Dict[str, str] = {}
-        n = _size()
-        while (key := _lib.quern_model_meta_key(self._model, len(result))) is not None:
-            self._context.check(_lib.quern_model_get_meta(self._model, key, None, 0, ct.byref(n)))
+        n = size_t()
+        while (key := lib.quern_model_meta_key(self._model, len(result))) is not None:
+            self._context.check(lib.quern_model_get_meta(self._model, key, None, 0, ct.byref(n)))
             text = ct.create_string_buffer(n.value + 1)
-            self._context.check(_lib.quern_model_get_meta(self._model, key, text, len(text), ct.byref(n)))
+            self._context.check(lib.quern_model_get_meta(self._model, key, text, len(text), ct.byref(n)))
             result[key.decode()] = text.value.decode("utf-8", "replace")
         return result
 
@@ -398,12 +175,12 @@ class Model:
     def tokenize(self, text: Text, special: bool = True) -> np.ndarray:
         """Token ids (int32), with the model's special tokens unless special is False; never cut."""
         self._open()
-        data = _utf8(text)
-        flags, n = 0 if special else _NO_SPECIAL, _size()
+        data = utf8(text)
+        flags, n = 0 if special else NO_SPECIAL, size_t()
         ids = np.empty(len(data) + 8, np.int32)  # a token is a byte at least; a template adds a few
         while True:
-            status = _lib.quern_tokenize(self._model, data, len(data), flags, ids.ctypes.data, len(ids), ct.byref(n))
-            if status == _E_CAPACITY and n.value > len(ids):
+            status = lib.quern_tokenize(self._model, data, len(data), flags, ids.ctypes.data, len(ids), ct.byref(n))
+            if status == E_CAPACITY and n.value > len(ids):
                 ids = np.empty(n.value, np.int32)
                 continue
             self._context.check(status)
@@ -412,14 +189,14 @@ class Model:
     def spans(self, text: Text, special: bool = True) -> Tuple[np.ndarray, np.ndarray]:
         """Token ids, and uint64 [n, 2]: the bytes of the text (UTF-8) that each came from, 0 and 0 of special tokens."""
         self._open()
-        data = _utf8(text)
-        flags, n = 0 if special else _NO_SPECIAL, _size()
+        data = utf8(text)
+        flags, n = 0 if special else NO_SPECIAL, size_t()
         cap = 64  # a byte may become several tokens
         while True:
             ids, spans = np.empty(cap, np.int32), np.empty((cap, 2), np.uint64)
-            status = _lib.quern_tokenize_spans(self._model, data, len(data), flags, ids.ctypes.data, spans.ctypes.data,
+            status = lib.quern_tokenize_spans(self._model, data, len(data), flags, ids.ctypes.data, spans.ctypes.data,
                                                cap, ct.byref(n))
-            if status != _E_CAPACITY or n.value <= cap:
+            if status != E_CAPACITY or n.value <= cap:
                 self._context.check(status)
                 return ids[:n.value].copy(), spans[:n.value].copy()
             cap = n.value
@@ -427,33 +204,78 @@ class Model:
     def detokenize(self, ids: Iterable[int], special: bool = False) -> str:
         """Text of token ids, the special ones left out unless special is True."""
         self._open()
-        ids = np.ascontiguousarray(ids if isinstance(ids, np.ndarray) else list(ids), np.int32)
-        flags, n = _NO_SPECIAL if special else 0, _size()
+        ids = token_ids(ids)
+        flags, n = NO_SPECIAL if special else 0, size_t()
         arguments = self._model, ids.ctypes.data, len(ids), flags
-        status = _lib.quern_detokenize(*arguments, None, 0, ct.byref(n))
-        if status not in (0, _E_CAPACITY):
+        status = lib.quern_detokenize(*arguments, None, 0, ct.byref(n))
+        if status not in (0, E_CAPACITY):
             self._context.check(status)
         text = ct.create_string_buffer(n.value + 1)
-        self._context.check(_lib.quern_detokenize(*arguments, text, len(text), ct.byref(n)))
+        self._context.check(lib.quern_detokenize(*arguments, text, len(text), ct.byref(n)))
         return text.raw[:n.value].decode("utf-8", "replace")
 
+    @property
+    def chat_form(self) -> str:
+        """The form that conversations with this model are written in: "chatml", "llama3", ...; "plain": none is known."""
+        self._open()
+        return lib.quern_chat_form(self._model).decode()
+
+    def tokenize_chat(self, messages: Sequence[Message], *, form: Optional[str] = None, prompt: bool = True,
+                      special: bool = True) -> np.ndarray:
+        """Token ids (int32) of a conversation: messages {"role": ..., "content": ...} or (role, content), roles "system"
+        (of the first alone), "user" and "assistant".   form: by its name, not the model's.   prompt: with the start of
+        the assistant's next message.   special: with the tokenizer's special tokens around it; those of the form are
+        there always, and what a message says is never taken for one."""
+        self._open()
+        pairs = [(m["role"], m["content"]) if isinstance(m, dict) else m for m in messages]
+        roles, contents = [utf8(role) for role, _ in pairs], [utf8(content) for _, content in pairs]
+        said = (ChatMessage * len(pairs))(*[ChatMessage(role, content, len(content))
+                                            for role, content in zip(roles, contents)])
+        flags, n = (CHAT_PROMPT if prompt else 0) | (0 if special else NO_SPECIAL), size_t()
+        cap = sum(map(len, contents)) + 32 * len(pairs) + 64
+        while True:
+            ids = np.empty(cap, np.int32)
+            status = lib.quern_chat_tokenize(self._model, form.encode() if form else None, said, len(pairs), flags,
+                                             ids.ctypes.data, cap, ct.byref(n))
+            if status != E_CAPACITY or n.value <= cap:
+                self._context.check(status)
+                return ids[:n.value].copy()
+            cap = n.value
+
     # Work
+
+    def decoder(self, *, sequences: int = 1, cache_tokens: int = 0, max_tokens: int = 0, cache_bits: int = 0,
+                logit_rows: int = 0) -> Decoder:
+        """A Decoder: sequences of tokens that this model continues, in memory of their own.
+
+        sequences: how many are held.   cache_tokens: tokens of all of them together, in pages of 64 that each has whole
+        (0: max_tokens, or 64 for each where that is more).   max_tokens: of one pass (0: 2048).   cache_bits: of keys
+        and values, 8 or 32 (0: 8, and 32 of a float model).   logit_rows: what `rows` gives at most, and one more than
+        `lookup` may be (0: 16, or one for each sequence where that is more)."""
+        self._open()
+        if not self._info.decoder:
+            raise QuernError(E_TASK, "the model predicts no next tokens: embed, classify or answer may be what it is for")
+        options = SessionOptions(max_sequences=sequences, cache_tokens=cache_tokens, max_tokens=max_tokens,
+                                 cache_bits=cache_bits, logit_rows=logit_rows or max(16, sequences))
+        decoder = Decoder(self, options)
+        self._decoders.add(decoder)
+        return decoder
 
     def embed(self, texts: Union[Text, Sequence[Text]], out: Optional[np.ndarray] = None) -> np.ndarray:
         """One text: float32 [width]. Several: float32 [n, width], in `out` when it is given."""
         if isinstance(texts, (str, bytes)):
             return self.embed([texts], None if out is None else out.reshape(1, -1))[0]
-        return self.embed_arrow(*_arrow(texts), out=out)
+        return self.embed_arrow(*arrow(texts), out=out)
 
     def embed_arrow(self, data: Bytes, offsets: np.ndarray, out: Optional[np.ndarray] = None) -> np.ndarray:
         """Text i is data[offsets[i]:offsets[i + 1]], UTF-8. From a pyarrow large_string column without nulls:
         `_, offsets, data = column.buffers()`, then np.frombuffer(offsets, np.int64)[:n + 1]."""
         self._open()
-        data, offsets = _column(data, offsets)
+        data, offsets = column(data, offsets)
         n = len(offsets) - 1
-        out = _result(out, (n, self.width))
+        out = result_array(out, (n, self.width))
         if n:
-            self._run(_lib.quern_embed_batch, data.ctypes.data, offsets.ctypes.data, n, out.ctypes.data, out.size, None)
+            self._run(lib.quern_embed_batch, data.ctypes.data, offsets.ctypes.data, n, out.ctypes.data, out.size, None)
         return out
 
     def search(self, query: Text, texts: Sequence[Text], k: int = 5,
@@ -476,7 +298,7 @@ class Model:
             return self.classify([texts])[0]
         pairs = bool(texts) and isinstance(texts[0], tuple)
         flat = [text for pair in texts for text in pair] if pairs else texts
-        logits, probabilities = self.classify_arrow(*_arrow(flat), pairs=pairs)
+        logits, probabilities = self.classify_arrow(*arrow(flat), pairs=pairs)
         if self._info.regression:
             return [Label("score", 0, float("nan"), row) for row in logits]
         names, best = self.labels, logits.argmax(1)
@@ -485,14 +307,14 @@ class Model:
     def classify_arrow(self, data: Bytes, offsets: np.ndarray, pairs: bool = False) -> Tuple[np.ndarray, np.ndarray]:
         """Logits and probabilities, float32 [results, labels]. pairs: texts 2i and 2i + 1 are judged together."""
         self._open()
-        data, offsets = _column(data, offsets)
+        data, offsets = column(data, offsets)
         n = len(offsets) - 1
         if pairs and n % 2:
             raise ValueError(f"pairs need an even number of texts, not {n}")
         shape = (n // 2 if pairs else n, max(self._info.labels, 1))
         logits, probabilities = np.empty(shape, np.float32), np.empty(shape, np.float32)
         if n:
-            self._run(_lib.quern_classify_batch, data.ctypes.data, offsets.ctypes.data, n, _PAIRS if pairs else 0,
+            self._run(lib.quern_classify_batch, data.ctypes.data, offsets.ctypes.data, n, PAIRS if pairs else 0,
                       logits.ctypes.data, probabilities.ctypes.data, logits.size)
         return logits, probabilities
 
@@ -504,12 +326,12 @@ class Model:
         if isinstance(pairs, tuple):
             return self.answer([pairs], stride=stride, answer_tokens=answer_tokens)[0]
         self._open()
-        data, offsets = _arrow([text for question, context in pairs for text in (question, context)])
+        data, offsets = arrow([text for question, context in pairs for text in (question, context)])
         n = len(offsets) // 2
         found, scores = np.empty((n, 2), np.uint64), np.empty((n, 2), np.float32)
         if n:
-            options = _AnswerOptions(stride=stride, answer_tokens=answer_tokens)
-            self._run(_lib.quern_answer_batch, data, offsets.ctypes.data, 2 * n, ct.byref(options), found.ctypes.data,
+            options = AnswerOptions(stride=stride, answer_tokens=answer_tokens)
+            self._run(lib.quern_answer_batch, data, offsets.ctypes.data, 2 * n, ct.byref(options), found.ctypes.data,
                       scores.ctypes.data)
         answers: List[Answer] = []
         for start, (begin, end), (score, null_score) in zip(offsets[1::2].tolist(), found.tolist(), scores.tolist()):
@@ -526,10 +348,10 @@ class Model:
             return []
         lens = np.array([len(s) for s in sequences], np.uint32)
         ids = np.concatenate([np.asarray(s, np.int32) for s in sequences])
-        view = _View()
+        view = View()
 
         def call(session, *arguments):  # the view is the session's until its next call: copied under the lock
-            status = _lib.quern_encode(session, *arguments)
+            status = lib.quern_encode(session, *arguments)
             if status == 0:
                 hidden.append(np.ctypeslib.as_array(view.data, (view.rows, view.cols)).copy())
             return status
@@ -541,14 +363,14 @@ class Model:
     def cancel(self) -> None:
         """Makes the call in progress on another thread, or else the next one, fail with status 11, soon."""
         self._open()
-        _lib.quern_session_cancel(self._session)
+        lib.quern_session_cancel(self._session)
 
 
 def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", *,
              calibrate: Optional[FilePath] = None, rows: int = 0, seed: int = 0, max_loss: float = 0.0,
              report: Optional[FilePath] = None, dry_run: bool = False, max_bytes: int = 0, threads: int = 0,
              progress: Optional[Callable[[int, int, str], Optional[bool]]] = None) -> Dict[str, float]:
-    """Makes dst, a .qrn file, from src, a Hugging Face directory, as `quern quantize` does. Gives source_bytes, bytes,
+    """Makes dst, a .qrn file, from src, a Hugging Face directory or a GGUF file, as `quern quantize` does. Gives source_bytes, bytes,
     worst_weight_error and loss (of recipes with max_loss, else 0).
 
     recipe: a preset's name, or the path of a JSON recipe.   calibrate: a file of texts, for recipes with static ranges
@@ -556,15 +378,15 @@ def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", 
     says).   report: a folder for report.json and report.html.   dry_run: do all but write dst, which may be None.
     max_bytes: of memory and of any source file (0: no limit).   progress(done, total, what) may return True to cancel.
     dst is replaced only when all went well."""
-    context = _Context(threads, None)
+    context = Context(threads, None)
     try:
-        callback = _progress(progress)  # must live until the call returns
+        callback = progress_callback(progress)  # must live until the call returns
         path = lambda p: None if p is None else os.fsencode(p)
-        options = _QuantizeOptions(flags=_DRY_RUN if dry_run else 0, seed=seed, calibration_rows=rows,
+        options = QuantizeOptions(flags=DRY_RUN if dry_run else 0, seed=seed, calibration_rows=rows,
                                    recipe=path(recipe), calibration_path=path(calibrate), report_path=path(report),
                                    max_bytes=max_bytes, progress=callback, max_loss=max_loss)
-        result = _QuantizeResult()
-        context.check(_lib.quern_quantize_file(context.handle, os.fsencode(src), path(dst), ct.byref(options),
+        result = QuantizeResult()
+        context.check(lib.quern_quantize_file(context.handle, os.fsencode(src), path(dst), ct.byref(options),
                                                ct.byref(result)))
         return {name: getattr(result, name) for name in ("source_bytes", "bytes", "worst_weight_error", "loss")}
     finally:
