@@ -1,22 +1,15 @@
-"""Continues a text, or answers what a user says, as it comes: generate.py MODEL.qrn TEXT [--chat]"""
+"""Answers what a user says, as it comes: generate.py MODEL.qrn TEXT"""
 import sys
 try:
     import quern
 except ImportError as missing:  # numpy, or the library
     sys.exit(f"generate.py: {missing}")
 
-arguments = [a for a in sys.argv[1:] if a != "--chat"]
-if len(arguments) != 2:
+if len(sys.argv) != 3:
     sys.exit(__doc__)
-model_path, text = arguments
-prompt = [{"role": "user", "content": text}] if "--chat" in sys.argv else text
+messages = [{"role": "user", "content": sys.argv[2]}]  # a text would be continued, token ids too
 
-with quern.Model(model_path) as model, model.decoder() as decoder:
-    generation = decoder.generate(prompt, max_new=200, sampling=quern.Sampling(temperature=0.7, top_p=0.9, seed=1))
-    try:
-        for piece in generation:
-            print(piece, end="", flush=True)
-    except KeyboardInterrupt:  # the generation has ended
-        pass
+with quern.Model(sys.argv[1]) as model, model.decoder() as decoder:
+    for text in decoder.generate(messages, max_new=200, sampling=quern.Sampling(temperature=0.7, top_p=0.9, seed=1)):
+        print(text, end="", flush=True)
     print()
-    print(f"({len(generation.ids)} tokens, {generation.reason or 'interrupted'})", file=sys.stderr)
