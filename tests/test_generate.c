@@ -134,6 +134,27 @@ static void full_cache(void) {
   close_decoder(&d);
 }
 
+/* max_new 0: up to the last position, and no further. */
+static void all_positions(void) {
+  const quern_session_options so = session_of(64, 1, 512, 9);
+  decoder d = open_decoder("llama", "float", NULL, 1, &so);
+  told t = {.stop_after = 0};
+  int32_t ids[500];
+  for (uint32_t i = 0; i < 500; i++) ids[i] = token_of(3, i);
+  for (uint32_t lookup = 0; lookup <= 8; lookup += 8) {
+    quern_generated r = {.size = sizeof r};
+    const quern_generate_options o = options_of(0, lookup);
+    t.count = 0;
+    CHECK_EQ(quern_sequence_free(d.s, 0), QUERN_OK);
+    CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, ids, 500)), QUERN_OK);
+    CHECK_EQ(say(&d, quern_generate(d.s, 0, &o, tell, &t, &r)), QUERN_OK);
+    CHECK(r.reason == QUERN_STOP_LENGTH && r.tokens == 12 && t.count == 12);
+    CHECK_EQ(length_of(&d, 0), 512);
+    CHECK(quern_generate(d.s, 0, &o, tell, &t, &r) != QUERN_OK);
+  }
+  close_decoder(&d);
+}
+
 static void sequences_of_a_batch(void) {
   const quern_session_options so = session_of(64, 3, 512, 3);
   decoder d = open_decoder("llama", "int4", NULL, 2, &so);
@@ -217,6 +238,7 @@ int main(void) {
   RUN(same_with_guesses);
   RUN(stops);
   RUN(full_cache);
+  RUN(all_positions);
   RUN(sequences_of_a_batch);
   RUN(scores);
   RUN(refused);

@@ -48,7 +48,7 @@ clean "$work/venv/bin/python" -m pip install -q --no-deps "$work/wheels"/quern-*
 report installs $? "$work/out"
 # The tests, away from the tree, so that `quern` is the installed one; numpy, which cannot be fetched here, is lent.
 mkdir -p "$work/tree/examples/python"
-cp examples/python/test_quern.py "$work/tree/examples/python"
+cp examples/python/test_quern.py examples/python/test_decoder.py "$work/tree/examples/python"
 cp examples/passages.txt "$work/tree/examples"
 lent=$("$PYTHON" -c 'import numpy, os; print(os.path.dirname(os.path.dirname(numpy.__file__)))')
 cd "$work/tree" || exit 1
@@ -57,6 +57,8 @@ clean PYTHONPATH="$lent" "$work/venv/bin/python" -c 'import quern; print(quern._
 report the_installed_one $? "$work/out"
 clean PYTHONPATH="$lent" "$work/venv/bin/python" examples/python/test_quern.py "$model" >"$work/out" 2>&1
 report its_tests $? "$work/out"
+clean PYTHONPATH="$lent" "$work/venv/bin/python" examples/python/test_decoder.py "$model" >"$work/out" 2>&1
+report its_tests_of_decoders $? "$work/out"
 clean "$work/venv/bin/python" -m pip uninstall -q -y quern >"$work/out" 2>&1 && [ ! -e "$work"/venv/lib/python*/site-packages/quern ]
 report uninstalls $? "$work/out"
 finish

@@ -1,4 +1,4 @@
-"""engine_quern.py - Quern through examples/python/quern.py: `encode`, then mean pooling and normalization in numpy.
+"""engine_quern.py - Quern through examples/python/quern: `encode`, then mean pooling and normalization in numpy.
 
 `encode` copies the hidden states into numpy's memory; that copy counts in Quern's time.
 """

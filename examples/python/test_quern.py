@@ -1,4 +1,4 @@
-"""Tests of quern.py against the shipped model; needs numpy alone.  test_quern.py [MODEL.qrn]"""
+"""Tests of the package quern against the shipped model; needs numpy alone.  test_quern.py [MODEL.qrn]"""
 import json
 import os
 import sys
@@ -21,6 +21,17 @@ PASSAGES = (ROOT / "examples" / "passages.txt").read_text(encoding="utf-8").spli
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat dog sat on mat is in ? . , cafe who where ##s a".split()
 
 
+def write_weights(folder, tensors):
+    """model.safetensors with random values of these shapes, by name."""
+    random, header, data = np.random.default_rng(3), {}, b""
+    for name, shape in tensors.items():
+        values = random.normal(0, 0.3, shape).astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
+    text = json.dumps(header).encode()
+    Path(folder, "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
 def span_model(folder):
     """A tiny BertForQuestionAnswering with random weights, as a Hugging Face directory."""
     width, layer = 32, "bert.encoder.layer.0."
@@ -33,13 +44,7 @@ def span_model(folder):
         tensors.update({name + ".weight": shape, name + ".bias": shape[:1]})
     for name in ("bert.embeddings.", layer + "attention.output.", layer + "output."):
         tensors.update({name + "LayerNorm.weight": (width,), name + "LayerNorm.bias": (width,)})
-    random, header, data = np.random.default_rng(3), {}, b""
-    for name, shape in tensors.items():
-        values = random.normal(0, 0.3, shape).astype("<f4").tobytes()
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
-        data += values
-    text = json.dumps(header).encode()
-    Path(folder, "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    write_weights(folder, tensors)
     Path(folder, "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
     Path(folder, "config.json").write_text(json.dumps({
         "model_type": "bert", "architectures": ["BertForQuestionAnswering"], "hidden_size": width,
@@ -249,22 +254,24 @@ def test_one_model_serves_many_threads(m):
     assert got == [want] * 8
 
 
-def main() -> int:
+def run(tests, model) -> int:
+    """Runs each function of that mapping whose name begins with test_; gives the exit code."""
     passed = failed = 0
-    with quern.Model(MODEL, threads=2) as model:
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                try:
-                    test(model)
-                    passed += 1
-                    print("ok   " + name)
-                except Exception:
-                    failed += 1
-                    traceback.print_exc(file=sys.stdout)
-                    print("FAIL " + name)
+    for name, test in list(tests.items()):
+        if name.startswith("test_"):
+            try:
+                test(model)
+                passed += 1
+                print("ok   " + name)
+            except Exception:
+                failed += 1
+                traceback.print_exc(file=sys.stdout)
+                print("FAIL " + name)
     print(f"{passed} passed, {failed} failed")
     return failed != 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with quern.Model(MODEL, threads=2) as shipped:
+        code = run(globals(), shipped)
+    sys.exit(code)

@@ -1,5 +1,5 @@
-"""wheel_backend.py - makes the wheel of quern.py (PEP 517), with Python's own library alone: no package is fetched, so it
-works without a network. The wheel is a package `quern`: quern.py as its __init__, the shared library beside it.
+"""wheel_backend.py - makes the wheel of the package quern (PEP 517), with Python's own library alone: no other package is
+fetched, so it works without a network. The shared library lies in the package.
 
 QUERN_LIBRARY: a libquern.so to put in; else `make` builds the one of the tree that this file lies in.
 """
@@ -50,7 +50,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     tag = "py3-none-" + re.sub(r"[-.]", "_", sysconfig.get_platform())
     info = f"quern-{_version()}.dist-info"
     files = {
-        "quern/__init__.py": (HERE / "quern.py").read_bytes(),
+        **{f"quern/{path.name}": path.read_bytes() for path in sorted((HERE / "quern").glob("*.py"))},
         "quern/libquern.so": _library(),
         "quern/py.typed": b"",
         f"{info}/LICENSE": (ROOT / "LICENSE").read_bytes(),

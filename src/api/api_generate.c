@@ -116,7 +116,9 @@ static quern_status resolve_generation(quern_session *s, const quern_generate_op
         o.lookup, s->logit_rows, (unsigned)QN_GUESSES);
   QN_TRY(check_stops(s, &o));
   QN_TRY(resolve_sampling(s, o.sampling, &g->sampling, &g->penalty_tokens));
-  g->max_new = o.max_new ? o.max_new : UINT32_MAX;
+  /* At least 1: a sequence that is full says so. */
+  const uint32_t length = s->cache.sequence[g->sequence].length, positions = s->model->arch.positions;
+  g->max_new = o.max_new ? o.max_new : length < positions ? positions - length : 1;
   g->guesses = o.lookup;
   g->stop = o.stop;
   g->stops = o.stops;
