@@ -55,12 +55,15 @@ class Decoder:
 
     def close(self) -> None:
         """Ends what is being generated and gives the memory back. Closing twice is fine."""
-        work = self._work
-        if work:
-            work.end()
-        with self._lock:
-            lib.quern_session_free(self._session)
-            self._session = ptr()
+        while True:
+            work = self._work
+            if work:
+                work.end()
+            with self._lock:
+                if not self._work:  # none has begun meanwhile
+                    lib.quern_session_free(self._session)
+                    self._session = ptr()
+                    return
 
     def __enter__(self) -> "Decoder":
         return self
