@@ -305,6 +305,31 @@ static quern_status resolve_shortcut(resolver *r, uint32_t index, const char *bl
   return QUERN_OK;
 }
 
+/* An order of hidden channels, which may be absent: each once. */
+static quern_status resolve_order(resolver *r, const char *base, const char *suffix, uint32_t width,
+                                  const int32_t **out) {
+  const void *p = NULL;
+  if (!r->is_static || !find(r, base, suffix)) return QUERN_OK;
+  QN_TRY(need_vector(r, base, suffix, QRN_I32, width, &p));
+  const int32_t *order = p;
+  uint8_t *seen = NULL;
+  void *memory = NULL;
+  quern_status status = QUERN_OK;
+  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
+  seen = memory;
+  memset(seen, 0, width);
+  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
+    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
+      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s%s: entry %u is %d", base,
+                       suffix, i, order[i]);
+    else
+      seen[order[i]] = 1;
+  }
+  qn_free(r->env, memory, width);
+  *out = order;
+  return status;
+}
+
 static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index, qn_layer *l) {
   const uint32_t inner = a->heads * a->head_dim;
   char base[NAME_BYTES];
@@ -319,6 +344,7 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   QN_TRY(resolve_linear(r, base, a->width, inner, &l->attn_out));
   qn_format(base, sizeof base, "layers.%u.attn.norm", index);
   QN_TRY(resolve_norm(r, base, a->width, &l->attn_norm));
+  QN_TRY(resolve_order(r, base, ".order", a->width, &l->attn_order));
   qn_format(base, sizeof base, "layers.%u.ffn.up", index);
   QN_TRY(resolve_linear(r, base, a->ffn, a->width, &l->ffn_up));
   qn_format(base, sizeof base, "layers.%u.ffn.down", index);
@@ -341,35 +367,11 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
   return QUERN_OK;
 }
 
-/* The order of hidden channels: each once. */
-static quern_status resolve_order(resolver *r, uint32_t width, const int32_t **out) {
-  const void *p = NULL;
-  if (!r->is_static || !find(r, "hidden.order", "")) return QUERN_OK;
-  QN_TRY(need_vector(r, "hidden.order", "", QRN_I32, width, &p));
-  const int32_t *order = p;
-  uint8_t *seen = NULL;
-  void *memory = NULL;
-  quern_status status = QUERN_OK;
-  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
-  seen = memory;
-  memset(seen, 0, width);
-  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
-    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
-      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: hidden.order: entry %u is %d", i,
-                       order[i]);
-    else
-      seen[order[i]] = 1;
-  }
-  qn_free(r->env, memory, width);
-  *out = order;
-  return status;
-}
-
 static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
   const uint32_t tables = qn_arch_table_width(a);
   if (r->is_static) QN_TRY(resolve_sites(r, a));
-  QN_TRY(resolve_order(r, a->width, &m->order));
+  QN_TRY(resolve_order(r, "hidden.order", "", a->width, &m->order));
   QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
   QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));

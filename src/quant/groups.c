@@ -197,6 +197,13 @@ static void take_ranges(const qn_site_seen *s, ranked *all) {
     all[c].range = __builtin_fmaxf(all[c].range, (float)((double)range_of(&s->channel[c]) / mean));
 }
 
+/* Of the places between two orders of a layer's own that 2109.12948 gives groups. */
+static void take_layer(const qn_arch *a, const qn_observed *seen, uint32_t layer, ranked *all) {
+  static const uint32_t kinds[] = {QN_SITE_FFN_UP_IN, QN_SITE_FFN_OUT, QN_SITE_FFN_SUM};
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    take_ranges(&seen->site[qn_site_index(a, kinds[i], layer)], all);
+}
+
 static void clear(ranked *all, uint32_t n) {
   for (uint32_t c = 0; c < n; c++) all[c] = (ranked){.channel = c};
 }
@@ -216,10 +223,14 @@ quern_status qn_groups_order(qn_plan *p, qn_env *env, const qn_observed *seen) {
   if (!p->order && !p->ffn_order) return QUERN_OK;
   QN_TRY(qn_alloc_array(env, &memory, most, sizeof(ranked), "the order of channels"));
   ranked *all = memory;
-  clear(all, a->width);
-  for (uint32_t l = 0; l < a->layers && p->order; l++)
-    take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
-  if (p->order) sort_to(all, a->width, is_uneven(p, p->order), p->order);
+  for (uint32_t o = 0; o < p->orders && p->order; o++) {
+    uint32_t *order = p->order + (size_t)o * a->width;
+    clear(all, a->width);
+    if (p->orders > 1) take_layer(a, seen, o, all);
+    for (uint32_t l = 0; l < a->layers && p->orders == 1; l++)
+      take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
+    sort_to(all, a->width, is_uneven(p, order), order);
+  }
   for (uint32_t l = 0; l < a->layers && p->ffn_order; l++) {
     clear(all, a->ffn);
     take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_DOWN_IN, l)], all);
@@ -235,12 +246,13 @@ const uint32_t *qn_groups_order_of(const qn_plan *p, const qn_site *site) {
     case QN_SITE_QKV_IN:
     case QN_SITE_ATTN_OUT:
     case QN_SITE_ATTN_SUM:
+      return qn_plan_order(p, (int)site->layer - 1);
     case QN_SITE_FFN_UP_IN:
     case QN_SITE_FFN_OUT:
     case QN_SITE_FFN_SUM:
-      return p->order;
+      return qn_plan_order(p, (int)site->layer);
     case QN_SITE_EMBED_SUM:
-      return p->embeds_alone ? NULL : p->order;
+      return p->embeds_alone ? NULL : qn_plan_order(p, -1);
     case QN_SITE_FFN_DOWN_IN:
       return p->ffn_order ? p->ffn_order + (size_t)site->layer * site->channels : NULL;
     default:

@@ -167,7 +167,9 @@ static int say_groups(const qn_report *r, qn_page *p) {
   const uint32_t sites = sites_with(r, 0, 1);
   if (!sites) return 0;
   qn_page_put(p, "Groups: %u sites have groups of channels with scales of their own%s.", sites,
-              r->plan->order ? ", channels sorted by range" : "");
+              r->plan->orders > 1 ? ", channels of each layer sorted by range"
+              : r->plan->order    ? ", channels sorted by range"
+                                  : "");
   return 1;
 }
 

@@ -44,6 +44,7 @@ typedef struct qn_lane {
   float *hidden;   /* [QN_BLOCK_ROWS, max(ffn, width of the tables)]; static: max(width, width of the tables) */
   qk_head_q8 head; /* one head of one sequence (int8) */
   qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
+  float *row;      /* [width] a row whose channels change their order (static) */
   qn_head_static attention; /* (static) */
   uint64_t units_cost;      /* of its units of a group's attention, planned */
   uint32_t units_end;       /* they begin where those of the lane before end */

@@ -94,17 +94,20 @@ static qk_norm_q8 norm_site_of(size_t rows, size_t d, parts_pair *p) {
   return op;
 }
 static size_t site_width(void) { return below(4) ? 64 * (1 + below(6)) : row_size(); }
-static int check_norm_q8_site(const qk_table *ref, const qk_table *t) {
+static int check_norm_q8_site_as(const qk_table *ref, const qk_table *t, int ordered) {
   const size_t rows = below(7), d = site_width();
   size_t cut[8], bad = 0;
   parts_pair p;
   qk_norm_q8 a = norm_site_of(rows, d, &p), b = a;
   a.norm.q = p.codes.ref, b.norm.q = p.codes.got;
   a.norm.out = buffer(rows * a.norm.ldo * 4, 4), b.norm.out = buffer(rows * a.norm.ldo * 4, 4);
+  if (ordered) reorder(&a, &b);
   const size_t want = ref->norm_q8(&a, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(&b, cut[i], cut[i + 1]);
   return same_parts(&p) && same_count("norm_q8", want, bad);
 }
+static int check_norm_q8_site(const qk_table *ref, const qk_table *t) { return check_norm_q8_site_as(ref, t, 0); }
+static int check_norm_q8_site_order(const qk_table *ref, const qk_table *t) { return check_norm_q8_site_as(ref, t, 1); }
 /* Codes of a norm are those of its floats. */
 static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {
   (void)ref;
