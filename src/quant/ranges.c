@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/layout.h"
 #include "quant/groups.h"
+#include "quant/order.h"
 
 #define LOG2_E 1.44269504088896340736
 #define STEPS 100u /* that an end of the range with the least squared error is looked for in */
@@ -244,14 +245,14 @@ static void fill_seen(const qn_plan *p, qn_site_plan *s, const qn_site_seen *see
 }
 
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
-  if (seen) QN_TRY(qn_groups_order(p, env, seen));
+  if (seen) QN_TRY(qn_order_find(p, env, seen));
   for (uint32_t i = 0; i < p->count; i++) {
     qn_site_plan *s = &p->site[i];
     if (!qn_plan_is_static(s)) continue;
     if (is_given(&s->rule))
       fill_given(s);
     else if (s->groups > 1)
-      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site)));
+      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_order_of(p, &s->site)));
     else
       fill_seen(p, s, &seen->site[i], seen->blocks);
   }
