@@ -39,7 +39,8 @@ static uint32_t widest(const ranked *all, uint32_t n, uint32_t last) {
   return best;
 }
 
-/* By ascending range. shares: the last panel's room is shared as said above. */
+/* By ascending range. shares: groups are of any width, and the last panel's room is shared as said above; with equal ones many channels
+   share the widest's group anyway. */
 static void sort_to(ranked *all, uint32_t n, int shares, uint32_t *order) {
   const uint32_t last = n % QK_PANEL ? n % QK_PANEL : QK_PANEL;
   qsort(all, n, sizeof *all, by_range);
@@ -62,13 +63,6 @@ static void take_ranges(const qn_site_seen *s, ranked *all) {
 
 static void clear(ranked *all, uint32_t n) {
   for (uint32_t c = 0; c < n; c++) all[c] = (ranked){.channel = c};
-}
-
-/* Whether groups of channels in this order are of any width: with equal ones many share the widest's anyway. */
-static int is_uneven(const qn_plan *p, const uint32_t *order) {
-  for (uint32_t i = 0; i < p->count; i++)
-    if (p->site[i].groups > 1 && p->site[i].rule.uneven > 0 && qn_order_of(p, &p->site[i].site) == order) return 1;
-  return 0;
 }
 
 /* ---- what an order costs ----------------------------------------------------------------------------------------- */
@@ -102,20 +96,19 @@ static double rounding_of(const qn_site_plan *s, const qn_site_seen *at, const q
   return error;
 }
 
-/* Adds what the groups of a layer's feed-forward block cost in an order, over the power of what the norm behind it gives. Their
-   scales and ends are left as they then are. */
-static quern_status add_cost(qn_plan *p, qn_env *env, const qn_observed *seen, uint32_t layer, const uint32_t *order,
-                             double *cost) {
+/* Adds what groups of hidden channels cost around a layer's feed-forward block in an order, over the power of what the norm behind it
+   gives. groups: a site that has some, whose values are left as the last of the block's places would have them; all places count alike,
+   so that a model keeps its order where some of them lose their groups. */
+static quern_status add_cost(qn_site_plan *groups, qn_env *env, const qn_observed *seen, uint32_t layer,
+                             const uint32_t *order, double *cost) {
   static const uint32_t kinds[] = {QN_SITE_FFN_UP_IN, QN_SITE_FFN_OUT, QN_SITE_FFN_SUM};
   const qn_site_seen *before = seen_at(seen, QN_SITE_FFN_SUM, layer), *behind = normed(seen, layer);
   double power = 0, error = 0;
   for (uint32_t c = 0; c < behind->channels; c++) power += spread(&behind->channel[c]) * spread(&behind->channel[c]);
   for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-    const uint32_t i = qn_site_index(&seen->arch, kinds[k], layer);
-    qn_site_plan *s = &p->site[i];
-    if (s->groups < 2 || !qn_plan_is_static(s)) continue;
-    QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, order));
-    error += rounding_of(s, &seen->site[i], before, behind, order);
+    const qn_site_seen *at = seen_at(seen, kinds[k], layer);
+    QN_TRY(qn_groups_fill(groups, env, at->channel, order));
+    error += rounding_of(groups, at, before, behind, order);
   }
   if (power > 0) *cost += error / power;
   return QUERN_OK;
@@ -129,10 +122,20 @@ static const uint32_t choices[CHOICES][PLACES] = {{QN_SITE_FFN_SUM, QN_SITE_FFN_
                                                   {QN_SITE_FFN_OUT, QN_SITE_FFN_OUT},
                                                   {QN_SITE_FFN_SUM, QN_SITE_FFN_OUT}};
 
-/* The order of hidden states of layers first ... end - 1. work: [width] each. */
-static quern_status find_hidden(qn_plan *p, qn_env *env, const qn_observed *seen, uint32_t first, uint32_t end,
-                                uint32_t *order, ranked *all, uint32_t *trial) {
-  const int uneven = is_uneven(p, order);
+/* The first site that has groups of hidden channels; NULL. */
+static const qn_site_plan *grouped(const qn_plan *p) {
+  for (uint32_t i = 0; i < p->count; i++) {
+    const qn_site_plan *s = &p->site[i];
+    if (s->groups > 1 && s->site.kind != QN_SITE_FFN_DOWN_IN && qn_order_of(p, &s->site)) return s;
+  }
+  return NULL;
+}
+
+/* The order of hidden states of layers first ... end - 1. groups: as of a site that has some, or
+   with none, where any order will do. all, trial: [width] scratch. */
+static quern_status find_hidden(const qn_plan *p, qn_env *env, const qn_observed *seen, uint32_t first, uint32_t end,
+                                qn_site_plan *groups, uint32_t *order, ranked *all, uint32_t *trial) {
+  const int uneven = groups->rule.uneven > 0;
   double least = __builtin_inf();
   for (size_t k = 0; k < CHOICES; k++) {
     double cost = 0;
@@ -140,7 +143,8 @@ static quern_status find_hidden(qn_plan *p, qn_env *env, const qn_observed *seen
     for (uint32_t l = first; l < end; l++)
       for (size_t j = 0; j < PLACES; j++) take_ranges(seen_at(seen, choices[k][j], l), all);
     sort_to(all, p->width, uneven, trial);
-    for (uint32_t l = first; l < end; l++) QN_TRY(add_cost(p, env, seen, l, trial, &cost));
+    for (uint32_t l = first; l < end && groups->groups; l++)
+      QN_TRY(add_cost(groups, env, seen, l, trial, &cost));
     if (cost < least) least = cost, memcpy(order, trial, p->width * sizeof *order);
   }
   return QUERN_OK;
@@ -149,21 +153,30 @@ static quern_status find_hidden(qn_plan *p, qn_env *env, const qn_observed *seen
 quern_status qn_order_find(qn_plan *p, qn_env *env, const qn_observed *seen) {
   const qn_arch *a = &seen->arch;
   const uint32_t most = a->width > a->ffn ? a->width : a->ffn;
+  const qn_site_plan *like = grouped(p);
+  const uint32_t count = like ? like->groups : 0;
   void *memory = NULL;
   quern_status status = QUERN_OK;
-  if (!p->order && !p->ffn_order) return QUERN_OK;
-  QN_TRY(qn_alloc_array(env, &memory, most, sizeof(ranked) + sizeof(uint32_t), "the order of channels"));
+  if (!p->order) return QUERN_OK;
+  const size_t bytes = most * sizeof(ranked) + (most + 3 * (size_t)count) * sizeof(float);
+  QN_TRY(qn_alloc(env, &memory, bytes, "the order of channels"));
   ranked *all = memory;
   uint32_t *trial = (uint32_t *)(void *)(all + most);
-  for (uint32_t o = 0; o < p->orders && p->order && status == QUERN_OK; o++)
-    status = find_hidden(p, env, seen, o, p->orders > 1 ? o + 1 : a->layers, p->order + (size_t)o * a->width, all, trial);
+  qn_site_plan groups = like ? *like : (qn_site_plan){0};
+  groups.ends = trial + most;
+  groups.scale = (float *)(void *)(groups.ends + count);
+  groups.zero = groups.scale + count;
+  if (like) memcpy(groups.ends, like->ends, count * sizeof *groups.ends);
+  for (uint32_t o = 0; o < p->orders && status == QUERN_OK; o++)
+    status = find_hidden(p, env, seen, o, p->orders > 1 ? o + 1 : a->layers, &groups, p->order + (size_t)o * a->width,
+                         all, trial);
   for (uint32_t l = 0; l < a->layers && p->ffn_order; l++) {
     clear(all, a->ffn);
     take_ranges(seen_at(seen, QN_SITE_FFN_DOWN_IN, l), all);
-    uint32_t *order = p->ffn_order + (size_t)l * a->ffn;
-    sort_to(all, a->ffn, is_uneven(p, order), order);
+    const int uneven = p->site[qn_site_index(a, QN_SITE_FFN_DOWN_IN, l)].rule.uneven > 0;
+    sort_to(all, a->ffn, uneven, p->ffn_order + (size_t)l * a->ffn);
   }
-  qn_free(env, memory, most * (sizeof *all + sizeof *trial));
+  qn_free(env, memory, bytes);
   return status;
 }
 
