@@ -7,6 +7,7 @@
 #include "model/parts.h"
 #include "qrn_seal.h"
 #include "quant/groups.h"
+#include "quant/order.h"
 #include "quant/permute.h"
 #include "tiny_session.h"
 
@@ -126,6 +127,48 @@ static void test_permute(void) {
     for (uint32_t r = 0; r < K; r++)
       for (uint32_t i = 0; i < N; i++) CHECK(x[r * N + i] == y[r * N + order[i]]);
   }
+}
+
+/* One order, or one for each layer: each channel once, the widest last. */
+static void test_order(const char *order, uint32_t orders) {
+  enum { D = 64, LAYERS_HERE = 3 };
+  char path[300], json[600];
+  qn_recipe r;
+  qn_plan p;
+  qn_observed seen = {0};
+  const qn_arch a = {.layers = LAYERS_HERE, .width = D, .heads = 4, .head_dim = 16, .ffn = 96, .head = QN_HEAD_CLASSIFY,
+                     .labels = 2, .recipe = QN_RECIPE_STATIC};
+  snprintf(path, sizeof path, "%s/order.json", dir);
+  snprintf(json, sizeof json,
+           "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
+           "8},\"order\":\"%s\",\"sites\":{\"*.ffn.down.out\":{\"groups\":4},\"*.ffn.sum\":{\"groups\":4}}}",
+           order);
+  CHECK(tiny_text(dir, "order.json", json));
+  CHECK_EQ(qn_recipe_load(&r, &env, path), QUERN_OK);
+  CHECK_EQ(qn_observed_create(&seen, &env, &a, 1, 0), QUERN_OK);
+  CHECK_EQ(qn_plan_create(&p, &env, &a, &r), QUERN_OK);
+  for (uint32_t i = 0; i < seen.sites; i++)
+    for (uint32_t c = 0; c < seen.site[i].channels; c++) {
+      const float size = 1 + (float)(tiny_hash(i * 1000 + c) % 100) / 100 + (c == 5 ? 200.0f : 0);
+      seen.site[i].channel[c] = (qn_extremes){-size, size};
+    }
+  CHECK_EQ(qn_order_find(&p, &env, &seen), QUERN_OK);
+  CHECK_EQ(p.orders, orders);
+  for (uint32_t l = 0; l < LAYERS_HERE; l++) {
+    const uint32_t *got = qn_plan_order(&p, (int)l);
+    uint8_t times[D] = {0};
+    for (uint32_t i = 0; i < D; i++) times[got[i]]++;
+    for (uint32_t i = 0; i < D; i++) CHECK_EQ(times[i], 1);
+    CHECK_EQ(got[D - 1], 5);
+    CHECK((got == qn_plan_order(&p, (int)l - 1)) == (orders == 1 || l == 0));
+  }
+  qn_plan_free(&env, &p);
+  qn_observed_free(&env, &seen);
+  qn_recipe_free(&env, &r);
+}
+static void test_orders(void) {
+  test_order("range", 1);
+  test_order("range-by-layer", 3);
 }
 
 #define RECIPE(name, more)                                                                                             \
@@ -357,6 +400,7 @@ int main(void) {
   RUN(test_parts);
   RUN(test_powers);
   RUN(test_permute);
+  RUN(test_orders);
   RUN(test_models);
   RUN(test_same_file);
   RUN(test_bad_input);
