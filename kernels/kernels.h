@@ -209,12 +209,15 @@ typedef struct qk_embed {
 
 /* LayerNorm between codes: x = value of x, plus that of residual where it has rows, first times gain where that is not NULL; where
    sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of
-   it. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
+   it. With order, channel order[i] of that x is channel i of what is normed: norm's gain, bias and codes are by i, all before by
+   order[i]. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
    anything; residual's codes may be those of norm.q. norm.rms is 0. */
 typedef struct qk_norm_q8 {
   qk_rows x, residual;
   const float *gain; /* [d] of residual; NULL: 1 */
   qk_sites sum;
+  const int32_t *order; /* NULL: as they are; else [d], a permutation */
+  float *row;           /* [d] scratch, with order */
   qk_norm norm;
 } qk_norm_q8;
 

@@ -78,6 +78,8 @@ static const check checks[] = {
     {"embed_sum", check_embed_sum, 200, 0, 0x98b10d56246eb7a8u},
     {"norm_q8", check_norm_q8, 300, 0, 0x418ba9430cdd9a1au},
     {"norm_q8_site", check_norm_q8_site, 300, 0, 0x4bc0f734f642fbc1u},
+    {"norm_q8_order", check_norm_q8_order, 200, 0, 0x679020b8440147c3u},
+    {"norm_q8_site_order", check_norm_q8_site_order, 300, 0, 0x904069e6f1d50098u},
     {"quantize_parts", check_quantize_parts, 200, 0, 0x0ea56b698a090abfu},
     {"gemm_q8_parts", check_gemm_q8_parts, 300, 0, 0x18795e4cf03d19aau},
     {"pack_codes", check_pack_codes, 150, 0, 0xd29e93d57e1ed341u},

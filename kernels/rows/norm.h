@@ -118,12 +118,28 @@ QK_INLINE vf qk_value_at(const qk_rows *x, size_t row, size_t i, size_t n, const
   return vf_mul(vf_sub(vi_to_vf(c), vf_set1(x->site.zero[p])), vf_set1(x->site.scale[p]));
 }
 
+/* out[i] = x[order[i]]. Returns the lanes' sums. */
+static inline vf qk_take_row(const float *x, const int32_t *order, size_t d, float *out) {
+  vf sum = vf_zero();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    const vf t = vf_take(x, order + i);
+    sum = vf_add(sum, t);
+    vf_store(out + i, t);
+  }
+  if (i < d) {
+    for (size_t j = i; j < d; j++) out[j] = x[order[j]];
+    sum = vf_add(sum, vf_load_part(out + i, d - i));
+  }
+  return sum;
+}
+
 /* The sum of a row before its norm, to norm.out. bytes: codes of 8 bits are added and rounded to 8 bits, a constant. Returns the lanes'
    sums. */
 QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
   const size_t d = op->norm.d;
   const int add = bytes || op->residual.codes || op->residual.floats;
-  float *out = op->norm.out + r * op->norm.ldo;
+  float *out = op->order ? op->row : op->norm.out + r * op->norm.ldo;
   vf sum = vf_zero();
   for (size_t i = 0; i < d; i += 16) {
     const size_t n = bytes || d - i >= 16 ? 16 : d - i;
@@ -137,7 +153,7 @@ QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
     sum = vf_add(sum, n < 16 ? vf_keep(x, n) : x);
     qk_store_n(out + i, x, n);
   }
-  return sum;
+  return op->order ? qk_take_row(out, op->order, d, op->norm.out + r * op->norm.ldo) : sum;
 }
 
 /* Whether codes can be made as the norm is, without floats in memory, of rows whose mean and deviation are numbers: codes have 8 bits

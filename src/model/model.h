@@ -58,6 +58,7 @@ typedef struct qn_layer {
   const float *q_norm, *k_norm; /* [head_dim] gains of the RMS norms of each head; NULL: none */
   /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
   const float *attn_shortcut, *ffn_shortcut;
+  const int32_t *attn_order; /* [width] channel c behind attention's norm is channel attn_order[c] before it; NULL: c */
 } qn_layer;
 
 /* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
@@ -105,7 +106,7 @@ typedef struct quern_model {
   size_t places_bytes;  /* of the allocation that they and what they point to are in */
   int wide;             /* some have 16 bits */
   int parted;           /* some have parts */
-  const int32_t *order; /* [width]: channel c of hidden states is channel order[c] of what is handed out; NULL: c */
+  const int32_t *order; /* [width]: channel c of the last hidden states is channel order[c] of what is handed out; NULL: c */
   size_t bytes;         /* of the allocation that holds this struct and the layers */
 } quern_model;
 

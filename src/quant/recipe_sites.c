@@ -8,6 +8,7 @@ static const char *const estimators[QN_RANGES] = {"minmax", "running", "percenti
 static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "balanced", "auto"};
 static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
 static const char *const roundings[QN_ROUNDINGS] = {"nearest", "calibrated", "either"};
+static const char *const orders[QN_ORDERS] = {"none", "range", "range-by-layer"};
 static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
 
@@ -65,6 +66,16 @@ quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, con
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
                    roundings[r->rounding]);
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_order(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  QN_TRY(read_choice(env, j, file, "order", orders, QN_ORDERS, &r->order));
+  if (r->order && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order cannot be combined with migrate or clip: leave out one",
+                   file);
+  if (r->order && r->id != QN_RECIPE_STATIC)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   return QUERN_OK;
 }
 
@@ -398,7 +409,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);
-  if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
+  if (r->order) put(&t, ",\"order\":\"%s\"", orders[r->order]);
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);
   if (r->clip) put(&t, ",\"clip\":\"%s\"", clips[r->clip]);
