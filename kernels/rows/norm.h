@@ -25,11 +25,12 @@ QK_INLINE qk_bounds qk_norm_row(const qk_norm *op, const float *x, float mean, f
   return b;
 }
 
-/* x rounded to a site of panel p; n <= 16 of it count. */
-QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t p) {
+/* Columns i ... i + 15 rounded to a site. */
+QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t i) {
   if (!s->by) return x;
-  const vf zero = vf_set1(s->zero[p]), c = qk_code_of(x, vf_set1(s->by[p]), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
-  return vf_mul(vf_sub(c, zero), vf_set1(s->scale[p]));
+  const vf zero = qk_site_at(s->zero, s->by_column, i);
+  const vf c = qk_code_of(x, qk_site_at(s->by, s->by_column, i), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
+  return vf_mul(vf_sub(c, zero), qk_site_at(s->scale, s->by_column, i));
 }
 
 /* 1 / the deviation of a row from its mean. */
@@ -130,7 +131,7 @@ static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
         size_t type = op->type_ids ? (size_t)op->type_ids[r] : 0;
         x = vf_add(x, qk_table_values(&op->types, type, d, i, n));
       }
-      qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
+      qk_store_n(out + i, qk_round_to(x, &op->sum, i), n);
     }
   }
   qk_norm norm = op->norm;
@@ -144,16 +145,17 @@ QK_INLINE vf qk_round_bytes(vf x, const qk_sites *s, size_t p) {
   const vf held = vf_min(vf_max(code, vf_set1(-127.0f)), vf_set1(127.0f));
   return vf_mul(vf_sub(vf_add(held, magic), vf_add(zero, magic)), vf_set1(s->scale[p]));
 }
-/* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. bytes: they are codes of 8 bits, a constant. */
+/* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. bytes: they are codes of 8 bits of sites by panels, a constant. */
 QK_INLINE vf qk_value_at(const qk_rows *x, size_t row, size_t i, size_t n, const int bytes) {
-  const size_t at = row * x->ld + i, p = i / 16;
+  const size_t at = row * x->ld + i;
+  const uint32_t by_column = bytes ? 0 : x->site.by_column;
   if (!bytes && !x->codes) return qk_load_n(x->floats + at, n);
   vi c = vi_load8(x->codes + at);
   if (!bytes && x->low) c = vi_add(vi_shl(c, 7), vi_load8(x->low + at));
-  return vf_mul(vf_sub(vi_to_vf(c), vf_set1(x->site.zero[p])), vf_set1(x->site.scale[p]));
+  return vf_mul(vf_sub(vi_to_vf(c), qk_site_at(x->site.zero, by_column, i)), qk_site_at(x->site.scale, by_column, i));
 }
 
-/* The sum of a row before its norm, to norm.out. bytes: codes of 8 bits are added and rounded to 8 bits, a constant. Returns the lanes'
+/* The sum of a row before its norm, to norm.out. bytes: codes of 8 bits are added and rounded to 8 bits, of sites by panels, a constant. Returns the lanes'
    sums. */
 QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
   const size_t d = op->norm.d;
@@ -168,21 +170,23 @@ QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
       if (!bytes && op->gain) y = vf_mul(y, qk_load_n(op->gain + i, n));
       x = vf_add(x, y);
     }
-    x = bytes ? qk_round_bytes(x, &op->sum, i / 16) : qk_round_to(x, &op->sum, i / 16);
+    x = bytes ? qk_round_bytes(x, &op->sum, i / 16) : qk_round_to(x, &op->sum, i);
     sum = vf_add(sum, n < 16 ? vf_keep(x, n) : x);
     qk_store_n(out + i, x, n);
   }
   return sum;
 }
 
-/* Whether a row's codes can be made as its norm is, if its mean and deviation are numbers: they have 8 bits and a static site, they are 64
+/* Whether a row's codes can be made as its norm is, if its mean and deviation are numbers: they have 8 bits and a static site by panels, they are 64
    at a time, and none is 2^30 before it is held. (x - mean) / deviation is within the root of d, but for rounding, which is far from a
    factor of 4. */
 static inline int qk_norm_is_plain(const qk_norm *op) {
   const qk_codes *q = &op->q;
   vi gain = vi_zero(), bias = vi_zero();
   float by = 0.0f;
-  if (!q->codes || !q->site.by || q->grouped || q->group_start || q->low || op->smooth || op->d % 64) return 0;
+  if (!q->codes || !q->site.by || q->site.by_column || q->grouped || q->group_start || q->low || op->smooth ||
+      op->d % 64)
+    return 0;
   for (size_t i = 0; i < op->d; i += 16) {
     gain = vi_max(gain, qk_magnitude(vf_load(op->gain + i)));
     bias = vi_max(bias, qk_magnitude(vf_load(op->bias + i)));
@@ -223,7 +227,8 @@ static size_t qk_rows_norm_q8(const qk_norm_q8 *op, size_t r0, size_t r1) {
   const float top = qk_float_of_bits(QK_BITS_INFINITY);
   const int plain = qk_norm_is_plain(norm);
   const int bytes = plain && op->x.codes && !op->x.low && op->residual.codes && !op->residual.low && !op->gain &&
-                    op->sum.by && op->sum.bits <= 8;
+                    op->sum.by && op->sum.bits <= 8 &&
+                    !(op->x.site.by_column | op->residual.site.by_column | op->sum.by_column);
   size_t bad = 0;
   for (size_t r = r0; r < r1; r += QK_ROWS) {
     const int rows = r1 - r < QK_ROWS ? (int)(r1 - r) : QK_ROWS;
