@@ -76,7 +76,7 @@ static const check checks[] = {
     {"quantize_parts", check_quantize_parts, 200, 0, 0x0ea56b698a090abfu},
     {"gemm_q8_parts", check_gemm_q8_parts, 300, 0, 0x88c0792db40ca487u},
     {"quantize_any_parts", check_quantize_any_parts, 200, 0, 0x6bf4fda70ec3f3f1u},
-    {"gemm_q8_any_parts", check_gemm_q8_any_parts, 300, 0, 0x384f68b66fcb1275u},
+    {"gemm_q8_any_parts", check_gemm_q8_any_parts, 200, 0, 0x2f47818be232849fu},
     {"norm_q8_columns", check_norm_q8_columns, 300, 0, 0x0e06fe8f1d77f640u},
     {"columns", check_columns, 300, 0, 0x9b5e6bc5c00323f9u},
     {"pack_codes", check_pack_codes, 150, 0, 0xd29e93d57e1ed341u},
