@@ -116,7 +116,7 @@ static int place_runs(const qn_site *site, const qrn_site *s) {
   if (may & QN_SITE_DYNAMIC) return s->bits == 8 && s->grain == QRN_GRAIN_TOKEN && s->groups == 1 && !s->symmetric;
   if (s->bits == 32) return (may & QN_SITE_MAY_FLOAT) != 0;
   if (s->groups > 1 && !(may & QN_SITE_MAY_GROUP)) return 0;
-  if (s->groups > 1 && may & QN_SITE_INPUT && (s->groups > QK_PARTS || s->bits != 8)) return 0;
+  if (s->groups > 1 && may & QN_SITE_INPUT && s->bits != 8) return 0;
   return s->grain == QRN_GRAIN_STATIC &&
          (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16) || (s->bits < 8 && may & QN_SITE_MAY_LOW)) &&
          (s->symmetric || s->bits < 8 || !(may & QN_SITE_WEIGHTS));
@@ -129,12 +129,11 @@ static quern_status resolve_ends(resolver *r, const qn_site *site, uint32_t grou
   QN_TRY(need_vector(r, site->name, ".ends", QRN_I32, groups, &p));
   for (uint32_t g = 0; g < groups; g++) {
     const int32_t end = ((const int32_t *)p)[g];
-    const int last = g + 1 == groups;
-    if (end <= before || (last ? end != (int32_t)site->channels : end % (int32_t)QK_PANEL != 0))
+    if (end <= before || (g + 1 == groups ? end != (int32_t)site->channels : end >= (int32_t)site->channels))
       return qn_fail(
           &r->env->error, QUERN_E_FORMAT,
-          "malformed .qrn file: end %u of the groups of site %s: ascending multiples of 16 are expected, and "
-          "the last one to be %u",
+          "malformed .qrn file: end %u of the groups of site %s: ascending channels are expected, and the last "
+          "one to be %u",
           g, site->name, site->channels);
     before = end;
   }

@@ -7,9 +7,9 @@
 
 /* ---- widths ------------------------------------------------------------------------------------------------------ */
 
-void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends) {
-  const uint64_t panels = qk_panels(channels);
-  for (uint32_t g = 0; g < count; g++) ends[g] = (uint32_t)(panels * (g + 1) / count * QK_PANEL);
+void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t *ends) {
+  const uint64_t units = (channels + unit - 1) / unit;
+  for (uint32_t g = 0; g < count; g++) ends[g] = (uint32_t)(units * (g + 1) / count * unit);
   ends[count - 1] = channels;
 }
 
@@ -78,27 +78,22 @@ quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uin
 #define POWER_MOST 16
 static float half_to(int n) { return 1.0f / (float)(1u << n); }
 
+/* Whether products join groups of these scales by shifts. */
+static int are_joined(const qn_site_plan *s) {
+  const qn_runs runs = {.ends = s->ends, .count = s->groups, .channels = s->site.channels};
+  return qn_parts_unit(s->scale, &runs) > 0;
+}
+
 /* The scales as powers of two below that of the whole site, none below `scale` of its group, and what products join by
    shifts within its bound. */
 static void to_powers(qn_site_plan *s, float whole) {
-  int most = 0, power[QK_PARTS];
   for (uint32_t g = 0; g < s->groups; g++) {
-    power[g] = 0;
-    while (power[g] < POWER_MOST && whole * half_to(power[g] + 1) >= s->scale[g]) power[g]++;
-    most = power[g] > most ? power[g] : most;
+    int power = 0;
+    while (power < POWER_MOST && whole * half_to(power + 1) >= s->scale[g]) power++;
+    s->scale[g] = whole * half_to(power);
   }
-  for (int fits = 0; !fits; most--) {
-    double sum = 0;
-    int deepest = 0;
-    for (uint32_t g = 0; g < s->groups; g++) {
-      power[g] = power[g] < most ? power[g] : most;
-      deepest = power[g] > deepest ? power[g] : deepest;
-    }
-    for (uint32_t g = 0; g < s->groups; g++)
-      sum += (double)((uint64_t)(s->ends[g] - (g ? s->ends[g - 1] : 0)) << (deepest - power[g]));
-    fits = sum <= QN_SHIFTED_MOST || most == 0;
-  }
-  for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = whole * half_to(power[g]);
+  for (int most = POWER_MOST; most-- > 0 && !are_joined(s);)
+    for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = __builtin_fmaxf(s->scale[g], whole * half_to(most));
 }
 
 quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order) {
@@ -124,9 +119,8 @@ quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *cha
 }
 
 void qn_groups_sums(const qn_site_plan *s, const uint8_t *panels, uint32_t n, uint32_t k, float *sums) {
-  qk_part part[QK_PARTS];
-  float unit;
-  qn_parts_make(s->scale, s->ends, s->groups, part, &unit);
+  const qn_runs runs = {.ends = s->ends, .count = s->groups, .channels = s->site.channels};
+  const float shared = qn_parts_unit(s->scale, &runs), unit = shared > 0 ? shared : 1.0f;
   const size_t panel_bytes = qk_k8(k) * QK_PANEL;
   for (size_t row = 0; row < n; row++) {
     const uint8_t *w = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;

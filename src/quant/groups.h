@@ -4,8 +4,8 @@
 #define QN_GROUPS_H
 #include "quant/ranges.h"
 
-/* Ends of `count` runs of equal width, as far as panels of 16 channels can be shared evenly; count <= panels. */
-void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends);
+/* Ends of `count` runs of equal width, as far as units of `unit` channels can be shared evenly; count <= units. */
+void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t *ends);
 /* Ends of `count` runs of panels of 16 channels with the least sum of channels * range^2, by dynamic programming: what rounding to
    steps of a range costs. channel: extremes, of which order tells the order (NULL: as they are); count <= panels. */
 quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,

@@ -111,7 +111,8 @@ uint32_t qn_plan_group(const qn_site_plan *s) {
 /* Ends of groups that are as wide as the recipe says; others are not known yet. */
 static void set_ends(qn_site_plan *s) {
   for (uint32_t g = 0; g + 1 < s->groups; g++) s->ends[g] = (g + 1) * s->rule.group;
-  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, s->ends);
+  const int panels = s->rule.uneven > 0 || (s->rule.count && s->site.channels % (s->rule.count * QK_PANEL) == 0);
+  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, panels ? QK_PANEL : 1, s->ends);
   s->ends[s->groups - 1] = s->site.channels;
 }
 
