@@ -113,7 +113,7 @@ static void run_norm(const qn_block *b, const qn_norm *norm, const float *shortc
                    .gain = shortcut,
                    .sum = qn_sites_of(place_of(b, out + 1, b->index)),
                    .order = order,
-                   .row = b->lane->row,
+                   .row = b->lane->row + r0 * b->g->arch->width, /* tiles of a block run at the same time */
                    .norm = {.out = b->lane->hidden,
                             .gain = norm->gain,
                             .bias = norm->bias,
