@@ -21,7 +21,7 @@ static void check_vectors(uint32_t alpha) {
   maxima[3] = 300.0f; /* an outlier channel */
   maxima[4] = 0.0f;   /* one that is never used */
   for (int i = 0; i < N; i++) w[i * K + 5] = was[i * K + 5] = 0.0f;
-  qn_smooth(w, N, K, alpha, maxima, smooth);
+  qn_smooth(w, N, K, (qn_smoothing){alpha, 8 - alpha}, maxima, smooth);
   float least = INFINITY, most = 0;
   for (int j = 0; j < K; j++) least = fminf(least, smooth[j]), most = fmaxf(most, smooth[j]);
   CHECK(least > 0 && isfinite(most) && most / least <= 32.0f * 32.0f * 1.001f);
@@ -45,7 +45,7 @@ static void test_vectors(void) {
 static void test_zero_weights(void) {
   float w[8] = {0}, smooth[4];
   const float maxima[4] = {0};
-  qn_smooth(w, 2, 4, 6, maxima, smooth);
+  qn_smooth(w, 2, 4, (qn_smoothing){6, 2}, maxima, smooth);
   for (int j = 0; j < 4; j++) CHECK(smooth[j] > 0 && isfinite(smooth[j]));
   for (int i = 0; i < 8; i++) CHECK(w[i] == 0);
 }

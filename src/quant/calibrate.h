@@ -6,6 +6,7 @@
 #include "quant/quant.h"
 
 #define QN_CALIBRATION_ROWS 256u
+#define QN_CALIBRATION_LONG 96u /* of a decoder, whose texts are longer */
 #define QN_CALIBRATION_BATCH 32u /* texts of a pass, at most */
 
 /* Texts drawn from a file: rows by the seed, in the order of the file. */

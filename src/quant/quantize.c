@@ -181,7 +181,9 @@ static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
 }
 
 static void smooth(qn_quantizer *q, const qn_item *it) {
-  qn_smooth(q->floats, it->n, it->k, qn_smooth_alpha(&q->arch, (uint32_t)it->input), maxima_of(q, it), q->smooth);
+  const qn_smoothing by_what =
+      qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, (uint32_t)it->input);
+  qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
   float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
@@ -357,7 +359,8 @@ static quern_status with_text(qn_quantizer *q, const char *why,
   if (!job->calibration)
     return qn_fail(&q->env->error, QUERN_E_ARGUMENT,
                    "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
-  const uint32_t rows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_ROWS;
+  const uint32_t most = q->arch.causal ? QN_CALIBRATION_LONG : QN_CALIBRATION_ROWS;
+  const uint32_t rows = job->calibration_rows ? job->calibration_rows : most;
   quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
   if (status == QUERN_OK && text.unnamed)
     qn_log(q->env, 1, "%s: the first line names no columns of text (" QN_TEXT_COLUMNS "): every line is taken as text",
@@ -426,6 +429,7 @@ static quern_status fit_recipe(qn_quantizer *q) {
   else if (!r->activation_outliers)
     r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
   if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
+  if (r->preset && q->arch.causal && r->weight_bits == 4 && r->weight_group) r->weight_min = r->weight_steps = 1;
   r->split = 0;
   if (r->migrate)
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,

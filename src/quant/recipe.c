@@ -316,8 +316,10 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
   size_t used = 0;
   for (uint32_t i = 0; i < PRESETS; i++) {
     used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].name);
-    if (!strcmp(presets[i].name, name_or_path))
-      return read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
+    if (strcmp(presets[i].name, name_or_path) != 0) continue;
+    const quern_status status = read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
+    r->preset = 1;
+    return status;
   }
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "there is no recipe \"%.*s\" (presets: %s; or a .json file)", 64,
                  name_or_path, list);

@@ -155,21 +155,23 @@ static float eighths(float x, uint32_t k) {
   return (k & 4 ? half : 1.0f) * (k & 2 ? quarter : 1.0f) * (k & 1 ? __builtin_sqrtf(quarter) : 1.0f);
 }
 
-uint32_t qn_smooth_alpha(const qn_arch *a, uint32_t input) {
+qn_smoothing qn_smoothing_of(const qn_arch *a, uint32_t weight_bits, int calibrated, uint32_t input) {
   static const uint8_t encoders[QN_SITE_KINDS] = {
       [QN_SITE_QKV_IN] = 6, [QN_SITE_ATTN_OUT_IN] = 4, [QN_SITE_FFN_UP_IN] = 3, [QN_SITE_FFN_DOWN_IN] = 2};
   static const uint8_t others[QN_SITE_KINDS] = {
       [QN_SITE_QKV_IN] = 5, [QN_SITE_ATTN_OUT_IN] = 4, [QN_SITE_FFN_UP_IN] = 6, [QN_SITE_FFN_DOWN_IN] = 4};
-  if (a->causal && a->gated && input == QN_SITE_FFN_DOWN_IN) return 2; /* activations have groups there (describe.c) */
-  return qn_arch_is_bert_like(a) ? encoders[input] : others[input];
+  if (qn_arch_is_bert_like(a)) return (qn_smoothing){encoders[input], 8u - encoders[input]};
+  if (weight_bits < 8) return (qn_smoothing){calibrated ? 3 : 4, 0};
+  if (a->causal && a->gated && input == QN_SITE_FFN_DOWN_IN) return (qn_smoothing){2, 6};
+  return (qn_smoothing){others[input], 8u - others[input]};
 }
 
-void qn_smooth(float *w, size_t n, size_t k, uint32_t alpha, const float *maxima, float *smooth) {
+void qn_smooth(float *w, size_t n, size_t k, qn_smoothing by_what, const float *maxima, float *smooth) {
   const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
   for (size_t j = 0; j < k; j++) {
     float most = 0;
     for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(w[i * k + j]));
-    smooth[j] = eighths(most, 8 - alpha) / eighths(fmaxf(maxima[j], least), alpha);
+    smooth[j] = eighths(most, by_what.weights) / eighths(fmaxf(maxima[j], least), by_what.inputs);
   }
   const float middle = mean(smooth, k), by = middle > 0 ? middle : 1.0f;
   for (size_t j = 0; j < k; j++) smooth[j] = fminf(fmaxf(smooth[j], by / WITHIN), by * WITHIN);

@@ -21,13 +21,20 @@ quern_status qn_maxima_observe(qn_maxima *out, qn_env *env, const qn_quantize_jo
 const float *qn_maxima_of(const qn_maxima *m, uint32_t layer, uint32_t input);
 void qn_maxima_free(qn_env *env, qn_maxima *m);
 
-/* Eighths of the exponent below, by the kind of an input (QN_SITE_*). Encoders like BERT: 6, 4, 3, 2 for queries, keys and
-   values, attention's output, the feed-forward block's first and second operator, the best of some ten on text that no figure is taken
-   on: there quantizing the first of these inputs costs the most, and of the last operator the weights do. Others, whose
-   blocks begin with norms of a residual stream with outliers: 5, 4, 6, 4; of decoders with gates 5, 4, 6, 2. */
-uint32_t qn_smooth_alpha(const qn_arch *a, uint32_t input);
+/* Exponents of maxima, in eighths below 8. */
+typedef struct qn_smoothing {
+  uint32_t inputs, weights;
+} qn_smoothing;
 
-/* smooth[j] = (max_i |w_ij|)^(1 - alpha / 8) / maxima[j]^(alpha / 8), alpha < 8, held within a factor of 32 of their mean; w [n, k] is
-   divided by it. */
-void qn_smooth(float *w, size_t n, size_t k, uint32_t alpha, const float *maxima, float *smooth);
+/* By the kind of an input (QN_SITE_*). Encoders like BERT: of inputs 6, 4, 3, 2 for queries, keys and values, attention's output, the
+   feed-forward block's first and second operator, of weights the rest of 8: the best of some ten on text that no figure is taken on.
+   There quantizing the first of these inputs costs the most, and of the last operator the weights do. Others, whose blocks begin
+   with norms of a residual stream with outliers: 5, 4, 6, 4, and for a decoder's second operator behind gates, where activations have
+   scales by group (describe.c), 2. Fewer than 8 bits lose in the weights of channels that are large: of inputs 4, of weights 0; where
+   rounding sees how inputs go together, 3. */
+qn_smoothing qn_smoothing_of(const qn_arch *a, uint32_t weight_bits, int calibrated, uint32_t input);
+
+/* smooth[j] = (max_i |w_ij|)^(weights / 8) / maxima[j]^(inputs / 8), held within a factor of 32 of their mean; w [n, k] is divided by
+   it. */
+void qn_smooth(float *w, size_t n, size_t k, qn_smoothing by_what, const float *maxima, float *smooth);
 #endif
