@@ -213,6 +213,8 @@ typedef struct quern_span {
   uint64_t begin, end;
 } quern_span;
 
+#define QUERN_PLAIN                                                                                                    \
+  4u /* quern_tokenize: special tokens that the text spells are characters like others, as what a stranger wrote */
 #define QUERN_NO_SPECIAL 1u /* tokenize without the model's special tokens; detokenize with them left in the text */
 
 /* Text to token ids, with the model's special tokens, never cut. Malformed UTF-8 becomes one U+FFFD per maximal

@@ -14,11 +14,12 @@
 #define QK_KERNELS_H
 #include "kernels/layout.h"
 
-/* Static sites of columns, by panels of 16, [ceil(d / 16)] each; columns that share a scale are whole panels. by: 1 / scale.
-   by NULL: nothing is rounded. */
+/* Static sites of columns, by panels of 16, [ceil(d / 16)] each, where columns that share a scale are whole panels; else by column,
+   [d rounded up to 16], any numbers past d. by: 1 / scale. by NULL: nothing is rounded. */
 typedef struct qk_sites {
   const float *by, *scale, *zero;
-  uint32_t bits; /* 8 or 16 */
+  uint32_t bits;      /* 8 or 16 */
+  uint32_t by_column; /* 1: entries are columns, 0: panels */
 } qk_sites;
 
 /* Rows as codes, x ~ (code - zero) * scale, zero an integer in -127 ... 127. For each row - or where `grouped` for each
@@ -49,10 +50,11 @@ typedef struct qk_codes {
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
   int32_t *low_start;                    /* [rows]: of low what start is of codes */
   qk_parts parts; /* count 0: none. Else given_scale and given_zero, [1], are what products take; codes are of 8 bits */
-  /* By panels, the values that codes are made with. In parts: code = rint(min(max(fma(x, by, zero), -127), 127)). Not in
-     parts: the given scale and zero once more, for norm_q8; by NULL: they are not there. */
+  /* By panels or by column, the values that codes are made with. In parts: code = rint(min(max(fma(x, by, zero), -127), 127)).
+     Not in parts: the given scale and zero once more, by panels, for norm_q8; by NULL: they are not there. */
   qk_sites site;
-  int32_t *part_start; /* with parts: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0 */
+  /* With parts that are not `any`: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0. */
+  int32_t *part_start;
 } qk_codes;
 
 /* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that
@@ -75,7 +77,8 @@ typedef struct qk_rows {
      y = act(y)
      y = y + residual[m][n]                             (residual not NULL)
    8 bit, with codes not NULL, in the place of out: the codes of y at a static site, whose scale and zero point a panel p
-   of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two:
+   of 16 columns takes from by[p] = 1 / scale and zero[p]; a group of columns is some panels with the same two, or with by_column
+   some columns, which are what by and zero then have entries for:
      code = rint(min(max(fma(y, by[p], zero[p]), lowest), highest))   (NaN gives the lowest)
    lowest and highest are those of limits[p], -127 and 127 without limits;
    with low not NULL codes of 16 bits. Inputs of 16 bits (a.low not NULL): (float)acc above is fma((float)H, 128, (float)L), H
@@ -109,9 +112,10 @@ typedef struct qk_gemm_q8 {
   uint32_t n, k, act;
   int8_t *codes;           /* NULL, or [m, ldc]: columns 0 ... n - 1 are written, and nothing of out; then start_q8 */
   int8_t *low;             /* NULL, or [m, ldc]: codes have 16 bits */
-  const float *by, *zero;  /* [n/16] of codes */
+  const float *by, *zero;  /* [n/16] of codes, or as by_column of qk_sites */
   const qk_limits *limits; /* [n/16] of codes of 8 bits; NULL: -127, 127 */
   size_t ldc;
+  uint32_t by_column;
 } qk_gemm_q8;
 
 /* Products whose sums are taken by groups of inputs: of weights of 4 and 2 bits, of weights of 8 bits with scales for groups,
@@ -211,12 +215,15 @@ typedef struct qk_embed {
 
 /* LayerNorm between codes: x = value of x, plus that of residual where it has rows, first times gain where that is not NULL; where
    sum.by is not NULL rounded, x = (code - zero) * scale with code = rint(min(max(fma(x, by, zero), -limit), limit)); then qk_norm of
-   it. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
+   it. With order, channel order[i] of that x is channel i of what is normed: norm's gain, bias and codes are by i, all before by
+   order[i]. norm.x is not used; norm.out holds the sum on its way, and then the result or, with codes of a norm.q whose site is set,
    anything; residual's codes may be those of norm.q. norm.rms is 0. */
 typedef struct qk_norm_q8 {
   qk_rows x, residual;
   const float *gain; /* [d] of residual; NULL: 1 */
   qk_sites sum;
+  const int32_t *order; /* NULL: as they are; else [d], a permutation */
+  float *row;           /* [d] scratch, with order */
   qk_norm norm;
 } qk_norm_q8;
 

@@ -48,15 +48,19 @@ typedef struct qk_limits {
 
 /* A run of a row's codes with a scale of its own. */
 typedef struct qk_part {
-  uint32_t first, end; /* channels first ... end - 1; multiples of 16, but an end that is the row's */
+  uint32_t first, end; /* channels first ... end - 1 */
   uint32_t shift;      /* of the sum of the parts before; of the first 0 */
   float scale;
 } qk_part;
-#define QK_PARTS 16u /* at most */
+#define QK_PARTS 16u /* at most, of the parts that products are fast with */
 /* Parts of rows of codes of a static site, in the order in which products take them; each channel is in one. */
 typedef struct qk_parts {
   const qk_part *part; /* [count]; NULL: none */
   uint32_t count;
   uint32_t shifts; /* 1: sums are joined in integers, by `shift`; 0: in floats, by `scale` */
+  uint32_t
+      any; /* 0: at most QK_PARTS, which begin at multiples of 16 channels; 1: as many as there are channels, of any */
 } qk_parts;
+/* Whether rows have a start for each part. */
+static inline int qk_parts_have_starts(const qk_parts *p) { return p->count && !p->any; }
 #endif

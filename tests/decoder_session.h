@@ -14,9 +14,11 @@ typedef struct decoder {
   quern_session *s;
 } decoder;
 
+/* recipe: a preset's name or the path of a file. */
 static inline const char *decoder_path(const char *arch, const char *recipe) {
   static char path[512];
-  snprintf(path, sizeof path, "%s/%s.%s.qrn", dir, arch, recipe);
+  const char *slash = strrchr(recipe, '/');
+  snprintf(path, sizeof path, "%s/%s.%s.qrn", dir, arch, slash ? slash + 1 : recipe);
   return path;
 }
 

@@ -13,14 +13,15 @@ static quern_context *c;
 /* Small models, so that all their bits can be tried; together they have everything that a file may hold. */
 static const char *const families[] = {"electra", "mpnet", "bert", "distilbert", NULL};
 static const char *family;
-/* Static recipes are those of the last two, classifiers: with 16 bits, and with 6 and gains that migrate. */
+/* Static recipes are those of the last two, classifiers: with 16 bits and groups of channels, some of one channel, and with 6 bits and
+   gains that migrate. */
 static int is_static(void) { return !strcmp(family, "bert") || !strcmp(family, "distilbert"); }
-static char texts[300], low_bits[300];
+static char texts[300], low_bits[300], groups[300];
 static quern_quantize_options recipe_of(void) {
   quern_quantize_options o;
   quern_quantize_options_init(&o, sizeof o);
   if (!is_static()) return o;
-  o.recipe = strcmp(family, "bert") ? low_bits : "mixed";
+  o.recipe = strcmp(family, "bert") ? low_bits : groups;
   o.calibration_path = texts;
   return o;
 }
@@ -48,6 +49,11 @@ static void setup(void) {
   CHECK(tiny_text(dir, "low.json",
                   "{\"name\":\"low\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"static\":true},"
                   "\"embeddings\":{\"bits\":6},\"placement\":\"inputs\",\"migrate\":\"all\"}"));
+  CHECK(tiny_text(dir, "groups.json",
+                  "{\"name\":\"groups\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},"
+                  "\"embeddings\":{\"bits\":8},\"order\":\"range\",\"sites\":{\"*.attn.sum\":{\"bits\":16},"
+                  "\"*.ffn.up.in\":{\"groups\":16},\"*.ffn.sum\":{\"groups\":5},\"*.ffn.down.in\":{\"groups\":3,"
+                  "\"scales\":\"powers\"},\"head.out.out\":{\"groups\":2}}}"));
   CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
   CHECK_EQ(quern_quantize_file(c, dir, path, &qo, NULL), QUERN_OK);
   file = tiny_read(path, &bytes);
@@ -225,6 +231,7 @@ int main(void) {
     snprintf(path, sizeof path, "%s/m.qrn", dir);
     snprintf(texts, sizeof texts, "%s/texts.txt", dir);
     snprintf(low_bits, sizeof low_bits, "%s/low.json", dir);
+    snprintf(groups, sizeof groups, "%s/groups.json", dir);
     RUN(setup);
     if (file && copy) {
       RUN(test_intact);

@@ -31,6 +31,8 @@ static void refuses_configs(void) {
       {"llama", "\"rope_parameters\": {\"rope_theta\": -1}", QUERN_E_SOURCE, "rope_theta"},
       {"llama", "\"partial_rotary_factor\": 1e9", QUERN_E_SOURCE, "partial_rotary_factor"},
       {"llama", "\"partial_rotary_factor\": 0.4", QUERN_E_SOURCE, "rotary dimensions"},
+      {"llama", "\"rope_parameters\": {\"partial_rotary_factor\": 2}", QUERN_E_SOURCE, "partial_rotary_factor"},
+      {"llama", "\"rope_parameters\": {\"partial_rotary_factor\": 0.4}", QUERN_E_SOURCE, "rotary dimensions"},
       {"mistral", "\"hidden_act\": 7", QUERN_E_SOURCE, "hidden_act"},
       {"mistral", "\"hidden_act\": \"mish\"", QUERN_E_UNSUPPORTED, "mish"},
       {"mistral", "\"sliding_window\": 1e9", QUERN_E_SOURCE, "window"},

@@ -191,7 +191,8 @@ static void test_errors(void) {
     double most;
   } recipes[] = {{"\"sites\":{\"*.sum\":{\"bits\":16},\"*.in\":{\"bits\":16},\"*.out\":{\"bits\":16}}", 0.01},
                  {"\"placement\":\"inputs\",\"migrate\":\"all\"", 0.02},
-                 {"\"sites\":{\"*.in\":{\"bits\":16}},\"order\":\"range\"", 0.02}};
+                 {"\"sites\":{\"*.in\":{\"bits\":16}},\"order\":\"range\"", 0.02},
+                 {"\"sites\":{\"*.in\":{\"bits\":16}},\"order\":\"range-by-layer\"", 0.02}};
   tiny_options o = tiny_defaults();
   char recipe[300], json[600];
   o.labels = 2;

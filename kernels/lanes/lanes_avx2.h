@@ -38,6 +38,10 @@ static inline vf vf_load_part(const float *p, size_t n) {
   memcpy(t, p, n * sizeof(float));
   return vf_load(t);
 }
+static inline vf vf_take(const float *p, const int32_t *at) {
+  const __m256i *i = (const __m256i *)at;
+  return (vf){_mm256_i32gather_ps(p, _mm256_loadu_si256(i), 4), _mm256_i32gather_ps(p, _mm256_loadu_si256(i + 1), 4)};
+}
 static inline void vf_store_part(float *p, vf a, size_t n) {
   float t[16];
   vf_store(t, a);

@@ -46,6 +46,15 @@ static inline vf vf_load_part(const float *p, size_t n) {
   memcpy(t, p, n * sizeof(float));
   return vf_load(t);
 }
+static inline float32x4_t neon_gather(const float *p, const int32_t *at) {
+  float32x4_t x = vld1q_dup_f32(p + at[0]);
+  x = vld1q_lane_f32(p + at[1], x, 1);
+  x = vld1q_lane_f32(p + at[2], x, 2);
+  return vld1q_lane_f32(p + at[3], x, 3);
+}
+static inline vf vf_take(const float *p, const int32_t *at) {
+  return (vf){neon_gather(p, at), neon_gather(p, at + 4), neon_gather(p, at + 8), neon_gather(p, at + 12)};
+}
 static inline void vf_store_part(float *p, vf x, size_t n) {
   float t[16];
   vf_store(t, x);

@@ -94,6 +94,12 @@ QK_LANE vf vf_load_part(const float *p, size_t n) {
   memcpy(r.l, p, n * sizeof(float));
   return r;
 }
+/* p[at[i]] */
+QK_LANE vf vf_take(const float *p, const int32_t *at) {
+  vf r;
+  QK_EACH r.l[i] = p[at[i]];
+  return r;
+}
 QK_LANE void vf_store_part(float *p, vf a, size_t n) { memcpy(p, a.l, n * sizeof(float)); }
 
 #define QK_LANE_OP2(name, type, expr)                                                                                  \

@@ -74,16 +74,21 @@ QK_INLINE void qk_few_values(const qk_few *f, const qk_head_q8 *hd, int32_t *to,
 }
 /* Both, for each number of rows; to NULL: scores. */
 typedef void qk_few_fn(qk_few *f, const qk_head_q8 *hd, int32_t *to, size_t r);
-#define QK_FEW_DEFINE(rows)                                                                                            \
-  static __attribute__((noinline)) void qk_few_##rows(qk_few *f, const qk_head_q8 *hd, int32_t *to, size_t r) {        \
+#define QK_FEW_DEFINE(name, rows)                                                                                            \
+  static __attribute__((noinline)) void name(qk_few *f, const qk_head_q8 *hd, int32_t *to, size_t r) {        \
     if (to)                                                                                                            \
       qk_few_values(f, hd, to, r, rows);                                                                               \
     else                                                                                                               \
       qk_few_scores(f, hd, r, rows);                                                                                   \
   }
-QK_FEW_DEFINE(1)
-QK_FEW_DEFINE(2)
-QK_FEW_DEFINE(3) QK_FEW_DEFINE(4) static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
+// clang-format off
+QK_FEW_DEFINE(qk_few_1, 1)
+QK_FEW_DEFINE(qk_few_2, 2)
+QK_FEW_DEFINE(qk_few_3, 3)
+QK_FEW_DEFINE(qk_few_4, 4)
+// clang-format on
+
+static void qk_few_products(qk_few *f, const qk_head_q8 *hd, int32_t *to) {
   static qk_few_fn *const by_rows[QK_FEW_ROWS] = {qk_few_1, qk_few_2, qk_few_3, qk_few_4};
   const size_t n = f->queries.n, tiles = (n + QK_FEW_ROWS - 1) / QK_FEW_ROWS;
   for (size_t i = 0, r = 0, rows; i < tiles; i++, r += rows) {

@@ -30,17 +30,22 @@ QK_INLINE void qk_finish_to_codes(const qk_gemm_q8 *op, const qk_panel_out *o, c
 /* Whether panels from p on, of `panels` and n columns that are left, go that way. Sums that are floats do with the short GELU
    alone: a copy of the epilogue for each is much code, and without an activation such products are few. */
 static inline int qk_straight_to_codes(const qk_gemm_q8 *op, size_t p, size_t panels, size_t n, const int floats) {
-  if (!op->codes || op->low || op->residual || panels < QK_CODES_PANELS || n < QK_CODES_PANELS * QK_PANEL) return 0;
+  if (!op->codes || op->low || op->residual || op->by_column || panels < QK_CODES_PANELS ||
+      n < QK_CODES_PANELS * QK_PANEL)
+    return 0;
   for (size_t i = 1; op->limits && i < QK_CODES_PANELS; i++)
     if (memcmp(op->limits + p, op->limits + p + i, sizeof *op->limits)) return 0;
   return op->act == QK_ACT_GELU_SHORT || (op->act == QK_ACT_NONE && !floats);
 }
 
 /* Codes of a panel's rows of floats y, [rows, 16], whose epilogue has passed through the L1 cache: one more step for
-   every activation, where codes made in registers would take a copy of the epilogue for each. n: columns left in the row. */
-static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t rows, float by, float zero,
-                                                      qk_limits limits, int8_t *codes, size_t ldc, size_t n) {
-  const vf b = vf_set1(by), z = vf_set1(zero);
+   every activation, where codes made in registers would take a copy of the epilogue for each. p: the panel; n: columns left in the
+   row. */
+static __attribute__((noinline)) void qk_finish_codes(const qk_gemm_q8 *op, const float *y, size_t rows, size_t p,
+                                                      int8_t *codes, size_t n) {
+  const vf b = qk_site_at(op->by, op->by_column, p * QK_PANEL), z = qk_site_at(op->zero, op->by_column, p * QK_PANEL);
+  const qk_limits limits = qk_limits_at(op->limits, p);
+  const size_t ldc = op->ldc;
   if (n < 16)
     for (; rows > 0; rows--, y += 16, codes += ldc)
       vi_store8_part(codes, qk_requantize(vf_load_part(y, n), b, z, limits), n);
@@ -48,10 +53,11 @@ static __attribute__((noinline)) void qk_finish_codes(const float *y, size_t row
     for (; rows > 0; rows--, y += 16, codes += ldc) vi_store8(codes, qk_requantize(vf_load(y), b, z, limits));
 }
 /* The same of 16 bits, to two planes. */
-static __attribute__((noinline)) void qk_finish_planes(const float *y, size_t rows, float by, float zero, int8_t *codes,
-                                                       int8_t *low, size_t ldc, size_t n) {
-  for (; rows > 0; rows--, y += 16, codes += ldc, low += ldc)
-    qk_store_codes(codes, low, qk_load_n(y, n), vf_set1(by), vf_set1(zero), qk_limits_at(NULL, 0), n);
+static __attribute__((noinline)) void qk_finish_planes(const qk_gemm_q8 *op, const float *y, size_t rows, size_t p,
+                                                       int8_t *codes, int8_t *low, size_t n) {
+  const vf b = qk_site_at(op->by, op->by_column, p * QK_PANEL), z = qk_site_at(op->zero, op->by_column, p * QK_PANEL);
+  for (; rows > 0; rows--, y += 16, codes += op->ldc, low += op->ldc)
+    qk_store_codes(codes, low, qk_load_n(y, n), b, z, qk_limits_at(NULL, 0), n);
 }
 
 /* Epilogue of `rows` rows from m on, `panels` panels from p on. floats, a constant: the sums are floats, as those of inputs of
@@ -90,9 +96,9 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
       qk_finish_act(&o, c, count, op->act, 0);
     if (!codes) continue;
     if (op->low)
-      qk_finish_planes(y, rows, op->by[p + j], op->zero[p + j], codes, op->low + m * op->ldc + n0, op->ldc, o.n);
+      qk_finish_planes(op, y, rows, p + j, codes, op->low + m * op->ldc + n0, o.n);
     else
-      qk_finish_codes(y, rows, op->by[p + j], op->zero[p + j], qk_limits_at(op->limits, p + j), codes, op->ldc, o.n);
+      qk_finish_codes(op, y, rows, p + j, codes, o.n);
   }
 }
 static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,

@@ -3,6 +3,7 @@
 #define QK_PRODUCTS_GEMM_Q8_H
 #include "kernels/products/finish_q8.h"
 #ifdef QK_TILE_PARTS
+#include "kernels/products/gemm_any_parts.h"
 #include "kernels/products/gemm_parts.h"
 #endif
 
@@ -58,6 +59,12 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
                   .steps = qk_round_up(op->k, QK_KSTEP) / QK_KSTEP};
 #ifdef QK_TILE_AHEAD
   t.ahead_by = QK_TILE_PANELS * 64 / (tiles ? tiles : 1);
+#endif
+#ifdef QK_TILE_PARTS
+  if (op->a.parts.any) {
+    qk_any_parts_run(op, m0, m1, p0, p1);
+    return;
+  }
 #endif
 #ifdef QK_ROW_CHAINS
   if (m1 - m0 == 1 && !op->a.low && !op->a.parts.count) {

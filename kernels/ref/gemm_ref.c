@@ -4,11 +4,22 @@
 #include "kernels/rows/epilogue.h"
 
 static void store_codes(const qk_gemm_q8 *op, vf y, size_t m, size_t p, size_t n) {
+  const vf by = qk_site_at(op->by, op->by_column, p * QK_PANEL),
+           zero = qk_site_at(op->zero, op->by_column, p * QK_PANEL);
   const size_t at = m * op->ldc + p * QK_PANEL;
-  qk_store_codes(op->codes + at, op->low ? op->low + at : NULL, y, vf_set1(op->by[p]), vf_set1(op->zero[p]),
-                 qk_limits_at(op->limits, p), n);
+  qk_store_codes(op->codes + at, op->low ? op->low + at : NULL, y, by, zero, qk_limits_at(op->limits, p), n);
 }
 
+/* The sum of one part, wrapping. */
+static vi sum_of_part(const qk_part *p, const uint8_t *w, const int8_t *codes) {
+  uint32_t sum[16] = {0};
+  vi acc;
+  for (uint32_t i = p->first; i < p->end; i++)
+    for (size_t c = 0; c < 16; c++)
+      sum[c] += (uint32_t)((w[i / QK_KSTEP * 64 + c * QK_KSTEP + i % QK_KSTEP] - 128) * codes[i]);
+  memcpy(&acc, sum, sizeof acc);
+  return acc;
+}
 /* The sum of inputs in parts, of row m and a panel at w. */
 static vf sum_of_parts(const qk_gemm_q8 *op, const uint8_t *w, size_t m) {
   const int8_t *codes = op->a.codes + m * op->a.ld;
@@ -16,8 +27,7 @@ static vf sum_of_parts(const qk_gemm_q8 *op, const uint8_t *w, size_t m) {
   vi whole = vi_zero();
   for (uint32_t i = 0; i < op->a.parts.count; i++) {
     const qk_part *p = &op->a.parts.part[i];
-    const size_t steps = qk_round_up(p->end - p->first, QK_KSTEP) / QK_KSTEP;
-    const vi sum = ref_panel(w + p->first / QK_KSTEP * 64, codes + p->first, steps, op->a.part_start[m * QK_PARTS + i]);
+    const vi sum = sum_of_part(p, w, codes);
     floats = vf_fma(vi_to_vf(sum), vf_set1(p->scale), floats);
     whole = vi_add(vi_shl_by(whole, (int)p->shift), sum);
   }

@@ -29,7 +29,7 @@ static void qk_rows_start_q8(const qk_codes *q, uint32_t d, size_t r0, size_t r1
   for (size_t r = r0; r < r1; r++) {
     int8_t *codes = q->codes + r * q->ld;
     q->start[r] = qk_start_row(q, codes, d);
-    if (q->parts.count) qk_part_starts(q, r);
+    if (qk_parts_have_starts(&q->parts)) qk_part_starts(q, r);
     if (q->low) q->low_start[r] = qk_start_row(q, q->low + r * q->ld, d);
     if (q->group_start) qk_group_starts(codes, d, q->group, q->group_start + r * qk_groups(d, q->group));
   }

@@ -79,7 +79,7 @@ static size_t qk_rows_embed(const qk_embed *op, size_t r0, size_t r1) {
         size_t type = op->type_ids ? (size_t)op->type_ids[r] : 0;
         x = vf_add(x, qk_table_values(&op->types, type, d, i, n));
       }
-      qk_store_n(out + i, qk_round_to(x, &op->sum, i / 16), n);
+      qk_store_n(out + i, qk_round_to(x, &op->sum, i), n);
     }
   }
   if (!op->norm.gain) return 0;

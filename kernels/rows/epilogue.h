@@ -30,6 +30,10 @@ static inline void qk_finish(vf y, uint32_t act, const float *residual, float *o
 QK_INLINE qk_limits qk_limits_at(const qk_limits *limits, size_t p) {
   return limits ? limits[p] : (qk_limits){-127.0f, 127.0f};
 }
+/* Of columns i ... i + 15, a multiple of 16, what they have in an array of sites by panels or by columns. */
+QK_INLINE vf qk_site_at(const float *v, uint32_t by_column, size_t i) {
+  return by_column ? vf_load(v + i) : vf_set1(v[i / 16]);
+}
 /* Codes of y; by: 1 / their scale. NaN gives the lowest. */
 QK_INLINE vi qk_requantize(vf y, vf by, vf zero, qk_limits l) {
   return vf_to_vi(vf_min(vf_max(vf_fma(y, by, zero), vf_set1(l.lowest)), vf_set1(l.highest)));

@@ -41,11 +41,12 @@ static qk_bounds qk_rms_row(const qk_norm *op, const float *x, float rstd, float
   return b;
 }
 
-/* x, values of panel p, rounded to a site; as they are where its `by` is NULL. */
-QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t p) {
+/* x, columns i ... i + 15, rounded to a site; as they are where its `by` is NULL. */
+QK_INLINE vf qk_round_to(vf x, const qk_sites *s, size_t i) {
   if (!s->by) return x;
-  const vf zero = vf_set1(s->zero[p]), c = qk_code_of(x, vf_set1(s->by[p]), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
-  return vf_mul(vf_sub(c, zero), vf_set1(s->scale[p]));
+  const vf zero = qk_site_at(s->zero, s->by_column, i);
+  const vf c = qk_code_of(x, qk_site_at(s->by, s->by_column, i), zero, s->bits > 8 ? QK_LIMIT_16 : 127.0f);
+  return vf_mul(vf_sub(c, zero), qk_site_at(s->scale, s->by_column, i));
 }
 
 /* The same to a site of 8 bits that is there. A 0 may have the other sign, which codes of a norm do not show. A sum with QK_MAGIC
@@ -109,21 +110,38 @@ static __attribute__((noinline)) size_t qk_rows_norm(const qk_norm *op, size_t r
   return bad;
 }
 
-/* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. bytes: they are codes of 8 bits, a constant. */
+/* Channels i ... i + n - 1 of a row, n <= 16; i is a multiple of 16. bytes: they are codes of 8 bits of sites by panels, a constant. */
 QK_INLINE vf qk_value_at(const qk_rows *x, size_t row, size_t i, size_t n, const int bytes) {
-  const size_t at = row * x->ld + i, p = i / 16;
+  const size_t at = row * x->ld + i;
+  const uint32_t by_column = bytes ? 0 : x->site.by_column;
   if (!bytes && !x->codes) return qk_load_n(x->floats + at, n);
   vi c = vi_load8(x->codes + at);
   if (!bytes && x->low) c = vi_add(vi_shl(c, 7), vi_load8(x->low + at));
-  return vf_mul(vf_sub(vi_to_vf(c), vf_set1(x->site.zero[p])), vf_set1(x->site.scale[p]));
+  return vf_mul(vf_sub(vi_to_vf(c), qk_site_at(x->site.zero, by_column, i)), qk_site_at(x->site.scale, by_column, i));
 }
 
-/* The sum of a row before its norm, to norm.out. bytes: codes of 8 bits are added and rounded to 8 bits, a constant. Returns the lanes'
-   sums. */
+/* out[i] = x[order[i]]. Returns the lanes' sums. */
+static inline vf qk_take_row(const float *x, const int32_t *order, size_t d, float *out) {
+  vf sum = vf_zero();
+  size_t i = 0;
+  for (; i + 16 <= d; i += 16) {
+    const vf t = vf_take(x, order + i);
+    sum = vf_add(sum, t);
+    vf_store(out + i, t);
+  }
+  if (i < d) {
+    for (size_t j = i; j < d; j++) out[j] = x[order[j]];
+    sum = vf_add(sum, vf_load_part(out + i, d - i));
+  }
+  return sum;
+}
+
+/* The sum of a row before its norm, to norm.out. bytes: codes of 8 bits are added and rounded to 8 bits, all of sites by panels, a
+   constant. Returns the lanes' sums. */
 QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
   const size_t d = op->norm.d;
   const int add = bytes || op->residual.codes || op->residual.floats;
-  float *out = op->norm.out + r * op->norm.ldo;
+  float *out = op->order ? op->row : op->norm.out + r * op->norm.ldo;
   vf sum = vf_zero();
   for (size_t i = 0; i < d; i += 16) {
     const size_t n = bytes || d - i >= 16 ? 16 : d - i;
@@ -133,21 +151,23 @@ QK_INLINE vf qk_sum_row(const qk_norm_q8 *op, size_t r, const int bytes) {
       if (!bytes && op->gain) y = vf_mul(y, qk_load_n(op->gain + i, n));
       x = vf_add(x, y);
     }
-    x = bytes ? qk_round_bytes(x, &op->sum, i / 16) : qk_round_to(x, &op->sum, i / 16);
+    x = bytes ? qk_round_bytes(x, &op->sum, i / 16) : qk_round_to(x, &op->sum, i);
     sum = vf_add(sum, n < 16 ? vf_keep(x, n) : x);
     qk_store_n(out + i, x, n);
   }
-  return sum;
+  return op->order ? qk_take_row(out, op->order, d, op->norm.out + r * op->norm.ldo) : sum;
 }
 
 /* Whether codes can be made as the norm is, without floats in memory, of rows whose mean and deviation are numbers: codes have 8 bits
-   and a static site, 64 channels make up a step, and none is 2^30 or more before it is held to its limits: (x - mean) / deviation is
-   within the root of d, but for rounding, which is far from a factor of 4. */
+   and a static site by panels, 64 channels make up a step, and none is 2^30 or more before it is held to its limits:
+   (x - mean) / deviation is within the root of d, but for rounding, which is far from a factor of 4. */
 static inline int qk_norm_is_plain(const qk_norm *op) {
   const qk_codes *q = &op->q;
   vi gain = vi_zero(), bias = vi_zero();
   float by = 0.0f;
-  if (!q->codes || !q->site.by || q->grouped || q->group_start || q->low || op->smooth || op->d % 64) return 0;
+  if (!q->codes || !q->site.by || q->site.by_column || q->grouped || q->group_start || q->low || op->smooth ||
+      op->d % 64)
+    return 0;
   for (size_t i = 0; i < op->d; i += 16) {
     gain = vi_max(gain, qk_magnitude(vf_load(op->gain + i)));
     bias = vi_max(bias, qk_magnitude(vf_load(op->bias + i)));
@@ -188,7 +208,8 @@ static size_t qk_rows_norm_q8(const qk_norm_q8 *op, size_t r0, size_t r1) {
   const float top = qk_float_of_bits(QK_BITS_INFINITY);
   const int plain = qk_norm_is_plain(norm);
   const int bytes = plain && op->x.codes && !op->x.low && op->residual.codes && !op->residual.low && !op->gain &&
-                    op->sum.by && op->sum.bits <= 8;
+                    op->sum.by && op->sum.bits <= 8 &&
+                    !(op->x.site.by_column | op->residual.site.by_column | op->sum.by_column);
   size_t bad = 0;
   for (size_t r = r0; r < r1; r += QK_ROWS) {
     const int rows = r1 - r < QK_ROWS ? (int)(r1 - r) : QK_ROWS;

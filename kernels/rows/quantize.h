@@ -100,11 +100,12 @@ static void qk_row_planes(const float *x, size_t d, float scale, float zero_poin
   q->start[row] = (int32_t)(-128u * (uint32_t)vi_sum(sum));
   q->low_start[row] = (int32_t)(-128u * (uint32_t)vi_sum(low_sum));
 }
-/* Codes of a row by panels, of a site with parts. */
-static void qk_row_codes_by_panels(const float *x, size_t d, const qk_sites *site, int8_t *codes, const float *smooth) {
+/* Codes of a row of a site with parts. */
+static void qk_row_codes_of_site(const float *x, size_t d, const qk_sites *site, int8_t *codes, const float *smooth) {
   for (size_t i = 0; i < d; i += 16) {
     const size_t n = d - i < 16 ? d - i : 16;
-    const vf zero = vf_keep(vf_set1(site->zero[i / 16]), n), by = vf_set1(site->by[i / 16]);
+    const vf zero = vf_keep(qk_site_at(site->zero, site->by_column, i), n);
+    const vf by = qk_site_at(site->by, site->by_column, i);
     vi_store8(codes + i,
               qk_requantize(qk_smoothed(qk_load_n(x + i, n), smooth, i, n), by, zero, qk_limits_at(NULL, 0)));
   }
@@ -142,10 +143,11 @@ static inline vi qk_sum_codes(const int8_t *codes, size_t i, size_t end) {
   for (; i < end; i += 16) sum = vi_add(sum, vi_load8(codes + i));
   return sum;
 }
-/* Starts of a row's parts; codes past the row's end are 0. Returns that of the whole row. */
+/* Starts of a row's parts where they have some; codes past the row's end are 0. Returns that of the whole row. */
 static inline int32_t qk_part_starts(const qk_codes *q, size_t row) {
   const int8_t *codes = q->codes + row * q->ld;
   vi sums[QK_PARTS];
+  if (!qk_parts_have_starts(&q->parts)) return (int32_t)(-128u * (uint32_t)vi_sum(qk_sum_codes(codes, 0, q->ld)));
   for (uint32_t p = 0; p < QK_PARTS; p++)
     sums[p] = p < q->parts.count ? qk_sum_codes(codes, q->parts.part[p].first, qk_round_up(q->parts.part[p].end, 16))
                                  : vi_zero();
@@ -283,7 +285,7 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       continue;
     }
     if (q->parts.count) {
-      if (done) qk_row_codes_by_panels(xr, d, &q->site, codes, smooth);
+      if (done) qk_row_codes_of_site(xr, d, &q->site, codes, smooth);
       qk_clear_codes(codes, done, q->ld);
       q->start[at] = qk_part_starts(q, at);
       continue;

@@ -68,7 +68,14 @@ quern_status qn_api_tokenize_text(const quern_model *m, const qn_text *text, uin
 
 quern_status quern_tokenize(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,
                             size_t cap, size_t *n) {
-  return tokenize(m, utf8, len, NULL, 0, flags, (qn_ids){.ids = ids, .cap = cap}, n);
+  const quern_span whole = {0, len};
+  const qn_text text = {utf8, len, &whole, 1};
+  if (!(flags & QUERN_PLAIN)) return tokenize(m, utf8, len, NULL, 0, flags, (qn_ids){.ids = ids, .cap = cap}, n);
+  if (!m) return QUERN_E_ARGUMENT;
+  if ((!utf8 && len) || (!ids && cap))
+    return qn_fail(&m->env->error, QUERN_E_ARGUMENT, "tokenize: the text or the buffer of ids is NULL");
+  QN_TRY(check(m, flags & ~QUERN_PLAIN));
+  return qn_api_tokenize_text(m, &text, flags & QUERN_NO_SPECIAL, ids, cap, n);
 }
 
 quern_status quern_tokenize_spans(const quern_model *m, const char *utf8, size_t len, uint32_t flags, int32_t *ids,

@@ -131,9 +131,10 @@ static int score(choice *c, size_t i, double *sum) {
   const char *text = b->utf8 + b->offsets[2 * i];
   const size_t before = (size_t)(b->offsets[2 * i + 1] - b->offsets[2 * i]);
   size_t n = 0;
-  int code = qn_cli_model_ids(m, text, before, 0, &c->before, &c->before_count);
+  int code = qn_cli_model_ids(m, text, before, QUERN_PLAIN, &c->before, &c->before_count);
   if (!code)
-    code = qn_cli_model_ids(m, text, (size_t)(b->offsets[2 * i + 2] - b->offsets[2 * i]), 0, &c->ids, &c->count);
+    code = qn_cli_model_ids(m, text, (size_t)(b->offsets[2 * i + 2] - b->offsets[2 * i]), QUERN_PLAIN, &c->ids,
+                            &c->count);
   if (code) return code;
   while (n < c->before_count && n < c->count && c->before[n] == c->ids[n]) n++;
   if (!n || n == c->count)

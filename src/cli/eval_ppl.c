@@ -26,7 +26,7 @@ static int read_ids(ppl *p) {
   size_t bytes;
   int code = qn_cli_lines_open(&lines, r->c, r->path);
   if (!code) code = qn_cli_lines_rest(&lines, &text, &bytes);
-  if (!code) code = qn_cli_model_ids(&r->model, text, bytes, 0, &p->ids, &p->count);
+  if (!code) code = qn_cli_model_ids(&r->model, text, bytes, QUERN_PLAIN, &p->ids, &p->count);
   qn_cli_lines_close(&lines);
   return code;
 }

@@ -141,17 +141,23 @@ static uint32_t rotation_object(const qn_json *c) {
   return full ? full : all ? all : qn_json_get(c, 0, "rope_scaling");
 }
 
+/* A number of config.json, or of its object of rotation `at` where that has it. */
+static quern_status rotation_number(qn_env *env, const qn_json *c, uint32_t at, const char *key, double otherwise,
+                                    double least, double most, double *out) {
+  QN_TRY(qn_config_number(env, c, key, otherwise, least, most, out));
+  if (!at || !qn_json_get(c, at, key)) return QUERN_OK;
+  *out = qn_json_number(c, at, key, -1);
+  if (*out >= least && *out <= most) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: %s of the rotation is out of range", key);
+}
+
 static quern_status read_rotation(const qn_decoder *f, qn_arch *a, qn_rotation *r, qn_env *env, const qn_json *c) {
-  const uint32_t at = rotation_object(c);
-  const int given = at && c->nodes[at].kind == QN_JSON_OBJECT;
+  const uint32_t object = rotation_object(c), at = object && c->nodes[object].kind == QN_JSON_OBJECT ? object : 0;
   double part;
-  QN_TRY(qn_config_number(env, c, f->key.rotated, f->rotated, 0.01, 1, &part));
-  QN_TRY(qn_config_number(env, c, f->key.base, f->base, 1.001, 1e12, &r->base));
+  QN_TRY(rotation_number(env, c, at, f->key.rotated, f->rotated, 0.01, 1, &part));
+  QN_TRY(rotation_number(env, c, at, f->key.base, f->base, 1.001, 1e12, &r->base));
   a->rotary = (uint32_t)((double)a->head_dim * part);
-  if (!given) return QUERN_OK;
-  if (qn_json_get(c, at, "rope_theta")) r->base = qn_json_number(c, at, "rope_theta", -1);
-  if (!(r->base > 1 && r->base <= 1e12))
-    return qn_fail(&env->error, QUERN_E_SOURCE, "config.json: rope_theta is not a number between 1 and 1e12");
+  if (!at) return QUERN_OK;
   const char *kind = qn_json_string(c, at, "rope_type", qn_json_string(c, at, "type", "default"));
   if (!strcmp(kind, "default")) return QUERN_OK;
   if (!strcmp(kind, "linear")) return need_number(env, c, at, "factor", &r->linear);

@@ -58,11 +58,13 @@ typedef struct qn_layer {
   const float *q_norm, *k_norm; /* [head_dim] gains of the RMS norms of each head; NULL: none */
   /* [width] the hidden states times it are what is added behind attention, behind the feed-forward block; NULL: 1 */
   const float *attn_shortcut, *ffn_shortcut;
+  const int32_t *attn_order; /* [width] channel c behind attention's norm is channel attn_order[c] before it; NULL: c */
 } qn_layer;
 
-/* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each. */
+/* A site of a static recipe: by panels of 16 channels, [ceil(channels / 16)] each, or by channel (kernels/kernels.h: qk_sites). */
 typedef struct qn_place {
   uint32_t bits;                  /* 8, 16, or 32: the activation stays float, or has a scale for each row; by NULL */
+  uint32_t by_column;             /* 1: by channel */
   const float *by, *scale, *zero; /* by: 1 / scale */
   /* Of codes of 8 bits and less; else NULL. Codes of weights (model/sites.h) of less are stored less their zero point,
      so that it is 0: they fit a byte. */
@@ -101,11 +103,11 @@ typedef struct quern_model {
   int inputs_grouped;   /* some that has activations with scales by group */
   qn_place *places;     /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
   float *place_values;  /* what they point to: by, scale, zero, limits, each of all places one behind the other */
-  size_t place_panels;  /* of all places together */
+  size_t place_entries; /* of all places together, of each */
   size_t places_bytes;  /* of the allocation that they and what they point to are in */
   int wide;             /* some have 16 bits */
-  int parted;           /* some have parts */
-  const int32_t *order; /* [width]: channel c of hidden states is channel order[c] of what is handed out; NULL: c */
+  int parted;           /* some have parts with starts */
+  const int32_t *order; /* [width]: channel c of the last hidden states is channel order[c] of what is handed out; NULL: c */
   size_t bytes;         /* of the allocation that holds this struct and the layers */
 } quern_model;
 

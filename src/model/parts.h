@@ -9,8 +9,19 @@
 /* The most that the sum of channels times 2^shift may be where sums are joined by shifts: they stay below 2^31. */
 #define QN_SHIFTED_MOST 66052u
 
-/* scale: [groups]; ends: [groups] first channels behind them, ascending; groups <= QK_PARTS. part: [groups] to write. Where scales are
-   powers of two apart and no more than QN_SHIFTED_MOST comes of it, shifts: parts by descending scale, then by channel,
-   neighbours of one scale being one part, and *unit is the least scale. Else floats: parts by channel, *unit is 1. */
-qk_parts qn_parts_make(const float *scale, const uint32_t *ends, uint32_t groups, qk_part *part, float *unit);
+/* Where groups of a site's channels end. */
+typedef struct qn_runs {
+  const uint32_t
+      *ends; /* [count] the channel behind each, ascending; NULL: all are `group` wide, the last perhaps less */
+  uint32_t count, group, channels;
+} qn_runs;
+static inline uint32_t qn_run_end(const qn_runs *r, uint32_t g) {
+  return g + 1 >= r->count ? r->channels : r->ends ? r->ends[g] : (g + 1) * r->group;
+}
+
+/* scale: [runs]. The least scale where scales are powers of two apart and no more than QN_SHIFTED_MOST comes of it; else 0. */
+float qn_parts_unit(const float *scale, const qn_runs *runs);
+/* part: [runs] to write. Where there is such a unit, shifts: parts by descending scale, then by channel, neighbours of one scale being
+   one part, and *unit is it. Else floats: parts by channel, *unit is 1. */
+qk_parts qn_parts_make(const float *scale, const qn_runs *runs, qk_part *part, float *unit);
 #endif

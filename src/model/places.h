@@ -1,4 +1,4 @@
-/* places.h - scales of a static recipe's sites by panels of channels, as kernels take them: made when a model is opened. */
+/* places.h - scales of a static recipe's sites by panels of channels or by channel, as kernels take them: made when a model is opened. */
 #ifndef QN_PLACES_H
 #define QN_PLACES_H
 #include "model/model.h"
@@ -14,6 +14,7 @@ typedef struct qn_place_values {
   const uint32_t *ends;
 } qn_place_values;
 /* Other values for site i, which is static. An input of a product has at most as many groups as in the file, and then with the
-   same zero points; 16 bits are for models that have them at some place. Nothing may run meanwhile. */
+   same zero points; groups are whole panels, as those of the file; 16 bits are for models that have them at some place. Nothing may run
+   meanwhile. */
 void qn_place_set(quern_model *m, uint32_t i, const qn_place_values *v);
 #endif

@@ -116,7 +116,7 @@ static int place_runs(const qn_site *site, const qrn_site *s) {
   if (may & QN_SITE_DYNAMIC) return s->bits == 8 && s->grain == QRN_GRAIN_TOKEN && s->groups == 1 && !s->symmetric;
   if (s->bits == 32) return (may & QN_SITE_MAY_FLOAT) != 0;
   if (s->groups > 1 && !(may & QN_SITE_MAY_GROUP)) return 0;
-  if (s->groups > 1 && may & QN_SITE_INPUT && (s->groups > QK_PARTS || s->bits != 8)) return 0;
+  if (s->groups > 1 && may & QN_SITE_INPUT && s->bits != 8) return 0;
   return s->grain == QRN_GRAIN_STATIC &&
          (s->bits == 8 || (s->bits == 16 && may & QN_SITE_MAY_16) || (s->bits < 8 && may & QN_SITE_MAY_LOW)) &&
          (s->symmetric || s->bits < 8 || !(may & QN_SITE_WEIGHTS));
@@ -129,12 +129,11 @@ static quern_status resolve_ends(resolver *r, const qn_site *site, uint32_t grou
   QN_TRY(need_vector(r, site->name, ".ends", QRN_I32, groups, &p));
   for (uint32_t g = 0; g < groups; g++) {
     const int32_t end = ((const int32_t *)p)[g];
-    const int last = g + 1 == groups;
-    if (end <= before || (last ? end != (int32_t)site->channels : end % (int32_t)QK_PANEL != 0))
+    if (end <= before || (g + 1 == groups ? end != (int32_t)site->channels : end >= (int32_t)site->channels))
       return qn_fail(
           &r->env->error, QUERN_E_FORMAT,
-          "malformed .qrn file: end %u of the groups of site %s: ascending multiples of 16 are expected, and "
-          "the last one to be %u",
+          "malformed .qrn file: end %u of the groups of site %s: ascending channels are expected, and the last "
+          "one to be %u",
           g, site->name, site->channels);
     before = end;
   }
@@ -313,6 +312,31 @@ static quern_status resolve_shortcut(resolver *r, uint32_t index, const char *bl
   return QUERN_OK;
 }
 
+/* An order of hidden channels, which may be absent: each once. */
+static quern_status resolve_order(resolver *r, const char *base, const char *suffix, uint32_t width,
+                                  const int32_t **out) {
+  const void *p = NULL;
+  if (!r->is_static || !find(r, base, suffix)) return QUERN_OK;
+  QN_TRY(need_vector(r, base, suffix, QRN_I32, width, &p));
+  const int32_t *order = p;
+  uint8_t *seen = NULL;
+  void *memory = NULL;
+  quern_status status = QUERN_OK;
+  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
+  seen = memory;
+  memset(seen, 0, width);
+  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
+    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
+      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s%s: entry %u is %d", base, suffix, i,
+                       order[i]);
+    else
+      seen[order[i]] = 1;
+  }
+  qn_free(r->env, memory, width);
+  *out = order;
+  return status;
+}
+
 /* layers.N.NAME, in buf. */
 static const char *layer_name(char buf[NAME_BYTES], uint32_t index, const char *name) {
   qn_format(buf, NAME_BYTES, "layers.%u.%s", index, name);
@@ -339,6 +363,7 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   }
   QN_TRY(resolve_attention(r, a, index, l));
   QN_TRY(resolve_norm(r, layer_name(base, index, "attn.norm"), a->width, &l->attn_norm));
+  QN_TRY(resolve_order(r, base, ".order", a->width, &l->attn_order));
   QN_TRY(resolve_linear(r, layer_name(base, index, "ffn.up"), qn_arch_up(a), a->width, &l->ffn_up));
   QN_TRY(resolve_linear(r, layer_name(base, index, "ffn.down"), a->width, a->ffn, &l->ffn_down));
   if (a->place == QN_PLACE_SANDWICH) {
@@ -374,35 +399,11 @@ static quern_status resolve_bias(resolver *r, const qn_arch *a, const float **ou
   return QUERN_OK;
 }
 
-/* The order of hidden channels: each once. */
-static quern_status resolve_order(resolver *r, uint32_t width, const int32_t **out) {
-  const void *p = NULL;
-  if (!r->is_static || !find(r, "hidden.order", "")) return QUERN_OK;
-  QN_TRY(need_vector(r, "hidden.order", "", QRN_I32, width, &p));
-  const int32_t *order = p;
-  uint8_t *seen = NULL;
-  void *memory = NULL;
-  quern_status status = QUERN_OK;
-  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
-  seen = memory;
-  memset(seen, 0, width);
-  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
-    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
-      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: hidden.order: entry %u is %d", i,
-                       order[i]);
-    else
-      seen[order[i]] = 1;
-  }
-  qn_free(r->env, memory, width);
-  *out = order;
-  return status;
-}
-
 static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
   const uint32_t tables = qn_arch_table_width(a);
   if (r->is_static) QN_TRY(resolve_sites(r, a));
-  QN_TRY(resolve_order(r, a->width, &m->order));
+  QN_TRY(resolve_order(r, "hidden.order", "", a->width, &m->order));
   if (!a->tied) QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
   if (!a->rotary) QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));

@@ -358,7 +358,23 @@ static quern_status put_vector(qn_quantizer *q, const char *base, const char *su
   return qrn_declare_tensor(q->writer, name, dtype, QRN_ROWS, 1, &n);
 }
 
-/* Scale, and zero point and ends of groups where there are such, of each static site; the order of channels. */
+/* The order of channels behind the last layer, and where each layer has its own that behind its attention's norm by the one before. */
+static quern_status orders(qn_quantizer *q, int declares) {
+  const uint32_t width = q->arch.width, layers = q->arch.layers;
+  int32_t *place = q->sums, *by = q->floats; /* not there yet when they are declared */
+  if (!q->plan.order) return QUERN_OK;
+  for (uint32_t l = 1; l < layers && q->plan.orders > 1; l++) {
+    const uint32_t *before = qn_plan_order(&q->plan, (int)l - 1), *after = qn_plan_order(&q->plan, (int)l);
+    char name[QN_ITEM_NAME_BYTES];
+    for (uint32_t i = 0; i < width && !declares; i++) place[before[i]] = (int32_t)i;
+    for (uint32_t i = 0; i < width && !declares; i++) by[i] = place[after[i]];
+    qn_format(name, sizeof name, "layers.%u.attn.norm", l);
+    QN_TRY(put_vector(q, name, ".order", QRN_I32, by, width, declares));
+  }
+  return put_vector(q, "hidden.order", "", QRN_I32, qn_plan_order(&q->plan, (int)layers - 1), width, declares);
+}
+
+/* Scale, and zero point and ends of groups where there are such, of each static site. */
 static quern_status site_values(qn_quantizer *q, int declares) {
   for (uint32_t i = 0; i < q->plan.count; i++) {
     const qn_site_plan *s = &q->plan.site[i];
@@ -368,8 +384,7 @@ static quern_status site_values(qn_quantizer *q, int declares) {
     if (!s->rule.symmetric) QN_TRY(put_vector(q, name, ".zero", QRN_F32, s->zero, s->groups, declares));
     if (s->groups > 1 && !qn_plan_group(s)) QN_TRY(put_vector(q, name, ".ends", QRN_I32, s->ends, s->groups, declares));
   }
-  if (!q->plan.order) return QUERN_OK;
-  return put_vector(q, "hidden.order", "", QRN_I32, q->plan.order, q->arch.width, declares);
+  return QUERN_OK;
 }
 
 /* Of every shortcut that takes the output of a norm without its gain: declared, or written. */
@@ -386,7 +401,8 @@ static quern_status shortcuts(qn_quantizer *q, int declares) {
 
 static quern_status vectors(qn_quantizer *q, int declares) {
   QN_TRY(shortcuts(q, declares));
-  return site_values(q, declares);
+  QN_TRY(site_values(q, declares));
+  return orders(q, declares);
 }
 quern_status qn_quantizer_write_vectors(qn_quantizer *q) { return vectors(q, 0); }
 

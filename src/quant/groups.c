@@ -1,17 +1,15 @@
 /* groups.c - see groups.h. Needs round-to-nearest (base/thread.h's guard). */
 #include "quant/groups.h"
 
-#include <stdlib.h>
-
 #include "base/checked.h"
 #include "kernels/layout.h"
 #include "model/parts.h"
 
 /* ---- widths ------------------------------------------------------------------------------------------------------ */
 
-void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends) {
-  const uint64_t panels = qk_panels(channels);
-  for (uint32_t g = 0; g < count; g++) ends[g] = (uint32_t)(panels * (g + 1) / count * QK_PANEL);
+void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t *ends) {
+  const uint64_t units = (channels + unit - 1) / unit;
+  for (uint32_t g = 0; g < count; g++) ends[g] = (uint32_t)(units * (g + 1) / count * unit);
   ends[count - 1] = channels;
 }
 
@@ -80,27 +78,22 @@ quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uin
 #define POWER_MOST 16
 static float half_to(int n) { return 1.0f / (float)(1u << n); }
 
+/* Whether products join groups of these scales by shifts. */
+static int are_joined(const qn_site_plan *s) {
+  const qn_runs runs = {.ends = s->ends, .count = s->groups, .channels = s->site.channels};
+  return qn_parts_unit(s->scale, &runs) > 0;
+}
+
 /* The scales as powers of two below that of the whole site, none below `scale` of its group, and what products join by
    shifts within its bound. */
 static void to_powers(qn_site_plan *s, float whole) {
-  int most = 0, power[QK_PARTS];
   for (uint32_t g = 0; g < s->groups; g++) {
-    power[g] = 0;
-    while (power[g] < POWER_MOST && whole * half_to(power[g] + 1) >= s->scale[g]) power[g]++;
-    most = power[g] > most ? power[g] : most;
+    int power = 0;
+    while (power < POWER_MOST && whole * half_to(power + 1) >= s->scale[g]) power++;
+    s->scale[g] = whole * half_to(power);
   }
-  for (int fits = 0; !fits; most--) {
-    double sum = 0;
-    int deepest = 0;
-    for (uint32_t g = 0; g < s->groups; g++) {
-      power[g] = power[g] < most ? power[g] : most;
-      deepest = power[g] > deepest ? power[g] : deepest;
-    }
-    for (uint32_t g = 0; g < s->groups; g++)
-      sum += (double)((uint64_t)(s->ends[g] - (g ? s->ends[g - 1] : 0)) << (deepest - power[g]));
-    fits = sum <= QN_SHIFTED_MOST || most == 0;
-  }
-  for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = whole * half_to(power[g]);
+  for (int most = POWER_MOST; most-- > 0 && !are_joined(s);)
+    for (uint32_t g = 0; g < s->groups; g++) s->scale[g] = __builtin_fmaxf(s->scale[g], whole * half_to(most));
 }
 
 quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order) {
@@ -126,9 +119,8 @@ quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *cha
 }
 
 void qn_groups_sums(const qn_site_plan *s, const uint8_t *panels, uint32_t n, uint32_t k, float *sums) {
-  qk_part part[QK_PARTS];
-  float unit;
-  qn_parts_make(s->scale, s->ends, s->groups, part, &unit);
+  const qn_runs runs = {.ends = s->ends, .count = s->groups, .channels = s->site.channels};
+  const float shared = qn_parts_unit(s->scale, &runs), unit = shared > 0 ? shared : 1.0f;
   const size_t panel_bytes = qk_k8(k) * QK_PANEL;
   for (size_t row = 0; row < n; row++) {
     const uint8_t *w = panels + row / QK_PANEL * panel_bytes + row % QK_PANEL * QK_KSTEP;
@@ -140,110 +132,5 @@ void qn_groups_sums(const qn_site_plan *s, const uint8_t *panels, uint32_t n, ui
       sum += zero * (double)codes * ((double)s->scale[g] / (double)unit);
     }
     sums[row] = (float)sum;
-  }
-}
-
-/* ---- order ------------------------------------------------------------------------------------------------------- */
-
-typedef struct ranked {
-  float range;
-  uint32_t channel;
-} ranked;
-static int by_range(const void *a, const void *b) {
-  const ranked *x = a, *y = b;
-  if (x->range < y->range || x->range > y->range) return x->range < y->range ? -1 : 1;
-  return x->channel < y->channel ? -1 : 1;
-}
-
-/* A group is a panel at least, and in one with a channel a hundred times as wide as others these are lost, which hurts least where they
-   are the narrowest. Costs in squares of ranges: a channel costs its group's, since its error is uniform over a step; one that is lost
-   its own times LOST, its variance being (range / 6)^2. A step is 1/255 of the group's range: 12 * 255^2 / 36. */
-#define LOST 21675.0
-
-/* How many of the widest channels, ascending, share the last panel, of `last` channels, with as many of the narrowest as it has room for. */
-static uint32_t widest(const ranked *all, uint32_t n, uint32_t last) {
-  const double most = (double)all[n - 1].range * (double)all[n - 1].range;
-  double least = __builtin_inf();
-  uint32_t best = last;
-  for (uint32_t wide = last; wide > 0; wide--) {
-    double cost = wide * most;
-    for (uint32_t i = 0; i < last - wide; i++)
-      cost += __builtin_fmin(most, LOST * (double)all[i].range * (double)all[i].range);
-    for (uint32_t end = n - wide; end >= QK_PANEL; end -= QK_PANEL)
-      cost += QK_PANEL * (double)all[end - 1].range * (double)all[end - 1].range;
-    if (cost < least) least = cost, best = wide;
-  }
-  return best;
-}
-
-/* By ascending range. shares: the last panel's room is shared as said above. */
-static void sort_to(ranked *all, uint32_t n, int shares, uint32_t *order) {
-  const uint32_t last = n % QK_PANEL ? n % QK_PANEL : QK_PANEL;
-  qsort(all, n, sizeof *all, by_range);
-  const uint32_t wide = shares && n >= 2 * QK_PANEL ? widest(all, n, last) : last, narrow = last - wide;
-  for (uint32_t i = 0; i < n - last; i++) order[i] = all[narrow + i].channel;
-  for (uint32_t i = 0; i < last; i++) order[n - last + i] = all[i < narrow ? i : n - last + i].channel;
-}
-
-static float range_of(const qn_extremes *e) {
-  return e->high >= e->low ? __builtin_fmaxf(e->high, 0) - __builtin_fminf(e->low, 0) : 0;
-}
-
-/* Relative ranges of a site's channels into `all` where they are greater. */
-static void take_ranges(const qn_site_seen *s, ranked *all) {
-  double mean = 0;
-  for (uint32_t c = 0; c < s->channels; c++) mean += (double)range_of(&s->channel[c]) / s->channels;
-  for (uint32_t c = 0; c < s->channels && mean > 0; c++)
-    all[c].range = __builtin_fmaxf(all[c].range, (float)((double)range_of(&s->channel[c]) / mean));
-}
-
-static void clear(ranked *all, uint32_t n) {
-  for (uint32_t c = 0; c < n; c++) all[c] = (ranked){.channel = c};
-}
-
-/* Whether groups of channels in this order are of any width: with equal ones many share the widest's anyway. */
-static int is_uneven(const qn_plan *p, const uint32_t *order) {
-  for (uint32_t i = 0; i < p->count; i++)
-    if (p->site[i].groups > 1 && p->site[i].rule.uneven > 0 && qn_groups_order_of(p, &p->site[i].site) == order)
-      return 1;
-  return 0;
-}
-
-quern_status qn_groups_order(qn_plan *p, qn_env *env, const qn_observed *seen) {
-  const qn_arch *a = &seen->arch;
-  const uint32_t most = a->width > a->ffn ? a->width : a->ffn;
-  void *memory = NULL;
-  if (!p->order && !p->ffn_order) return QUERN_OK;
-  QN_TRY(qn_alloc_array(env, &memory, most, sizeof(ranked), "the order of channels"));
-  ranked *all = memory;
-  clear(all, a->width);
-  for (uint32_t l = 0; l < a->layers && p->order; l++)
-    take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_SUM, l)], all);
-  if (p->order) sort_to(all, a->width, is_uneven(p, p->order), p->order);
-  for (uint32_t l = 0; l < a->layers && p->ffn_order; l++) {
-    clear(all, a->ffn);
-    take_ranges(&seen->site[qn_site_index(a, QN_SITE_FFN_DOWN_IN, l)], all);
-    uint32_t *order = p->ffn_order + (size_t)l * a->ffn;
-    sort_to(all, a->ffn, is_uneven(p, order), order);
-  }
-  qn_free(env, memory, most * sizeof *all);
-  return QUERN_OK;
-}
-
-const uint32_t *qn_groups_order_of(const qn_plan *p, const qn_site *site) {
-  switch (site->kind) {
-    case QN_SITE_QKV_IN:
-    case QN_SITE_ATTN_OUT:
-    case QN_SITE_ATTN_SUM:
-    case QN_SITE_FFN_UP_IN:
-    case QN_SITE_FFN_OUT:
-    case QN_SITE_FFN_SUM:
-      return p->order;
-    case QN_SITE_EMBED_SUM:
-      return p->embeds_alone ? NULL : p->order;
-    case QN_SITE_FFN_DOWN_IN:
-      return p->ffn_order ? p->ffn_order + (size_t)site->layer * site->channels : NULL;
-    default:
-      return NULL;
   }
 }

@@ -1,23 +1,17 @@
-/* groups.h - groups of a static site's channels (2109.12948, section 4): how wide they are, their scales and zero points; and the order of
- * channels that makes them narrow. Deterministic; any thread. */
+/* groups.h - groups of a static site's channels (2109.12948, section 4): how wide they are, their scales and zero points. Deterministic; any
+ * thread. */
 #ifndef QN_GROUPS_H
 #define QN_GROUPS_H
 #include "quant/ranges.h"
 
-/* Ends of `count` runs of equal width, as far as panels of 16 channels can be shared evenly; count <= panels. */
-void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t *ends);
+/* Ends of `count` runs of equal width, as far as units of `unit` channels can be shared evenly; count <= units. */
+void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t *ends);
 /* Ends of `count` runs of panels of 16 channels with the least sum of channels * range^2, by dynamic programming: what rounding to
    steps of a range costs. channel: extremes, of which order tells the order (NULL: as they are); count <= panels. */
 quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,
                               uint32_t count, uint32_t *ends);
 /* Scales and zero points of a site's groups, from what was seen of its channels. `order` as above. */
 quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order);
-
-/* Channels by ascending range, as one order for all hidden states, and one of each layer's neurons; the plan has memory for those
-   that it calls for. A channel's range is that in the residual sum behind each layer over the layer's mean, the greatest of all layers. */
-quern_status qn_groups_order(qn_plan *p, qn_env *env, const qn_observed *seen);
-/* The order of a site's channels; NULL: as they are. */
-const uint32_t *qn_groups_order_of(const qn_plan *p, const qn_site *site);
 
 /* What zero points add to a product of weights in panels (kernels/layout.h) whose input has the groups of s: sums [n], for
    qk_gemm_q8's part_sums. */

@@ -30,9 +30,10 @@ void qn_permute_columns(float *x, uint32_t n, uint32_t k, const uint32_t *order,
   }
 }
 
-/* Which of an item's sides are hidden channels, and which neurons of a feed-forward block. */
+/* Which of an item's sides are hidden channels, and which neurons of a feed-forward block. layer: whose order hidden channels have
+   (qn_plan_order). */
 typedef struct sides {
-  int rows, columns, ffn_rows, ffn_columns;
+  int rows, columns, ffn_rows, ffn_columns, layer;
 } sides;
 
 static sides sides_of(const qn_arch *a, const qn_item *it) {
@@ -40,12 +41,14 @@ static sides sides_of(const qn_arch *a, const qn_item *it) {
     return (sides){.rows = it->input == QN_SITE_ATTN_OUT_IN || it->input == QN_SITE_FFN_DOWN_IN,
                    .columns = it->input == QN_SITE_QKV_IN || it->input == QN_SITE_FFN_UP_IN,
                    .ffn_rows = it->input == QN_SITE_FFN_UP_IN,
-                   .ffn_columns = it->input == QN_SITE_FFN_DOWN_IN};
-  if (it->kind == QN_ITEM_VECTOR) return (sides){.rows = it->layer >= 0 || !a->embed_width};
-  if (it->kind == QN_ITEM_TABLE) return (sides){.columns = !a->embed_width};
-  if (!strcmp(it->name, "embed.project")) return (sides){.rows = 1};
-  if (!strcmp(it->name, "head.pooler")) return (sides){.columns = 1};
-  if (!strcmp(it->name, "head.out")) return (sides){.columns = !a->head_pooler};
+                   .ffn_columns = it->input == QN_SITE_FFN_DOWN_IN,
+                   .layer = it->layer - (it->input == QN_SITE_QKV_IN || it->input == QN_SITE_ATTN_OUT_IN)};
+  if (it->kind == QN_ITEM_VECTOR) return (sides){.rows = it->layer >= 0 || !a->embed_width, .layer = it->layer};
+  if (it->kind == QN_ITEM_TABLE) return (sides){.columns = !a->embed_width, .layer = -1};
+  if (!strcmp(it->name, "embed.project")) return (sides){.rows = 1, .layer = -1};
+  const int last = (int)a->layers - 1;
+  if (!strcmp(it->name, "head.pooler")) return (sides){.columns = 1, .layer = last};
+  if (!strcmp(it->name, "head.out")) return (sides){.columns = !a->head_pooler, .layer = last};
   return (sides){0}; /* what is pooled, and heads of attention, have the model's own order */
 }
 
@@ -62,6 +65,6 @@ void qn_permute_item(const qn_plan *p, const qn_arch *a, const qn_item *it, floa
   const sides s = sides_of(a, it);
   const uint32_t *ffn = p->ffn_order && it->layer >= 0 ? p->ffn_order + (size_t)it->layer * a->ffn : NULL;
   if (it->kind != QN_ITEM_LINEAR) bias = NULL;
-  permute(x, it->n, it->k, p->order, s.rows, s.columns, bias, work);
+  permute(x, it->n, it->k, qn_plan_order(p, s.layer), s.rows, s.columns, bias, work);
   permute(x, it->n, it->k, ffn, s.ffn_rows, s.ffn_columns, bias, work);
 }

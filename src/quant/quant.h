@@ -42,8 +42,10 @@ typedef struct qn_site_rule {
 
 /* Orders of channels, folded into the tensors (groups.h). */
 enum {
-  QN_ORDER_NONE, /* as the model has them */
-  QN_ORDER_RANGE /* by ascending range, as groups want them */
+  QN_ORDER_NONE,   /* as the model has them */
+  QN_ORDER_RANGE,  /* by ascending range, as groups want them: one order for all layers */
+  QN_ORDER_LAYERS, /* each layer's own, by its ranges: norms behind attention change it */
+  QN_ORDERS
 };
 
 typedef struct qn_recipe {

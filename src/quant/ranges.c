@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "kernels/layout.h"
 #include "quant/groups.h"
+#include "quant/order.h"
 
 #define LOG2_E 1.44269504088896340736
 #define STEPS 100u /* that an end of the range with the least squared error is looked for in */
@@ -110,7 +111,8 @@ uint32_t qn_plan_group(const qn_site_plan *s) {
 /* Ends of groups that are as wide as the recipe says; others are not known yet. */
 static void set_ends(qn_site_plan *s) {
   for (uint32_t g = 0; g + 1 < s->groups; g++) s->ends[g] = (g + 1) * s->rule.group;
-  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, s->ends);
+  const int panels = s->rule.uneven > 0 || (s->rule.count && s->site.channels % (s->rule.count * QK_PANEL) == 0);
+  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, panels ? QK_PANEL : 1, s->ends);
   s->ends[s->groups - 1] = s->site.channels;
 }
 
@@ -140,27 +142,38 @@ static size_t lay_out(qn_plan *p, const qn_arch *a, const qn_recipe *r) {
   }
   if (r->order == QN_ORDER_NONE) return values;
   uint32_t *order = (uint32_t *)(void *)(at ? at + values : NULL);
+  const size_t hidden = (size_t)p->orders * a->width;
   if (at) p->order = order;
-  if (at && by_neuron) p->ffn_order = order + a->width;
-  p->ordered = a->width + (by_neuron ? (size_t)a->layers * a->ffn : 0);
+  if (at && by_neuron) p->ffn_order = order + hidden;
+  p->ordered = hidden + (by_neuron ? (size_t)a->layers * a->ffn : 0);
   return values + p->ordered;
 }
 
-static void number(uint32_t *order, size_t n) {
-  for (size_t i = 0; order && i < n; i++) order[i] = (uint32_t)i;
+/* count orders of n as things are. */
+static void number(uint32_t *order, size_t count, uint32_t n) {
+  for (size_t i = 0; order && i < count * n; i++) order[i] = (uint32_t)(i % n);
+}
+
+const uint32_t *qn_plan_order(const qn_plan *p, int layer) {
+  const uint32_t at = layer < 0 ? 0 : (uint32_t)layer < p->orders ? (uint32_t)layer : p->orders - 1;
+  return p->order ? p->order + (size_t)at * p->width : NULL;
 }
 
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r) {
   void *memory = NULL;
   *p = (qn_plan){
-      .count = qn_site_count(a), .embeds_alone = a->embed_width != 0, .copies = r->unfold ? a->ffn_copies : 0};
+      .count = qn_site_count(a),
+      .orders = r->order == QN_ORDER_LAYERS ? a->layers : 1,
+      .width = a->width,
+      .embeds_alone = a->embed_width != 0,
+      .copies = r->unfold ? a->ffn_copies : 0};
   p->bytes = p->count * sizeof *p->site + lay_out(p, a, r) * sizeof(float);
   QN_TRY(qn_alloc(env, &memory, p->bytes, "the sites of a recipe"));
   p->site = memory;
   lay_out(p, a, r);
   if (p->fold) memset(p->fold, 0, (size_t)a->layers * p->copies * sizeof *p->fold);
-  number(p->order, a->width);
-  for (uint32_t l = 0; p->ffn_order && l < a->layers; l++) number(p->ffn_order + (size_t)l * a->ffn, a->ffn);
+  number(p->order, p->orders, a->width);
+  number(p->ffn_order, a->layers, a->ffn);
   return QUERN_OK;
 }
 
@@ -233,14 +246,14 @@ static void fill_seen(const qn_plan *p, qn_site_plan *s, const qn_site_seen *see
 }
 
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
-  if (seen) QN_TRY(qn_groups_order(p, env, seen));
+  if (seen) QN_TRY(qn_order_find(p, env, seen));
   for (uint32_t i = 0; i < p->count; i++) {
     qn_site_plan *s = &p->site[i];
     if (!qn_plan_is_static(s)) continue;
     if (is_given(&s->rule))
       fill_given(s);
     else if (s->groups > 1)
-      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_groups_order_of(p, &s->site)));
+      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_order_of(p, &s->site)));
     else
       fill_seen(p, s, &seen->site[i], seen->blocks);
   }

@@ -19,7 +19,9 @@ typedef struct qn_site_plan {
 typedef struct qn_plan {
   qn_site_plan *site; /* [count], as qn_site_at numbers them */
   uint32_t count;
-  uint32_t *order;     /* [width] hidden channel i is the model's order[i]; NULL: i */
+  uint32_t *order;     /* [orders, width] hidden channel i is the model's order[i] (qn_plan_order); NULL: i */
+  uint32_t orders;     /* 1: of all layers; or one for each */
+  uint32_t width;      /* of hidden states */
   uint32_t *ffn_order; /* [layers, ffn] alike of neurons */
   size_t ordered;      /* entries of both, which lie one behind the other */
   qn_fold *fold;       /* [layers, copies] how the input of ffn.down is unfolded; NULL: it is not */
@@ -30,6 +32,9 @@ typedef struct qn_plan {
 
 /* The sites of a model by a recipe that fits it (qn_recipe_check_sites); scales are not known yet. */
 quern_status qn_plan_create(qn_plan *p, qn_env *env, const qn_arch *a, const qn_recipe *r);
+/* Of the hidden states that the norm behind layer `layer`'s attention gives, on to the next such norm; -1: before the first, which is the
+   first's. NULL: the model's own order. */
+const uint32_t *qn_plan_order(const qn_plan *p, int layer);
 void qn_plan_free(qn_env *env, qn_plan *p);
 /* Values of one of the same sites and groups. */
 void qn_plan_copy(qn_plan *p, const qn_plan *from);

@@ -225,15 +225,7 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: smooth has no meaning where activations are %s", file,
                    r->id == QN_RECIPE_FLOAT ? "float" : "static: they are also what is added to further ones");
   }
-  const char *order = qn_json_string(j, 0, "order", "none");
-  r->order = strcmp(order, "range") ? QN_ORDER_NONE : QN_ORDER_RANGE;
-  if (r->order == QN_ORDER_NONE && strcmp(order, "none") != 0)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order is \"none\" or \"range\"", file);
-  if (r->order != QN_ORDER_NONE && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order cannot be combined with migrate or clip: leave out one",
-                   file);
-  if (r->id != QN_RECIPE_STATIC && r->order != QN_ORDER_NONE)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
+  QN_TRY(qn_recipe_order(r, env, j, file));
   if (r->id != QN_RECIPE_STATIC && qn_json_get(j, 0, "sites")) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
   }

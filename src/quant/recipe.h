@@ -8,6 +8,8 @@
 quern_status qn_recipe_estimator(qn_recipe *r, qn_env *env, const qn_json *j, uint32_t at, const char *file);
 /* "rounding". */
 quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file);
+/* "order". */
+quern_status qn_recipe_order(qn_recipe *r, qn_env *env, const qn_json *j, const char *file);
 /* "placement", "migrate" and "clip". */
 quern_status qn_recipe_suppression(qn_recipe *r, qn_env *env, const qn_json *j, const char *file);
 /* "max_loss", which leaves nothing else to say of sites. */

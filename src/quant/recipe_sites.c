@@ -8,8 +8,10 @@ static const char *const estimators[QN_RANGES] = {"minmax", "running", "percenti
 static const char *const migrations[QN_MIGRATES] = {"none", "attention", "all", "balanced", "auto"};
 static const char *const clips[QN_CLIPS] = {"minmax", "tokenwise", "fine"};
 static const char *const roundings[QN_ROUNDINGS] = {"nearest", "calibrated", "either"};
+static const char *const orders[QN_ORDERS] = {"none", "range", "range-by-layer"};
 static const char *const placements[2] = {"all", "inputs"};
 #define PERCENTILE 99.99
+#define GROUPS_MOST 131072 /* channels of the widest site there can be */
 
 void qn_recipe_free(qn_env *env, qn_recipe *r) {
   qn_free(env, r->rules, r->rules_room * sizeof *r->rules);
@@ -65,6 +67,16 @@ quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, con
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
                    roundings[r->rounding]);
+  return QUERN_OK;
+}
+
+quern_status qn_recipe_order(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
+  QN_TRY(read_choice(env, j, file, "order", orders, QN_ORDERS, &r->order));
+  if (r->order && (qn_json_get(j, 0, "migrate") || qn_json_get(j, 0, "clip")))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order cannot be combined with migrate or clip: leave out one",
+                   file);
+  if (r->order && r->id != QN_RECIPE_STATIC)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: order belongs to \"activations\": {\"static\": true}", file);
   return QUERN_OK;
 }
 
@@ -138,8 +150,9 @@ static quern_status read_either(qn_env *env, const qn_json *j, uint32_t at, cons
 static quern_status read_groups(qn_site_rule *rule, qn_env *env, const qn_json *j, uint32_t at, const char *file,
                                 const char *site) {
   const int64_t count = qn_json_get(j, at, "groups") ? qn_json_int(j, at, "groups", -1) : 0;
-  if (qn_json_get(j, at, "groups") && (count < 2 || count > (int64_t)QK_PARTS))
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites: %s: groups is 2 to %u", file, site, QK_PARTS);
+  if (qn_json_get(j, at, "groups") && (count < 2 || count > GROUPS_MOST))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: sites: %s: groups is 2 up to the number of the site's channels", file, site);
   rule->count = (uint32_t)count;
   QN_TRY(read_either(env, j, at, file, site, "widths", "equal", "uneven", &rule->uneven));
   QN_TRY(read_either(env, j, at, file, site, "scales", "float", "powers", &rule->powers));
@@ -261,12 +274,11 @@ static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *
 
 /* Groups by their number: whether there are such. */
 static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
-  if (site->flags & QN_SITE_INPUT && s->bits != 8)
-    return refuse(env, r, s, "has groups: with them its codes have 8 bits");
-  if (s->uneven ? s->count > qk_panels(site->channels) : site->channels % (s->count * QK_PANEL) != 0)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups do not divide %u channels into %s",
+  if (s->count > (s->uneven > 0 ? qk_panels(site->channels) : site->channels))
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups are more than its %u channels%s",
                    r->name, site->name, s->count, site->channels,
-                   s->uneven ? "runs of 16" : "equal multiples of 16: take another number, or \"widths\": \"uneven\"");
+                   s->uneven > 0 ? " have runs of 16, which uneven widths are of: take fewer, or \"widths\": \"equal\""
+                                 : "");
   if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
     return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\"");
   return QUERN_OK;
@@ -302,9 +314,9 @@ static quern_status check_site(const qn_recipe *r, qn_env *env, const qn_site *s
                   "cannot have groups: sums, outputs of operators and inputs of attn.qkv, ffn.up and ffn.down can");
   if ((s.group || s.count) && (r->clip || r->migrate))
     return refuse(env, r, &s, "cannot have groups where ranges are clipped or gains migrated");
+  if ((s.group || s.count) && site->flags & QN_SITE_INPUT && s.bits != 8)
+    return refuse(env, r, &s, "has groups: with them its codes have 8 bits");
   if (s.count) QN_TRY(check_groups(r, env, site, &s));
-  if (s.group && site->flags & QN_SITE_INPUT && (s.bits != 8 || qk_groups(site->channels, s.group) > QK_PARTS))
-    return refuse(env, r, &s, "has at most 16 groups, of 8 bits");
   if (!s.symmetric && s.bits == 8 && site->flags & QN_SITE_WEIGHTS)
     return refuse(env, r, &s, "is symmetric: attention multiplies by it");
   if (s.scale > 0 &&
@@ -399,7 +411,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);
-  if (r->order != QN_ORDER_NONE) put(&t, ",\"order\":\"range\"");
+  if (r->order) put(&t, ",\"order\":\"%s\"", orders[r->order]);
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);
   if (r->clip) put(&t, ",\"clip\":\"%s\"", clips[r->clip]);

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "quant/groups.h"
+#include "quant/order.h"
 
 uint32_t qn_report_worst(const qn_report *r) {
   uint32_t worst = r->count;
@@ -88,7 +88,7 @@ int qn_report_after(const qn_report *r, uint32_t i, qn_series *s) {
            (site.kind == QN_SITE_FFN_UP_IN && qn_migration_by(r->migration, 2 * site.layer + 1));
   }
   if (r->plan->count) {
-    s->order = r->plan->site[i].groups > 1 ? qn_groups_order_of(r->plan, &site) : NULL;
+    s->order = r->plan->site[i].groups > 1 ? qn_order_of(r->plan, &site) : NULL;
     return s->order != NULL;
   }
   if (!r->smooth->data || !(site.flags & QN_SITE_INPUT) || site.layer == QN_NO_LAYER) return 0;
@@ -167,7 +167,9 @@ static int say_groups(const qn_report *r, qn_page *p) {
   const uint32_t sites = sites_with(r, 0, 1);
   if (!sites) return 0;
   qn_page_put(p, "Groups: %u sites have groups of channels with scales of their own%s.", sites,
-              r->plan->order ? ", channels sorted by range" : "");
+              r->plan->orders > 1 ? ", channels of each layer sorted by range"
+              : r->plan->order    ? ", channels sorted by range"
+                                  : "");
   return 1;
 }
 

@@ -102,8 +102,8 @@ static void run_output(const qn_block *b, const qn_linear *l, uint32_t kind, qk_
 }
 
 /* The norm of that plus the hidden states, which are at `before`, to hidden states at `after`. out: kind of the product's place, whose
-   sum is the kind after it. shortcut: what the hidden states are multiplied by. */
-static void run_norm(const qn_block *b, const qn_norm *norm, const float *shortcut, uint32_t out,
+   sum is the kind after it. shortcut: what the hidden states are multiplied by. order: of channels after by those before; NULL: the same. */
+static void run_norm(const qn_block *b, const qn_norm *norm, const float *shortcut, const int32_t *order, uint32_t out,
                      const qn_place *before, const qn_place *after, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
   const qn_place *place = place_of(b, out, b->index);
@@ -112,6 +112,8 @@ static void run_norm(const qn_block *b, const qn_norm *norm, const float *shortc
                    .residual = qn_rows_of(&residual, before),
                    .gain = shortcut,
                    .sum = qn_sites_of(place_of(b, out + 1, b->index)),
+                   .order = order,
+                   .row = b->lane->row + r0 * b->g->arch->width, /* tiles of a block run at the same time */
                    .norm = {.out = b->lane->hidden,
                             .gain = norm->gain,
                             .bias = norm->bias,
@@ -128,8 +130,8 @@ static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, si
 }
 static void step_attn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  run_norm(b, &b->layer->attn_norm, b->layer->attn_shortcut, QN_SITE_ATTN_OUT, place_of(b, QN_SITE_QKV_IN, b->index),
-           place_of(b, QN_SITE_FFN_UP_IN, b->index), r0, r1);
+  run_norm(b, &b->layer->attn_norm, b->layer->attn_shortcut, b->layer->attn_order, QN_SITE_ATTN_OUT,
+           place_of(b, QN_SITE_QKV_IN, b->index), place_of(b, QN_SITE_FFN_UP_IN, b->index), r0, r1);
 }
 
 /* The short GELU is as exact as codes of 8 bits can show. */
@@ -155,8 +157,8 @@ static void step_ffn_down(const qn_block *b, size_t r0, size_t r1, size_t p0, si
 }
 static void step_ffn_norm(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  run_norm(b, &b->layer->ffn_norm, b->layer->ffn_shortcut, QN_SITE_FFN_OUT, place_of(b, QN_SITE_FFN_UP_IN, b->index),
-           output_place(b, b->index), r0, r1);
+  run_norm(b, &b->layer->ffn_norm, b->layer->ffn_shortcut, NULL, QN_SITE_FFN_OUT,
+           place_of(b, QN_SITE_FFN_UP_IN, b->index), output_place(b, b->index), r0, r1);
 }
 
 /* ---- the lists --------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* observe.c - the sites of a float model on their way past (observe.h). Thread rule: a lane has its own scratch. */
 #include "run/observe.h"
 
+#include <string.h>
+
 #include "run/static.h"
 
 #define LN_2 0.693147180559945309f
@@ -67,11 +69,26 @@ void qn_observe_rotated(const qn_block *b, size_t r0, size_t r1) {
   see(b, QN_SITE_K, x + qn_arch_inner(a), ld, r0, r1, a->kv_heads * a->head_dim);
 }
 
+/* Hidden states x before layer `layer` into the order of what is handed out, by those that norms behind it make. row: scratch. */
+static void to_outer_order(const quern_model *m, uint32_t layer, float *x, float *row) {
+  const uint32_t d = m->arch.width;
+  for (uint32_t l = layer; l < m->arch.layers; l++) {
+    const int32_t *order = m->layers[l].attn_order;
+    if (!order) continue;
+    memcpy(row, x, d * sizeof *x);
+    for (uint32_t i = 0; i < d; i++) x[i] = row[order[i]];
+  }
+  if (!m->order) return;
+  memcpy(row, x, d * sizeof *x);
+  for (uint32_t i = 0; i < d; i++) x[m->order[i]] = row[i];
+}
+
 void qn_observe_codes(const qn_block *b, const qn_place *place, const qk_codes *codes, size_t r0, size_t r1) {
   const quern_session *s = b->g->s;
   const uint32_t d = b->g->arch->width;
   const qk_codes q = qn_codes_at(*codes, place, r0, d);
-  qn_codes_floats(&q, place, r1 - r0, d, s->model->order, b->lane->hidden);
+  qn_codes_floats(&q, place, r1 - r0, d, NULL, b->lane->hidden);
+  for (size_t r = 0; r < r1 - r0; r++) to_outer_order(s->model, b->index, b->lane->hidden + r * d, b->lane->row);
   see(b, QN_SITE_QKV_IN, b->lane->hidden, d, r0, r1, d);
 }
 

@@ -106,6 +106,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
   }
   if (is_static) {
     lane.out = take_codes(a, QN_BLOCK_ROWS, arch->width, m);
+    lane.row = qn_arena_take(a, QN_BLOCK_ROWS * (size_t)arch->width, sizeof(float));
     lane.attention = take_static_head(a, longest, arch->head_dim);
   }
   if (arch->recipe != QN_RECIPE_FLOAT) {

@@ -75,6 +75,7 @@ typedef struct qn_lane {
   float *normed;   /* [QN_BLOCK_ROWS, width] output of a block's norm or product (not with norms behind blocks) */
   qk_head_q8 head; /* one head of one sequence (int8) */
   qk_codes out;    /* [QN_BLOCK_ROWS, width] codes of an operator's output (static) */
+  float *row;      /* [QN_BLOCK_ROWS, width] rows whose channels change their order (static) */
   qn_head_static attention; /* (static) */
   uint8_t **blocks;         /* [cache.pages_most] one head's keys and values of one sequence (decoder) */
   void *attend;             /* (decoder) */

@@ -15,7 +15,7 @@ qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d) {
   q.limits = p->limits;
   q.parts = p->parts;
   q.site = qn_sites_of(p);
-  q.part_start = p->parts.count ? q.part_start + row * QK_PARTS : NULL;
+  q.part_start = qk_parts_have_starts(&p->parts) ? q.part_start + row * QK_PARTS : NULL;
   return q;
 }
 
@@ -42,17 +42,19 @@ void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t
                          .by = p->place->by,
                          .zero = p->place->zero,
                          .limits = p->place->limits,
-                         .ldc = p->ldc};
+                         .ldc = p->ldc,
+                         .by_column = p->place->by_column};
   k->gemm_q8(&op, r0, r1, p0, p1);
 }
 
 void qn_codes_floats(const qk_codes *q, const qn_place *place, size_t rows, size_t d, const int32_t *order,
                      float *out) {
+  const size_t each = place->by_column ? 1 : QK_PANEL;
   for (size_t r = 0; r < rows; r++) {
     const int8_t *high = q->codes + r * q->ld, *low = q->low ? q->low + r * q->ld : NULL;
     for (size_t i = 0; i < d; i++) {
       const float code = (float)(low ? 128 * high[i] + low[i] : high[i]);
-      out[r * d + (order ? (size_t)order[i] : i)] = (code - place->zero[i / QK_PANEL]) * place->scale[i / QK_PANEL];
+      out[r * d + (order ? (size_t)order[i] : i)] = (code - place->zero[i / each]) * place->scale[i / each];
     }
   }
 }

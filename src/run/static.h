@@ -4,7 +4,9 @@
 #include "run/linear.h"
 #include "run/session.h"
 
-static inline qk_sites qn_sites_of(const qn_place *p) { return (qk_sites){p->by, p->scale, p->zero, p->bits}; }
+static inline qk_sites qn_sites_of(const qn_place *p) {
+  return (qk_sites){p->by, p->scale, p->zero, p->bits, p->by_column};
+}
 /* Rows from `row` on of codes [.., d] of a place. */
 qk_codes qn_codes_at(qk_codes q, const qn_place *p, size_t row, uint32_t d);
 /* The same, as a norm reads them. */

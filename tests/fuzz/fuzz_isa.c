@@ -4,14 +4,41 @@
 #include <stdio.h>
 #include "base/hash.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/kernels/check_codes.h"
+#pragma GCC diagnostic ignored "-Wunused-function" /* definitions that are checked by test_kernels alone */
+#include "tests/kernels/check_parts.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
-static check_fn *const checks[] = {
-    check_gemm_q8,  check_attention_q8,    check_quantize,      check_norm,       check_embed,         check_pack_q8,
-    check_gemm_f32, check_activate,        check_mean_rows,     check_normalize,  check_attention_f32, check_dot,
-    check_softmax,  check_gemm_q8_large,   check_gemm_group,    check_gemm_steps, check_gemm_grouped,  check_lookup_q8,
-    check_start_q8, check_attention_codes, check_gemm_q8_codes, check_few_rows,   check_pack_codes};
+static check_fn *const checks[] = {check_gemm_q8,
+                                   check_attention_q8,
+                                   check_quantize,
+                                   check_norm,
+                                   check_embed,
+                                   check_pack_q8,
+                                   check_gemm_f32,
+                                   check_activate,
+                                   check_mean_rows,
+                                   check_normalize,
+                                   check_attention_f32,
+                                   check_dot,
+                                   check_softmax,
+                                   check_gemm_q8_large,
+                                   check_gemm_group,
+                                   check_gemm_steps,
+                                   check_gemm_grouped,
+                                   check_lookup_q8,
+                                   check_start_q8,
+                                   check_attention_codes,
+                                   check_gemm_q8_codes,
+                                   check_few_rows,
+                                   check_pack_codes,
+                                   check_quantize_parts,
+                                   check_quantize_any_parts,
+                                   check_gemm_q8_parts,
+                                   check_gemm_q8_any_parts,
+                                   check_norm_q8,
+                                   check_norm_q8_columns,
+                                   check_columns,
+                                   check_gemm_q8_planes};
 #define CHECKS (sizeof checks / sizeof checks[0])
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

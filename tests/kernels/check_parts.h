@@ -4,15 +4,16 @@
 #define CHECK_PARTS_H
 #include "tests/kernels/check_static.h"
 
-/* Parts of d channels in any order. */
-static qk_parts parts_of(size_t d) {
-  qk_part *part = buffer(QK_PARTS * sizeof *part, 8);
-  qk_parts parts = {.part = part, .shifts = (uint32_t)below(2)};
-  const size_t most = 1 + below(QK_PARTS), blocks = qk_panels(d);
+/* Parts of d channels in any order; any: as many as there are channels, and wherever they end (kernels/layout.h: qk_parts). */
+static qk_parts parts_of(size_t d, int any) {
+  const size_t unit = any && below(4) ? 1 : 16, blocks = (d + unit - 1) / unit, width = any ? PICK(1, 2, 6, 40) : 6;
+  qk_part *part = buffer((any ? blocks : QK_PARTS) * sizeof *part, 8);
+  qk_parts parts = {.part = part, .shifts = (uint32_t)below(2), .any = (uint32_t)any};
+  const size_t most = any && below(4) ? blocks : 1 + below(any ? blocks : QK_PARTS);
   size_t at = 0;
   while (at < blocks) {
-    const size_t left = blocks - at, n = parts.count + 1 == most ? left : 1 + below(left < 6 ? left : 6);
-    part[parts.count++] = (qk_part){.first = (uint32_t)(at * 16), .end = (uint32_t)((at + n) * 16)};
+    const size_t left = blocks - at, n = parts.count + 1 == most ? left : 1 + below(left < width ? left : width);
+    part[parts.count++] = (qk_part){.first = (uint32_t)(at * unit), .end = (uint32_t)((at + n) * unit)};
     at += n;
   }
   part[parts.count - 1].end = (uint32_t)d;
@@ -33,11 +34,11 @@ typedef struct parts_pair {
   codes_pair codes;
   pair starts;
 } parts_pair;
-static parts_pair parts_outputs(size_t rows, size_t d) {
+static parts_pair parts_outputs(size_t rows, size_t d, int any) {
   parts_pair p = {.codes = codes_outputs(rows, d)};
   qk_codes *const both[2] = {&p.codes.ref, &p.codes.got};
-  const qk_parts parts = parts_of(d);
-  const qk_sites site = sites_like(d, 8);
+  const qk_parts parts = parts_of(d, any);
+  const qk_sites site = any && below(4) ? sites_by_column(d, 8) : sites_like(d, 8);
   p.starts = outputs(rows * QK_PARTS * 4, 4);
   memset(p.starts.ref, 0, p.starts.bytes), memset(p.starts.got, 0, p.starts.bytes);
   give(both[0], 1);
@@ -47,15 +48,15 @@ static parts_pair parts_outputs(size_t rows, size_t d) {
     both[i]->group_start = NULL, both[i]->symmetric = 0;
     both[i]->parts = parts, both[i]->site = site;
   }
-  both[0]->part_start = p.starts.ref, both[1]->part_start = p.starts.got;
+  if (!any) both[0]->part_start = p.starts.ref, both[1]->part_start = p.starts.got;
   return p;
 }
 static int same_parts(const parts_pair *p) { return same_codes(&p->codes) && same_bytes("part_start", p->starts); }
 
-static int check_quantize_parts(const qk_table *ref, const qk_table *t) {
+static int check_quantize_as(const qk_table *ref, const qk_table *t, int any) {
   size_t rows = below(7), d = row_size(), ldx = d + below(2) * below(20), cut[8];
   const float *x = rows_of(rows, ldx, d, below(2) ? KINDS : CALM_KINDS), *smooth = smooth_of(d);
-  parts_pair p = parts_outputs(rows, d);
+  parts_pair p = parts_outputs(rows, d, any);
   if (!quantize_both(ref, t, x, ldx, rows, d, smooth, &p.codes.ref, &p.codes.got) || !same_parts(&p)) return 0;
   for (size_t r = 0; r < rows; r++) fill_codes(p.codes.ref.codes + r * p.codes.ref.ld, d);
   if (rows) memcpy(p.codes.codes.got, p.codes.codes.ref, p.codes.codes.bytes);
@@ -64,10 +65,13 @@ static int check_quantize_parts(const qk_table *ref, const qk_table *t) {
   return same_parts(&p);
 }
 
+static int check_quantize_parts(const qk_table *ref, const qk_table *t) { return check_quantize_as(ref, t, 0); }
+static int check_quantize_any_parts(const qk_table *ref, const qk_table *t) { return check_quantize_as(ref, t, 1); }
+
 /* A norm to codes of a static site, of one scale or in parts, from codes of 8 bits or anything, of numbers or anything. */
 static qk_norm_q8 norm_site_of(size_t rows, size_t d, parts_pair *p) {
   qk_norm_q8 op = norm_q8_of(rows, d);
-  *p = parts_outputs(rows, d);
+  *p = parts_outputs(rows, d, 0);
   if (below(2)) {
     op.x = bytes_of(rows, d), op.residual = bytes_of(rows, d), op.gain = NULL;
     op.sum = sites_like(d, 8);
@@ -82,25 +86,45 @@ static qk_norm_q8 norm_site_of(size_t rows, size_t d, parts_pair *p) {
   for (int i = 0; i < 2; i++) {
     both[i]->parts.count = 0, both[i]->part_start = NULL;
     both[i]->limits = both[0]->limits;
-    both[i]->site = (qk_sites){site, site + qk_panels(d), site + 2 * qk_panels(d), 8};
+    both[i]->site = (qk_sites){site, site + qk_panels(d), site + 2 * qk_panels(d), 8, 0};
   }
   return op;
 }
 static size_t site_width(void) { return below(4) ? 64 * (1 + below(6)) : row_size(); }
-static int check_norm_q8_site(const qk_table *ref, const qk_table *t) {
+static int check_norm_q8_site_as(const qk_table *ref, const qk_table *t, int ordered) {
   const size_t rows = below(7), d = site_width();
   parts_pair p;
   qk_norm_q8 a = norm_site_of(rows, d, &p), b = a;
   a.norm.q = p.codes.ref, b.norm.q = p.codes.got;
   a.norm.out = buffer(rows * a.norm.ldo * 4, 4), b.norm.out = buffer(rows * a.norm.ldo * 4, 4);
+  if (ordered) reorder(&a, &b);
+  return norm_q8_both(ref, t, &a, &b, rows) && same_parts(&p);
+}
+static int check_norm_q8_site(const qk_table *ref, const qk_table *t) { return check_norm_q8_site_as(ref, t, 0); }
+static int check_norm_q8_site_order(const qk_table *ref, const qk_table *t) { return check_norm_q8_site_as(ref, t, 1); }
+/* A norm between codes some of whose sites have a scale for each channel. */
+static qk_norm_q8 norm_by_column_of(size_t rows, size_t d, parts_pair *p) {
+  qk_norm_q8 op = norm_q8_of(rows, d);
+  const size_t which = 1 + below(15);
+  *p = parts_outputs(rows, d, which & 1);
+  if (which & 2 && op.x.codes) op.x.site = sites_by_column(d, op.x.site.bits);
+  if (which & 4 && op.residual.codes) op.residual.site = sites_by_column(d, op.residual.site.bits);
+  if (which & 8) op.sum = sites_by_column(d, below(2) ? 16 : 8);
+  return op;
+}
+static int check_norm_q8_columns(const qk_table *ref, const qk_table *t) {
+  const size_t rows = below(7), d = site_width();
+  parts_pair p;
+  qk_norm_q8 a = norm_by_column_of(rows, d, &p), b = a;
+  a.norm.q = p.codes.ref, b.norm.q = p.codes.got;
+  a.norm.out = buffer(rows * a.norm.ldo * 4, 4), b.norm.out = buffer(rows * a.norm.ldo * 4, 4);
   return norm_q8_both(ref, t, &a, &b, rows) && same_parts(&p);
 }
 /* Codes of a norm are those of its floats. */
-static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {
-  (void)ref;
+static int norm_is_quantized(const qk_table *t, int by_column) {
   const size_t rows = 1 + below(6), d = site_width();
   parts_pair p;
-  qk_norm_q8 op = norm_site_of(rows, d, &p);
+  qk_norm_q8 op = by_column ? norm_by_column_of(rows, d, &p) : norm_site_of(rows, d, &p);
   float *out = buffer(rows * op.norm.ldo * 4, 4);
   op.norm.out = out;
   t->norm_q8(&op, 0, rows);
@@ -109,15 +133,23 @@ static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {
   return same_count("norm_q8", bad, t->norm_q8(&op, 0, rows)) && same_parts(&p);
 }
 
+static int mean_norm_q8_site(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  return norm_is_quantized(t, 0);
+}
+static int mean_norm_q8_columns(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  return norm_is_quantized(t, 1);
+}
+
 /* Inputs in parts of a product. */
-static qk_gemm_q8 gemm_parts_of(size_t m, size_t n, size_t k, size_t ldr, size_t ldo) {
+static qk_gemm_q8 gemm_parts_of(size_t m, size_t n, size_t k, size_t ldr, size_t ldo, int any) {
   qk_gemm_q8 op = gemm_q8_of(m, n, k, ldr, ldo);
-  op.a.parts = parts_of(k);
-  op.a.part_start = buffer(m * QK_PARTS * 4, 4);
-  memset(op.a.part_start, 0, m * QK_PARTS * 4);
+  op.a.parts = parts_of(k, any);
+  if (!any) op.a.part_start = buffer(m * QK_PARTS * 4, 4), memset(op.a.part_start, 0, m * QK_PARTS * 4);
   for (size_t r = 0; r < m; r++) {
     op.a.zero[r] = 1.0f;
-    for (uint32_t p = 0; p < op.a.parts.count; p++) {
+    for (uint32_t p = 0; p < op.a.parts.count && !any; p++) {
       int32_t sum = 0;
       for (size_t i = op.a.parts.part[p].first; i < op.a.parts.part[p].end; i++) sum += op.a.codes[r * op.a.ld + i];
       op.a.part_start[r * QK_PARTS + p] = -128 * sum;
@@ -126,12 +158,18 @@ static qk_gemm_q8 gemm_parts_of(size_t m, size_t n, size_t k, size_t ldr, size_t
   op.part_sums = vector_of(n, CALM_KINDS);
   return op;
 }
-static int check_gemm_q8_parts(const qk_table *ref, const qk_table *t) {
-  const size_t large = below(8) == 0, to_codes = below(3);
+/* Outputs by column: a scale for each. */
+static void by_columns(qk_gemm_q8 *op, size_t n) {
+  const qk_sites s = sites_by_column(n, 8);
+  op->by = s.by, op->zero = s.zero, op->by_column = 1;
+}
+static int check_gemm_q8_parts_as(const qk_table *ref, const qk_table *t, int any) {
+  const size_t large = !any && below(8) == 0, to_codes = below(3); /* any: the reference rounds once for each part */
   size_t m = large ? PICK(31, 32, 33, 36, 70, 99) : product_rows(), n = large ? PICK(96, 130, 272) : product_cols();
   size_t k = large ? PICK(384, 832, 1600) : product_k(), ldr = n + below(2) * below(20), ldo = n + below(20);
-  qk_gemm_q8 a = gemm_parts_of(m, n, k, ldr, ldo), b;
+  qk_gemm_q8 a = gemm_parts_of(m, n, k, ldr, ldo, any), b;
   sites_of(&a, qk_panels(n));
+  if (any && below(2)) by_columns(&a, n);
   if (below(2)) a.residual = rows_of(m, ldr, n, CALM_KINDS);
   codes_pair c = codes_outputs(m, n);
   pair y = outputs_rows(m, ldo, n);
@@ -144,6 +182,23 @@ static int check_gemm_q8_parts(const qk_table *ref, const qk_table *t) {
   ref->gemm_q8(&a, 0, m, 0, qk_panels(n));
   split(t, &b, PRODUCT_Q8, m, qk_panels(n));
   return same_codes(&c) && same_rows("out", y, ldo, n);
+}
+static int check_gemm_q8_parts(const qk_table *ref, const qk_table *t) { return check_gemm_q8_parts_as(ref, t, 0); }
+static int check_gemm_q8_any_parts(const qk_table *ref, const qk_table *t) { return check_gemm_q8_parts_as(ref, t, 1); }
+/* Products of every kind of inputs to codes, of 8 or 16 bits, whose columns have a scale each; and rows rounded to such a site. */
+static int check_columns(const qk_table *ref, const qk_table *t) {
+  const size_t m = product_rows(), n = product_cols(), k = product_k(), wide = below(2), inputs = below(2);
+  qk_gemm_q8 a = gemm_q8_of(m, n, k, n, n), b;
+  if (inputs) add_low(&a.a, m, k);
+  by_columns(&a, n);
+  planes_pair p = planes_outputs(m, n);
+  a.ldc = p.high.ref.ld;
+  b = a;
+  a.codes = p.high.ref.codes, b.codes = p.high.got.codes;
+  if (wide) a.low = p.high.ref.low, b.low = p.high.got.low;
+  ref->gemm_q8(&a, 0, m, 0, qk_panels(n));
+  split(t, &b, PRODUCT_Q8, m, qk_panels(n));
+  return same_planes(&p) && check_embed_as(ref, t, 2);
 }
 
 /* ---- what it means ---- */
@@ -197,10 +252,9 @@ static void multiply_part(const qk_table *t, const one_part *o, const qk_gemm_q8
   t->gemm_q8(&one, 0, m, 0, qk_panels(op->n));
 }
 /* One product for each part, joined afterwards, gives the same bits. */
-static int mean_gemm_q8_parts(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  const size_t m = 1 + below(9), n = product_cols(), k = 1 + below(900);
-  qk_gemm_q8 op = gemm_parts_of(m, n, k, n, n);
+static int parts_are_products(const qk_table *t, int any) {
+  const size_t m = 1 + below(9), n = product_cols(), k = 1 + below(any ? 200 : 900);
+  qk_gemm_q8 op = gemm_parts_of(m, n, k, n, n, any);
   float *y = buffer(m * n * 4, 4), *sums = buffer(m * n * 4, 4), *part = buffer(m * n * 4, 4);
   int32_t *whole = buffer(m * n * 4, 4);
   const one_part one = one_part_of(m, n, k);
@@ -224,5 +278,13 @@ static int mean_gemm_q8_parts(const qk_table *ref, const qk_table *t) {
         return failed("row %zu, column %zu: %g, not %g", r, c, (double)got, (double)want);
     }
   return 1;
+}
+static int mean_gemm_q8_parts(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  return parts_are_products(t, 0);
+}
+static int mean_gemm_q8_any_parts(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  return parts_are_products(t, 1);
 }
 #endif

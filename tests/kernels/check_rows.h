@@ -162,18 +162,20 @@ static int32_t *ids_of(size_t rows, size_t limit) {
   return ids;
 }
 /* Sites of d columns, several panels with the same one. */
-static qk_sites sites_like(size_t d, uint32_t bits) {
-  const size_t panels = qk_panels(d);
-  float *by = buffer(panels * 4, 4), *scale = buffer(panels * 4, 4), *zero = buffer(panels * 4, 4);
+static qk_sites sites_of_entries(size_t n, uint32_t bits, uint32_t by_column) {
+  float *by = buffer(n * 4, 4), *scale = buffer(n * 4, 4), *zero = buffer(n * 4, 4);
   const size_t limit = bits == 16 ? 16383 : 127;
-  for (size_t p = 0; p < panels; p++) {
+  for (size_t p = 0; p < n; p++) {
     const size_t same = p && below(3);
     scale[p] = same ? scale[p - 1] : fabsf(scaled(-12, 16)) + 0x1p-20f;
     by[p] = 1.0f / scale[p];
     zero[p] = same ? zero[p - 1] : (float)((int)below(2 * limit + 1) - (int)limit);
   }
-  return (qk_sites){by, scale, zero, bits};
+  return (qk_sites){by, scale, zero, bits, by_column};
 }
+static qk_sites sites_like(size_t d, uint32_t bits) { return sites_of_entries(qk_panels(d), bits, 0); }
+static qk_sites sites_by_column(size_t d, uint32_t bits) { return sites_of_entries(qk_round_up(d, 16), bits, 1); }
+/* rounded: 1 to sites by panels, 2 by column. */
 static int check_embed_as(const qk_table *ref, const qk_table *t, int rounded) {
   size_t rows = below(6), d = row_size(), ldo = d + below(2) * below(20), cut[8], bad = 0;
   pair y = outputs_rows(rows, ldo, d);
@@ -185,7 +187,8 @@ static int check_embed_as(const qk_table *ref, const qk_table *t, int rounded) {
   a.norm = (qk_norm){
       .gain = vector_of(d, CALM_KINDS), .bias = vector_of(d, CALM_KINDS), .ldo = ldo, .d = (uint32_t)d, .eps = 1e-12f};
   a.norm.smooth = smooth_of(d);
-  if (rounded) a.sum = sites_like(d, below(2) ? 16 : 8);
+  if (rounded == 1) a.sum = sites_like(d, below(2) ? 16 : 8);
+  if (rounded == 2) a.sum = sites_by_column(d, below(2) ? 16 : 8);
   qk_embed b = a;
   a.norm.out = y.ref, b.norm.out = y.got;
   if (below(4)) a.norm.q = c.ref, b.norm.q = c.got;

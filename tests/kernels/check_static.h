@@ -66,6 +66,19 @@ static qk_norm_q8 norm_q8_of(size_t rows, size_t d) {
   op.norm.ldo = d + below(20);
   return op;
 }
+/* An order for both, and a row of scratch for each. */
+static void reorder(qk_norm_q8 *a, qk_norm_q8 *b) {
+  const size_t d = a->norm.d;
+  int32_t *order = buffer(d * 4, 4);
+  for (size_t i = 0; i < d; i++) order[i] = (int32_t)i;
+  for (size_t i = d; i > 1; i--) {
+    const size_t j = below(i);
+    const int32_t c = order[j];
+    order[j] = order[i - 1], order[i - 1] = c;
+  }
+  a->order = b->order = order;
+  a->row = buffer(d * 4, 4), b->row = buffer(d * 4, 4);
+}
 static int check_embed_sum(const qk_table *ref, const qk_table *t) { return check_embed_as(ref, t, 1); }
 /* Norms rows between codes by the reference, and by the set, cut anywhere: the same count of bad rows. */
 static int norm_q8_both(const qk_table *ref, const qk_table *t, const qk_norm_q8 *a, const qk_norm_q8 *b, size_t rows) {
@@ -74,7 +87,7 @@ static int norm_q8_both(const qk_table *ref, const qk_table *t, const qk_norm_q8
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) bad += t->norm_q8(b, cut[i], cut[i + 1]);
   return same_count("norm_q8", want, bad);
 }
-static int check_norm_q8(const qk_table *ref, const qk_table *t) {
+static int check_norm_q8_as(const qk_table *ref, const qk_table *t, int ordered) {
   const size_t rows = below(7), d = row_size();
   qk_norm_q8 a = norm_q8_of(rows, d), b = a;
   const int wide = below(2) != 0;
@@ -83,8 +96,11 @@ static int check_norm_q8(const qk_table *ref, const qk_table *t) {
   a.norm.q = wide ? p.high.ref : c.ref, b.norm.q = wide ? p.high.got : c.got;
   pair y = outputs_rows(rows, a.norm.ldo, d);
   a.norm.out = y.ref, b.norm.out = y.got;
+  if (ordered) reorder(&a, &b);
   return norm_q8_both(ref, t, &a, &b, rows) && same_rows("out", y, a.norm.ldo, d) && same_planes(&p) && same_codes(&c);
 }
+static int check_norm_q8(const qk_table *ref, const qk_table *t) { return check_norm_q8_as(ref, t, 0); }
+static int check_norm_q8_order(const qk_table *ref, const qk_table *t) { return check_norm_q8_as(ref, t, 1); }
 
 /* Inputs of 16 bits: codes and a low plane with its start. */
 static void add_low(qk_codes *q, size_t rows, size_t k) {
@@ -163,7 +179,7 @@ static float row_value(const qk_rows *x, size_t r, size_t i) {
   const int code = x->low ? 128 * x->codes[at] + x->low[at] : x->codes[at];
   return ((float)code - x->site.zero[i / 16]) * x->site.scale[i / 16];
 }
-/* The norm of the rounded sum is norm of it as floats. */
+/* The norm of the rounded sum, in its order, is norm of it as floats. */
 static int mean_norm_q8(const qk_table *ref, const qk_table *t) {
   (void)ref;
   const size_t rows = 1 + below(6), d = row_size();
@@ -171,8 +187,10 @@ static int mean_norm_q8(const qk_table *ref, const qk_table *t) {
   float *x = buffer(rows * d * 4, 4), *want = buffer(rows * d * 4, 4), *got = buffer(rows * op.norm.ldo * 4, 4);
   const float limit = op.sum.bits == 16 ? 16383.0f : 127.0f;
   const int add = op.residual.codes || op.residual.floats;
+  if (below(2)) reorder(&op, &(qk_norm_q8){0});
   for (size_t r = 0; r < rows; r++)
-    for (size_t i = 0; i < d; i++) {
+    for (size_t at = 0; at < d; at++) {
+      const size_t i = op.order ? (size_t)op.order[at] : at;
       float v = row_value(&op.x, r, i);
       if (add && op.gain)
         v += row_value(&op.residual, r, i) * op.gain[i];
@@ -182,7 +200,7 @@ static int mean_norm_q8(const qk_table *ref, const qk_table *t) {
         const float zero = op.sum.zero[i / 16], code = fmaf(v, op.sum.by[i / 16], zero);
         v = (rintf(code > -limit ? code < limit ? code : limit : -limit) - zero) * op.sum.scale[i / 16];
       }
-      x[r * d + i] = v;
+      x[r * d + at] = v;
     }
   qk_norm plain = op.norm;
   plain.x = x, plain.ldx = d, plain.out = want, plain.ldo = d;
