@@ -278,7 +278,8 @@ typedef struct quern_session_options {
   uint32_t
       cache_tokens; /* tokens whose keys and values are held, all sequences together, in pages of 64 that each sequence has
                             whole; 0: max_tokens, or 64 for each sequence where that is more */
-  uint32_t cache_bits; /* of keys and values: 8 or 32 (float); 0: 8, and 32 of a float model */
+  uint32_t
+      cache_bits; /* of keys and values: 8, 4 (little over half the memory) or 32 (float); 0: 8, and 32 of a float model */
   uint32_t logit_rows; /* most rows that quern_decode_rows takes; 0: max_sequences */
   uint32_t reserved;   /* 0 */
 } quern_session_options;

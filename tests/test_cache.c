@@ -29,8 +29,11 @@ static int goes_on(const decoder *d, uint32_t sequence, uint32_t from, uint32_t 
   return same(got, want + (size_t)from * VOCAB, n);
 }
 
+static uint32_t cache_bits; /* of all sessions that open_tiny makes */
+
 static decoder open_tiny(const char *recipe, uint32_t sequences, uint32_t cache_tokens) {
-  const quern_session_options so = session_of(256, sequences, cache_tokens, LONG);
+  quern_session_options so = session_of(256, sequences, cache_tokens, LONG);
+  so.cache_bits = cache_bits;
   return open_decoder("tiny", recipe, NULL, 2, &so);
 }
 
@@ -69,9 +72,10 @@ static void full_cache_changes_nothing(void) {
 }
 
 static void truncated_and_fed_again(void) {
-  static const char *const recipes[] = {"int8", "float"};
+  static const char *const recipes[] = {"int8", "float", "int8"};
   static const uint32_t cuts[] = {0, 1, 63, 64, 65, 127, 128, 129, 199, 200};
-  for (int r = 0; r < 2; r++) {
+  for (int r = 0; r < 3; r++) {
+    cache_bits = r == 2 ? 4 : 0;
     alone(recipes[r]);
     decoder d = open_tiny(recipes[r], 2, 512);
     for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
@@ -89,7 +93,31 @@ static void truncated_and_fed_again(void) {
     CHECK_EQ(quern_sequence_truncate(d.s, 2, 0), QUERN_E_ARGUMENT);
     close_decoder(&d);
   }
+  cache_bits = 0;
   alone("int8");
+}
+
+/* Keys and values of 4 bits are other numbers, but near ones, in little over half the memory. */
+static void four_bits(void) {
+  size_t bytes[2];
+  double off = 0, size = 0;
+  decoder d = open_tiny("int8", 1, 256);
+  for (int i = 0; i < 2; i++) {
+    quern_session_options so = session_of(256, 1, 1u << 20, 1);
+    so.cache_bits = i ? 4 : 8;
+    CHECK_EQ(quern_session_bytes(d.m, &so, &bytes[i]), QUERN_OK);
+  }
+  close_decoder(&d);
+  CHECK(bytes[1] < bytes[0] * 3 / 4);
+  cache_bits = 4;
+  d = open_tiny("int8", 1, 256);
+  feed_rows(&d, 0, 0, 0, LONG, LONG, got);
+  close_decoder(&d);
+  cache_bits = 0;
+  for (size_t i = 0; i < LONG * VOCAB; i++)
+    off += ((double)got[i] - want[i]) * ((double)got[i] - want[i]), size += (double)want[i] * want[i];
+  CHECK(off > 0 && off < 0.1 * size);
+  if (off >= 0.1 * size) printf("  relative error %.3f\n", off / size);
 }
 
 static void prefixes_are_shared(void) {
@@ -368,6 +396,7 @@ int main(void) {
   alone("int8");
   RUN(full_cache_changes_nothing);
   RUN(truncated_and_fed_again);
+  RUN(four_bits);
   RUN(prefixes_are_shared);
   RUN(shared_pages_are_copied_once);
   RUN(logits_stay);

@@ -9,6 +9,7 @@
 static const char *const decoders[] = {"llama", "mistral", "qwen2", "gemma3", "capped", "phi2", NULL};
 static const char *const encoders[] = {"nomic", "embeddinggemma", NULL};
 static const char *const recipes[] = {"float", "int8", "int8-g32", "int4", NULL};
+static uint32_t cache_bits; /* of the sessions below; 0: the recipe's */
 
 /* Mean over rows of 1 - cosine. */
 static double off(const float *a, const double *b, size_t rows, size_t n) {
@@ -103,7 +104,8 @@ static void encoders_same_bytes(void) {
 
 /* Logits after each of TOKENS tokens of text 0, one feed on one thread. */
 static void alone(const char *arch, const char *recipe, float *want) {
-  const quern_session_options so = session_of(256, 1, 256, TOKENS);
+  quern_session_options so = session_of(256, 1, 256, TOKENS);
+  so.cache_bits = cache_bits;
   decoder d = open_decoder(arch, recipe, NULL, 1, &so);
   feed_rows(&d, 0, 0, 0, TOKENS, TOKENS, want);
   close_decoder(&d);
@@ -113,7 +115,8 @@ static void alone(const char *arch, const char *recipe, float *want) {
 static void in_chunks(const char *arch, const char *recipe, const char *isa, uint32_t threads, uint32_t chunk,
                       const float *want) {
   static float got[TOKENS * VOCAB];
-  const quern_session_options so = session_of(256, 3, 512, TOKENS);
+  quern_session_options so = session_of(256, 3, 512, TOKENS);
+  so.cache_bits = cache_bits;
   const uint32_t first = chunk == 1 ? TOKENS - 20 : 0;
   decoder d = open_decoder(arch, recipe, isa, threads, &so);
   memset(got, 0, sizeof got);
@@ -127,7 +130,8 @@ static void in_chunks(const char *arch, const char *recipe, const char *isa, uin
 
 /* A call of more tokens than a pass takes. */
 static void in_passes(const char *arch, const char *recipe, const float *want) {
-  const quern_session_options so = session_of(40, 1, 512, 1);
+  quern_session_options so = session_of(40, 1, 512, 1);
+  so.cache_bits = cache_bits;
   decoder d = open_decoder(arch, recipe, NULL, 1, &so);
   int32_t ids[TOKENS];
   const float *logits = NULL;
@@ -160,6 +164,14 @@ static void threads(void) {
       alone(decoders[f], recipes[r], want);
       for (uint32_t c = 0; c < 3; c++) in_chunks(decoders[f], recipes[r], NULL, 2 + c % 2, chunks[c], want);
     }
+}
+
+/* The same of keys and values of 4 bits, also of a float model. */
+static void four_bits(void) {
+  cache_bits = 4;
+  sets_and_chunks();
+  threads();
+  cache_bits = 0;
 }
 
 /* Sequences join, get some tokens or many at a time, and leave, in every call others: the logits of each are as alone. */
@@ -223,19 +235,21 @@ static void batches(void) {
 static void deep(void) {
   enum { DEPTH = 570, LAST = 12 };
   static const char *const kinds[] = {"llama", "mistral", "capped"};
+  static const char *const of[] = {"float", "int8", "int8"}; /* the last with keys and values of 4 bits */
   static float want[LAST * VOCAB], got[LAST * VOCAB];
   int32_t ids[DEPTH];
   for (uint32_t j = 0; j < DEPTH; j++) ids[j] = token_of(9, j);
   for (int f = 0; f < 3; f++)
-    for (int r = 0; r < 2; r++) {
+    for (int r = 0; r < 3; r++) {
       tiny_source = tiny_arch(kinds[f]);
       tiny_source.positions = 1024;
       tiny_source.layers = 2;
       if (tiny_source.window) tiny_source.window = 500;
-      make_decoder("deep", recipes[r]);
+      make_decoder("deep", of[r]);
       for (uint32_t i = 0; !i || quern_isa_name(i - 1); i++) {
-        const quern_session_options so = session_of(DEPTH, 1, 1024, LAST);
-        decoder d = open_decoder("deep", recipes[r], i ? quern_isa_name(i - 1) : NULL, i ? 2 : 1, &so);
+        quern_session_options so = session_of(DEPTH, 1, 1024, LAST);
+        so.cache_bits = r == 2 ? 4 : 0;
+        decoder d = open_decoder("deep", of[r], i ? quern_isa_name(i - 1) : NULL, i ? 2 : 1, &so);
         CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, ids, DEPTH - LAST)), QUERN_OK);
         feed_rows(&d, 0, 9, DEPTH - LAST, LAST, i % 2 ? 5 : 1, i ? got : want);
         if (i) CHECK(!memcmp(want, got, sizeof got));
@@ -251,6 +265,7 @@ int main(void) {
   RUN(encoders_same_bytes);
   RUN(sets_and_chunks);
   RUN(threads);
+  RUN(four_bits);
   RUN(batches);
   RUN(deep);
   tiny_dir_remove(dir);

@@ -14,10 +14,12 @@ static void write_file(const uint8_t *data, size_t n) {
 }
 
 static void goes_on_the_same(void) {
-  static const char *const recipes[] = {"float", "int8"};
-  for (int r = 0; r < 2; r++)
+  static const char *const recipes[] = {"float", "int8", "int8"};
+  static const uint32_t bits[] = {0, 0, 4};
+  for (int r = 0; r < 3; r++)
     for (uint32_t tokens = 1; tokens <= TOKENS; tokens += 23) { /* 64 and more: two pages */
-      const quern_session_options so = session_of(128, 2, 512, TOKENS + MORE);
+      quern_session_options so = session_of(128, 2, 512, TOKENS + MORE);
+      so.cache_bits = bits[r];
       static float all[(TOKENS + MORE) * VOCAB], want[MORE * VOCAB], got[MORE * VOCAB];
       decoder d = open_decoder("llama", recipes[r], NULL, 1, &so);
       feed_rows(&d, 0, 1, 0, tokens, tokens, all);
@@ -93,11 +95,13 @@ static void others_are_refused(void) {
   d = open_decoder("llama", "int8", NULL, 1, &small);
   CHECK_EQ(quern_sequence_restore(d.s, 0, path), QUERN_E_CAPACITY);
   close_decoder(&d);
-  quern_session_options floats = so;
-  floats.cache_bits = 32;
-  d = open_decoder("llama", "int8", NULL, 1, &floats);
-  CHECK_EQ(quern_sequence_restore(d.s, 0, path), QUERN_E_ARGUMENT);
-  close_decoder(&d);
+  for (uint32_t bits = 4; bits <= 32; bits += 28) {
+    quern_session_options other = so;
+    other.cache_bits = bits;
+    d = open_decoder("llama", "int8", NULL, 1, &other);
+    CHECK_EQ(quern_sequence_restore(d.s, 0, path), QUERN_E_ARGUMENT);
+    close_decoder(&d);
+  }
 }
 
 int main(void) {

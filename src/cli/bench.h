@@ -70,6 +70,7 @@ int qn_bench_model(qn_cli_state *c, const char *path, const qn_bench_shape *shap
 /* Of a decoder: tokens of a prompt, tokens decoded one at a time, tokens before them. */
 typedef struct qn_bench_decoding {
   uint32_t prompt, decode, depth, repeat;
+  uint32_t cache; /* of CLI_CACHE_OPTION */
 } qn_bench_decoding;
 int qn_bench_decoder(qn_cli_state *c, const char *path, const qn_bench_decoding *shape);
 /* What the forms of a model share (bench_model.c): ids from a fixed seed, what the process took at most, whether all is float. */

@@ -45,9 +45,14 @@ static void count_weights(bench *b) {
 static double attention_ops(const quern_model_info *info, double tokens) {
   return 2 * tokens * (tokens + 1) * info->layers * info->heads * info->head_dim;
 }
-/* Keys and values of 8 bits with their scales. */
-static double cache_bytes(const quern_model_info *info, double depth) {
-  return depth * info->layers * info->kv_heads * (2.0 * info->head_dim + 12);
+/* Keys and values of so many tokens, with their scales. */
+static double cache_bytes(bench *b, double depth) {
+  static const double bits[] = {8, 4, 8, 32}; /* of CLI_CACHE_OPTION */
+  const quern_model_info *info = &b->m.info;
+  const double h = info->head_dim;
+  const double held = b->shape->cache == 0 && qn_bench_is_float(&b->m) ? 32 : bits[b->shape->cache];
+  const double token = held == 32 ? 8 * h : held == 4 ? 1.125 * h + 13 : 2 * h + 12;
+  return depth * info->layers * info->kv_heads * token;
 }
 
 static int feed(bench *b, const int32_t *ids, uint32_t n) {
@@ -100,7 +105,7 @@ static void print_result(bench *b) {
   const double gops = shape->prompt
                           ? prefill * (r->token_ops + attention_ops(info, shape->prompt) / shape->prompt) * 1e-9
                           : 0;
-  const double bytes = r->token_bytes + cache_bytes(info, shape->depth + 0.5 * shape->decode);
+  const double bytes = r->token_bytes + cache_bytes(b, shape->depth + 0.5 * shape->decode);
   const double fraction = r->peak_gops > 0 ? gops / r->peak_gops : 0;
   const double fraction_read = r->bandwidth > 0 ? decode * bytes * 1e-9 / r->bandwidth : 0;
   if (!b->m.c->common.json) {
@@ -171,9 +176,10 @@ static int prepare(bench *b) {
   if (held > b->m.info.max_tokens)
     return qn_cli_fail(c, CLI_USAGE, "%u tokens: %s reads at most %u", (unsigned)held, b->m.path,
                        (unsigned)b->m.info.max_tokens);
+  int code = qn_cli_model_cache(&b->m, shape->cache);
   b->m.options.cache_tokens = held;
   b->m.options.logit_rows = 1;
-  int code = qn_cli_model_session(&b->m, held < PASS_TOKENS ? held : PASS_TOKENS, 1);
+  if (!code) code = qn_cli_model_session(&b->m, held < PASS_TOKENS ? held : PASS_TOKENS, 1);
   if (!code) code = qn_cli_grow(c, &b->ids, held, sizeof *b->ids);
   if (!code) qn_bench_random_ids(b->ids, held, b->m.info.vocab);
   if (!code && shape->prompt) code = qn_cli_grow(c, &b->r.prefill, shape->repeat, sizeof(double));

@@ -225,6 +225,13 @@ typedef struct qn_cli_model {
   uint64_t texts, texts_cut; /* of sessions that were replaced by larger ones */
 } qn_cli_model;
 
+/* In what a decoder holds keys and values, as an option of a verb: a choice, the member `field` of its struct. */
+// clang-format off
+#define CLI_CACHE_OPTION(values, field, of)                                                                            \
+  {"cache", 0, CLI_CHOICE, "4|8|float", of "bits of the keys and values that are held; default: 8, of a float model float", \
+   offsetof(values, field), 0, 0}
+// clang-format on
+
 /* How answers are looked for, as options of a verb: the member `field` of its struct. */
 typedef struct qn_cli_answering {
   uint32_t stride, answer_tokens;
@@ -247,6 +254,8 @@ int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32
 void qn_cli_model_close(qn_cli_model *m);
 /* Sets the length that texts are cut to; 0: the model's. */
 int qn_cli_model_text_tokens(qn_cli_model *m, uint32_t tokens);
+/* Sets what sessions hold keys and values in, of CLI_CACHE_OPTION; 0: the default. */
+int qn_cli_model_cache(qn_cli_model *m, uint32_t choice);
 /* A session for at least these; an existing one that is large enough is kept. */
 int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences);
 /* Frees the session: the next one may be smaller, or of other options. */

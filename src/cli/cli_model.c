@@ -102,6 +102,14 @@ int qn_cli_model_text_tokens(qn_cli_model *m, uint32_t tokens) {
   return CLI_DONE;
 }
 
+int qn_cli_model_cache(qn_cli_model *m, uint32_t choice) {
+  static const uint32_t bits[] = {0, 4, 8, 32};
+  if (choice && !m->info.decoder)
+    return qn_cli_fail(m->c, CLI_USAGE, "--cache: %s is no decoder and holds no keys and values", m->path);
+  m->options.cache_bits = bits[choice];
+  return CLI_DONE;
+}
+
 int qn_cli_model_session(qn_cli_model *m, uint64_t tokens, uint64_t sequences) {
   quern_session_options *o = &m->options;
   size_t bytes = 0;

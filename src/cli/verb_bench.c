@@ -16,7 +16,7 @@ static int measure(qn_cli_state *c) {
   if (v->kernels) return qn_bench_kernels(c, c->arguments ? c->argument[0] : NULL);
   if (!c->arguments) return qn_cli_fail(c, CLI_USAGE, "needs a MODEL, --kernels or --limits");
   qn_bench_decoding decoding = v->decoding;
-  if (decoding.prompt || decoding.decode || decoding.depth) {
+  if (decoding.prompt || decoding.decode || decoding.depth || decoding.cache) {
     if (shape.batch || shape.seq)
       return qn_cli_fail(c, CLI_USAGE,
                          "--batch and --seq are for encoders, --prompt, --decode and --depth for decoders");
@@ -47,6 +47,7 @@ static const qn_cli_option options[] = {
     {"decode", 0, CLI_COUNT, "D", "of a decoder: tokens one at a time", offsetof(values, decoding.decode), 1, 1 << 20},
     {"depth", 0, CLI_COUNT, "K", "of a decoder: tokens before those of --decode; default: 0",
      offsetof(values, decoding.depth), 0, 1 << 20},
+    CLI_CACHE_OPTION(values, decoding.cache, "of a decoder: "),
     {"repeat", 0, CLI_COUNT, "R", "runs that are timed; default: 20", offsetof(values, shape.repeat), 1, 1000000},
     {"kernels", 0, CLI_FLAG, NULL, "each kernel on one thread; an argument selects rows by a part of their name",
      offsetof(values, kernels), 0, 0},
@@ -58,10 +59,11 @@ const qn_cli_verb qn_cli_verb_bench = {
     .name = "bench",
     .arguments = "MODEL | --kernels [FILTER] | --limits",
     .summary = "Measures speed: of a model, of the kernels, of the machine.",
-    .details = "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
-               "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the\n"
-               "fraction of the bandwidth counts the bytes of weights, and of keys and values, that a token reads, against\n"
-               "memory. A warning tells when other processes or other guests of a hypervisor ran meanwhile.",
+    .details =
+        "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
+        "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the\n"
+        "fraction of the bandwidth counts the bytes of weights, and of keys and values, that a token reads, against\n"
+        "memory. A warning tells when other processes or other guests of a hypervisor ran meanwhile.",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 0,

@@ -6,7 +6,7 @@
 enum { TASK_STS = 1, TASK_CLASSIFY = 2, TASK_SQUAD = 3, TASK_RETRIEVAL = 4, TASK_PPL = 5, TASK_CHOICE = 6 };
 
 typedef struct values {
-  uint32_t task, limit, max_tokens, context;
+  uint32_t task, limit, max_tokens, context, cache;
   const char *data, *reference;
   qn_cli_answering answering;
 } values;
@@ -118,6 +118,7 @@ static int run_task(qn_eval_run *r, const values *v) {
   int code = v->task == TASK_RETRIEVAL || v->task == TASK_PPL ? CLI_DONE : qn_tsv_open(&r->data, r->c, v->data);
   if (!code) code = qn_cli_model_open(&r->model, r->c, r->c->argument[0], 0);
   if (!code) code = qn_cli_model_text_tokens(&r->model, v->max_tokens);
+  if (!code) code = qn_cli_model_cache(&r->model, v->cache);
   if (!code && v->reference) {
     r->has_reference = 1;
     code = qn_cli_model_open(&r->reference, r->c, v->reference, 0);
@@ -165,6 +166,7 @@ static const qn_cli_option options[] = {
      offsetof(values, context), 2, UINT32_MAX},
     {"max-tokens", 0, CLI_COUNT, "N", "cut texts to N tokens, or read in windows of N; default: the model's",
      offsetof(values, max_tokens), 1, UINT32_MAX},
+    CLI_CACHE_OPTION(values, cache, "of ppl and choice: "),
     CLI_ANSWERING_OPTIONS(values, answering, "of squad: "),
 };
 

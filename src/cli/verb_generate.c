@@ -9,7 +9,7 @@
 
 typedef struct values {
   const char *prompt, *lines;
-  uint32_t tokens, top_k, seed, lookup;
+  uint32_t tokens, top_k, seed, lookup, cache;
   double temperature, top_p, min_p, repeat_penalty;
   qn_cli_texts stop;
   const char *system;
@@ -184,6 +184,7 @@ static int run(qn_cli_state *c) {
   if (!code && !m.info.decoder)
     code = qn_cli_fail(c, CLI_FAILED, "%s predicts no next tokens; 'quern embed' or 'classify' may be what it is for",
                        m.path);
+  if (!code) code = qn_cli_model_cache(&m, v->cache);
   sink s = {.m = &m, .v = v, .streams = !v->lines && !c->common.json, .escapes = v->lines != NULL};
   if (!code && v->lines) {
     code = generate_lines(&s, &lines);
@@ -220,6 +221,7 @@ static const qn_cli_option options[] = {
     {"system", 0, CLI_TEXT, "TEXT", "with --chat: what the system says before", offsetof(values, system), 0, 0},
     {"lookup", 0, CLI_COUNT, "N", "guess N tokens ahead from what was said before: the same text, sooner",
      offsetof(values, lookup), 1, 64},
+    CLI_CACHE_OPTION(values, cache, ""),
 };
 
 const qn_cli_verb qn_cli_verb_generate = {

@@ -28,8 +28,8 @@ static quern_status resolve_cache(quern_session_options *o, const qn_arch *a, qn
   if (!o->logit_rows) o->logit_rows = o->max_sequences;
   if (o->cache_tokens > MAX_CACHE_TOKENS)
     return qn_fail(error, QUERN_E_ARGUMENT, "a session's cache holds at most %u tokens", MAX_CACHE_TOKENS);
-  if (o->cache_bits != 8 && o->cache_bits != 32)
-    return qn_fail(error, QUERN_E_ARGUMENT, "keys and values have 8 or 32 bits, not %u", o->cache_bits);
+  if (o->cache_bits != 4 && o->cache_bits != 8 && o->cache_bits != 32)
+    return qn_fail(error, QUERN_E_ARGUMENT, "keys and values have 4, 8 or 32 bits, not %u", o->cache_bits);
   if (o->logit_rows > MAX_TOKENS)
     return qn_fail(error, QUERN_E_ARGUMENT, "a session holds logits of at most %u rows", MAX_TOKENS);
   return QUERN_OK;

@@ -169,7 +169,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   so.max_tokens = 1 + fuzz_below(&in, 64);
   so.max_sequences = SEQUENCES;
   so.cache_tokens = 64 * PAGES;
-  so.cache_bits = fuzz_u8(&in) & 1 ? 32 : 8;
+  static const uint32_t bits[] = {8, 32, 4, 32};
+  so.cache_bits = bits[fuzz_u8(&in) & 3];
   so.logit_rows = 1 + fuzz_below(&in, 8);
   FUZZ_NEED(quern_session_create(&s, model, &so) == QUERN_OK);
   for (int i = 0; i < 60 && in.left; i++) step(s, &in, lengths);

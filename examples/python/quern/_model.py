@@ -250,7 +250,7 @@ class Model:
 
         sequences: how many are held.   cache_tokens: tokens of all of them together, in pages of 64 that each has whole
         (0: max_tokens, or 64 for each where that is more).   max_tokens: of one pass (0: 2048).   cache_bits: of keys
-        and values, 8 or 32 (0: 8, and 32 of a float model).   logit_rows: what `rows` gives at most, and one more than
+        and values, 8, 4 or 32 (0: 8, and 32 of a float model).   logit_rows: what `rows` gives at most, and one more than
         `lookup` may be (0: 16, or one for each sequence where that is more)."""
         self._open()
         if not self._info.decoder:
