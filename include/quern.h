@@ -409,9 +409,12 @@ QUERN_API quern_status quern_decode_score(quern_session *s, uint32_t sequence, c
 
 /* Tokens of a sequence. */
 QUERN_API quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens);
-/* Drops all but the first `tokens` (QUERN_E_ARGUMENT: it has not that many); pages that nobody holds are free again. */
+/* Drops all but the first `tokens` (QUERN_E_ARGUMENT: it has not that many); pages that nobody holds are free again. Of a model whose
+   layers all have a window, as Mistral's, pages that no token to come sees, penalties included, are free too once a call is through: its
+   sequences may be longer than cache_tokens, and be cut to 0 or at most 64 tokens shorter; further is QUERN_E_ARGUMENT where parts
+   are gone. (A call's own tokens are held until it ends: feed long texts in pieces.) */
 QUERN_API quern_status quern_sequence_truncate(quern_session *s, uint32_t sequence, uint32_t tokens);
-/* Sequence `to`, whose tokens are dropped, becomes the first `tokens` of `from` (QUERN_E_ARGUMENT: it has not that many) without
+/* Sequence `to`, whose tokens are dropped, becomes the first `tokens` of `from` (QUERN_E_ARGUMENT: as truncate) without
    taking pages: both hold the same ones, and the first to append to a page that is not full gets a copy of it then. */
 QUERN_API quern_status quern_sequence_copy(quern_session *s, uint32_t from, uint32_t to, uint32_t tokens);
 /* Writes a sequence that has tokens to a file, under a temporary name first, so that a later session on the same model file goes on

@@ -289,6 +289,64 @@ static void failed_calls_append_nothing(void) {
   }
 }
 
+/* Where all layers have a window, what is behind it and behind the tokens of penalties is given back: a sequence grows beyond the
+   pool, and its logits are those with all pages. */
+static void windows_release(void) {
+  enum { TOKENS = 2300, POOL = 21 * 64, KEPT = 1024 + 64 };
+  static float all[VOCAB], end[40 * VOCAB], other[40 * VOCAB];
+  char path[300];
+  int32_t ids[TOKENS];
+  uint32_t n = 0;
+  const float *logits = NULL;
+  snprintf(path, sizeof path, "%s/window.sequence", dir);
+  for (uint32_t i = 0; i < TOKENS; i++) ids[i] = token_of(0, i);
+  tiny_source = tiny_arch("mistral");
+  tiny_source.positions = 4096;
+  make_decoder("window", "int8");
+  const quern_session_options whole = session_of(512, 1, 4096, 40), small = session_of(512, 2, POOL, 40);
+  decoder d = open_decoder("window", "int8", NULL, 1, &whole);
+  CHECK_EQ(quern_decode_feed(d.s, 0, ids, TOKENS), QUERN_OK); /* at once: all are held until the end */
+  CHECK_EQ(quern_decode_logits(d.s, 0, &logits, NULL), QUERN_OK);
+  memcpy(all, logits, sizeof all);
+  CHECK_EQ(pages_free(&d), 64 - (36 - (TOKENS - KEPT) / 64));
+  feed_rows(&d, 0, 0, TOKENS, 40, 7, end);
+  close_decoder(&d);
+
+  d = open_decoder("window", "int8", NULL, 2, &small);
+  CHECK_EQ(quern_decode_feed(d.s, 0, ids, TOKENS), QUERN_E_CAPACITY);
+  for (uint32_t i = 0; i < TOKENS; i += 100) CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, ids + i, 100)), QUERN_OK);
+  CHECK_EQ(quern_decode_logits(d.s, 0, &logits, NULL), QUERN_OK);
+  CHECK(!memcmp(logits, all, sizeof all));
+  CHECK_EQ(quern_sequence_save(d.s, 0, path), QUERN_OK);
+  CHECK_EQ(quern_sequence_copy(d.s, 0, 1, TOKENS), QUERN_OK);
+  feed_rows(&d, 0, 0, TOKENS, 40, 40, other);
+  CHECK(!memcmp(end, other, sizeof end));
+  CHECK_EQ(quern_sequence_truncate(d.s, 0, 1100), QUERN_E_ARGUMENT);
+  CHECK_EQ(quern_sequence_copy(d.s, 0, 1, 1100), QUERN_E_ARGUMENT);
+  CHECK_EQ(quern_sequence_truncate(d.s, 0, TOKENS - 20), QUERN_OK); /* 60 shorter */
+  feed_rows(&d, 0, 0, TOKENS - 20, 20, 20, other);
+  feed_rows(&d, 0, 0, TOKENS, 40, 3, other);
+  CHECK(!memcmp(end, other, sizeof end));
+  CHECK_EQ(quern_sequence_truncate(d.s, 0, 0), QUERN_OK);
+  feed_rows(&d, 1, 0, TOKENS, 40, 11, other);
+  CHECK(!memcmp(end, other, sizeof end));
+  CHECK_EQ(quern_sequence_free(d.s, 1), QUERN_OK);
+  CHECK_EQ(pages_free(&d), POOL / 64);
+  CHECK_EQ(say(&d, quern_sequence_restore(d.s, 1, path)), QUERN_OK);
+  CHECK(quern_sequence_length(d.s, 1, &n) == QUERN_OK && n == TOKENS);
+  feed_rows(&d, 1, 0, TOKENS, 40, 40, other);
+  CHECK(!memcmp(end, other, sizeof end));
+  CHECK_EQ(quern_sequence_truncate(d.s, 1, TOKENS - 20), QUERN_OK); /* saved where it was cut */
+  CHECK_EQ(quern_sequence_save(d.s, 1, path), QUERN_OK);
+  CHECK_EQ(quern_sequence_restore(d.s, 0, path), QUERN_E_CAPACITY);
+  CHECK_EQ(quern_sequence_free(d.s, 1), QUERN_OK);
+  CHECK_EQ(say(&d, quern_sequence_restore(d.s, 0, path)), QUERN_OK);
+  CHECK_EQ(quern_sequence_free(d.s, 0), QUERN_OK);
+  CHECK_EQ(pages_free(&d), POOL / 64);
+  close_decoder(&d);
+  tiny_source = tiny_arch("llama");
+}
+
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
   quern_context *c = NULL;
   quern_model *m = NULL;
@@ -402,6 +460,7 @@ int main(void) {
   RUN(logits_stay);
   RUN(bad_arguments);
   RUN(failed_calls_append_nothing);
+  RUN(windows_release);
   RUN(calls_allocate_nothing);
   RUN(allocations_fail);
   RUN(damaged_files);

@@ -78,10 +78,15 @@ quern_status quern_decode_score(quern_session *s, uint32_t sequence, const int32
 /* Whether the sequence is there and has that many tokens. */
 static quern_status check_tokens(quern_session *s, uint32_t sequence, uint32_t tokens) {
   QN_TRY(qn_decode_check(s, sequence));
-  const uint32_t length = s->cache.sequence[sequence].length;
-  return tokens <= length
-             ? QUERN_OK
-             : qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens, sequence, length);
+  const uint32_t length = s->cache.sequence[sequence].length, least = qn_cache_least(&s->cache, sequence);
+  if (tokens > length)
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "%u tokens of sequence %u, which has %u", tokens, sequence, length);
+  if (tokens && tokens < least)
+    return qn_fail(
+        &s->error, QUERN_E_ARGUMENT,
+        "%u tokens of sequence %u: what is behind the model's window was released, %u and more can be had, or 0",
+        tokens, sequence, least);
+  return QUERN_OK;
 }
 
 quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens) {

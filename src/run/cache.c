@@ -96,10 +96,17 @@ uint32_t qn_cache_reserve(qn_cache *c, const qk_table *kernels, const uint32_t *
   return 0;
 }
 
+void qn_cache_release(qn_cache *c, uint32_t sequence) {
+  qn_pages *s = &c->sequence[sequence];
+  while (c->keep && (uint64_t)(s->first + 1) * QN_PAGE_TOKENS + c->keep <= s->length)
+    drop_page(c, table_of(c, sequence)[s->first++]);
+}
+
 void qn_cache_truncate(qn_cache *c, uint32_t sequence, uint32_t tokens) {
   qn_pages *s = &c->sequence[sequence];
   if (tokens < s->length) s->length = tokens;
-  while (s->pages > qn_cache_pages(s->length)) drop_page(c, table_of(c, sequence)[--s->pages]);
+  while (s->pages > s->first && s->pages > qn_cache_pages(s->length)) drop_page(c, table_of(c, sequence)[--s->pages]);
+  if (!s->length) s->first = s->pages = 0;
 }
 
 /* Floats alone: codes and their scales are finite whatever they were made of. */
@@ -123,9 +130,11 @@ void qn_cache_share(qn_cache *c, uint32_t from, uint32_t to, uint32_t tokens) {
     return;
   }
   qn_cache_truncate(c, to, 0);
+  if (!tokens) return;
   s->length = tokens;
+  s->first = c->sequence[from].first;
   s->pages = qn_cache_pages(tokens);
-  for (uint32_t i = 0; i < s->pages; i++) {
+  for (uint32_t i = s->first; i < s->pages; i++) {
     table[i] = source[i];
     c->references[table[i]]++;
   }

@@ -180,6 +180,7 @@ quern_status qn_decode(quern_session *s, const uint32_t *sequence, const uint32_
   status = run_call(s, sequence, lens, n, ids);
   if (status != QUERN_OK) roll_back(s, sequence, n);
   if (status == QUERN_OK) s->stats.sequences += n;
+  for (uint32_t i = 0; i < n; i++) qn_cache_release(&s->cache, sequence[i]);
   return status;
 }
 

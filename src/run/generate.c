@@ -114,8 +114,9 @@ static int32_t token_at(const qn_generation *g, uint32_t length, int32_t next, u
 
 /* Guesses what follows `next`: what followed the last place where the tokens before were the same. Returns how many. */
 static uint32_t look_up(const qn_generation *g, uint32_t length, int32_t next, uint32_t most, int32_t *guess) {
+  const uint32_t first = g->s->cache.sequence[g->sequence].first * QN_PAGE_TOKENS; /* that is held */
   for (uint32_t match = QN_MATCH_MOST; match > 0; match--)
-    for (uint32_t end = length; end-- > match;) {
+    for (uint32_t end = length; end-- > match + first;) {
       uint32_t same = 0;
       while (same < match && token_at(g, length, next, end - same) == token_at(g, length, next, length - same)) same++;
       if (same < match) continue;

@@ -22,7 +22,8 @@ typedef struct saved_header { /* 64 bytes */
   uint32_t last; /* 1: hidden states of the last token are there */
   uint32_t width, vocab;
   uint64_t file_bytes;
-  uint64_t reserved; /* 0 */
+  uint32_t first;    /* page that is there; those before were released */
+  uint32_t reserved; /* 0 */
 } saved_header;
 _Static_assert(sizeof(saved_header) == 64, "saved_header is a file format");
 
@@ -31,12 +32,15 @@ typedef struct layout {
   uint64_t ids, last, pages, end;
 } layout;
 
+/* Of a header whose first page is not behind its tokens. */
+static uint32_t saved_pages(const saved_header *h) { return qn_cache_pages(h->tokens) - h->first; }
+
 /* No sum can wrap: tokens and width have 32 bits, and pages are some of the session's. */
-static layout lay_out(const saved_header *h, uint64_t pages) {
+static layout lay_out(const saved_header *h) {
   layout l = {.ids = sizeof *h};
-  l.last = qn_round_up(l.ids + (uint64_t)h->tokens * sizeof(int32_t), 64);
+  l.last = qn_round_up(l.ids + (uint64_t)(h->tokens - h->first * QN_PAGE_TOKENS) * sizeof(int32_t), 64);
   l.pages = qn_round_up(l.last + (h->last ? (uint64_t)h->width * sizeof(float) : 0), 64);
-  l.end = l.pages + pages * h->page_bytes;
+  l.end = l.pages + saved_pages(h) * h->page_bytes;
   return l;
 }
 
@@ -47,6 +51,7 @@ static uint64_t model_checksum(const quern_model *m) {
 static saved_header header_of(const quern_session *s, uint32_t sequence) {
   saved_header h = {.version = SAVED_VERSION,
                     .tokens = s->cache.sequence[sequence].length,
+                    .first = s->cache.sequence[sequence].first,
                     .model = model_checksum(s->model),
                     .page_bytes = s->cache.page_bytes,
                     .bits = s->cache.bits,
@@ -54,7 +59,7 @@ static saved_header header_of(const quern_session *s, uint32_t sequence) {
                     .width = s->model->arch.width,
                     .vocab = s->model->arch.vocab};
   memcpy(h.magic, SAVED_MAGIC, sizeof h.magic);
-  h.file_bytes = lay_out(&h, qn_cache_pages(h.tokens)).end + sizeof(uint64_t);
+  h.file_bytes = lay_out(&h).end + sizeof(uint64_t);
   return h;
 }
 
@@ -79,15 +84,15 @@ static quern_status pad_to(writer *w, uint64_t at) {
 
 static quern_status put_parts(writer *w, const quern_session *s, uint32_t sequence, const saved_header *h) {
   const qn_cache *c = &s->cache;
-  const uint32_t pages = qn_cache_pages(h->tokens);
-  const layout l = lay_out(h, pages);
+  const layout l = lay_out(h);
   QN_TRY(put(w, h, sizeof *h));
-  for (uint32_t i = 0; i < h->tokens; i += QN_PAGE_TOKENS)
+  for (uint32_t i = h->first * QN_PAGE_TOKENS; i < h->tokens; i += QN_PAGE_TOKENS)
     QN_TRY(put(w, qn_cache_token(c, sequence, i), qn_min_size(h->tokens - i, QN_PAGE_TOKENS) * sizeof(int32_t)));
   QN_TRY(pad_to(w, l.last));
   if (h->last) QN_TRY(put(w, s->last + (size_t)sequence * h->width, h->width * sizeof(float)));
   QN_TRY(pad_to(w, l.pages));
-  for (uint32_t i = 0; i < pages; i++) QN_TRY(put(w, qn_cache_block(c, sequence, i, 0, 0), c->page_bytes));
+  for (uint32_t i = h->first; i < qn_cache_pages(h->tokens); i++)
+    QN_TRY(put(w, qn_cache_block(c, sequence, i, 0, 0), c->page_bytes));
   const uint64_t checksum = qn_xxh64_end(&w->hash);
   return qn_output_write(w->out, &checksum, sizeof checksum);
 }
@@ -142,11 +147,14 @@ static quern_status check_fit(quern_session *s, const qn_map *map, const char *p
   if (h->tokens > most || h->tokens > s->model->arch.positions)
     return qn_fail(&s->error, QUERN_E_CAPACITY, "%s has %u tokens, the session holds %llu", path, h->tokens,
                    (unsigned long long)qn_min_size((size_t)most, s->model->arch.positions));
-  const layout l = lay_out(h, qn_cache_pages(h->tokens));
+  const uint64_t held = (uint64_t)h->tokens + QN_CACHE_SLACK;
+  if (h->first && (!c->keep || h->first * (uint64_t)QN_PAGE_TOKENS + c->keep > held))
+    return qn_fail(&s->error, QUERN_E_FORMAT, "%s is no saved sequence: its sizes contradict themselves", path);
+  const layout l = lay_out(h);
   if (!h->tokens || h->page_bytes != c->page_bytes || h->last > 1 || h->width != s->model->arch.width ||
       h->vocab != s->model->arch.vocab || h->reserved || l.end + sizeof(uint64_t) != h->file_bytes)
     return qn_fail(&s->error, QUERN_E_FORMAT, "%s is no saved sequence: its sizes contradict themselves", path);
-  for (uint32_t i = 0; i < h->tokens; i++)
+  for (uint32_t i = 0; i < h->tokens - h->first * QN_PAGE_TOKENS; i++)
     if (qn_load_u32(map->data + l.ids + i * sizeof(int32_t)) >= h->vocab)
       return qn_fail(&s->error, QUERN_E_FORMAT, "%s is no saved sequence: token %u is not of the vocabulary", path, i);
   return QUERN_OK;
@@ -155,22 +163,23 @@ static quern_status check_fit(quern_session *s, const qn_map *map, const char *p
 /* Pages that nobody else holds are free once their sequence is dropped. */
 static uint32_t pages_to_be_had(const qn_cache *c, uint32_t sequence) {
   uint32_t count = c->unused_count;
-  for (uint32_t i = 0; i < c->sequence[sequence].pages; i++)
+  for (uint32_t i = c->sequence[sequence].first; i < c->sequence[sequence].pages; i++)
     count += c->references[c->table[(size_t)sequence * c->pages_most + i]] == 1;
   return count;
 }
 
 static void take(quern_session *s, uint32_t sequence, const qn_map *map, const saved_header *h) {
   qn_cache *c = &s->cache;
-  const uint32_t pages = qn_cache_pages(h->tokens);
-  const layout l = lay_out(h, pages);
+  const uint32_t from = h->first * QN_PAGE_TOKENS, more = h->tokens - from;
+  const layout l = lay_out(h);
   qn_decode_truncate(s, sequence, 0);
-  qn_cache_reserve(c, s->kernels, &sequence, &h->tokens, 1);
+  c->sequence[sequence] = (qn_pages){.length = from, .first = h->first, .pages = h->first};
+  qn_cache_reserve(c, s->kernels, &sequence, &more, 1);
   c->sequence[sequence].length = h->tokens;
-  for (uint32_t i = 0; i < h->tokens; i++)
-    memcpy(qn_cache_token(c, sequence, i), map->data + l.ids + i * sizeof(int32_t), sizeof(int32_t));
-  for (uint32_t i = 0; i < pages; i++)
-    memcpy(qn_cache_block(c, sequence, i, 0, 0), map->data + l.pages + i * c->page_bytes, c->page_bytes);
+  for (uint32_t i = 0; i < more; i++)
+    memcpy(qn_cache_token(c, sequence, from + i), map->data + l.ids + i * sizeof(int32_t), sizeof(int32_t));
+  for (uint32_t i = 0; i < saved_pages(h); i++)
+    memcpy(qn_cache_block(c, sequence, h->first + i, 0, 0), map->data + l.pages + i * c->page_bytes, c->page_bytes);
   s->sequences[sequence].last = h->last;
   s->sequences[sequence].logits = QN_NO_LOGITS;
   if (h->last) memcpy(s->last + (size_t)sequence * h->width, map->data + l.last, h->width * sizeof(float));
@@ -182,9 +191,9 @@ quern_status qn_saved_read(quern_session *s, uint32_t sequence, const char *path
   QN_TRY(tell(s, qn_map_open(&map, s->model->env, path, 0)));
   quern_status status = check_header(s, &map, path, &h);
   if (status == QUERN_OK) status = check_fit(s, &map, path, &h);
-  if (status == QUERN_OK && qn_cache_pages(h.tokens) > pages_to_be_had(&s->cache, sequence))
+  if (status == QUERN_OK && saved_pages(&h) > pages_to_be_had(&s->cache, sequence))
     status = qn_fail(&s->error, QUERN_E_CAPACITY, "%s needs %u pages of the cache: free or cut other sequences", path,
-                     qn_cache_pages(h.tokens));
+                     saved_pages(&h));
   if (status == QUERN_OK) take(s, sequence, &map, &h);
   qn_map_close(&map);
   return status;

@@ -143,11 +143,17 @@ static void take_decoder(quern_session *s, qn_arena *a, const quern_model *m, co
                         .bits = o->cache_bits,
                         .pages = qn_cache_pages(o->cache_tokens),
                         .sequences = o->max_sequences};
-  s->cache.pages_most = (uint32_t)qn_min_size(s->cache.pages, qn_cache_pages(arch->positions));
+  /* Where all layers have a window, a sequence may grow beyond the pool. What is behind the window, penalties and tokens that may be
+     taken back is released; pages hold all layers, so that one that sees everything keeps them. */
+  const int windowed = arch->window && !arch->global_every && arch->window < arch->positions;
+  s->cache.keep = windowed ? (uint32_t)qn_max_size(arch->window, QN_PENALTY_TOKENS) + QN_CACHE_SLACK : 0;
+  s->cache.pages_most = qn_cache_pages(arch->positions);
+  if (!windowed) s->cache.pages_most = (uint32_t)qn_min_size(s->cache.pages, s->cache.pages_most);
   s->logit_rows = o->logit_rows;
-  s->parts_floats = s->lanes == 1 ? 0
-                                  : QN_UNITS_A_LANE * (size_t)s->lanes * s->cache.pages_most *
-                                        qk_attend_part_words(share, arch->head_dim);
+  s->parts_floats = s->lanes == 1
+                        ? 0
+                        : QN_UNITS_A_LANE * (size_t)s->lanes * qn_min_size(s->cache.pages, s->cache.pages_most) *
+                              qk_attend_part_words(share, arch->head_dim);
   s->sequences = qn_arena_take(a, sequences, sizeof *s->sequences);
   s->feeds = qn_arena_take(a, sequences, sizeof *s->feeds);
   s->call_lens = qn_arena_take(a, sequences, sizeof *s->call_lens);
