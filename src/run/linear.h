@@ -31,6 +31,8 @@ typedef struct qn_product {
   uint32_t act; /* QK_ACT_* */
 } qn_product;
 
+/* What is the operator's in a product of 8 bits that ends before panel p1: input and output are the caller's to fill in. */
+qk_gemm_q8 qn_linear_gemm_q8(const qn_linear *l, const qn_linear *next, size_t p1);
 /* Rows r0 ... r1 - 1, output panels p0 ... p1 - 1. */
 void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1, size_t p0, size_t p1);
 #endif

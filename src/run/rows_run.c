@@ -117,6 +117,7 @@ static void run_narrow(const row_task *t) {
     for (uint32_t j = 0; j < t->list->count; j++) {
       b.index = t->list->list[j].layer;
       b.layer = &t->g->s->model->layers[b.index];
+      b.next = next_of(t->list, j);
       run_step(&b, &t->list->list[j]);
     }
   }

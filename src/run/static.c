@@ -24,26 +24,18 @@ qn_static_product qn_product_to(const qn_linear *l, const qn_place *place, qk_co
 }
 
 void qn_static_product_run(const qk_table *k, const qn_static_product *p, size_t r0, size_t r1, size_t p0, size_t p1) {
-  const qn_linear *l = p->linear;
-  const qk_gemm_q8 op = {.a = p->a,
-                         .w = l->weight,
-                         .w_next = p->next ? p->next->weight : NULL,
-                         .w_scale = l->scale,
-                         .w_sums = l->sums,
-                         .part_sums = l->part_sums,
-                         .bias = l->bias,
-                         .out = p->floats,
-                         .ldo = p->ldo,
-                         .n = l->n,
-                         .k = l->k,
-                         .act = p->act,
-                         .codes = p->place->by ? p->codes : NULL,
-                         .low = p->low,
-                         .by = p->place->by,
-                         .zero = p->place->zero,
-                         .limits = p->place->limits,
-                         .ldc = p->ldc,
-                         .by_column = p->place->by_column};
+  qk_gemm_q8 op = qn_linear_gemm_q8(p->linear, p->next, p1);
+  op.a = p->a;
+  op.out = p->floats;
+  op.ldo = p->ldo;
+  op.act = p->act;
+  op.codes = p->place->by ? p->codes : NULL;
+  op.low = p->low;
+  op.by = p->place->by;
+  op.zero = p->place->zero;
+  op.limits = p->place->limits;
+  op.ldc = p->ldc;
+  op.by_column = p->place->by_column;
   k->gemm_q8(&op, r0, r1, p0, p1);
 }
 
