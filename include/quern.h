@@ -409,6 +409,10 @@ QUERN_API quern_status quern_decode_score(quern_session *s, uint32_t sequence, c
 
 /* Tokens of a sequence. */
 QUERN_API quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t *tokens);
+/* How many tokens a sequence begins with that are the first of these n: what need not be read again. 0 of a sequence of which parts
+   were released (below). */
+QUERN_API quern_status quern_sequence_prefix(quern_session *s, uint32_t sequence, const int32_t *ids, uint32_t n,
+                                             uint32_t *tokens);
 /* Drops all but the first `tokens` (QUERN_E_ARGUMENT: it has not that many); pages that nobody holds are free again. Of a model whose
    layers all have a window, as Mistral's, pages that no token to come sees, penalties included, are free too once a call is through: its
    sequences may be longer than cache_tokens, and be cut to 0 or at most 64 tokens shorter; further is QUERN_E_ARGUMENT where parts

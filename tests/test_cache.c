@@ -120,6 +120,24 @@ static void four_bits(void) {
   if (off >= 0.1 * size) printf("  relative error %.3f\n", off / size);
 }
 
+static void prefixes_are_found(void) {
+  int32_t ids[150];
+  uint32_t n = 7;
+  for (uint32_t i = 0; i < 150; i++) ids[i] = token_of(0, i);
+  decoder d = open_tiny("int8", 2, 512);
+  CHECK(quern_sequence_prefix(d.s, 0, ids, 150, &n) == QUERN_OK && n == 0);
+  CHECK_EQ(feed(&d, 0, 0, 0, 130), QUERN_OK);
+  CHECK(quern_sequence_prefix(d.s, 0, ids, 150, &n) == QUERN_OK && n == 130);
+  CHECK(quern_sequence_prefix(d.s, 0, ids, 65, &n) == QUERN_OK && n == 65);
+  CHECK(quern_sequence_prefix(d.s, 0, NULL, 0, &n) == QUERN_OK && n == 0);
+  ids[64]++;
+  CHECK(quern_sequence_prefix(d.s, 0, ids, 150, &n) == QUERN_OK && n == 64);
+  CHECK_EQ(quern_sequence_prefix(d.s, 2, ids, 150, &n), QUERN_E_ARGUMENT);
+  CHECK_EQ(quern_sequence_prefix(d.s, 0, NULL, 1, &n), QUERN_E_ARGUMENT);
+  CHECK_EQ(quern_sequence_prefix(d.s, 0, ids, 1, NULL), QUERN_E_ARGUMENT);
+  close_decoder(&d);
+}
+
 static void prefixes_are_shared(void) {
   static const uint32_t shares[] = {1, 63, 64, 100, 128};
   for (size_t i = 0; i < sizeof shares / sizeof *shares; i++) {
@@ -455,6 +473,7 @@ int main(void) {
   RUN(full_cache_changes_nothing);
   RUN(truncated_and_fed_again);
   RUN(four_bits);
+  RUN(prefixes_are_found);
   RUN(prefixes_are_shared);
   RUN(shared_pages_are_copied_once);
   RUN(logits_stay);

@@ -153,6 +153,23 @@ def test_generating(m):
         d.feed([1])
 
 
+def test_prefixes_are_not_read_again(m):
+    ids = m.tokenize(PROMPT * 4)
+    with m.decoder() as d:
+        want = "".join(d.generate(ids, max_new=10))
+        read = d.stats["tokens"]
+        assert read == len(ids) + 10
+        assert "".join(d.generate(ids, max_new=10)) == want
+        assert d.stats["tokens"] == read + 1 + 10  # the last token alone
+        other = np.concatenate([ids[:20], ids[:5]])
+        read = d.stats["tokens"]
+        text = "".join(d.generate(other, max_new=10))
+        assert d.stats["tokens"] == read + 5 + 10
+        d.truncate(0)
+        assert "".join(d.generate(other, max_new=10)) == text
+        assert raises(quern.QuernError, list, d.generate(np.array([], np.int32))).status == 1
+
+
 def test_ends(m):
     with m.decoder() as d:
         whole = "".join(d.generate(PROMPT, max_new=60))

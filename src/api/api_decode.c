@@ -97,6 +97,20 @@ quern_status quern_sequence_length(quern_session *s, uint32_t sequence, uint32_t
   return QUERN_OK;
 }
 
+quern_status quern_sequence_prefix(quern_session *s, uint32_t sequence, const int32_t *ids, uint32_t n,
+                                   uint32_t *tokens) {
+  if (!s) return QUERN_E_ARGUMENT;
+  if (!tokens || (n && !ids))
+    return qn_fail(&s->error, QUERN_E_ARGUMENT, "prefix: ids or the place for a number is NULL");
+  QN_TRY(qn_decode_check(s, sequence));
+  const qn_pages *held = &s->cache.sequence[sequence];
+  uint32_t same = 0;
+  while (!held->first && same < n && same < held->length && *qn_cache_token(&s->cache, sequence, same) == ids[same])
+    same++;
+  *tokens = same;
+  return QUERN_OK;
+}
+
 quern_status quern_sequence_truncate(quern_session *s, uint32_t sequence, uint32_t tokens) {
   if (!s) return QUERN_E_ARGUMENT;
   QN_TRY(check_tokens(s, sequence, tokens));

@@ -193,7 +193,8 @@ class Decoder:
                  sampling: Sampling = Sampling(), stop: Union[Text, int, Iterable[Union[Text, int]]] = (),
                  lookup: int = 0, special: bool = False) -> "Generation":
         """Iterates over the text that follows, as it comes. The prompt, a text, token ids, or messages of a
-        conversation, takes the place of what the sequence holds; None goes on where it is.
+        conversation, takes the place of what the sequence holds, of which it does not read again what both begin with; None
+        goes on where it is.
 
         max_new: tokens at most (0: as many as the model has positions for).   stop: texts and token ids that end it,
         beside the model's own; they are not handed out.   lookup: tokens guessed ahead by what followed the same words
@@ -302,12 +303,20 @@ class _Work:
         self.asked.acquire()
         return 1 if self.ending else 0
 
+    def read_prompt(self, session: ptr) -> int:
+        """The prompt in the place of what the sequence holds; what both begin with is not read again, but for a last token,
+        whose scores are needed."""
+        ids, n, same = self.prompt.ctypes.data, len(self.prompt), u32()
+        status = lib.quern_sequence_prefix(session, self.sequence, ids, n, ct.byref(same))
+        kept = max(min(same.value, n - 1), 0)
+        return status or lib.quern_sequence_truncate(session, self.sequence, kept) or lib.quern_decode_feed(
+            session, self.sequence, ids + kept * ct.sizeof(i32), n - kept)
+
     def run(self, session: ptr) -> None:
         self.asked.acquire()  # until then the session is not its own
         status = E_CANCELLED if self.ending else 0
         if not status and self.prompt is not None:
-            status = lib.quern_sequence_free(session, self.sequence) or lib.quern_decode_feed(
-                session, self.sequence, self.prompt.ctypes.data, len(self.prompt))
+            status = self.read_prompt(session)
         if not status:
             status = lib.quern_generate(session, self.sequence, ct.byref(self.options), Token(self.on_token), None,
                                         ct.byref(self.result))

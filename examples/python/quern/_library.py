@@ -147,6 +147,7 @@ SIGNATURES = {  # name: (result, arguments)
     "quern_decode_next": (i32, [ptr, ptr, u32, ptr, ptr]),
     "quern_generate": (i32, [ptr, u32, ptr, Token, ptr, ptr]),
     "quern_sequence_length": (i32, [ptr, u32, ptr]),
+    "quern_sequence_prefix": (i32, [ptr, u32, ptr, u32, ptr]),
     "quern_sequence_truncate": (i32, [ptr, u32, u32]),
     "quern_sequence_copy": (i32, [ptr, u32, u32, u32]),
     "quern_sequence_save": (i32, [ptr, u32, ct.c_char_p]),
