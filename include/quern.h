@@ -505,7 +505,8 @@ typedef struct quern_quantize_options {
   uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
   const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
   /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
-     columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have */
+     columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have; of a .jsonl file
+     the member "text" of each line's object */
   const char *calibration_path;
   const char *report_path;     /* NULL: none; a directory: report.json and report.html are written there */
   uint64_t max_bytes;          /* 0: no limit; most bytes of memory and of any source file */

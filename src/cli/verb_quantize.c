@@ -128,7 +128,8 @@ static const qn_cli_option options[] = {
     {"output", 'o', CLI_TEXT, "OUT.qrn", "the file to write", offsetof(values, output), 0, 0},
     {"recipe", 0, CLI_TEXT, "NAME|FILE.json", "how to quantize; default: int8", offsetof(values, recipe), 0, 0},
     {"calibrate", 0, CLI_TEXT, "FILE",
-     "texts for recipes with static ranges or calibrated rounding, one a line or as eval reads them",
+     "texts for recipes with static ranges or calibrated rounding, one a line or as eval reads them, or a .jsonl's "
+     "\"text\"",
      offsetof(values, calibrate), 0, 0},
     {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},

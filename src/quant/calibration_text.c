@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "quant/calibrate.h"
 
 typedef struct span {
@@ -50,10 +51,11 @@ typedef struct columns {
   int first, second;
 } columns;
 
-static int is_tsv(const char *path) {
-  const size_t n = strlen(path);
-  return n >= 4 && !strcmp(path + n - 4, ".tsv");
+static int ends_with(const char *path, const char *end) {
+  const size_t n = strlen(path), m = strlen(end);
+  return n >= m && !strcmp(path + n - m, end);
 }
+static int is_tsv(const char *path) { return ends_with(path, ".tsv"); }
 
 /* The columns that a header names; first -1: the line is no header. A word alone is one in a .tsv file only. */
 static columns columns_of(span header, int tsv) {
@@ -83,10 +85,27 @@ static quern_status add_text(qn_calibration_text *t, qn_env *env, span text) {
 typedef struct source {
   const char *path;
   columns c;
+  int json;         /* a line is an object whose member "text" is the text */
   line_reader body; /* behind the header */
 } source;
 
+static quern_status take_object(qn_calibration_text *t, qn_env *env, const source *s, span line, size_t number) {
+  char name[256];
+  qn_json j;
+  qn_format(name, sizeof name, "%s: row %zu", s->path, number);
+  QN_TRY(qn_json_parse(&j, env, name, line.p, line.n));
+  const uint32_t node = qn_json_get(&j, 0, "text");
+  quern_status status = QUERN_OK;
+  if (!node || j.nodes[node].kind != QN_JSON_STRING || !j.nodes[node].bytes)
+    status = qn_fail(&env->error, QUERN_E_SOURCE, "%s has no member \"text\" that is a text", name);
+  else
+    status = add_text(t, env, (span){j.nodes[node].string, j.nodes[node].bytes});
+  qn_json_free(env, &j);
+  return status;
+}
+
 static quern_status take_row(qn_calibration_text *t, qn_env *env, const source *s, span line, size_t number) {
+  if (s->json) return take_object(t, env, s, line, number);
   const span a = s->c.first >= 0 ? field_of(line, (uint32_t)s->c.first) : field_of(line, 0);
   const span b = s->c.second >= 0 ? field_of(line, (uint32_t)s->c.second) : (span){NULL, 0};
   if (!a.n || (t->pairs && !b.n))
@@ -114,8 +133,11 @@ static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *p
   if (!next_line(&r, &line))
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s is empty: calibration needs texts, one a line", path);
   if (line.n >= 3 && !memcmp(line.p, "\xef\xbb\xbf", 3)) line.p += 3, line.n -= 3; /* a byte order mark */
-  s.c = columns_of(line, is_tsv(path));
-  if (s.c.first >= 0) {
+  s.json = ends_with(path, ".jsonl");
+  s.c = s.json ? (columns){-1, -1} : columns_of(line, is_tsv(path));
+  if (s.json) {
+    s.body.p = line.p;
+  } else if (s.c.first >= 0) {
     s.body = r;
   } else {
     QN_TRY(check_unnamed(t, env, path, line));
