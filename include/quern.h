@@ -494,6 +494,28 @@ typedef struct quern_generated {
 QUERN_API quern_status quern_generate(quern_session *s, uint32_t sequence, const quern_generate_options *o,
                                       quern_token_fn *fn, void *user, quern_generated *result);
 
+/* Prompts for quern_generate_batch, and what becomes of them: numbered from 0 as they come. The functions are called on the calling
+   thread and must not call the session. */
+typedef struct quern_prompts {
+  uint32_t size;
+  uint32_t reserved; /* 0 */
+  void *user;
+  /* Returns 1 and the tokens of the next prompt, valid until it is called again; 0: there is none. With wait 1 nothing is left to do
+     meanwhile, and 0 ends the call; else it is called again after the next step. */
+  int32_t (*next)(void *user, int32_t wait, const int32_t **ids, uint32_t *n);
+  /* As quern_token_fn; may be NULL. Nonzero ends this prompt's generation. */
+  int32_t (*token)(void *user, uint64_t prompt, int32_t id, const char *utf8, size_t len);
+  /* All of the prompt's text has been handed out; may be NULL. */
+  void (*done)(void *user, uint64_t prompt, const quern_generated *result);
+} quern_prompts;
+
+/* Continues many prompts, as many at a time as the session has sequences, and pages for all that each may come to: a step takes a
+   token of each, and the prompts that have joined. Of each comes what quern_generate gives it in sequence 0 of a session of its own,
+   to the byte, but that max_new is cut to the model's positions, and `lookup` is not used. The session's sequences are dropped before
+   and after. A failure ends the call. */
+QUERN_API quern_status quern_generate_batch(quern_session *s, const quern_generate_options *o,
+                                            const quern_prompts *prompts);
+
 /* ---- quantize ---------------------------------------------------------------------------------------------------- */
 
 #define QUERN_DRY_RUN 1u /* do everything but write the file */

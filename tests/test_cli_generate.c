@@ -155,11 +155,40 @@ static void test_lines(void) {
   CHECK(printed(&all) && count("\n") == 5);
   CHECK_EQ(quern("generate @/m.qrn --lines - -n 100 <@/lines"), 0);
   CHECK(printed(&all));
+  for (int batch = 1; batch <= 5; batch += 2) {
+    char args[300];
+    snprintf(args, sizeof args, "generate @/m.qrn --lines @/lines -n 100 --batch %d --threads %d", batch,
+             1 + batch % 2);
+    CHECK_EQ(quern(args), 0);
+    CHECK(printed(&all));
+  }
+  CHECK_EQ(quern("generate @/m.qrn --lines @/lines -n 100 --limit-bytes 1500K"), 0); /* less at a time */
+  CHECK(printed(&all));
+  static char sampled[sizeof out];
+  for (int i = 0; i < 2; i++) {
+    CHECK_EQ(quern(i ? "generate @/m.qrn --lines @/lines -n 50 --temperature 1 --seed 5 --batch 4 --json"
+                     : "generate @/m.qrn --lines @/lines -n 50 --temperature 1 --seed 5 --batch 1 --json"),
+             0);
+    if (!i) strcpy(sampled, out);
+    CHECK(count("\n") == 5 && !strcmp(sampled, out));
+  }
   CHECK_EQ(quern("generate @/m.qrn --lines @/lines -n 100 --json"), 0);
   CHECK(count("{\"text\":\"") == 5 && count("\n") == 5 && count("\"reason\":\"") == 5);
   CHECK_EQ(tiny_text(dir, "lines", "on\n\nat\n"), 1);
   CHECK_EQ(quern("generate @/m.qrn --lines @/lines -n 3"), 1);
   CHECK(has("the prompt is empty"));
+  /* What comes before it is printed; longer lines get larger sessions. */
+  const text on = expected_of("on", 3, &r);
+  text first = escaped(&on, 0);
+  first.bytes[first.n++] = '\n';
+  CHECK(has(first.bytes));
+  CHECK_EQ(tiny_text(dir, "lines",
+                     "on\nthe cat on the cat on the cat on the cat on the cat on the cat on the cat on the cat on the "
+                     "cat on the cat on "
+                     "the cat on the cat on the cat on the cat on the cat on the cat on the cat on the cat\non\n"),
+           1);
+  CHECK_EQ(quern("generate @/m.qrn --lines @/lines -n 3"), 0);
+  CHECK(!strncmp(out, first.bytes, first.n) && count("\n") == 3);
 }
 
 /* A byte of the text that is a letter or a digit, from `from` on, as the shell takes it in quotes. */

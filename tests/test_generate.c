@@ -230,6 +230,108 @@ static void refused(void) {
   close_decoder(&d);
 }
 
+/* ---- many prompts ------------------------------------------------------------------------------------------------ */
+
+enum { MANY = 23, LONGEST = 150 };
+
+/* Prompts of 1 to LONGEST tokens, which come one by one or now and then none. */
+typedef struct many {
+  told told[MANY];
+  quern_generated result[MANY];
+  int32_t ids[LONGEST];
+  uint32_t given, done, asked, begins; /* begins: the first one */
+  uint32_t stop_after;                 /* of prompt 3 */
+  int empty;                           /* prompt 5 has no tokens */
+} many;
+
+static uint32_t prompt_of(uint32_t i, int32_t *ids) {
+  const uint32_t n = i % 5 == 4 ? LONGEST - i : 1 + (uint32_t)(tiny_hash(i) % 40);
+  for (uint32_t j = 0; j < n; j++) ids[j] = token_of(i, j % 11);
+  return n;
+}
+
+static int32_t next_prompt(void *user, int32_t wait, const int32_t **ids, uint32_t *n) {
+  many *m = user;
+  if (!wait && m->asked++ % 3 == 0) return 0;
+  if (m->given == MANY) return 0;
+  *n = m->empty && m->given == 5 ? 0 : prompt_of(m->given, m->ids);
+  m->given++;
+  *ids = m->ids;
+  return 1;
+}
+
+static int32_t tell_of(void *user, uint64_t prompt, int32_t id, const char *utf8, size_t len) {
+  many *m = user;
+  m->told[prompt].stop_after = prompt == 3 ? m->stop_after : 0;
+  return tell(&m->told[prompt], id, utf8, len);
+}
+
+static void done_of(void *user, uint64_t prompt, const quern_generated *result) {
+  many *m = user;
+  CHECK_EQ(m->result[prompt].size, 0);
+  m->result[prompt] = *result;
+  m->done++;
+}
+
+/* Whatever joins and leaves beside it, each prompt gives what it gives alone. */
+static void prompts_of_a_batch(void) {
+  static const uint32_t sequences[] = {1, 4, 16}, pages[] = {4, 9, 64};
+  static many m, want;
+  for (int r = 0; r < 4; r++) {
+    const quern_sampling_options sampling = sampling_of(r > 1 ? 0.9f : 0, 11);
+    quern_generate_options o = options_of(40, 0);
+    int32_t stop = 0;
+    o.sampling = &sampling;
+    const quern_session_options one = session_of(256, 1, 512, 1);
+    decoder d = open_decoder("llama", r % 2 ? "int4" : "float", NULL, 1, &one);
+    memset(&want, 0, sizeof want);
+    for (uint32_t i = 0; i < MANY; i++) {
+      const uint32_t n = prompt_of(i, want.ids);
+      if (i == 1) stop = want.told[0].ids[20], o.stop = &stop, o.stops = 1;
+      want.told[i].stop_after = i == 3 ? 5 : 0;
+      want.result[i].size = sizeof want.result[i];
+      CHECK_EQ(quern_sequence_free(d.s, 0), QUERN_OK);
+      CHECK_EQ(say(&d, quern_decode_feed(d.s, 0, want.ids, n)), QUERN_OK);
+      CHECK_EQ(say(&d, quern_generate(d.s, 0, &o, tell, &want.told[i], &want.result[i])), QUERN_OK);
+    }
+    close_decoder(&d);
+    o.lookup = r > 2 ? 3 : 0; /* is not used */
+    for (int k = 0; k < 3; k++) {
+      const quern_session_options so = session_of(64, sequences[k], 64 * pages[k], 4);
+      d = open_decoder("llama", r % 2 ? "int4" : "float", NULL, 1 + (uint32_t)k % 2, &so);
+      memset(&m, 0, sizeof m);
+      m.stop_after = 5;
+      /* The first prompt is compared without the stop token that was taken of it. */
+      const quern_prompts p = {.size = sizeof p, .user = &m, .next = next_prompt, .token = tell_of, .done = done_of};
+      CHECK_EQ(say(&d, quern_generate_batch(d.s, &o, &p)), QUERN_OK);
+      CHECK_EQ(m.done, MANY);
+      for (uint32_t i = 1; i < MANY; i++)
+        CHECK(m.told[i].count == want.told[i].count && m.result[i].reason == want.result[i].reason &&
+              m.result[i].tokens == want.result[i].tokens && !m.result[i].guessed &&
+              !memcmp(m.told[i].ids, want.told[i].ids, m.told[i].count * sizeof(int32_t)));
+      CHECK(m.result[0].reason == QUERN_STOP_END && m.result[3].reason == QUERN_STOP_CALLBACK);
+      for (uint32_t i = 0; i < sequences[k]; i++) CHECK_EQ(length_of(&d, i), 0);
+      /* Nobody is told. */
+      const quern_prompts mute = {.size = sizeof mute, .user = &m, .next = next_prompt};
+      m.given = MANY - 3;
+      CHECK_EQ(say(&d, quern_generate_batch(d.s, &o, &mute)), QUERN_OK);
+      /* Failures end it. */
+      memset(&m, 0, sizeof m);
+      m.empty = 1;
+      CHECK_EQ(quern_generate_batch(d.s, &o, &p), QUERN_E_ARGUMENT);
+      for (uint32_t i = 0; i < sequences[k]; i++) CHECK_EQ(length_of(&d, i), 0);
+      const quern_prompts none = {.size = sizeof none};
+      CHECK_EQ(quern_generate_batch(d.s, &o, &none), QUERN_E_ARGUMENT);
+      CHECK_EQ(quern_generate_batch(d.s, &o, NULL), QUERN_E_ARGUMENT);
+      CHECK_EQ(quern_generate_batch(NULL, &o, &p), QUERN_E_ARGUMENT);
+      CHECK_EQ(quern_session_cancel(d.s), QUERN_OK);
+      memset(&m, 0, sizeof m);
+      CHECK_EQ(quern_generate_batch(d.s, &o, &p), QUERN_E_CANCELLED);
+      close_decoder(&d);
+    }
+  }
+}
+
 int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   tiny_source = tiny_arch("llama");
@@ -241,6 +343,7 @@ int main(void) {
   RUN(all_positions);
   RUN(sequences_of_a_batch);
   RUN(scores);
+  RUN(prompts_of_a_batch);
   RUN(refused);
   tiny_dir_remove(dir);
   return TEST_END();

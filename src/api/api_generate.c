@@ -1,4 +1,4 @@
-/* api_generate.c - quern_decode_sample, quern_decode_next, quern_generate: options checked, calls bracketed, run/generate.h. */
+/* api_generate.c - quern_decode_sample, quern_decode_next, quern_generate, quern_generate_batch: options checked, calls bracketed, run/generate.h. */
 #include <string.h>
 
 #include "api/api_call.h"
@@ -59,7 +59,7 @@ quern_status quern_decode_sample(quern_session *s, uint32_t sequence, const quer
   QN_TRY(qn_decode_check(s, sequence));
   QN_TRY(resolve_sampling(s, o, &sampling, &penalty_tokens));
   quern_status status = qn_call_begin(s);
-  if (status == QUERN_OK) status = qn_generate_choose(s, sequence, &sampling, penalty_tokens, &chosen);
+  if (status == QUERN_OK) status = qn_generate_choose(s, sequence, sequence, &sampling, penalty_tokens, &chosen);
   QN_TRY(qn_call_end(s, status));
   *id = chosen;
   return QUERN_OK;
@@ -80,7 +80,7 @@ quern_status quern_decode_next(quern_session *s, const uint32_t *sequences, uint
   quern_status status = qn_call_begin(s);
   for (uint32_t i = 0; i < n && status == QUERN_OK; i++) {
     s->call_lens[i] = 1;
-    status = qn_generate_choose(s, sequences[i], &sampling, penalty_tokens, &ids[i]);
+    status = qn_generate_choose(s, sequences[i], sequences[i], &sampling, penalty_tokens, &ids[i]);
   }
   if (status == QUERN_OK) status = qn_decode(s, sequences, s->call_lens, n, ids);
   return qn_call_end(s, status);
@@ -116,9 +116,7 @@ static quern_status resolve_generation(quern_session *s, const quern_generate_op
         o.lookup, s->logit_rows, (unsigned)QN_GUESSES);
   QN_TRY(check_stops(s, &o));
   QN_TRY(resolve_sampling(s, o.sampling, &g->sampling, &g->penalty_tokens));
-  /* At least 1: a sequence that is full says so. */
-  const uint32_t length = s->cache.sequence[g->sequence].length, positions = s->model->arch.positions;
-  g->max_new = o.max_new ? o.max_new : length < positions ? positions - length : 1;
+  g->max_new = o.max_new;
   g->guesses = o.lookup;
   g->stop = o.stop;
   g->stops = o.stops;
@@ -134,6 +132,9 @@ quern_status quern_generate(quern_session *s, uint32_t sequence, const quern_gen
   qn_generation g = {.s = s, .sequence = sequence, .fn = fn, .user = user};
   QN_TRY(qn_decode_check(s, sequence));
   QN_TRY(resolve_generation(s, o, &g));
+  /* At least 1: a sequence that is full says so. */
+  const uint32_t length = s->cache.sequence[sequence].length, positions = s->model->arch.positions;
+  if (!g.max_new) g.max_new = length < positions ? positions - length : 1;
   quern_status status = qn_call_begin(s);
   if (status == QUERN_OK) status = qn_generate(&g);
   status = qn_call_end(s, status);
@@ -141,4 +142,18 @@ quern_status quern_generate(quern_session *s, uint32_t sequence, const quern_gen
   if (result && !qn_info_copy(result, &full, sizeof full))
     return qn_fail(&s->error, QUERN_E_ARGUMENT, "generate: a result of an unknown size");
   return status;
+}
+
+quern_status quern_generate_batch(quern_session *s, const quern_generate_options *o, const quern_prompts *prompts) {
+  quern_prompts p = {.size = sizeof p};
+  if (!s) return QUERN_E_ARGUMENT;
+  qn_generation_batch b = {.form = {.s = s}, .prompts = &p};
+  QN_TRY(qn_decode_check(s, 0));
+  if (!prompts || !QN_OPTIONS_COPY(&p, prompts) || p.reserved || !p.next)
+    return qn_fail(&s->error, QUERN_E_ARGUMENT,
+                   "generate_batch: prompts of an unknown size, or without a function next");
+  QN_TRY(resolve_generation(s, o, &b.form));
+  quern_status status = qn_call_begin(s);
+  if (status == QUERN_OK) status = qn_generate_batch(&b);
+  return qn_call_end(s, status);
 }

@@ -15,35 +15,34 @@ static uint32_t recent_of(const quern_session *s, uint32_t sequence, uint32_t po
   return n;
 }
 
-/* The token at `position`, of logits made after those before it. */
-static quern_status choose(quern_session *s, uint32_t sequence, uint32_t position, const float *logits,
+/* The token at `position`, of logits made after those before it. draws: whose draws, a sequence's number. */
+static quern_status choose(quern_session *s, uint32_t sequence, uint32_t draws, uint32_t position, const float *logits,
                            const qn_sampling *o, uint32_t penalty_tokens, int32_t *id) {
   int32_t recent[QN_PENALTY_TOKENS];
   const int punishes = o->repeat_penalty != 1 || o->presence_penalty != 0;
   const uint32_t recents = punishes ? recent_of(s, sequence, position, penalty_tokens, recent) : 0;
-  qn_sample(o, &s->sampler, logits, recent, recents, sequence, position, id);
+  qn_sample(o, &s->sampler, logits, recent, recents, draws, position, id);
   return *id >= 0 ? QUERN_OK : qn_fail(&s->error, QUERN_E_ARGUMENT, "the biases forbid every token");
 }
 
-quern_status qn_generate_choose(quern_session *s, uint32_t sequence, const qn_sampling *o, uint32_t penalty_tokens,
-                                int32_t *id) {
+quern_status qn_generate_choose(quern_session *s, uint32_t sequence, uint32_t draws, const qn_sampling *o,
+                                uint32_t penalty_tokens, int32_t *id) {
   const float *logits;
   QN_TRY(qn_decode_logits(s, sequence, &logits));
-  return choose(s, sequence, s->cache.sequence[sequence].length, logits, o, penalty_tokens, id);
+  return choose(s, sequence, draws, s->cache.sequence[sequence].length, logits, o, penalty_tokens, id);
 }
 
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
-/* Text on its way to the caller: what may be the beginning of a stop is held until that is known. */
-typedef struct outlet {
-  qn_generation *g;
-  qn_detokenizer text;
-  size_t held;
-  char buf[QN_STOP_BYTES + QN_DETOKENIZER_BYTES];
-} outlet;
+void qn_outlet_begin(qn_outlet *o, qn_generation *g) {
+  o->g = g;
+  o->held = 0;
+  qn_detokenizer_begin(&o->text, &g->s->model->tokenizer, g->keep_special);
+  o->text.when = 0; /* there is text before it */
+}
 
 /* The earliest stop in what is held: where it begins; SIZE_MAX: none. */
-static size_t find_stop(const outlet *o) {
+static size_t find_stop(const qn_outlet *o) {
   for (size_t at = 0; at < o->held; at++)
     for (uint32_t i = 0; i < o->g->stop_count; i++) {
       const size_t bytes = strlen(o->g->stop_texts[i]);
@@ -53,7 +52,7 @@ static size_t find_stop(const outlet *o) {
 }
 
 /* From where on what is held may be the beginning of a stop. */
-static size_t find_beginning(const outlet *o) {
+static size_t find_beginning(const qn_outlet *o) {
   for (size_t at = 0; at < o->held; at++)
     for (uint32_t i = 0; i < o->g->stop_count; i++)
       if (!strncmp(o->g->stop_texts[i], o->buf + at, o->held - at)) return at;
@@ -61,7 +60,7 @@ static size_t find_beginning(const outlet *o) {
 }
 
 /* Hands out the first `bytes` with a token, or with -1. Returns whether generation goes on. */
-static int hand_out(outlet *o, int32_t id, size_t bytes) {
+static int hand_out(qn_outlet *o, int32_t id, size_t bytes) {
   const int stopped = o->g->fn && (id >= 0 || bytes) && o->g->fn(o->g->user, id, o->buf, bytes);
   o->held -= bytes;
   memmove(o->buf, o->buf + bytes, o->held);
@@ -69,8 +68,7 @@ static int hand_out(outlet *o, int32_t id, size_t bytes) {
   return !stopped;
 }
 
-/* A token that counts. Returns whether generation goes on. */
-static int put_token(outlet *o, int32_t id) {
+int qn_outlet_put(qn_outlet *o, int32_t id) {
   size_t len = 0;
   o->g->tokens++;
   if (o->text.t->kind) {
@@ -85,8 +83,8 @@ static int put_token(outlet *o, int32_t id) {
   return 0;
 }
 
-/* What is held when no token follows; a stop may become complete yet. */
-static void put_rest(outlet *o) {
+/* A stop may become complete yet. */
+void qn_outlet_end(qn_outlet *o) {
   size_t len = 0;
   if (o->g->reason == QUERN_STOP_TEXT || o->g->reason == QUERN_STOP_CALLBACK) return;
   if (o->text.t->kind) qn_detokenizer_end(&o->text, o->buf + o->held, sizeof o->buf - o->held, &len);
@@ -94,7 +92,7 @@ static void put_rest(outlet *o) {
   hand_out(o, -1, qn_min_size(find_stop(o), o->held));
 }
 
-static int is_end(const qn_generation *g, int32_t id) {
+int qn_generation_ends(const qn_generation *g, int32_t id) {
   const quern_model *m = g->s->model;
   for (uint32_t i = 0; i < m->end_count; i++)
     if (m->ends[i] == id) return 1;
@@ -149,7 +147,7 @@ static quern_status append(qn_generation *g, int32_t next, uint32_t *rows) {
 
 /* Follows the `rows` tokens appended last, of which all but the first are guesses, as long as they are what is chosen. *next: the
    first that is not there. Returns whether generation goes on. */
-static int follow(qn_generation *g, outlet *out, uint32_t rows, int32_t *next, quern_status *status) {
+static int follow(qn_generation *g, qn_outlet *out, uint32_t rows, int32_t *next, quern_status *status) {
   quern_session *s = g->s;
   const uint32_t length = s->cache.sequence[g->sequence].length;
   for (uint32_t i = 0; i < rows; i++) {
@@ -161,17 +159,18 @@ static int follow(qn_generation *g, outlet *out, uint32_t rows, int32_t *next, q
       *status = qn_decode_rows(s, 0, rows, &logits);
     else
       logits = s->logits + (size_t)i * s->model->arch.labels;
-    if (*status == QUERN_OK) *status = choose(s, g->sequence, position, logits, &g->sampling, g->penalty_tokens, next);
+    if (*status == QUERN_OK)
+      *status = choose(s, g->sequence, g->sequence, position, logits, &g->sampling, g->penalty_tokens, next);
     if (*status != QUERN_OK) return 0;
     const int there = i + 1 < rows && *qn_cache_token(&s->cache, g->sequence, position) == *next;
-    const int ends = is_end(g, *next);
+    const int ends = qn_generation_ends(g, *next);
     if (!there || ends) qn_decode_truncate(s, g->sequence, position);
     if (ends) {
       g->reason = QUERN_STOP_END;
       return 0;
     }
     g->guessed += (uint32_t)there;
-    const int goes_on = put_token(out, *next) && g->tokens < g->max_new;
+    const int goes_on = qn_outlet_put(out, *next) && g->tokens < g->max_new;
     if (!there) return goes_on;
     if (!goes_on) {
       qn_decode_truncate(s, g->sequence, position + 1);
@@ -183,19 +182,18 @@ static int follow(qn_generation *g, outlet *out, uint32_t rows, int32_t *next, q
 }
 
 quern_status qn_generate(qn_generation *g) {
-  outlet out = {.g = g, .held = 0};
+  qn_outlet out;
   int32_t next = -1;
-  quern_status status = qn_generate_choose(g->s, g->sequence, &g->sampling, g->penalty_tokens, &next);
+  quern_status status = qn_generate_choose(g->s, g->sequence, g->sequence, &g->sampling, g->penalty_tokens, &next);
   QN_TRY(status);
-  qn_detokenizer_begin(&out.text, &g->s->model->tokenizer, g->keep_special);
-  out.text.when = 0; /* there is text before it */
+  qn_outlet_begin(&out, g);
   g->tokens = g->guessed = 0;
   g->reason = QUERN_STOP_LENGTH;
-  if (is_end(g, next)) {
+  if (qn_generation_ends(g, next)) {
     g->reason = QUERN_STOP_END;
     return QUERN_OK;
   }
-  int goes_on = put_token(&out, next) && g->tokens < g->max_new;
+  int goes_on = qn_outlet_put(&out, next) && g->tokens < g->max_new;
   while (goes_on && status == QUERN_OK) {
     uint32_t rows;
     status = append(g, next, &rows);
@@ -205,6 +203,6 @@ quern_status qn_generate(qn_generation *g) {
     const uint32_t one = 1;
     status = qn_decode(g->s, &g->sequence, &one, 1, &next);
   }
-  put_rest(&out);
+  qn_outlet_end(&out);
   return status;
 }

@@ -5,14 +5,13 @@
 #include "run/decoder.h"
 #include "run/sample.h"
 
-#define QN_STOP_TEXTS 64u  /* texts that generation stops at, at most */
-#define QN_STOP_BYTES 256u /* of each */
-#define QN_GUESSES 64u     /* tokens guessed ahead at most */
+#define QN_STOP_TEXTS 64u /* texts that generation stops at, at most, of QN_STOP_BYTES each */
+#define QN_GUESSES 64u    /* tokens guessed ahead at most */
 
-/* The token after the last one of a sequence, for options that are valid; nothing is appended. QUERN_E_ARGUMENT: biases forbid
-   all tokens. */
-quern_status qn_generate_choose(quern_session *s, uint32_t sequence, const qn_sampling *o, uint32_t penalty_tokens,
-                                int32_t *id);
+/* The token after the last one of a sequence, for options that are valid; nothing is appended. draws: the number of the sequence
+   whose draws are taken. QUERN_E_ARGUMENT: biases forbid all tokens. */
+quern_status qn_generate_choose(quern_session *s, uint32_t sequence, uint32_t draws, const qn_sampling *o,
+                                uint32_t penalty_tokens, int32_t *id);
 
 typedef struct qn_generation {
   quern_session *s;
@@ -35,6 +34,30 @@ typedef struct qn_generation {
   uint32_t guessed; /* of the tokens, those that had been guessed */
 } qn_generation;
 
+/* Text on its way to the caller: what may be the beginning of a stop is held until that is known, less than QN_STOP_BYTES between
+   two tokens. */
+typedef struct qn_outlet {
+  qn_generation *g;
+  qn_detokenizer text;
+  size_t held;
+  char buf[QN_STOP_BYTES + QN_DETOKENIZER_BYTES];
+} qn_outlet;
+void qn_outlet_begin(qn_outlet *o, qn_generation *g);
+/* A token that counts. Returns whether generation goes on. */
+int qn_outlet_put(qn_outlet *o, int32_t id);
+/* What is held when no token follows. */
+void qn_outlet_end(qn_outlet *o);
+/* Whether the token ends texts, the model's or the caller's. */
+int qn_generation_ends(const qn_generation *g, int32_t id);
+
 /* Generates after the sequence's last token, whose logits must be there. All tokens that count are appended to the sequence. */
 quern_status qn_generate(qn_generation *g);
+
+/* Many prompts, which take the session's sequences as they come (include/quern.h: quern_generate_batch). */
+typedef struct qn_generation_batch {
+  qn_generation
+      form; /* what all have in common; without sequence, fn, user and results. max_new 0: as positions allow */
+  const quern_prompts *prompts;
+} qn_generation_batch;
+quern_status qn_generate_batch(const qn_generation_batch *b);
 #endif

@@ -157,6 +157,8 @@ static void take_decoder(quern_session *s, qn_arena *a, const quern_model *m, co
   s->sequences = qn_arena_take(a, sequences, sizeof *s->sequences);
   s->feeds = qn_arena_take(a, sequences, sizeof *s->feeds);
   s->call_lens = qn_arena_take(a, sequences, sizeof *s->call_lens);
+  s->call_sequences = qn_arena_take(a, sequences, sizeof *s->call_sequences);
+  s->members = qn_arena_take(a, sequences, sizeof *s->members);
   s->segments = qn_arena_take(a, sequences, sizeof *s->segments);
   s->last = qn_arena_take(a, sequences * width, sizeof(float));
   s->head_rows = qn_arena_take(a, o->logit_rows * width, sizeof(float));

@@ -46,6 +46,8 @@ typedef struct qn_segment {
   size_t parts;                 /* floats of s->parts before those of this one */
 } qn_segment;
 
+#define QN_STOP_BYTES 256u /* of a text that generation stops at, at most */
+
 /* A sequence that a decoder holds, beside its pages. */
 typedef struct qn_sequence {
   uint32_t before;  /* tokens that it had when the call began */
@@ -54,6 +56,18 @@ typedef struct qn_sequence {
   uint32_t logits;  /* row of s->logits that was made of them; QN_NO_LOGITS */
 } qn_sequence;
 #define QN_NO_LOGITS UINT32_MAX
+
+/* A prompt that is being continued among others (generate_batch.c). */
+typedef struct qn_member {
+  uint64_t index; /* of the prompt */
+  uint32_t taken; /* 1: the sequence has a prompt */
+  uint32_t pages; /* that it may come to hold */
+  uint32_t max_new, tokens, reason;
+  int32_t next; /* to be appended; -1: the prompt was just read */
+  qn_detokenizer text;
+  uint32_t held;
+  char buf[QN_STOP_BYTES]; /* text that is held back */
+} qn_member;
 
 /* Attention of a decoder (attention_cache.c): queries of a unit that is cut by blocks of keys, at most, and units that each lane
    gets, so that what is left in the end is short. */
@@ -144,13 +158,15 @@ struct quern_session {
   qn_cache cache;
   qn_sequence *sequences; /* [max_sequences] */
   qn_sampler sampler;
-  uint32_t *feeds;        /* [max_sequences] of the last pass: whose tokens, s->lens each */
+  uint32_t *feeds; /* [max_sequences] of the last pass: whose tokens, s->lens each */
   uint32_t feed_count, feed_rows;
-  uint32_t *call_lens;    /* [max_sequences] tokens of a call for each of its sequences, as arguments */
-  qn_segment *segments;   /* [max_sequences] */
-  float *last;            /* [max_sequences, width] */
-  float *head_rows;       /* [logit_rows, width] */
-  uint32_t *logit_owners; /* [logit_rows] sequences */
+  uint32_t *call_lens;      /* [max_sequences] tokens of a call for each of its sequences, as arguments */
+  uint32_t *call_sequences; /* [max_sequences] alike */
+  qn_member *members;       /* [max_sequences] */
+  qn_segment *segments;     /* [max_sequences] */
+  float *last;              /* [max_sequences, width] */
+  float *head_rows;         /* [logit_rows, width] */
+  uint32_t *logit_owners;   /* [logit_rows] sequences */
   uint32_t logit_rows, logit_count;
   float *parts; /* [64] [parts_floats] of attention cut by blocks of keys */
   size_t parts_floats;
