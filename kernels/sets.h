@@ -8,6 +8,8 @@
 void qk_gemm_q8_ref(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_ref(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_ref(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);
+size_t qk_transform_ref(const qk_transform *t, const float *x, size_t ldx, uint32_t d, const qk_codes *q, void *scratch,
+                        size_t r0, size_t r1);
 void qk_attention_q8_ref(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_ref(const qk_attention_f32 *op, size_t r0, size_t r1);
 void qk_attention_codes_ref(const qk_attention_codes *op, size_t r0, size_t r1);
