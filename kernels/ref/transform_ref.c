@@ -2,7 +2,8 @@
 #include <string.h>
 #include "kernels/sets.h"
 #include "kernels/lanes/lanes_ref.h"
-#include "kernels/rows/quantize.h"
+
+#define BITS_INFINITY 0x7f800000u /* magnitudes from here on are infinity or NaN */
 
 /* Codes of 14 bits of a row; 0: all of them are 0, and *bad says whether for NaN or infinity. */
 static int codes_of(const float *x, const float *smooth, uint32_t d, int16_t *c, float *unit, size_t *bad) {
@@ -12,7 +13,7 @@ static int codes_of(const float *x, const float *smooth, uint32_t d, int16_t *c,
     most = bits > most ? bits : most;
   }
   const float a = ref_from_bits(most);
-  *bad = most >= QK_BITS_INFINITY;
+  *bad = most >= BITS_INFINITY;
   if (*bad || a < 0x1p-100f) return 0;
   const float by = QK_TRANSFORM_MOST / a;
   for (uint32_t j = 0; j < d; j++) c[j] = (int16_t)ref_rint((smooth ? x[j] * smooth[j] : x[j]) * by);
@@ -96,7 +97,7 @@ size_t qk_transform_ref(const qk_transform *tr, const float *x, size_t ldx, uint
       basis_of(tr, d, c, t, &unit);
     else
       memset(t, 0, d * sizeof *t);
-    qk_rows_quantize_some((const float *)(const void *)t, 0, d, NULL, q, r, 1);
+    qk_quantize_ref((const float *)(const void *)t, 0, d, NULL, q, r, r + 1);
     q->scale[r] = q->scale[r] * unit;
     bad += nonfinite;
   }

@@ -178,8 +178,8 @@ static quern_status resolve_clip(resolver *r, const char *base, qn_input *in) {
   if (!find(r, base, ".in.clip")) return QUERN_OK;
   QN_TRY(need_vector(r, base, ".in.clip", QRN_F32, 1, &p));
   in->clip = *(const float *)p;
-  if (!(in->clip > 0 && in->clip <= 1))
-    return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s.in.clip is not above 0 and at most 1", base);
+  if (!(in->clip >= 0x1p-6f && in->clip <= 1))
+    return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s.in.clip is not in 1/64 ... 1", base);
   return QUERN_OK;
 }
 
