@@ -99,7 +99,7 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
   const int last = step * radix == block;
   for (size_t base = 0; base < block; base += step * radix)
     for (size_t i = base; i < base + step; i++) {
-      vi v[8];
+      vi v[16];
       QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
       qk_butterflies(v, radix);
       QK_UNROLL for (size_t r = 0; r < radix; r++) {
@@ -128,15 +128,12 @@ static void qk_hadamard_block(const int8_t *signs, size_t block, const int32_t *
     }
     QK_UNROLL for (size_t i = 0; i < 8; i++) vi_store(out + (j + i) * 16, v[i]);
   }
-  for (size_t step = 8; step < block;) {
-    const size_t left = block / step;
-    if (left == 2)
-      qk_hadamard_levels(out, block, step, b, 2), step *= 2;
-    else if (left == 8)
-      qk_hadamard_levels(out, block, step, b, 8), step *= 8;
-    else
-      qk_hadamard_levels(out, block, step, b, 4), step *= 4;
-  }
+  if (block == 16) qk_hadamard_levels(out, block, 8, b, 2);
+  if (block == 32) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 256) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 64) qk_hadamard_levels(out, block, 8, b, 8);
+  if (block == 256) qk_hadamard_levels(out, block, 32, b, 8);
+  if (block == 128) qk_hadamard_levels(out, block, 8, b, 16);
 }
 
 /* Codes of 14 bits of 32 channels, or of 16 where there are no more, of 16 rows, to pairs; by [rows] 0: a row of zeros. */
@@ -155,25 +152,15 @@ QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const floa
   QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
     if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
 }
-/* First step: t [d][16] of rows of floats; the lanes' sizes. */
-static vi qk_tile_first(const qk_transform *tr, const float *x, size_t ldx, size_t d, size_t rows, const float *by,
-                        int32_t *t) {
-  int32_t pairs[QK_TRANSFORM_BLOCK / 2 * 16] __attribute__((aligned(64)));
+/* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
+static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
   qk_bounds b = qk_bounds_none();
-  for (size_t at = 0; at < d; at += tr->block) {
-    for (size_t i = 0; i < tr->block; i += 32) {
-      const float *smooth = tr->smooth ? tr->smooth + at + i : NULL;
-      QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + at + i, ldx, rows, by, tr->block - i, pairs + i * 8);
-    }
-    if (tr->first) {
-      qk_rotate_block(tr->first, tr->block, pairs, t + at * 16, &b, 0);
-      continue;
-    }
-    for (size_t i = 0; i < tr->block; i += 2) {
-      const vi a = vi_load(pairs + i * 8);
-      vi_store(t + (at + i) * 16, qk_first_of(a));
-      vi_store(t + (at + i + 1) * 16, qk_second_of(a));
-    }
+  for (size_t at = 0; at < d && tr->first; at += tr->block)
+    qk_rotate_block(tr->first, tr->block, pairs + at * 8, t + at * 16, &b, 0);
+  for (size_t i = 0; i < d && !tr->first; i += 2) {
+    const vi a = vi_load(pairs + i * 8);
+    vi_store(t + i * 16, qk_first_of(a));
+    vi_store(t + i * 16 + 16, qk_second_of(a));
   }
   return b.hi;
 }
@@ -243,7 +230,11 @@ static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t l
   for (size_t r = 0; r < 16; r++)
     most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
   const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
-  vi_store(sizes, qk_tile_first(tr, x, ldx, d, rows, by, t));
+  for (size_t i = 0; i < d; i += 32) {
+    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
+    QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8);
+  }
+  vi_store(sizes, qk_tile_first(tr, d, pairs, t));
   for (size_t r = 0; r < 16; r++) {
     shifts[r] = qk_shift_of((uint32_t)sizes[r]);
     halves[r] = qk_half_of(shifts[r]);
