@@ -32,6 +32,8 @@ typedef struct qk_sites {
      given:                 scale = given_scale[g], by = 1 / scale, zero = given_zero[g], NULL: 0
      given, in parts:       scale and zero as given, codes by those of `site`
      code = rint(min(max(fma(x, by, zero), -127), 127)), or where given with limits between those
+   measured, bits of 4 or 6: lowest and highest, -8 and 7 or -32 and 31, in the place of -127 and 127, and 15 or 63 in that of 254.
+   measured, clip: lo and hi are multiplied by it first, and range is that of the products
    codes: [rows, ld], ld = qk_k8(d); bytes d ... ld - 1 are written 0: they meet weights of 0. start: [rows] = -128 * sum
    of the row's codes (zero is no part of it): the start value of every accumulator that takes this row against offset-128
    weights. */
@@ -45,6 +47,8 @@ typedef struct qk_codes {
   uint32_t group;       /* a multiple of 32 */
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
+  uint32_t bits; /* of measured codes: 8, which 0 stands for too, 6 or 4 */
+  float clip;    /* of measured codes: 2^-6 ... 1; 0: 1 */
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
   const qk_limits *limits;               /* where given: of all codes of 8 bits; NULL: -127, 127 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
@@ -459,6 +463,21 @@ static inline size_t qk_attend_part_words(size_t queries, size_t h) {
   return QK_PART_VALUES + queries * qk_round_up(h, QK_LANES);
 }
 
+/* ---- inputs of linear operators in another basis; docs/NUMERICS.md ---- */
+/* Rows x [d] of floats, as the codes of y = x transformed (layout.h: qk_transform):
+     x_j = x_j * smooth_j;  a = max |x_j|
+     NaN or infinity: scale, zero, codes 0; the row is counted.  a < 2^-100: alike, not counted.  Else
+     unit = a / 8191, c_j = rint(x_j * (8191 / a))
+     first:  t_j = sum of c_i * first[j][i] over the inputs i of j's block, wrapping; m = max of (t_j < 0 ? -1 - t_j : t_j), s = the least with m < 2^(13 + s);
+             c_j = (t_j + 2^(s - 1)) >> s, or with s = 0 t_j; unit = unit * 2^(s - 13)
+     order:  c_j = c_order[j]
+     second: t_j = sum of c_i * second[j][i], wrapping; unit = unit * 2^-13
+     signs:  t = the Walsh-Hadamard transform of c_j * signs_j in its block: t_j = sum of (c_i * signs_i) * (-1)^(ones in the bits of i & j), i and j counted
+             in the block; unit = unit / sqrt((float)block)
+     neither: t = c
+     codes, scale and zero of y_j = (float)t_j as qk_codes has them, measured and not grouped; then scale = scale * unit
+   q: of codes of 8 bits, neither given, grouped, low nor in parts. */
+
 typedef struct qk_table {
   const char *isa;
   /* Rows m0 ... m1 - 1 times panels p0 ... p1 - 1 (of 16 columns): any cut gives the same elements. */
@@ -468,6 +487,9 @@ typedef struct qk_table {
   /* Rows r0 ... r1 - 1. Return the number of rows with NaN or infinity (before or after). smooth: [d] or NULL. */
   size_t (*quantize)(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,
                      size_t r1);
+  /* The same of x transformed. scratch: [64] qk_transform_scratch(d) bytes of any content, for this call alone. d: a multiple of the block. */
+  size_t (*transform)(const qk_transform *t, const float *x, size_t ldx, uint32_t d, const qk_codes *q, void *scratch,
+                      size_t r0, size_t r1);
   size_t (*norm)(const qk_norm *op, size_t r0, size_t r1);
   size_t (*embed)(const qk_embed *op, size_t r0, size_t r1);
   size_t (*pack_q8)(const qk_pack_q8 *op, size_t r0, size_t r1);

@@ -8,6 +8,7 @@
  *   2 bit: [n/16][k/16][16][4] bytes, four steps of 8 bit in one: bits 2 j and 2 j + 1 are the code of input 16 s + 4 j + i.
  *          Codes 0 ... 3; padded alike with code 2
  *   f32:   [n/16][k][16] floats; n padded to 16 with 0, k not padded
+ *   i16:   [n/16][k/2][16][2] codes in two's complement; n padded to 16, k to 2 with 0: of rotations (qk_transform)
  * 64 consecutive bytes of 8 bit are 16 channels x 4 input channels: one vpdpbusd operand, two AVX2 halves, four NEON dot
  * products, and a row of an AMX B tile; of 4 bit two such operands after a mask and a shift, which lie as the two halves
  * of a matrix instruction's 8 inputs. A tile of 64 columns reads four panels at once. Scales of groups of inputs are f32
@@ -40,6 +41,23 @@ static inline size_t qk_cache_bytes(size_t h, size_t bits) {
   const size_t hp = qk_round_up(h, QK_LANES);
   return QK_BLOCK * (bits == 32 ? 2 * h * sizeof(float) : bits == 4 ? hp + hp / 8 + 13 : 2 * hp + 12);
 }
+
+/* What is done to the input of a linear operator before it is quantized (kernels.h: transform). Matrices are of codes of 16 bits that stand
+   for code * 2^-13, the same for all blocks of `block` channels; out of first [block, block] the channels are put in order, then
+   come second or signs. */
+typedef struct qk_transform {
+  const float *smooth;   /* [k] or NULL */
+  const int16_t *first;  /* [64] i16 panels of [block, block], outputs by inputs; NULL: none */
+  const int32_t *order;  /* [k] a permutation: channel j is channel order[j] before; NULL: as they are */
+  const int16_t *second; /* as first */
+  const int8_t *signs;   /* [k] 1 or -1, with a block that is a power of two; not with second */
+  uint32_t block;        /* a multiple of 16 up to 256; 0: there is no transform */
+} qk_transform;
+#define QK_TRANSFORM_BLOCK 256u   /* at most */
+#define QK_TRANSFORM_MOST 8191.0f /* of the codes that a row becomes */
+static inline size_t qk_rotation_bytes(size_t block) { return qk_panels(block) * QK_PANEL * block * sizeof(int16_t); }
+/* Of 16 rows: sums, [k][16], and codes of 16 bits in pairs, [k/2][16][2]. */
+static inline size_t qk_transform_scratch(size_t k) { return k * 16 * (sizeof(int32_t) + sizeof(int16_t)); }
 
 /* Of the codes of a static site: integers, -127 <= lowest <= 0 <= highest <= 127. */
 typedef struct qk_limits {

@@ -15,6 +15,15 @@ size_t qk_attend_cache_ref(const qk_attend_cache *op, size_t r0, size_t r1);
 size_t qk_attend_part_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, float *parts);
 void qk_attend_merge_ref(const qk_attend_cache *op, size_t r0, size_t r1, size_t b0, size_t b1, const float *parts);
 
+typedef size_t qk_transform_fn(const qk_transform *t, const float *x, size_t ldx, uint32_t d, const qk_codes *q,
+                               void *scratch, size_t r0, size_t r1);
+qk_transform_fn qk_transform_ref;
+/* Row operations that transforms end with. */
+typedef size_t qk_quantize_fn(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,
+                              size_t r1);
+typedef void qk_start_fn(const qk_codes *q, uint32_t d, size_t r0, size_t r1);
+qk_quantize_fn qk_quantize_ref;
+
 /* Put every row operation of the set (all of qk_table but products and attention) into the table. */
 void qk_rows_ref(qk_table *t);
 extern const qk_isa qk_isa_ref;
@@ -23,6 +32,9 @@ extern const qk_isa qk_isa_ref;
 typedef void qk_part_f32_fn(const qk_attend_cache *op, size_t row0, size_t first, size_t n, size_t b, float *parts);
 
 #if QK_X86
+qk_transform_fn qk_transform_avx2, qk_transform_avxvnni, qk_transform_avx512, qk_transform_avx512vnni;
+qk_quantize_fn qk_quantize_avx2, qk_quantize_avx512;
+qk_start_fn qk_start_q8_avx2, qk_start_q8_avx512;
 void qk_rows_avx2(qk_table *t);
 void qk_rows_avx512(qk_table *t);
 extern const qk_isa qk_isa_avx2, qk_isa_avxvnni, qk_isa_avx512, qk_isa_avx512vnni, qk_isa_amx;
@@ -54,6 +66,9 @@ void qk_gemm_q8_avx512vnni(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0
 #endif
 
 #if QK_ARM64
+qk_transform_fn qk_transform_neon;
+qk_quantize_fn qk_quantize_neon;
+qk_start_fn qk_start_q8_neon;
 void qk_rows_neon(qk_table *t);
 extern const qk_isa qk_isa_neon, qk_isa_dotprod, qk_isa_i8mm;
 

@@ -253,7 +253,7 @@ static void malformed_fields_are_refused(void) {
   CHANGED(((char *)(t + 4))[0] = 'z', QUERN_E_FORMAT); /* not sorted */
   CHANGED(((char *)(t + 4))[2] = 0, QUERN_E_FORMAT);
   CHANGED(t[0].dtype = 0, QUERN_E_FORMAT);
-  CHANGED(t[0].dtype = 7, QUERN_E_UNSUPPORTED);
+  CHANGED(t[0].dtype = QRN_DTYPES, QUERN_E_UNSUPPORTED);
   CHANGED(t[0].dtype = QRN_U4, QUERN_E_FORMAT);
   CHANGED(t[0].group = 32, QUERN_E_FORMAT);
   CHANGED(t[0].layout = 0, QUERN_E_FORMAT);
@@ -314,6 +314,8 @@ static void tensor_bytes_are_exact(void) {
   CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_PANELS, 2, k65), 16 * 128 / 4);
   CHECK_EQ(qrn_tensor_bytes(QRN_U8, QRN_PANELS, 2, k65), 16 * 65);
   CHECK_EQ(qrn_tensor_bytes(QRN_U8, QRN_ROWS, 1, k65), 16);
+  CHECK_EQ(qrn_tensor_bytes(QRN_I16, QRN_PANELS, 2, k65), 16 * 66 * 2);
+  CHECK_EQ(qrn_tensor_bytes(QRN_I16, QRN_ROWS, 1, k65), 32);
   CHECK_EQ(qrn_tensor_bytes(QRN_DTYPES, QRN_ROWS, 1, k65), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 1, k65), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, wide), 0);

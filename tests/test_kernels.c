@@ -11,6 +11,7 @@
 #include "tests/kernels/check_cache.h"
 #include "tests/kernels/check_groups.h"
 #include "tests/kernels/check_parts.h"
+#include "tests/kernels/check_transform.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -54,6 +55,8 @@ static const check checks[] = {
     {"mean_embed_panels", mean_embed_panels, 200, 1, 0},
     {"mean_append", mean_append, 60, 1, 0},
     {"mean_attend", mean_attend, 60, 1, 0},
+    {"mean_bits", mean_bits, 100, 1, 0},
+    {"mean_transform", mean_transform, 100, 1, 0},
     {"quantize", check_quantize, 300, 0, 0x2a0ba40b971d5755u},
     {"norm", check_norm, 300, 0, 0xf4f279da634fa86au},
     {"embed", check_embed, 300, 0, 0x0644a063ca0e1492u},
@@ -102,6 +105,8 @@ static const check checks[] = {
     {"attend_cache", check_attend_cache, 100, 0, 0x8e3f5d409edc0176u},
     {"attend_4", check_attend_4, 60, 0, 0x21a890358d668e5eu},
     {"attend_part", check_attend_part, 100, 0, 0xfc3fa9aec09ddd2fu},
+    {"bits", check_bits, 300, 0, 0x3f549471347f683fu},
+    {"transform", check_transform, 200, 0, 0xd3147cacbb6937e5u},
     {"attend_f32", check_attend_f32, 40, 0, 0x0ebce77fe2790e4eu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])

@@ -4,6 +4,7 @@
 static void overlay(qk_table *t) {
   qk_rows_avx2(t);
   qk_attend_avx2(t);
+  t->transform = qk_transform_avx2;
   t->gemm_q8 = qk_gemm_q8_avx2;
   t->gemm_group = qk_gemm_group_avx2;
   t->gemm_f32 = qk_gemm_f32_avx2;

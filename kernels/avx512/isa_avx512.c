@@ -3,6 +3,7 @@
 #if QK_X86
 static void overlay(qk_table *t) {
   qk_rows_avx512(t);
+  t->transform = qk_transform_avx512;
   t->gemm_q8 = qk_gemm_q8_avx512;
   t->gemm_group = qk_gemm_group_avx512;
   t->gemm_f32 = qk_gemm_f32_avx512;

@@ -36,6 +36,7 @@ QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avx512vnni;
+  t->transform = qk_transform_avx512vnni;
   t->gemm_q8 = qk_gemm_q8_avx512vnni;
   t->attention_q8 = attention_q8;
   QK_ATTEND_SET(t);

@@ -34,6 +34,7 @@ QK_TARGET_END
 
 static void overlay(qk_table *t) {
   t->gemm_group = qk_gemm_group_avxvnni;
+  t->transform = qk_transform_avxvnni;
   t->gemm_q8 = gemm_q8;
   t->attention_q8 = attention_q8;
   QK_ATTEND_SET(t);

@@ -326,6 +326,58 @@ static inline vi vi_load_columns(const int8_t *p, size_t ld) {
   return (vi){_mm256_set_m128i(_mm_unpackhi_epi16(a, b), _mm_unpacklo_epi16(a, b)),
               _mm256_set_m128i(_mm_unpackhi_epi16(c, d), _mm_unpacklo_epi16(c, d))};
 }
+static inline __m256i avx2_dot_pairs(__m256i acc, __m256i a, __m256i b) {
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+}
+static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
+  return (vi){avx2_dot_pairs(acc.lo, a.lo, b.lo), avx2_dot_pairs(acc.hi, a.hi, b.hi)};
+}
+QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
+static inline __m256i avx2_join16(__m256i a, __m256i b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+QK_LANE_OP2(vi_join16, vi, avx2_join16)
+QK_LANE_OP2(vi_pack16, vi, _mm256_packs_epi32)
+/* Eight rows of eight words: r[j] becomes word j of each. */
+static inline void avx2_transpose8(__m256i r[8]) {
+  __m256i q[8];
+  QK_UNROLL for (int i = 0; i < 8; i += 4) {
+    const __m256i a = _mm256_unpacklo_epi32(r[i], r[i + 1]), b = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    const __m256i c = _mm256_unpacklo_epi32(r[i + 2], r[i + 3]), d = _mm256_unpackhi_epi32(r[i + 2], r[i + 3]);
+    q[i] = _mm256_unpacklo_epi64(a, c);
+    q[i + 1] = _mm256_unpackhi_epi64(a, c);
+    q[i + 2] = _mm256_unpacklo_epi64(b, d);
+    q[i + 3] = _mm256_unpackhi_epi64(b, d);
+  }
+  QK_UNROLL for (int i = 0; i < 4; i++) {
+    r[i] = _mm256_permute2x128_si256(q[i], q[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2x128_si256(q[i], q[i + 4], 0x31);
+  }
+}
+static inline void vi_transpose(vi w[16]) {
+  __m256i part[4][8];
+  for (int i = 0; i < 8; i++) {
+    part[0][i] = w[i].lo, part[1][i] = w[i].hi;
+    part[2][i] = w[i + 8].lo, part[3][i] = w[i + 8].hi;
+  }
+  for (int i = 0; i < 4; i++) avx2_transpose8(part[i]);
+  for (int i = 0; i < 8; i++) w[i] = (vi){part[0][i], part[2][i]}, w[i + 8] = (vi){part[1][i], part[3][i]};
+}
+static inline void vi_store16(int16_t *p, vi a) {
+  _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
+}
+static inline void avx2_store_words(int8_t *p, size_t ld, __m256i w0, __m256i w1, __m256i w2, __m256i w3) {
+  const __m256i a = _mm256_unpacklo_epi32(w0, w1), b = _mm256_unpackhi_epi32(w0, w1);
+  const __m256i c = _mm256_unpacklo_epi32(w2, w3), d = _mm256_unpackhi_epi32(w2, w3);
+  const __m256i r[4] = {_mm256_unpacklo_epi64(a, c), _mm256_unpackhi_epi64(a, c), _mm256_unpacklo_epi64(b, d),
+                        _mm256_unpackhi_epi64(b, d)};
+  QK_UNROLL for (size_t i = 0; i < 4; i++) {
+    _mm_storeu_si128((__m128i *)(p + i * ld), _mm256_castsi256_si128(r[i]));
+    _mm_storeu_si128((__m128i *)(p + (i + 4) * ld), _mm256_extracti128_si256(r[i], 1));
+  }
+}
+static inline void vi_store_words(int8_t *p, size_t ld, const vi w[4]) {
+  avx2_store_words(p, ld, w[0].lo, w[1].lo, w[2].lo, w[3].lo);
+  avx2_store_words(p + 8 * ld, ld, w[0].hi, w[1].hi, w[2].hi, w[3].hi);
+}
 #undef QK_LANE_OP1
 #undef QK_LANE_OP2
 #undef QK_REDUCE8

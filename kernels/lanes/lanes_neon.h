@@ -322,6 +322,59 @@ static inline vi vi_load_columns(const int8_t *p, size_t ld) {
   return (vi){vreinterpretq_s32_s8(vzip1q_s8(x, y)), vreinterpretq_s32_s8(vzip2q_s8(x, y)),
               vreinterpretq_s32_s8(vzip1q_s8(z, v)), vreinterpretq_s32_s8(vzip2q_s8(z, v))};
 }
+static inline int32x4_t neon_dot_pairs(int32x4_t acc, int32x4_t a, int32x4_t b) {
+  const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+  return vaddq_s32(acc, vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)));
+}
+static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
+  return (vi){neon_dot_pairs(acc.a, a.a, b.a), neon_dot_pairs(acc.b, a.b, b.b), neon_dot_pairs(acc.c, a.c, b.c),
+              neon_dot_pairs(acc.d, a.d, b.d)};
+}
+static inline int32x4_t neon_shr_signed(int32x4_t a, int32x4_t n) { return vshlq_s32(a, vnegq_s32(n)); }
+QK_LANE_OP2(vi_shr_signed, vi, neon_shr_signed)
+static inline int32x4_t neon_join16(int32x4_t a, int32x4_t b) { return vsliq_n_s32(a, b, 16); }
+QK_LANE_OP2(vi_join16, vi, neon_join16)
+static inline int32x4_t neon_pack16(int32x4_t a, int32x4_t b) {
+  return vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)));
+}
+QK_LANE_OP2(vi_pack16, vi, neon_pack16)
+/* Four rows of four words: r[j] becomes word j of each. */
+static inline void neon_transpose4(int32x4_t r[4]) {
+  const int32x4_t x = vzip1q_s32(r[0], r[2]), y = vzip1q_s32(r[1], r[3]);
+  const int32x4_t z = vzip2q_s32(r[0], r[2]), v = vzip2q_s32(r[1], r[3]);
+  r[0] = vzip1q_s32(x, y);
+  r[1] = vzip2q_s32(x, y);
+  r[2] = vzip1q_s32(z, v);
+  r[3] = vzip2q_s32(z, v);
+}
+static inline void vi_transpose(vi w[16]) {
+  int32x4_t part[4][4][4]; /* of rows, of words */
+  for (int i = 0; i < 16; i++) {
+    part[i / 4][0][i % 4] = w[i].a, part[i / 4][1][i % 4] = w[i].b;
+    part[i / 4][2][i % 4] = w[i].c, part[i / 4][3][i % 4] = w[i].d;
+  }
+  for (int i = 0; i < 16; i++) neon_transpose4(part[i / 4][i % 4]);
+  for (int i = 0; i < 16; i++)
+    w[i] = (vi){part[0][i / 4][i % 4], part[1][i / 4][i % 4], part[2][i / 4][i % 4], part[3][i / 4][i % 4]};
+}
+static inline void vi_store16(int16_t *p, vi x) {
+  vst1q_s16(p, vuzp1q_s16(vreinterpretq_s16_s32(x.a), vreinterpretq_s16_s32(x.b)));
+  vst1q_s16(p + 8, vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d)));
+}
+/* Four rows. */
+static inline void neon_store_words(int8_t *p, size_t ld, int32x4_t w0, int32x4_t w1, int32x4_t w2, int32x4_t w3) {
+  const int32x4_t x = vzip1q_s32(w0, w2), y = vzip1q_s32(w1, w3), z = vzip2q_s32(w0, w2), v = vzip2q_s32(w1, w3);
+  vst1q_s8(p, vreinterpretq_s8_s32(vzip1q_s32(x, y)));
+  vst1q_s8(p + ld, vreinterpretq_s8_s32(vzip2q_s32(x, y)));
+  vst1q_s8(p + 2 * ld, vreinterpretq_s8_s32(vzip1q_s32(z, v)));
+  vst1q_s8(p + 3 * ld, vreinterpretq_s8_s32(vzip2q_s32(z, v)));
+}
+static inline void vi_store_words(int8_t *p, size_t ld, const vi w[4]) {
+  neon_store_words(p, ld, w[0].a, w[1].a, w[2].a, w[3].a);
+  neon_store_words(p + 4 * ld, ld, w[0].b, w[1].b, w[2].b, w[3].b);
+  neon_store_words(p + 8 * ld, ld, w[0].c, w[1].c, w[2].c, w[3].c);
+  neon_store_words(p + 12 * ld, ld, w[0].d, w[1].d, w[2].d, w[3].d);
+}
 #undef QK_AS_FLOAT
 #undef QK_AS_BITS
 #undef QK_LANE_OP1

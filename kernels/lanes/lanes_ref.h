@@ -353,7 +353,7 @@ QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
   memcpy(r.l, codes, sizeof r.l);
   return r;
 }
-/* What sets with vectors have besides, for products/attention_codes.h. Bytes are those of a lane, 0 the lowest.
+/* What sets with vectors have besides, for products/attention_codes.h and products/transform.h. Bytes are those of a lane, 0 the lowest.
      vb_max(a, b), vb_sub(a, b): of each byte, signed; wrapping
      vi_codes4(a, b, c, d, l): as vi_codes_row, but bytes 0 ... 3 of a lane are those of that lane of a, b, c, d
      vw_load(table): two tables of 16 numbers in 0 ... 32767, a vw
@@ -363,6 +363,13 @@ QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
      vi_add_halves(a): of each lane the sum of its halves
      vi_add_pairs(a, b): in every four lanes a0 + a1, a2 + a3, b0 + b1, b2 + b3
      vf_twice_low(a), vf_twice_high(a): in every four lanes a0 a0 a1 a1, a2 a2 a3 a3
+     vi_dot_pairs(acc, a, b): of each lane acc plus the products of the low and of the high halves, signed; wrapping
+     vi_shr_signed(a, n): of each lane a >> n, 0 <= n < 32, the sign comes in
+     vi_join16(a, b): the low halves of a as the low halves, of b as the high ones
+     vi_pack16(a, b): lanes that fit as numbers of 16 bits; in every four lanes those of a, then those of b
+     vi_transpose(w): word j of row i becomes word i of row j
+     vi_store16(p, a): lanes in -32768 ... 32767 as 16 numbers
+     vi_store_words(p, ld, w): what vi_load_words loads back
      vi_codes_pairs(even0, odd0, even1, odd1, l): as vi_codes4, of what the low and the high halves of e[0], those of e[1] became */
 #undef QK_EACH
 #undef QK_LANE

@@ -43,6 +43,7 @@ void qk_part_f32_neon(const qk_attend_cache *op, size_t row0, size_t first, size
 
 static void overlay(qk_table *t) {
   qk_rows_neon(t);
+  t->transform = qk_transform_neon;
   t->gemm_q8 = qk_gemm_q8_neon;
   t->gemm_group = qk_gemm_group_neon;
   t->gemm_f32 = gemm_f32;

@@ -5,6 +5,7 @@ static void overlay(qk_table *t) {
   t->gemm_q8 = qk_gemm_q8_ref;
   t->gemm_group = qk_gemm_group_ref;
   t->gemm_f32 = qk_gemm_f32_ref;
+  t->transform = qk_transform_ref;
   t->attention_q8 = qk_attention_q8_ref;
   t->attention_f32 = qk_attention_f32_ref;
   t->attention_codes = qk_attention_codes_ref;

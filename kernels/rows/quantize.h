@@ -57,7 +57,14 @@ QK_INLINE qk_bounds qk_row_bounds(const float *x, size_t d, const float *smooth)
 QK_INLINE vi qk_code(vf x, vf by, vf zero, qk_limits limits, const int held) {
   return held ? qk_requantize(x, by, zero, limits) : vf_to_vi(vf_fma(x, by, zero));
 }
-static inline qk_limits qk_limits_of(const qk_codes *q) { return qk_limits_at(q->given_scale ? q->limits : NULL, 0); }
+/* Of codes as they are measured. */
+static inline qk_limits qk_limits_of_bits(uint32_t bits) {
+  return bits == 4 ? (qk_limits){-8.0f, 7.0f} : bits == 6 ? (qk_limits){-32.0f, 31.0f} : qk_limits_at(NULL, 0);
+}
+static inline qk_limits qk_limits_of(const qk_codes *q) {
+  return q->given_scale ? qk_limits_at(q->limits, 0) : qk_limits_of_bits(q->bits);
+}
+static inline float qk_clip_of(const qk_codes *q) { return q->clip != 0.0f ? q->clip : 1.0f; }
 /* Codes of a row of d, in whole groups of 16: a code row is padded to 64 bytes. Codes from d on are 0, not zero.
    Returns their sum. */
 QK_INLINE int32_t qk_row_codes(const float *x, size_t d, float scale, float zero_point, qk_limits limits, int8_t *codes,
@@ -171,18 +178,21 @@ static inline vf qk_where_coded(vf range, int given, vf x) {
 
 /* Of groups g ... g + n - 1, whose extremes are hi and -low. */
 static inline qk_grid qk_grid_of(const qk_codes *q, vf hi, vf low, size_t g, size_t n) {
-  const vf range = vf_add(hi, low);
   const int given = q->given_scale != NULL;
+  if (!given && q->clip != 0.0f) hi = vf_mul(hi, vf_set1(q->clip)), low = vf_mul(low, vf_set1(q->clip));
+  const vf range = vf_add(hi, low);
   qk_grid c = {.zero = vf_zero()};
   if (given) {
     c.scale = qk_load_n(q->given_scale + g, n);
     c.by = vf_div(vf_set1(1.0f), c.scale);
     if (q->given_zero) c.zero = qk_load_n(q->given_zero + g, n);
   } else {
-    const vf size = q->symmetric ? vf_max(hi, low) : range, steps = vf_set1(q->symmetric ? 127.0f : 254.0f);
+    const qk_limits l = qk_limits_of_bits(q->bits);
+    const vf size = q->symmetric ? vf_max(hi, low) : range;
+    const vf steps = vf_set1(q->symmetric ? l.highest : l.highest - l.lowest);
     c.scale = vf_div(size, steps);
     c.by = vf_div(steps, size);
-    if (!q->symmetric) c.zero = vf_rint(vf_fma(low, c.by, vf_set1(-127.0f)));
+    if (!q->symmetric) c.zero = vf_rint(vf_fma(low, c.by, vf_set1(l.lowest)));
   }
   c.scale = qk_where_coded(range, given, c.scale);
   c.by = qk_where_coded(range, given, c.by);
@@ -237,6 +247,8 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
   size_t bad = 0;
   float by[QK_ROWS];
   int held[QK_ROWS];
+  const qk_limits limits = q && !q->given_scale ? qk_limits_of_bits(q->bits) : qk_limits_at(NULL, 0);
+  const float clip = q && !q->given_scale ? qk_clip_of(q) : 1.0f, steps = limits.highest - limits.lowest;
   if (q && q->grouped) {
     for (int r = 0; r < rows; r++) bad += qk_quantize_groups(x + (size_t)r * ldx, d, smooth, q, row + (size_t)r);
     return bad;
@@ -248,13 +260,14 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
       bad += !finite;
       continue;
     }
+    hi *= clip, low *= clip;
     float range = hi + low;
     finite = finite && range < qk_float_of_bits(QK_BITS_INFINITY);
     bad += !finite;
     if (q->given_scale || q->symmetric) {
       const int given = q->given_scale != NULL, coded = finite && (given || range >= 0x1p-100f);
-      const float size = hi > low ? hi : low, scale = given ? q->given_scale[0] : size / 127.0f;
-      by[r] = !coded ? 0.0f : given ? 1.0f / scale : 127.0f / size;
+      const float size = hi > low ? hi : low, scale = given ? q->given_scale[0] : size / limits.highest;
+      by[r] = !coded ? 0.0f : given ? 1.0f / scale : limits.highest / size;
       q->scale[row + (size_t)r] = coded ? scale : 0.0f;
       q->zero[row + (size_t)r] = coded && q->given_zero ? q->given_zero[0] : 0.0f;
       held[r] = 1;
@@ -262,14 +275,14 @@ static inline size_t qk_quantize_some(const float *x, size_t ldx, uint32_t d, co
     }
     int normal = finite && range >= 0x1p-100f;
     if (!normal) range = 1.0f; /* its quotients are not used */
-    by[r] = normal ? 254.0f / range : 0.0f;
-    q->scale[row + (size_t)r] = normal ? range / 254.0f : 0.0f;
-    const vf b16 = vf_set1(by[r]), zero = vf_rint(vf_fma(vf_set1(low), b16, vf_set1(-127.0f)));
+    by[r] = normal ? steps / range : 0.0f;
+    q->scale[row + (size_t)r] = normal ? range / steps : 0.0f;
+    const vf b16 = vf_set1(by[r]), zero = vf_rint(vf_fma(vf_set1(low), b16, vf_set1(limits.lowest)));
     q->zero[row + (size_t)r] = normal ? vf_first(zero) : 0.0f;
     /* Codes ascend with x, so the extremes tell whether any leaves the range: only where zero came from a tie, or
        almost. */
-    held[r] = vf_first(vf_fma(vf_set1(hi), b16, zero)) >= 127.5f ||
-              vf_first(vf_fma(vf_set1(-low), b16, zero)) <= -127.5f;
+    held[r] = clip < 1.0f || vf_first(vf_fma(vf_set1(hi), b16, zero)) >= limits.highest + 0.5f ||
+              vf_first(vf_fma(vf_set1(-low), b16, zero)) <= limits.lowest - 0.5f;
   }
   if (!q) return bad;
   for (int r = 0; r < rows; r++) {

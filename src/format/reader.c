@@ -255,7 +255,7 @@ static int reader_check_name(const char *names, uint32_t names_bytes, uint32_t n
 
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim) {
   const int small = dtype == QRN_U4 || dtype == QRN_U2, byte = dtype == QRN_I8 || dtype == QRN_U8;
-  uint64_t bytes = byte || small ? 1 : 4;
+  uint64_t bytes = byte || small ? 1 : dtype == QRN_I16 ? 2 : 4;
   if (dtype < QRN_F32 || dtype >= QRN_DTYPES || rank < 1 || rank > 4) return 0;
   if (layout == QRN_PANELS || (layout == QRN_ROWS && small)) {
     const uint64_t most = UINT32_MAX; /* a sane side; rounding it up cannot wrap */
@@ -263,6 +263,7 @@ uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const 
     if (layout == QRN_PANELS && dtype == QRN_I32) return 0;
     uint64_t n = layout == QRN_PANELS ? qk_panels((size_t)dim[0]) * (uint64_t)QK_PANEL : dim[0];
     uint64_t k = dtype == QRN_F32 || dtype == QRN_U8 ? dim[1] : qk_k8((size_t)dim[1]);
+    if (dtype == QRN_I16) k = qk_round_up((size_t)dim[1], 2);
     if (small) k = k / (dtype == QRN_U4 ? 2 : 4);
     if (!qn_mul_u64(bytes, n, &bytes) || !qn_mul_u64(bytes, k, &bytes)) return 0;
   } else if (layout == QRN_ROWS) {

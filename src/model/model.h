@@ -11,6 +11,8 @@
 typedef struct qn_input {
   uint32_t group; /* of channels, each with a scale; 0: one for all */
   uint32_t symmetric;
+  uint32_t bits;             /* measured: 8, 6 or 4 */
+  float clip;                /* measured: a factor of the range; 0: 1 */
   const float *scale, *zero; /* static: [groups]; scale NULL: measured for each token. zero NULL: 0 */
 } qn_input;
 
@@ -31,6 +33,7 @@ typedef struct qn_linear {
   const float
       *part_sums;      /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
   const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
+  qk_transform transform; /* of the input, smooth included; W is stored for what it gives. block 0: none */
   const float *bias;   /* [n]; NULL: none */
 } qn_linear;
 
@@ -101,6 +104,7 @@ typedef struct quern_model {
   uint64_t params;
   int grouped;          /* some linear operator has groups of inputs: activations need their sums, */
   int inputs_grouped;   /* some that has activations with scales by group */
+  uint32_t transformed; /* the most channels of an input with a transform */
   qn_place *places;     /* of a static recipe: [qn_site_count], as qn_site_at numbers them; else NULL */
   float *place_values;  /* what they point to: by, scale, zero, limits, each of all places one behind the other */
   size_t place_entries; /* of all places together, of each */

@@ -16,6 +16,7 @@ typedef struct resolver {
   int is_float;  /* linear operators and tables are f32; else what the file says */
   int is_static; /* sites are those of a static recipe, resolved by themselves */
   int grouped, inputs_grouped;
+  uint32_t transformed; /* the most channels */
   uint64_t params;
   uint32_t sites;   /* resolved: they come in order */
   uint32_t tensors; /* resolved */
@@ -172,6 +173,16 @@ static int input_has_parts(const resolver *r, const char *base) {
   return 0;
 }
 
+static quern_status resolve_clip(resolver *r, const char *base, qn_input *in) {
+  const void *p = NULL;
+  if (!find(r, base, ".in.clip")) return QUERN_OK;
+  QN_TRY(need_vector(r, base, ".in.clip", QRN_F32, 1, &p));
+  in->clip = *(const float *)p;
+  if (!(in->clip >= 0x1p-6f && in->clip <= 1))
+    return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s.in.clip is not in 1/64 ... 1", base);
+  return QUERN_OK;
+}
+
 static quern_status resolve_input(resolver *r, const char *base, qn_linear *out) {
   const qrn_site *s;
   if (r->is_static) {
@@ -187,14 +198,15 @@ static quern_status resolve_input(resolver *r, const char *base, qn_linear *out)
   const char *name = r->file->site_names + s->name;
   if (r->is_float) return s->bits == 32 ? QUERN_OK : unsupported(r, "the quantization of site ", name);
   const uint64_t groups = s->group ? qk_groups(out->k, s->group) : 1;
-  if (s->bits != 8 || (s->grain != QRN_GRAIN_TOKEN && s->grain != QRN_GRAIN_STATIC))
+  const int low = s->bits == 6 || s->bits == 4;
+  if (!(s->bits == 8 || low) || !(s->grain == QRN_GRAIN_TOKEN || (s->grain == QRN_GRAIN_STATIC && !low)))
     return unsupported(r, "the quantization of site ", name);
   if (s->groups != groups)
     return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: site %s has %u groups of %u in %u channels",
                    name, s->groups, s->group, out->k);
-  out->in = (qn_input){.group = s->group, .symmetric = s->symmetric};
-  if (s->grain == QRN_GRAIN_STATIC) QN_TRY(resolve_static(r, name, groups, 8, &out->in));
-  return QUERN_OK;
+  out->in = (qn_input){.group = s->group, .symmetric = s->symmetric, .bits = s->bits};
+  if (s->grain == QRN_GRAIN_STATIC) return resolve_static(r, name, groups, 8, &out->in);
+  return resolve_clip(r, base, &out->in);
 }
 
 /* Panels of floats, one for each output channel and group. */
@@ -229,6 +241,83 @@ static quern_status resolve_scales(resolver *r, const char *base, qn_linear *out
   return QUERN_OK;
 }
 
+/* An order of channels, which may be absent: each once. */
+static quern_status resolve_order(resolver *r, const char *base, const char *suffix, uint32_t width,
+                                  const int32_t **out) {
+  const void *p = NULL;
+  if (!find(r, base, suffix)) return QUERN_OK;
+  QN_TRY(need_vector(r, base, suffix, QRN_I32, width, &p));
+  const int32_t *order = p;
+  uint8_t *seen = NULL;
+  void *memory = NULL;
+  quern_status status = QUERN_OK;
+  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
+  seen = memory;
+  memset(seen, 0, width);
+  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
+    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
+      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s%s: entry %u is %d", base, suffix, i,
+                       order[i]);
+    else
+      seen[order[i]] = 1;
+  }
+  qn_free(r->env, memory, width);
+  *out = order;
+  return status;
+}
+
+/* A rotation of the input, which may be absent: a matrix of the block that all parts of a transform share. */
+static quern_status resolve_rotation(resolver *r, const char *base, const char *suffix, qk_transform *t,
+                                     const int16_t **out) {
+  const void *p = NULL;
+  const qrn_tensor *found = find(r, base, suffix);
+  if (!found) return QUERN_OK;
+  const uint64_t block = t->block ? t->block : found->dim[0], shape[2] = {block, block};
+  QN_TRY(need(r, base, suffix, QRN_I16, QRN_PANELS, 2, shape, &p));
+  t->block = block <= QK_TRANSFORM_BLOCK ? (uint32_t)block : QK_TRANSFORM_BLOCK + 1;
+  *out = p;
+  return QUERN_OK;
+}
+
+/* Signs before a Hadamard transform, by blocks. Read here: kernels multiply by them in integers. */
+static quern_status resolve_signs(resolver *r, const char *base, uint32_t k, qk_transform *t) {
+  const void *p = NULL;
+  const qrn_tensor *found = find(r, base, ".in.signs");
+  if (!found) return QUERN_OK;
+  const uint64_t block = t->block ? t->block : found->dim[1], shape[2] = {block ? k / block : 0, block};
+  QN_TRY(need(r, base, ".in.signs", QRN_I8, QRN_ROWS, 2, shape, &p));
+  t->block = block <= QK_TRANSFORM_BLOCK ? (uint32_t)block : QK_TRANSFORM_BLOCK + 1;
+  t->signs = p;
+  if (t->second || (t->block & (t->block - 1)))
+    return qn_fail(&r->env->error, QUERN_E_FORMAT,
+                   "malformed .qrn file: %s.in.signs stands beside a second rotation, or its block is not a power of two",
+                   base);
+  for (uint32_t i = 0; i < k; i++)
+    if (t->signs[i] != 1 && t->signs[i] != -1)
+      return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s.in.signs: entry %u is %d", base, i,
+                     t->signs[i]);
+  return QUERN_OK;
+}
+
+/* What is done to the input before it is quantized. */
+static quern_status resolve_transform(resolver *r, const char *base, qn_linear *l) {
+  qk_transform t = {.smooth = l->smooth};
+  QN_TRY(resolve_rotation(r, base, ".in.rotation", &t, &t.first));
+  QN_TRY(resolve_rotation(r, base, ".in.rotation2", &t, &t.second));
+  QN_TRY(resolve_signs(r, base, l->k, &t));
+  if (!t.block) return QUERN_OK; /* an order by itself belongs into the weights: nothing knows its tensor */
+  if (t.block % QK_LANES || t.block > QK_TRANSFORM_BLOCK || l->k % t.block)
+    return qn_fail(&r->env->error, QUERN_E_FORMAT,
+                   "malformed .qrn file: %s: a transform's block is a multiple of %u up to %u that divides the %u inputs",
+                   base, QK_LANES, QK_TRANSFORM_BLOCK, l->k);
+  QN_TRY(resolve_order(r, base, ".in.order", l->k, &t.order));
+  if (l->in.group || l->in.scale)
+    return unsupported(r, "a transform of an input that is static or has groups: ", base);
+  l->transform = t;
+  r->transformed = l->k > r->transformed ? l->k : r->transformed;
+  return QUERN_OK;
+}
+
 static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out) {
   const void *p = NULL;
   QN_TRY(resolve_scales(r, base, out));
@@ -246,7 +335,7 @@ static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out)
     QN_TRY(need_vector(r, base, ".smooth", QRN_F32, out->k, &p));
     out->smooth = p;
   }
-  return QUERN_OK;
+  return r->is_static ? QUERN_OK : resolve_transform(r, base, out);
 }
 
 static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {
@@ -296,7 +385,7 @@ static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, 
 /* The rows of the head's weights as the table of tokens: floats, or codes of 8 or 4 bits. */
 static quern_status resolve_tied(const resolver *r, const qn_linear *l, qn_table *out) {
   const uint32_t bits = l->dtype == QRN_F32 ? 32 : l->dtype == QRN_I8 ? 8 : 4;
-  if (l->dtype == QRN_U2 || l->steps || l->smooth)
+  if (l->dtype == QRN_U2 || l->steps || l->smooth || l->transform.block)
     return unsupported(r, "the form of head.out's weights, which are the table of tokens too", "");
   *out = (qn_table){.rows = l->n, .bits = bits, .group = l->group, .panels = l, .data = l->weight, .scale = l->scale};
   return QUERN_OK;
@@ -312,29 +401,10 @@ static quern_status resolve_shortcut(resolver *r, uint32_t index, const char *bl
   return QUERN_OK;
 }
 
-/* An order of hidden channels, which may be absent: each once. */
-static quern_status resolve_order(resolver *r, const char *base, const char *suffix, uint32_t width,
-                                  const int32_t **out) {
-  const void *p = NULL;
-  if (!r->is_static || !find(r, base, suffix)) return QUERN_OK;
-  QN_TRY(need_vector(r, base, suffix, QRN_I32, width, &p));
-  const int32_t *order = p;
-  uint8_t *seen = NULL;
-  void *memory = NULL;
-  quern_status status = QUERN_OK;
-  QN_TRY(qn_alloc(r->env, &memory, width, "the order of channels"));
-  seen = memory;
-  memset(seen, 0, width);
-  for (uint32_t i = 0; i < width && status == QUERN_OK; i++) {
-    if (order[i] < 0 || (uint32_t)order[i] >= width || seen[order[i]])
-      status = qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s%s: entry %u is %d", base, suffix, i,
-                       order[i]);
-    else
-      seen[order[i]] = 1;
-  }
-  qn_free(r->env, memory, width);
-  *out = order;
-  return status;
+/* An order of hidden channels, which may be absent. */
+static quern_status resolve_hidden_order(resolver *r, const char *base, const char *suffix, uint32_t width,
+                                         const int32_t **out) {
+  return r->is_static ? resolve_order(r, base, suffix, width, out) : QUERN_OK;
 }
 
 /* layers.N.NAME, in buf. */
@@ -363,7 +433,7 @@ static quern_status resolve_layer(resolver *r, const qn_arch *a, uint32_t index,
   }
   QN_TRY(resolve_attention(r, a, index, l));
   QN_TRY(resolve_norm(r, layer_name(base, index, "attn.norm"), a->width, &l->attn_norm));
-  QN_TRY(resolve_order(r, base, ".order", a->width, &l->attn_order));
+  QN_TRY(resolve_hidden_order(r, base, ".order", a->width, &l->attn_order));
   QN_TRY(resolve_linear(r, layer_name(base, index, "ffn.up"), qn_arch_up(a), a->width, &l->ffn_up));
   QN_TRY(resolve_linear(r, layer_name(base, index, "ffn.down"), a->width, a->ffn, &l->ffn_down));
   if (a->place == QN_PLACE_SANDWICH) {
@@ -403,7 +473,7 @@ static quern_status resolve_all(resolver *r, quern_model *m) {
   const qn_arch *a = &m->arch;
   const uint32_t tables = qn_arch_table_width(a);
   if (r->is_static) QN_TRY(resolve_sites(r, a));
-  QN_TRY(resolve_order(r, "hidden.order", "", a->width, &m->order));
+  QN_TRY(resolve_hidden_order(r, "hidden.order", "", a->width, &m->order));
   if (!a->tied) QN_TRY(resolve_table(r, "embed.tokens", a->vocab, tables, &m->tokens));
   if (!a->rotary) QN_TRY(resolve_table(r, "embed.positions", a->positions + a->position_offset, tables, &m->positions));
   if (a->types) QN_TRY(resolve_table(r, "embed.types", a->types, tables, &m->types));
@@ -454,5 +524,6 @@ quern_status qn_model_resolve(quern_model *m) {
   m->params = r.params;
   m->grouped = r.grouped;
   m->inputs_grouped = r.inputs_grouped;
+  m->transformed = r.transformed;
   return QUERN_OK;
 }

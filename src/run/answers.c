@@ -33,7 +33,7 @@ static void span_lane(void *task, uint32_t lane) {
     const float *x = s->x + (size_t)r0 * l->k;
     const qk_codes q = qn_input_codes(s->lane[lane].in, l);
     if (l->dtype != QRN_F32) {
-      const size_t bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &q, 0, rows);
+      const size_t bad = qn_input_rows(s->kernels, l, x, l->k, &q, s->lane[lane].transform, 0, rows);
       if (bad) atomic_fetch_add_explicit(&t->nonfinite, bad, memory_order_relaxed);
     }
     const qn_product p = {

@@ -36,12 +36,13 @@ static uint32_t pool_of(const quern_session *s) {
   return s->pool_kind == QUERN_POOL_MODEL ? s->model->arch.pool : pool[s->pool_kind];
 }
 
-/* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; returns how many rows have NaN or infinity. */
+/* y = act(x W^T + b) for `rows` rows of s->pooled or s->pooler_out; returns how many rows have NaN or infinity. One thread at a
+   time: lane 0's scratch. */
 static size_t apply(const quern_session *s, const qn_linear *l, const float *x, uint32_t rows, float *y, uint32_t act) {
   const qk_codes q = qn_input_codes(s->pooled_codes, l);
   const qn_product p = {.linear = l, .site = QN_SITE_KINDS, .x = x, .q = q, .out = y, .ldo = l->n, .act = act};
   size_t bad = 0;
-  if (l->dtype != QRN_F32) bad = s->kernels->quantize(x, l->k, l->k, l->smooth, &q, 0, rows);
+  if (l->dtype != QRN_F32) bad = qn_input_rows(s->kernels, l, x, l->k, &q, s->lane[0].transform, 0, rows);
   qn_product_run(s->kernels, &p, 0, rows, 0, qk_panels(l->n));
   return bad;
 }

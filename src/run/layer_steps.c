@@ -2,6 +2,7 @@
  * from one attention to the next. Where a block's norm stands before it (all placements but POST), its output is in the
  * lane's `normed`, and hidden states change by the sums behind blocks alone.
  * Thread rule: a step touches the rows it is called for, and its lane's scratch. */
+#include "base/checked.h"
 #include "run/observe.h"
 
 static int is_int8(const qn_group *g) { return g->arch->recipe == QN_RECIPE_INT8; }
@@ -25,6 +26,24 @@ static qk_codes in_codes(const qn_block *b, const qn_linear *l) {
 }
 static qk_codes mid_codes(const qn_block *b) {
   return is_int8(b->g) ? qn_input_codes(b->lane->mid, &b->layer->ffn_down) : (qk_codes){0};
+}
+
+/* The codes that an operation makes of its result for the operator behind it, NULL: none; floats alone where those go through a
+   transform first, which transform_rows does. */
+static qk_codes own_codes(const qn_linear *next, qk_codes q) { return next && !next->transform.block ? q : (qk_codes){0}; }
+/* Rows that such an operation is called for: a tile that is still in the cache when the transform reads it. */
+static size_t own_end(const qn_linear *next, size_t r, size_t r1) {
+  return next && next->transform.block ? qn_min_size(r + QK_LANES, r1) : r1;
+}
+/* x: [block's rows, ldx]. */
+static void transform_rows(const qn_block *b, const qn_linear *next, const float *x, size_t ldx, const qk_codes *q,
+                           size_t r0, size_t r1) {
+  if (next && next->transform.block)
+    qn_group_nonfinite(b->g, qn_input_rows(b->g->s->kernels, next, x, ldx, q, b->scratch, r0, r1));
+}
+/* Rows of floats that nothing has made codes of. */
+static void input_codes(const qn_block *b, const qn_linear *l, const float *x, const qk_codes *q, size_t r0, size_t r1) {
+  qn_group_nonfinite(b->g, qn_input_rows(b->g->s->kernels, l, x, l->k, q, b->scratch, r0, r1));
 }
 
 uint32_t qn_kernel_act(uint32_t act) {
@@ -53,6 +72,8 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
   const size_t row = (size_t)b->g->row + b->r0, d = qn_arch_table_width(&m->arch);
   const int projected = m->arch.embed_width != 0;
   const qn_linear *next = projected ? &m->project : is_post(b) ? &b->layer->qkv : NULL;
+  const qk_codes q = next ? in_codes(b, next) : (qk_codes){0};
+  float *out = projected ? b->lane->hidden : hidden_rows(b);
   const qk_embed op = {.ids = s->ids + row,
                        .positions = s->positions + row,
                        .type_ids = b->g->typed ? s->types + row : NULL,
@@ -60,17 +81,21 @@ static void step_embed(const qn_block *b, size_t r0, size_t r1, size_t p0, size_
                        .position = qn_step_table(&m->positions),
                        .types = qn_step_table(&m->types),
                        .scale = m->arch.embed_scale,
-                       .norm = {.out = projected ? b->lane->hidden : hidden_rows(b),
+                       .norm = {.out = out,
                                 .gain = m->embed_norm.gain,
                                 .bias = m->embed_norm.bias,
                                 .smooth = next ? next->smooth : NULL,
-                                .q = next ? in_codes(b, next) : (qk_codes){0},
+                                .q = own_codes(next, q),
                                 .ldo = d,
                                 .d = (uint32_t)d,
                                 .eps = m->arch.norm_eps,
                                 .rms = m->arch.norm == QN_NORM_RMS}};
   if (s->observe) qn_observe_embeddings(b, r0, r1);
-  qn_group_nonfinite(b->g, s->kernels->embed(&op, r0, r1));
+  for (size_t r = r0, end; r < r1; r = end) {
+    end = own_end(next, r, r1);
+    qn_group_nonfinite(b->g, s->kernels->embed(&op, r, end));
+    transform_rows(b, next, out, d, &q, r, end);
+  }
 }
 
 /* Cosines and sines of the group's positions, for all layers. */
@@ -99,9 +124,8 @@ static void step_project(const qn_block *b, size_t r0, size_t r1, size_t p0, siz
 
 static void step_quantize_projected(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  const uint32_t width = b->g->arch->width;
   const qk_codes q = in_codes(b, &b->layer->qkv);
-  qn_group_nonfinite(b->g, b->g->s->kernels->quantize(hidden_rows(b), width, width, b->layer->qkv.smooth, &q, r0, r1));
+  input_codes(b, &b->layer->qkv, hidden_rows(b), &q, r0, r1);
 }
 
 static void step_qkv(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
@@ -140,10 +164,8 @@ static void step_rotate(const qn_block *b, size_t r0, size_t r1, size_t p0, size
 
 static void step_quantize_context(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  const size_t inner = qn_group_inner(b->g);
   const qk_codes q = in_codes(b, &b->layer->attn_out);
-  qn_group_nonfinite(
-      b->g, b->g->s->kernels->quantize(context_rows(b), inner, (uint32_t)inner, b->layer->attn_out.smooth, &q, r0, r1));
+  input_codes(b, &b->layer->attn_out, context_rows(b), &q, r0, r1);
 }
 
 /* Hidden rows, which their products have read, as what is added behind the block. */
@@ -176,18 +198,23 @@ static void step_attn_out(const qn_block *b, size_t r0, size_t r1, size_t p0, si
 /* Norm of the hidden rows to rows `out`, and codes for the linear operator `next`, if there is one. */
 static void run_norm(const qn_block *b, const qn_norm *norm, float *out, const qn_linear *next, size_t r0, size_t r1) {
   const qn_arch *a = b->g->arch;
+  const qk_codes q = next ? in_codes(b, next) : (qk_codes){0};
   const qk_norm op = {.x = hidden_rows(b),
                       .out = out,
                       .gain = norm->gain,
                       .bias = norm->bias,
                       .smooth = next ? next->smooth : NULL,
-                      .q = next ? in_codes(b, next) : (qk_codes){0},
+                      .q = own_codes(next, q),
                       .ldx = a->width,
                       .ldo = a->width,
                       .d = a->width,
                       .eps = a->norm_eps,
                       .rms = a->norm == QN_NORM_RMS};
-  qn_group_nonfinite(b->g, b->g->s->kernels->norm(&op, r0, r1));
+  for (size_t r = r0, end; r < r1; r = end) {
+    end = own_end(next, r, r1);
+    qn_group_nonfinite(b->g, b->g->s->kernels->norm(&op, r, end));
+    transform_rows(b, next, out, a->width, &q, r, end);
+  }
 }
 
 /* Norm of what a block put out, added to the hidden rows. */
@@ -251,23 +278,27 @@ static void step_ffn_up(const qn_block *b, size_t r0, size_t r1, size_t p0, size
 static void step_gate(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
   const qn_arch *a = b->g->arch;
+  const qn_linear *next = &b->layer->ffn_down;
+  const qk_codes q = mid_codes(b);
   const qk_gate op = {.x = b->lane->hidden,
                       .out = b->lane->hidden,
                       .ldx = qn_arch_up(a),
                       .ldo = qn_arch_up(a),
                       .d = a->ffn,
                       .act = ffn_act(a),
-                      .smooth = b->layer->ffn_down.smooth,
-                      .q = mid_codes(b)};
-  qn_group_nonfinite(b->g, b->g->s->kernels->gate(&op, r0, r1));
+                      .smooth = next->smooth,
+                      .q = own_codes(next, q)};
+  for (size_t r = r0, end; r < r1; r = end) {
+    end = own_end(next, r, r1);
+    qn_group_nonfinite(b->g, b->g->s->kernels->gate(&op, r, end));
+    transform_rows(b, next, b->lane->hidden, qn_arch_up(a), &q, r, end);
+  }
 }
 
 static void step_quantize_hidden(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {
   (void)p0, (void)p1;
-  const uint32_t ffn = b->g->arch->ffn;
   const qk_codes q = mid_codes(b);
-  qn_group_nonfinite(b->g,
-                     b->g->s->kernels->quantize(b->lane->hidden, ffn, ffn, b->layer->ffn_down.smooth, &q, r0, r1));
+  input_codes(b, &b->layer->ffn_down, b->lane->hidden, &q, r0, r1);
 }
 
 static void step_ffn_down(const qn_block *b, size_t r0, size_t r1, size_t p0, size_t p1) {

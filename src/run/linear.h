@@ -12,10 +12,17 @@ static inline qk_codes qn_input_codes(qk_codes q, const qn_linear *l) {
   q.grouped = l->in.group != 0;
   if (!q.grouped && !by_weights) q.group_start = NULL;
   q.symmetric = l->in.symmetric;
+  q.bits = l->in.bits;
+  q.clip = l->in.clip;
   q.given_scale = l->in.scale;
   q.given_zero = l->in.zero;
   return q;
 }
+
+/* Rows r0 ... r1 - 1 of floats as codes of the operator's input, through its transform where it has one. scratch: [64] of the calling
+   thread, qk_transform_scratch(k) bytes where there is a transform. Returns how many have NaN or infinity. */
+size_t qn_input_rows(const qk_table *k, const qn_linear *l, const float *x, size_t ldx, const qk_codes *q, void *scratch,
+                     size_t r0, size_t r1);
 
 /* One product: x its float input [rows, k], q the codes of it (qn_input_codes; unused in a float model). */
 typedef struct qn_product {

@@ -32,7 +32,11 @@ typedef struct row_task {
 static qn_block block_at(const row_task *t, uint32_t index, uint32_t lane) {
   const uint32_t r0 = index * t->block_rows;
   return (qn_block){
-      .g = t->g, .lane = &t->g->s->lane[lane], .r0 = r0, .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
+      .g = t->g,
+      .lane = &t->g->s->lane[lane],
+      .scratch = t->g->s->lane[lane].transform,
+      .r0 = r0,
+      .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
 /* What is multiplied after step i, or NULL. */
@@ -69,11 +73,13 @@ typedef struct tile_task {
 
 static void run_tiles(void *task, uint32_t lane) {
   const tile_task *t = task;
+  qn_block b = *t->b;
   uint32_t i;
+  b.scratch = b.g->s->lane[lane].transform;
   while (qn_share_take(t->b->g->s->share, t->lanes, lane, &i)) {
     const size_t r0 = (size_t)(i % t->down) * t->rows, r1 = qn_min_size(r0 + t->rows, t->b->rows);
     const size_t p0 = (size_t)(i / t->down) * t->panels, p1 = qn_min_size(p0 + t->panels, qn_step_panels(t->step));
-    t->step->run(t->b, r0, r1, p0, p1);
+    t->step->run(&b, r0, r1, p0, p1);
   }
 }
 

@@ -114,6 +114,7 @@ static void take_lane(qn_lane *l, qn_arena *a, const quern_model *m, size_t long
     lane.mid = take_codes(a, QN_BLOCK_ROWS, arch->ffn, m);
     if (!is_static && !arch->causal) lane.head = take_head(a, longest, arch->head_dim);
   }
+  if (m->transformed) lane.transform = qn_arena_take(a, qk_transform_scratch(m->transformed), 1);
   if (l) *l = lane;
 }
 

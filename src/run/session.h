@@ -93,6 +93,7 @@ typedef struct qn_lane {
   qn_head_static attention; /* (static) */
   uint8_t **blocks;         /* [cache.pages_most] one head's keys and values of one sequence (decoder) */
   void *attend;             /* (decoder) */
+  void *transform;          /* of inputs with a transform: qk_transform_scratch of the widest */
   uint64_t units_cost;      /* of its units of a group's attention, planned */
   uint32_t units_end;       /* they begin where those of the lane before end */
 } qn_lane;

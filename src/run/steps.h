@@ -8,6 +8,7 @@
 typedef struct qn_block {
   qn_group *g;
   qn_lane *lane;
+  void *scratch; /* of the lane that runs the step: what it has for transforms */
   const qn_layer *layer;
   const qn_linear *next; /* of the product after this one, or NULL */
   uint32_t index;        /* of the layer */

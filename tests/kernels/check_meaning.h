@@ -94,22 +94,25 @@ static int mean_part(const qk_codes *q, const float *v, size_t k0, size_t k1, si
     good = good && isfinite(v[i]);
     lo = fminf(lo, v[i]), hi = fmaxf(hi, v[i]);
   }
-  const float range = hi - lo, size = fmaxf(-lo, hi);
+  const qk_limits own = q->bits == 4 ? (qk_limits){-8, 7} : q->bits == 6 ? (qk_limits){-32, 31} : (qk_limits){-127, 127};
+  const int clipped = !q->given_scale && q->clip != 0;
+  if (clipped) lo *= q->clip, hi *= q->clip;
+  const float range = hi - lo, size = fmaxf(-lo, hi), steps = own.highest - own.lowest;
   good = good && isfinite(range);
   *finite = *finite && good;
   const int coded = good && (q->given_scale || range >= 0x1p-100f);
   if (coded && q->given_scale)
     scale = q->given_scale[g], by = 1.0f / scale, zero = q->given_zero ? q->given_zero[g] : 0;
   else if (coded && q->symmetric)
-    scale = size / 127.0f, by = 127.0f / size;
+    scale = size / own.highest, by = own.highest / size;
   else if (coded)
-    scale = range / 254.0f, by = 254.0f / range, zero = rintf(fmaf(-lo, by, -127.0f));
+    scale = range / steps, by = steps / range, zero = rintf(fmaf(-lo, by, own.lowest));
   for (size_t i = k0; i < k1; i++) {
-    const qk_limits l = q->given_scale && q->limits ? *q->limits : (qk_limits){-127, 127};
+    const qk_limits l = !q->given_scale ? own : q->limits ? *q->limits : (qk_limits){-127, 127};
     const float code = fminf(fmaxf(fmaf(v[i], by, zero), l.lowest), l.highest);
     const int want = coded ? (int)rintf(code) : 0;
     if (q->codes[i] != want) return failed("code %zu: %d, not %d", i, q->codes[i], want);
-    if (coded && !q->given_scale &&
+    if (coded && !q->given_scale && !clipped &&
         !same_value("value", ((double)want - (double)zero) * (double)scale, (double)v[i], (double)scale * 1.001))
       return 0;
   }
@@ -117,13 +120,11 @@ static int mean_part(const qk_codes *q, const float *v, size_t k0, size_t k1, si
          same_value("scale", (double)q->scale[g], (double)scale, 0);
 }
 
-static int mean_quantize(const qk_table *ref, const qk_table *t) {
-  (void)ref;
-  size_t d = row_size();
+/* A row of d channels. */
+static int mean_codes(const qk_table *t, size_t d, codes_pair c) {
   float *x = vector_of(d, below(8) ? CALM_KINDS : KINDS), *v = buffer(d * 4, 4);
   skew(x, 1, d, d);
   const float *smooth = smooth_of(d);
-  codes_pair c = any_codes(1, d);
   const qk_codes *q = &c.got;
   size_t bad = t->quantize(x, d, (uint32_t)d, smooth, q, 0, 1);
   int finite = 1;
@@ -144,6 +145,12 @@ static int mean_quantize(const qk_table *ref, const qk_table *t) {
     if (q->group_start[g] != part) return failed("start of group %zu: %d, not %d", g, q->group_start[g], part);
   }
   return q->start[0] == -128 * sum || failed("start %d, not %d", q->start[0], -128 * sum);
+}
+
+static int mean_quantize(const qk_table *ref, const qk_table *t) {
+  (void)ref;
+  const size_t d = row_size();
+  return mean_codes(t, d, any_codes(1, d));
 }
 
 /* Known rows: what is 0 stays 0 exactly, one side of 0 gets all codes, constants come back, smoothing is a product. */

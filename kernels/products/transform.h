@@ -1,0 +1,346 @@
+/* transform.h - inputs of linear operators in another basis (kernels.h: transform). Over lanes, and what an ISA's file defines before:
+ *
+ *   qk_dot_pairs(acc, a, b)       acc plus the products of a lane's two halves, signed, of 16 bits
+ *   qk_dot_spread(acc, a, p)      the same where all lanes of b are the pair at p
+ *   QK_COLUMNS                    outputs of a panel that are summed at once, as registers allow: 16 or 4
+ *   QK_QUANTIZE, QK_START         functions of its row operations: quantize and start_q8
+ *
+ * Sixteen rows are a tile whose lanes are rows: an order of channels is then an order of vectors, and what a row has of its own, a
+ * shift or a scale, is a lane. Of few rows lanes are channels. All but the ends is integers: any way gives the same bytes. */
+#ifndef QK_TRANSFORM_H
+#define QK_TRANSFORM_H
+#include "kernels/rows/quantize.h"
+
+#define QK_FEW_ROWS 6 /* from so many on a tile is faster */
+
+/* The greatest magnitudes of a row, by lane. */
+QK_INLINE vi qk_row_most(const float *x, size_t d, const float *smooth) {
+  vi most = vi_zero(), most1 = vi_zero();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    most = vi_max(most, qk_magnitude(qk_smoothed(vf_load(x + i), smooth, i, 16)));
+    most1 = vi_max(most1, qk_magnitude(qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16)));
+  }
+  for (; i < d; i += 16) most = vi_max(most, qk_magnitude(qk_smoothed(vf_load(x + i), smooth, i, 16)));
+  return vi_max(most, most1);
+}
+/* Units of 16 rows, and what makes their codes of 14 bits; 0: of a row with NaN or infinity, or too small, codes are 0. Returns how
+   many have NaN or infinity. */
+static inline size_t qk_units_of(vi most, float *unit, float *by) {
+  const vf a = vf_from_bits(most), all = vf_set1(QK_TRANSFORM_MOST);
+  vf_store(unit, qk_where_coded(a, 0, vf_div(a, all)));
+  vf_store(by, qk_where_coded(a, 0, vf_div(all, a)));
+  return (size_t)vi_sum(vi_shr(vi_sub(vi_set1(QK_BITS_INFINITY - 1), most), 31));
+}
+
+/* t, or -1 - t of a negative one: of several, joined by `or`, the shift below follows. */
+static inline vi qk_size_of(vi t) { return vi_xor(t, vi_shr_signed(t, vi_set1(31))); }
+/* Of sums of a row with these bits, to codes of 14. */
+static inline int32_t qk_shift_of(uint32_t bits) {
+  const int32_t length = bits ? 32 - __builtin_clz(bits) : 0;
+  return length > 13 ? length - 13 : 0;
+}
+static inline float qk_shifted_unit(float unit, int32_t shift) {
+  return unit * qk_float_of_bits((127 + shift - 13) << 23);
+}
+static inline int32_t qk_half_of(int32_t shift) { return shift ? 1 << (shift - 1) : 0; }
+/* What the second step makes of the unit. */
+static inline float qk_last_unit(const qk_transform *tr, float unit) {
+  if (tr->second) return unit * 0x1p-13f;
+  return tr->signs ? unit / __builtin_sqrtf((float)tr->block) : unit;
+}
+/* The pair at p in all lanes. */
+static inline vi qk_pair_at(const int16_t *p) {
+  int32_t x;
+  memcpy(&x, p, sizeof x);
+  return vi_set1(x);
+}
+
+/* ---- sixteen rows ---- */
+
+/* Sixteen rows of two channels at p, in pairs: the first, the second. */
+static inline vi qk_first_of(vi pair) { return vi_shr_signed(vi_shl(pair, 16), vi_set1(16)); }
+static inline vi qk_second_of(vi pair) { return vi_shr_signed(pair, vi_set1(16)); }
+
+/* out[j][row], j < block, of pairs [block/2][16][2] times a matrix. last: as floats, whose bounds b takes; else b->hi takes sizes. */
+QK_INLINE void qk_rotate_block(const int16_t *matrix, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b,
+                               const int last) {
+  for (size_t j = 0; j < block; j += QK_COLUMNS) {
+    const int16_t *w = matrix + j / 16 * 16 * block + j % 16 * 2;
+    vi acc[QK_COLUMNS];
+    QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = vi_zero();
+    for (size_t s = 0; s < block / 2; s++) {
+      const vi a = vi_load(pairs + s * 16);
+      QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = qk_dot_spread(acc[l], a, w + s * 32 + l * 2);
+    }
+    QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) {
+      if (last) {
+        const vf y = vi_to_vf(acc[l]);
+        qk_bounds_take(b, y);
+        acc[l] = vi_bits(y);
+      } else {
+        b->hi = vi_or(b->hi, qk_size_of(acc[l]));
+      }
+      vi_store(out + (j + l) * 16, acc[l]);
+    }
+  }
+}
+
+/* `radix` values, sums and differences of all pairs of them. */
+QK_INLINE void qk_butterflies(vi *v, const size_t radix) {
+  QK_UNROLL for (size_t h = 1; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
+    if (i & h) continue;
+    const vi a = v[i], c = v[i + h];
+    v[i] = vi_add(a, c), v[i + h] = vi_sub(a, c);
+  }
+}
+/* Levels of a block that join values `step` apart and more; last: as floats, whose bounds b takes. */
+QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_bounds *b, const size_t radix) {
+  const int last = step * radix == block;
+  for (size_t base = 0; base < block; base += step * radix)
+    for (size_t i = base; i < base + step; i++) {
+      vi v[16];
+      QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
+      qk_butterflies(v, radix);
+      QK_UNROLL for (size_t r = 0; r < radix; r++) {
+        const vf y = vi_to_vf(v[r]);
+        if (last) qk_bounds_take(b, y);
+        vi_store(x + (i + r * step) * 16, last ? vi_bits(y) : v[r]);
+      }
+    }
+}
+/* out[j][row] of pairs, with their signs; block: a power of two. Three levels at once, the first of them as products with the signs. */
+static void qk_hadamard_block(const int8_t *signs, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b) {
+  int16_t wide[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
+  const vi other = vi_set1((int32_t)0xfffe0000u); /* 1 and -1 in 16 bits differ in all but the lowest */
+  for (size_t i = 0; i < block; i += 16) vi_store16(wide + i, vi_load8(signs + i));
+  for (size_t j = 0; j < block; j += 8) {
+    vi v[8];
+    QK_UNROLL for (size_t i = 0; i < 8; i += 2) {
+      const vi a = vi_load(pairs + (j + i) * 8), sign = qk_pair_at(wide + j + i);
+      v[i] = qk_dot_pairs(vi_zero(), a, sign);
+      v[i + 1] = qk_dot_pairs(vi_zero(), a, vi_xor(sign, other));
+    }
+    QK_UNROLL for (size_t h = 2; h < 8; h *= 2) QK_UNROLL for (size_t i = 0; i < 8; i++) {
+      if (i & h) continue;
+      const vi x = v[i], y = v[i + h];
+      v[i] = vi_add(x, y), v[i + h] = vi_sub(x, y);
+    }
+    QK_UNROLL for (size_t i = 0; i < 8; i++) vi_store(out + (j + i) * 16, v[i]);
+  }
+  if (block == 16) qk_hadamard_levels(out, block, 8, b, 2);
+  if (block == 32) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 256) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 64) qk_hadamard_levels(out, block, 8, b, 8);
+  if (block == 256) qk_hadamard_levels(out, block, 32, b, 8);
+  if (block == 128) qk_hadamard_levels(out, block, 8, b, 16);
+}
+
+/* Codes of 14 bits of 32 channels, or of 16 where there are no more, of 16 rows, to pairs; by [rows] 0: a row of zeros. */
+QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const float *by, size_t channels, int32_t *pairs,
+                             const float *smooth) {
+  vi w[16];
+  const size_t next = channels > 16 ? 16 : 0;
+  for (size_t r = 0; r < 16; r++) {
+    w[r] = vi_zero();
+    if (r >= rows || by[r] == 0.0f) continue;
+    const vf a = qk_smoothed(vf_load(x + r * ldx), smooth, 0, 16);
+    const vf b = qk_smoothed(vf_load(x + r * ldx + next), smooth, next, 16);
+    w[r] = vi_pack16(vf_to_vi(vf_mul(a, vf_set1(by[r]))), vf_to_vi(vf_mul(b, vf_set1(by[r]))));
+  }
+  vi_transpose(w);
+  QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
+    if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
+}
+/* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
+static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
+  qk_bounds b = qk_bounds_none();
+  for (size_t at = 0; at < d && tr->first; at += tr->block)
+    qk_rotate_block(tr->first, tr->block, pairs + at * 8, t + at * 16, &b, 0);
+  for (size_t i = 0; i < d && !tr->first; i += 2) {
+    const vi a = vi_load(pairs + i * 8);
+    vi_store(t + i * 16, qk_first_of(a));
+    vi_store(t + i * 16 + 16, qk_second_of(a));
+  }
+  return b.hi;
+}
+/* Back to codes, in order and in pairs [d/2][16][2]. */
+static void qk_tile_pairs(const int32_t *order, size_t d, const int32_t *t, vi half, vi shift, int32_t *pairs) {
+  for (size_t j = 0; j < d; j += 2) {
+    const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
+    const vi x = vi_shr_signed(vi_add(vi_load(t + a * 16), half), shift);
+    const vi y = vi_shr_signed(vi_add(vi_load(t + b * 16), half), shift);
+    vi_store(pairs + j * 8, vi_join16(x, y));
+  }
+}
+/* Second step: floats y [d][16], and the lanes' bounds. */
+static qk_bounds qk_tile_second(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *y) {
+  qk_bounds b = qk_bounds_none();
+  for (size_t at = 0; at < d; at += tr->block) {
+    if (tr->second) {
+      qk_rotate_block(tr->second, tr->block, pairs + at * 8, y + at * 16, &b, 1);
+    } else if (tr->signs) {
+      qk_hadamard_block(tr->signs + at, tr->block, pairs + at * 8, y + at * 16, &b);
+    } else {
+      for (size_t i = at; i < at + tr->block; i += 2) {
+        const vi a = vi_load(pairs + i * 8);
+        const vf first = vi_to_vf(qk_first_of(a)), second = vi_to_vf(qk_second_of(a));
+        qk_bounds_take(&b, first);
+        qk_bounds_take(&b, second);
+        vi_store(y + i * 16, vi_bits(first));
+        vi_store(y + i * 16 + 16, vi_bits(second));
+      }
+    }
+  }
+  return b;
+}
+/* Codes of y, and each row's scale and zero. unit: [16]. */
+static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_bounds b, const float *unit, size_t row,
+                          size_t rows) {
+  const qk_limits limits = qk_limits_of(q);
+  const vf low = vf_from_bits(vi_max(vi_xor(b.lo, vi_set1(INT32_MIN)), vi_zero()));
+  const qk_grid grid = qk_grid_of(q, vf_from_bits(b.hi), low, 0, 16);
+  const vl held = vl_of(limits.lowest, limits.highest);
+  const float *floats = (const float *)(const void *)y;
+  int8_t *codes = q->codes + row * q->ld;
+  qk_store_n(q->scale + row, vf_mul(grid.scale, vf_load(unit)), rows);
+  qk_store_n(q->zero + row, grid.zero, rows);
+  for (size_t i = 0; i < d; i += 16) {
+    vi w[4];
+    QK_UNROLL for (size_t s = 0; s < 4; s++) {
+      vf v[4];
+      QK_UNROLL for (size_t e = 0; e < 4; e++) v[e] = vf_fma(vf_load(floats + (i + 4 * s + e) * 16), grid.by, grid.zero);
+      w[s] = vi_codes4(v[0], v[1], v[2], v[3], held);
+    }
+    if (rows == 16) {
+      vi_store_words(codes + i, q->ld, w);
+    } else {
+      int8_t some[16 * 16];
+      vi_store_words(some, 16, w);
+      for (size_t r = 0; r < rows; r++) memcpy(codes + r * q->ld + i, some + r * 16, 16);
+    }
+  }
+}
+
+static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
+                                void *scratch, size_t row, size_t rows) {
+  int32_t *t = scratch, *pairs = t + d * 16, sizes[16], shifts[16], halves[16];
+  float unit[16], by[16];
+  vi most[16];
+  for (size_t r = 0; r < 16; r++)
+    most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
+  const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
+  for (size_t i = 0; i < d; i += 32) {
+    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
+    QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8);
+  }
+  vi_store(sizes, qk_tile_first(tr, d, pairs, t));
+  for (size_t r = 0; r < 16; r++) {
+    shifts[r] = qk_shift_of((uint32_t)sizes[r]);
+    halves[r] = qk_half_of(shifts[r]);
+    if (tr->first) unit[r] = qk_shifted_unit(unit[r], shifts[r]);
+    unit[r] = qk_last_unit(tr, unit[r]);
+  }
+  qk_tile_pairs(tr->order, d, t, vi_load(halves), vi_load(shifts), pairs);
+  const qk_bounds b = qk_tile_second(tr, d, pairs, t);
+  qk_tile_codes(q, t, d, b, unit, row, rows);
+  QK_START(q, (uint32_t)d, row, row + rows);
+  return bad;
+}
+
+/* ---- one row ---- */
+
+/* t [d] of codes [d] times a matrix; the lanes' sizes. */
+static vi qk_rotate_row(const int16_t *matrix, size_t block, size_t d, const int16_t *c, int32_t *t) {
+  vi sizes = vi_zero();
+  for (size_t at = 0; at < d; at += block)
+    for (size_t j = 0; j < block; j += 16) {
+      const int16_t *w = matrix + j * block;
+      vi even = vi_zero(), odd = vi_zero();
+      for (size_t s = 0; s < block; s += 4) {
+        even = qk_dot_spread(even, vi_load((const int32_t *)(const void *)(w + s * 16)), c + at + s);
+        odd = qk_dot_spread(odd, vi_load((const int32_t *)(const void *)(w + s * 16 + 32)), c + at + s + 2);
+      }
+      even = vi_add(even, odd);
+      sizes = vi_or(sizes, qk_size_of(even));
+      vi_store(t + at + j, even);
+    }
+  return sizes;
+}
+static void qk_narrow_row(int32_t *t, size_t d, int32_t shift, int16_t *c) {
+  const vi by = vi_set1(shift), half = vi_set1(qk_half_of(shift));
+  for (size_t j = 0; j < d; j += 16) vi_store16(c + j, vi_shr_signed(vi_add(vi_load(t + j), half), by));
+}
+/* Blocks of 16 by a matrix of 1 and -1, wider levels by sums. */
+static void qk_hadamard_row(const int8_t *signs, size_t block, size_t d, int16_t *c, int32_t *t) {
+  int16_t matrix[16 * 16] __attribute__((aligned(64)));
+  for (size_t i = 0; i < 256; i++) {
+    const size_t both = (i / 32 * 2 + i % 2) & i % 32 / 2;
+    matrix[i] = (0x6996u >> both & 1) ? -1 : 1; /* the parity of four bits */
+  }
+  for (size_t j = 0; j < d; j++) c[j] = (int16_t)(c[j] * signs[j]);
+  qk_rotate_row(matrix, 16, d, c, t);
+  for (size_t step = 16; step < block; step *= 2)
+    for (size_t base = 0; base < d; base += 2 * step)
+      for (size_t i = base; i < base + step; i += 16) {
+        const vi a = vi_load(t + i), b = vi_load(t + i + step);
+        vi_store(t + i, vi_add(a, b));
+        vi_store(t + i + step, vi_sub(a, b));
+      }
+}
+QK_INLINE void qk_wide_row(const float *x, size_t d, float by, int16_t *c, const float *smooth) {
+  for (size_t i = 0; i < d; i += 16)
+    vi_store16(c + i, vf_to_vi(vf_mul(qk_smoothed(vf_load(x + i), smooth, i, 16), vf_set1(by))));
+}
+static size_t qk_transform_row(const qk_transform *tr, const float *x, size_t d, const qk_codes *q, void *scratch,
+                               size_t row) {
+  int32_t *t = scratch;
+  int16_t *c = (int16_t *)(void *)(t + d), *was = c + d;
+  float units[16], by[16], unit;
+  const size_t bad = qk_units_of(vi_set1(vi_hmax(QK_FOR_SMOOTH(tr->smooth, qk_row_most, x, d))), units, by) != 0;
+  unit = units[0];
+  if (by[0] != 0.0f)
+    QK_FOR_SMOOTH(tr->smooth, qk_wide_row, x, d, by[0], c);
+  else
+    memset(c, 0, d * sizeof *c);
+  if (tr->first) {
+    int32_t sizes[16], all = 0;
+    vi_store(sizes, qk_rotate_row(tr->first, tr->block, d, c, t));
+    for (size_t i = 0; i < 16; i++) all |= sizes[i];
+    const int32_t shift = qk_shift_of((uint32_t)all);
+    unit = qk_shifted_unit(unit, shift);
+    qk_narrow_row(t, d, shift, c);
+  }
+  if (tr->order) {
+    for (size_t j = 0; j < d; j++) was[j] = c[tr->order[j]];
+    c = was;
+  }
+  if (tr->second)
+    qk_rotate_row(tr->second, tr->block, d, c, t);
+  else if (tr->signs)
+    qk_hadamard_row(tr->signs, tr->block, d, c, t);
+  else
+    for (size_t j = 0; j < d; j++) t[j] = c[j];
+  float *y = scratch;
+  for (size_t j = 0; j < d; j += 16) vf_store(y + j, vi_to_vf(vi_load(t + j)));
+  QK_QUANTIZE(y, 0, (uint32_t)d, NULL, q, row, row + 1);
+  q->scale[row] = q->scale[row] * qk_last_unit(tr, unit);
+  return bad;
+}
+
+static size_t qk_transform_over_tiles(const qk_transform *tr, const float *x, size_t ldx, uint32_t d, const qk_codes *q,
+                                      void *scratch, size_t r0, size_t r1) {
+  size_t bad = 0;
+  while (r0 < r1) {
+    const size_t rows = r1 - r0 < 16 ? r1 - r0 : 16;
+    if (rows >= QK_FEW_ROWS) {
+      bad += qk_transform_tile(tr, x + r0 * ldx, ldx, d, q, scratch, r0, rows);
+      r0 += rows;
+    } else {
+      bad += qk_transform_row(tr, x + r0 * ldx, d, q, scratch, r0);
+      r0++;
+    }
+  }
+  return bad;
+}
+#endif
