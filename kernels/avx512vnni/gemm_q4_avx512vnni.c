@@ -21,6 +21,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_GROUP_SIDE 4
 
 #define QK_STEPS_ROWS 4
+#define QK_STEPS_SHIFT 4
 #include "kernels/products/row_steps.h"
 
 void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {

@@ -123,6 +123,7 @@ static inline vi vi_shl_by(vi a, int n) {
   return (vi){_mm256_sll_epi32(a.lo, by), _mm256_sll_epi32(a.hi, by)};
 }
 #define vi_shr(a, imm) ((vi){_mm256_srli_epi32((a).lo, (imm)), _mm256_srli_epi32((a).hi, (imm))})
+#define vi_sar(a, imm) ((vi){_mm256_srai_epi32((a).lo, (imm)), _mm256_srai_epi32((a).hi, (imm))})
 static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   const vi y = vi_add(vi_bits(x), n);
   return (vf){_mm256_and_ps(_mm256_castsi256_ps(y.lo), _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),

@@ -79,6 +79,7 @@ static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 static inline vi vi_shl_by(vi a, int n) { return _mm512_sllv_epi32(a, _mm512_set1_epi32(n)); }
 #define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
+#define vi_sar(a, imm) _mm512_srai_epi32((a), (imm))
 static inline vi vi_sum_bytes(vi a) {
   return _mm512_madd_epi16(_mm512_maddubs_epi16(a, _mm512_set1_epi8(1)), _mm512_set1_epi16(1));
 }

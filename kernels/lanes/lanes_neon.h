@@ -136,6 +136,8 @@ static inline vi vi_shl_by(vi x, int n) {
   return (vi){vshlq_s32(x.a, by), vshlq_s32(x.b, by), vshlq_s32(x.c, by), vshlq_s32(x.d, by)};
 }
 #define neon_shr(x, imm) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x), imm))
+#define vi_sar(x, imm)                                                                                                 \
+  ((vi){vshrq_n_s32((x).a, (imm)), vshrq_n_s32((x).b, (imm)), vshrq_n_s32((x).c, (imm)), vshrq_n_s32((x).d, (imm))})
 #define vi_shr(x, imm) ((vi){neon_shr((x).a, imm), neon_shr((x).b, imm), neon_shr((x).c, imm), neon_shr((x).d, imm)})
 static inline vf vf_scale2(vf x, vf n) {
   const vi e = vf_to_vi(n);

@@ -244,6 +244,11 @@ QK_LANE vi vi_shl_(vi a, int imm) {
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
   return a;
 }
+#define vi_sar(a, imm) vi_sar_((a), (imm))
+QK_LANE vi vi_sar_(vi a, int imm) { /* the sign comes in */
+  QK_EACH a.l[i] = a.l[i] < 0 ? ~(~a.l[i] >> imm) : a.l[i] >> imm;
+  return a;
+}
 #define vi_shr(a, imm) vi_shr_((a), (imm))
 QK_LANE vi vi_shr_(vi a, int imm) { /* zeros come in */
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] >> imm);
