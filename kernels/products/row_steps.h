@@ -22,6 +22,9 @@
 #define QK_STEPS_SHIFT 0
 #define qk_nib_high_as_is qk_nib_high
 #endif
+/* Bytes of weights asked for ahead, into the L2 and then into the L1 cache: lines from memory wait for less room in the former. */
+#define QK_STEPS_AHEAD 4096
+#define QK_STEPS_SOON 1536
 #define QK_STEPS_PANELS 16u   /* between two epilogues */
 #define QK_STEPS_BLOCKS 1024u /* of 32 inputs at most: room for the sums of their codes */
 
@@ -68,7 +71,10 @@ QK_INLINE void qk_steps_block(vi low[QK_STEPS_ROWS], vi high[QK_STEPS_ROWS], con
   QK_UNROLL for (int s = 0; s < 8; s++) {
     const uint8_t *from = w + s / 2 * 64;
     const qk_nib_w b = s % 2 ? qk_nib_high_as_is(from) : qk_nib_low(from);
-    if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+    if (s % 2 == 0) {
+      __builtin_prefetch(from + QK_STEPS_AHEAD, 0, 2);
+      __builtin_prefetch(from + QK_STEPS_SOON);
+    }
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
       if (QK_STEPS_SHIFT) {
@@ -104,7 +110,7 @@ QK_INLINE void qk_steps_panel(const qk_steps_rows *t, size_t p, float *out, cons
     }
     size_t n = qk_least(left, t->each);
     left -= n;
-    __builtin_prefetch(step + QK_ROW_AHEAD / 16);
+    __builtin_prefetch(step + QK_STEPS_AHEAD / 16);
     if (--to_step == 0) to_step = t->by_step, step += QK_PANEL;
     for (; n > 0; n--, a += QK_GROUP, w += QK_SMALL_BYTES) qk_steps_block(low, high, a, lda, w, rows);
     QK_UNROLL for (int r = 0; r < rows; r++) all[r] = vi_add(all[r], vi_mul(vi_add(low[r], vi_sar(high[r], 4)), by));
