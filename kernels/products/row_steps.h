@@ -20,7 +20,11 @@
 #endif
 #ifndef QK_STEPS_SHIFT
 #define QK_STEPS_SHIFT 0
-#define qk_nib_high_as_is qk_nib_high
+#endif
+#if QK_STEPS_SHIFT
+#define qk_steps_high qk_nib_high_as_is
+#else
+#define qk_steps_high qk_nib_high
 #endif
 /* Bytes of weights asked for ahead, into the L2 and then into the L1 cache: lines from memory wait for less room in the former. */
 #define QK_STEPS_AHEAD 4096
@@ -70,7 +74,7 @@ QK_INLINE void qk_steps_block(vi low[QK_STEPS_ROWS], vi high[QK_STEPS_ROWS], con
   qk_sum sum[QK_STEPS_ROWS];
   QK_UNROLL for (int s = 0; s < 8; s++) {
     const uint8_t *from = w + s / 2 * 64;
-    const qk_nib_w b = s % 2 ? qk_nib_high_as_is(from) : qk_nib_low(from);
+    const qk_nib_w b = s % 2 ? qk_steps_high(from) : qk_nib_low(from);
     if (s % 2 == 0) {
       __builtin_prefetch(from + QK_STEPS_AHEAD, 0, 2);
       __builtin_prefetch(from + QK_STEPS_SOON);
@@ -166,5 +170,14 @@ static inline void qk_steps_over_rows(const qk_gemm_group *op, size_t m0, size_t
     by_rows[m1 - m0 - 1](&t, p, panels, sums);
     QK_FINISH_GROUP(op, sums, QK_STEPS_PANELS * QK_PANEL, m0, m1 - m0, p, panels);
   }
+}
+
+/* gemm_group of a set: few rows as above, all else as gemm_group.h has it. */
+static inline void qk_gemm_group_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
+                                    void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
+  if (qk_steps_few(op, m1 - m0))
+    qk_steps_over_rows(op, m0, m1, p0, p1);
+  else
+    qk_gemm_group_small_or(op, m0, m1, p0, p1, wide);
 }
 #endif
