@@ -112,6 +112,7 @@ static inline void vi_store(int32_t *p, vi a) {
 QK_LANE_OP2(vi_add, vi, _mm256_add_epi32)
 QK_LANE_OP2(vi_sub, vi, _mm256_sub_epi32)
 QK_LANE_OP2(vi_mul, vi, _mm256_mullo_epi32)
+QK_LANE_OP2(vi_mul16, vi, _mm256_mullo_epi16)
 QK_LANE_OP2(vi_and, vi, _mm256_and_si256)
 QK_LANE_OP2(vi_or, vi, _mm256_or_si256)
 QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)

@@ -123,7 +123,11 @@ static inline int32x4_t neon_maxu(int32x4_t x, int32x4_t y) {
 }
 QK_LANE_OP2(vi_add, vi, vaddq_s32)
 QK_LANE_OP2(vi_sub, vi, vsubq_s32)
+static inline int32x4_t neon_mul16(int32x4_t x, int32x4_t y) {
+  return vreinterpretq_s32_s16(vmulq_s16(vreinterpretq_s16_s32(x), vreinterpretq_s16_s32(y)));
+}
 QK_LANE_OP2(vi_mul, vi, vmulq_s32)
+QK_LANE_OP2(vi_mul16, vi, neon_mul16)
 QK_LANE_OP2(vi_and, vi, vandq_s32)
 QK_LANE_OP2(vi_or, vi, vorrq_s32)
 QK_LANE_OP2(vi_xor, vi, veorq_s32)
