@@ -16,6 +16,12 @@ static inline vi qk_nib_high(const uint8_t *w) {
   const vi x = qk_nib_load(w);
   return (vi){_mm256_and_si256(_mm256_srli_epi16(x.lo, 4), mask), _mm256_and_si256(_mm256_srli_epi16(x.hi, 4), mask)};
 }
+/* Times 16. */
+static inline vi qk_nib_high_as_is(const uint8_t *w) {
+  const __m256i mask = _mm256_set1_epi8((char)0xf0);
+  const vi x = qk_nib_load(w);
+  return (vi){_mm256_and_si256(x.lo, mask), _mm256_and_si256(x.hi, mask)};
+}
 static inline void qk_nib_store(uint8_t *w, vi x) { vi_store((int32_t *)(void *)w, x); }
 static inline __m256i qk_nib_spread(const int8_t *a) {
   int32_t x;

@@ -7,6 +7,10 @@ static inline vi qk_nib_low(const uint8_t *w) { return vi_and(qk_nib_load(w), _m
 static inline vi qk_nib_high(const uint8_t *w) {
   return vi_and(_mm512_srli_epi16(qk_nib_load(w), 4), _mm512_set1_epi8(15));
 }
+/* Times 16. */
+static inline vi qk_nib_high_as_is(const uint8_t *w) {
+  return vi_and(qk_nib_load(w), _mm512_set1_epi8((char)0xf0));
+}
 static inline void qk_nib_store(uint8_t *w, vi x) { _mm512_store_si512(w, x); }
 static inline vi qk_nib_spread(const int8_t *a) {
   int32_t x;

@@ -20,10 +20,13 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_Q4_CHAINS 4
 #define QK_GROUP_SIDE 4
 
-#include "kernels/products/tile_group.h"
+#define QK_STEPS_ROWS 4
+#define QK_STEPS_SHIFT 4
+#include "kernels/products/row_steps.h"
 
 void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_avx512vnni);
+  const int as_bytes = op->steps && op->bits == 4 && !op->a.grouped;
+  qk_gemm_group_or(op, m0, m1, p0, p1, as_bytes ? qk_gemm_steps_avx512vnni : qk_gemm_wide_avx512vnni);
 }
 QK_TARGET_END
 #endif

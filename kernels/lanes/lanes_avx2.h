@@ -112,6 +112,7 @@ static inline void vi_store(int32_t *p, vi a) {
 QK_LANE_OP2(vi_add, vi, _mm256_add_epi32)
 QK_LANE_OP2(vi_sub, vi, _mm256_sub_epi32)
 QK_LANE_OP2(vi_mul, vi, _mm256_mullo_epi32)
+QK_LANE_OP2(vi_mul16, vi, _mm256_mullo_epi16)
 QK_LANE_OP2(vi_and, vi, _mm256_and_si256)
 QK_LANE_OP2(vi_or, vi, _mm256_or_si256)
 QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
@@ -123,6 +124,7 @@ static inline vi vi_shl_by(vi a, int n) {
   return (vi){_mm256_sll_epi32(a.lo, by), _mm256_sll_epi32(a.hi, by)};
 }
 #define vi_shr(a, imm) ((vi){_mm256_srli_epi32((a).lo, (imm)), _mm256_srli_epi32((a).hi, (imm))})
+#define vi_sar(a, imm) ((vi){_mm256_srai_epi32((a).lo, (imm)), _mm256_srai_epi32((a).hi, (imm))})
 static inline vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   const vi y = vi_add(vi_bits(x), n);
   return (vf){_mm256_and_ps(_mm256_castsi256_ps(y.lo), _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),

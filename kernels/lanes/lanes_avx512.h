@@ -71,6 +71,7 @@ static inline void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
 static inline vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 static inline vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 static inline vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+static inline vi vi_mul16(vi a, vi b) { return _mm512_mullo_epi16(a, b); }
 static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
@@ -79,6 +80,7 @@ static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 static inline vi vi_shl_by(vi a, int n) { return _mm512_sllv_epi32(a, _mm512_set1_epi32(n)); }
 #define vi_shr(a, imm) _mm512_srli_epi32((a), (imm))
+#define vi_sar(a, imm) _mm512_srai_epi32((a), (imm))
 static inline vi vi_sum_bytes(vi a) {
   return _mm512_madd_epi16(_mm512_maddubs_epi16(a, _mm512_set1_epi8(1)), _mm512_set1_epi16(1));
 }

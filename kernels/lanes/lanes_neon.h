@@ -123,7 +123,11 @@ static inline int32x4_t neon_maxu(int32x4_t x, int32x4_t y) {
 }
 QK_LANE_OP2(vi_add, vi, vaddq_s32)
 QK_LANE_OP2(vi_sub, vi, vsubq_s32)
+static inline int32x4_t neon_mul16(int32x4_t x, int32x4_t y) {
+  return vreinterpretq_s32_s16(vmulq_s16(vreinterpretq_s16_s32(x), vreinterpretq_s16_s32(y)));
+}
 QK_LANE_OP2(vi_mul, vi, vmulq_s32)
+QK_LANE_OP2(vi_mul16, vi, neon_mul16)
 QK_LANE_OP2(vi_and, vi, vandq_s32)
 QK_LANE_OP2(vi_or, vi, vorrq_s32)
 QK_LANE_OP2(vi_xor, vi, veorq_s32)
@@ -136,6 +140,8 @@ static inline vi vi_shl_by(vi x, int n) {
   return (vi){vshlq_s32(x.a, by), vshlq_s32(x.b, by), vshlq_s32(x.c, by), vshlq_s32(x.d, by)};
 }
 #define neon_shr(x, imm) vreinterpretq_s32_u32(vshrq_n_u32(vreinterpretq_u32_s32(x), imm))
+#define vi_sar(x, imm)                                                                                                 \
+  ((vi){vshrq_n_s32((x).a, (imm)), vshrq_n_s32((x).b, (imm)), vshrq_n_s32((x).c, (imm)), vshrq_n_s32((x).d, (imm))})
 #define vi_shr(x, imm) ((vi){neon_shr((x).a, imm), neon_shr((x).b, imm), neon_shr((x).c, imm), neon_shr((x).d, imm)})
 static inline vf vf_scale2(vf x, vf n) {
   const vi e = vf_to_vi(n);

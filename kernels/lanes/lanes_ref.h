@@ -233,6 +233,9 @@ QK_LANE void vi_store(int32_t *p, vi a) { memcpy(p, a.l, sizeof a.l); }
 QK_LANE_OP2(vi_add, vi, (int32_t)((uint32_t)a.l[i] + (uint32_t)b.l[i]))
 QK_LANE_OP2(vi_sub, vi, (int32_t)((uint32_t)a.l[i] - (uint32_t)b.l[i]))
 QK_LANE_OP2(vi_mul, vi, (int32_t)((uint32_t)a.l[i] * (uint32_t)b.l[i]))
+QK_LANE_OP2(vi_mul16, vi,
+            (int32_t)(((uint32_t)a.l[i] * (uint32_t)b.l[i] & 0xffff) |
+                      ((uint32_t)a.l[i] >> 16) * ((uint32_t)b.l[i] >> 16) << 16)) /* each half by itself */
 QK_LANE_OP2(vi_and, vi, a.l[i] & b.l[i])
 QK_LANE_OP2(vi_or, vi, a.l[i] | b.l[i])
 QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
@@ -242,6 +245,11 @@ QK_LANE_OP2(vi_maxu, vi, (uint32_t)a.l[i] > (uint32_t)b.l[i] ? a.l[i] : b.l[i]) 
 #define vi_shl_by vi_shl_
 QK_LANE vi vi_shl_(vi a, int imm) {
   QK_EACH a.l[i] = (int32_t)((uint32_t)a.l[i] << imm);
+  return a;
+}
+#define vi_sar(a, imm) vi_sar_((a), (imm))
+QK_LANE vi vi_sar_(vi a, int imm) { /* the sign comes in */
+  QK_EACH a.l[i] = a.l[i] < 0 ? ~(~a.l[i] >> imm) : a.l[i] >> imm;
   return a;
 }
 #define vi_shr(a, imm) vi_shr_((a), (imm))

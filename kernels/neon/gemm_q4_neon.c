@@ -45,7 +45,7 @@ static inline qk_sum qk_sum_begin(vi total) {
 #define QK_Q4_CHAINS 1
 
 #include "kernels/products/finish_group.h"
-#include "kernels/products/tile_group.h"
+#include "kernels/products/row_steps.h"
 
 void qk_finish_group_neon(const qk_gemm_group *op, const float *sums, size_t ldsums, size_t m, size_t rows, size_t p,
                           size_t panels) {
@@ -53,6 +53,6 @@ void qk_finish_group_neon(const qk_gemm_group *op, const float *sums, size_t lds
 }
 
 void qk_gemm_group_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_small_or(op, m0, m1, p0, p1, qk_gemm_wide_neon);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_wide_neon);
 }
 #endif

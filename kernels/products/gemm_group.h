@@ -12,6 +12,7 @@
 #define QK_PRODUCTS_GEMM_GROUP_H
 #include "kernels/kernels.h"
 #include "kernels/products/tile.h"
+#include "kernels/products/unpack_steps.h"
 
 #ifndef QK_GROUP_BLOCKS
 #define QK_GROUP_BLOCKS                                                                                                \
@@ -63,25 +64,7 @@ static inline void qk_spread_u2(const uint8_t *w, size_t blocks, int min, uint8_
   }
 }
 
-#if QK_WIDE
-/* Blocks from `first` on of a panel of 4 bits as codes of 8 bits, times their steps: step NULL: 1, else the panel's, of groups of
-   `each` blocks. (q - zero) * step + 128 is a byte and q * step below 256, so that four bytes at a time do not touch. */
-static inline void qk_unpack_wide(const uint8_t *w, size_t first, size_t blocks, const uint8_t *step, size_t each,
-                                  int min, uint8_t *to) {
-  static const uint8_t one[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
-  const vi nibble = vi_set1(0x0f0f0f0f), ones = vi_set1(0x01010101);
-  for (size_t b = first; b < first + blocks; b++) {
-    const vi both = vi_load8((const int8_t *)(step ? step + b / each * 16 : one)), by = vi_and(both, vi_set1(15));
-    const vi zero = vi_xor(vi_and(vi_shr(both, 4), vi_set1(15)), vi_set1(8));
-    const vi add = min ? vi_set1((int32_t)0x80808080u) : vi_mul(vi_sub(vi_set1(128), vi_mul(by, zero)), ones);
-    for (size_t s = 0; s < 4; s++, w += 64, to += 128) {
-      const vi x = vi_load((const int32_t *)(const void *)w);
-      vi_store((int32_t *)(void *)to, vi_add(vi_mul(vi_and(x, nibble), by), add));
-      vi_store((int32_t *)(void *)(to + 64), vi_add(vi_mul(vi_and(vi_shr(x, 4), nibble), by), add));
-    }
-  }
-}
-#else
+#if !QK_WIDE
 static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to);
 #endif
 

@@ -3,6 +3,7 @@
  * others' work, since a phase of four rows fits into the window in which a CPU reorders. */
 #ifndef QK_ROWS_QUANTIZE_H
 #define QK_ROWS_QUANTIZE_H
+#include "kernels/rows/block_sums.h"
 #include "kernels/rows/epilogue.h"
 
 #define QK_ROWS 4
@@ -128,12 +129,7 @@ static inline void qk_group_starts(const int8_t *codes, size_t d, size_t group, 
   int32_t sum = 0, part[16];
   for (size_t b = 0; b < blocks; b += 16) {
     const size_t n = blocks - b < 16 ? blocks - b : 16;
-    vi rows[16];
-    for (size_t i = 0; i < 16; i++) {
-      const int8_t *c = codes + (b + i) * QK_GROUP;
-      rows[i] = i < n ? vi_add(vi_load8(c), vi_load8(c + 16)) : vi_zero();
-    }
-    vi_store(part, vi_mul(vi_sum_rows(rows), vi_set1(-8)));
+    vi_store(part, vi_mul(qk_block_sums(codes + b * QK_GROUP, n), vi_set1(-8)));
     for (size_t i = 0; i < n; i++) {
       sum += part[i];
       if (++taken < each && b + i + 1 < blocks) continue;

@@ -49,16 +49,17 @@ static qk_codes take_codes(qn_bench_row *r, size_t rows, size_t d) {
 
 /* ---- weights that fill a level of memory ------------------------------------------------------------------------- */
 
-/* Where the parts of a product's weights lie: codes, then scales, sums and biases of its channels. */
+/* Where the parts of a product's weights lie: codes, then scales or their integer steps, sums, biases and scales of its channels. */
 typedef struct parts {
-  size_t codes, scales, channels; /* bytes; of the last, of each of sums and biases */
+  size_t codes, scales, channels; /* bytes; of the last, of each of sums, biases and scales */
 } parts;
 
 static parts parts_of(const qn_bench_row *r) {
   const qn_bench_sizes s = r->s;
   const size_t channels = qk_panels(s.n) * QK_PANEL * sizeof(float);
   if (!r->by_group.w) return (parts){qk_weight_bytes(s.n, s.k, 8), channels, channels};
-  return (parts){qk_weight_bytes(s.n, s.k, 4), qk_weight_bytes_f32(s.n, qk_groups(s.k, r->by_group.group)), channels};
+  const size_t scales = qk_panels(s.n) * QK_PANEL * qk_groups(s.k, r->by_group.group);
+  return (parts){qk_weight_bytes(s.n, s.k, 4), scales * (r->by_group.steps ? 1 : sizeof(float)), channels};
 }
 
 static void take_next(qn_bench_row *r) {
@@ -68,8 +69,14 @@ static void take_next(qn_bench_row *r) {
   char *sums = w + p.codes + p.scales;
   if (r->by_group.w) {
     r->by_group.w = (uint8_t *)w;
-    r->by_group.scale = scales;
-    r->by_group.w_sums = (float *)(void *)sums;
+    if (r->by_group.steps) {
+      r->by_group.steps = (uint8_t *)w + p.codes;
+      r->by_group.scale = (float *)(void *)(sums + 2 * p.channels);
+      r->by_group.code_sums = (int32_t *)(void *)sums;
+    } else {
+      r->by_group.scale = scales;
+      r->by_group.w_sums = (float *)(void *)sums;
+    }
     r->by_group.bias = (float *)(void *)(sums + p.channels);
   } else {
     r->q8.w = (uint8_t *)w;
@@ -83,8 +90,9 @@ static void take_next(qn_bench_row *r) {
 void qn_bench_spread(qn_bench_row *r, size_t bytes, size_t piece) {
   const parts p = parts_of(r);
   qn_bench_area *a = &r->area;
-  r->bytes = (double)(p.codes + p.scales + 2 * p.channels);
-  a->each = (p.codes + p.scales + 2 * p.channels + 1023) / 1024 * 1024;
+  const size_t all = p.codes + p.scales + (r->by_group.steps ? 3 : 2) * p.channels;
+  r->bytes = (double)all;
+  a->each = (all + 1023) / 1024 * 1024;
   a->count = bytes > a->each ? bytes / a->each : 1;
   a->piece = piece;
   a->memory = aligned_alloc(HUGE_PAGE, (a->count * a->each + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
@@ -448,16 +456,16 @@ static const qn_bench_sizes gemm_group_shapes[] = {
     EACH_CODES(128, 1536, 384),
     EACH_CODES(128, 384, 1536),
 };
-#define EACH_FAR(n, k, group, level)                                                                                   \
-  {1, n, k, 0, group, 0, level}, {2, n, k, 0, group, 0, level}, {4, n, k, 0, group, 0, level}, {                       \
-    8, n, k, 0, group, 0, level                                                                                        \
+#define EACH_FAR(n, k, group, codes, level)                                                                            \
+  {1, n, k, 0, group, codes, level}, {2, n, k, 0, group, codes, level}, {4, n, k, 0, group, codes, level}, {           \
+    8, n, k, 0, group, codes, level                                                                                    \
   }
-static const qn_bench_sizes q8_far_shapes[] = {EACH_FAR(1536, 576, 0, 2),  EACH_FAR(960, 576, 0, 3),
-                                               EACH_FAR(1536, 576, 0, 3),  EACH_FAR(576, 1536, 0, 3),
-                                               EACH_FAR(5632, 2048, 0, 4), EACH_FAR(2048, 5632, 0, 4)};
-static const qn_bench_sizes group_far_shapes[] = {EACH_FAR(1536, 576, 32, 2),  EACH_FAR(960, 576, 32, 3),
-                                                  EACH_FAR(1536, 576, 32, 3),  EACH_FAR(576, 1536, 32, 3),
-                                                  EACH_FAR(5632, 2048, 32, 4), EACH_FAR(2048, 5632, 32, 4)};
+#define FAR(group, codes)                                                                                              \
+  EACH_FAR(1536, 576, group, codes, 2), EACH_FAR(960, 576, group, codes, 3), EACH_FAR(1536, 576, group, codes, 3),     \
+      EACH_FAR(576, 1536, group, codes, 3), EACH_FAR(5632, 2048, group, codes, 4),                                     \
+      EACH_FAR(2048, 5632, group, codes, 4)
+static const qn_bench_sizes q8_far_shapes[] = {FAR(0, 0)};
+static const qn_bench_sizes group_far_shapes[] = {FAR(32, CODES_4), FAR(32, CODES_4_STEPS)};
 static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0, 0},
                                                  {16, 1536, 384, 0, 0, 0, 0},
                                                  {128, 1152, 384, 0, 0, 0, 0},
