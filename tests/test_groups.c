@@ -50,7 +50,7 @@ static void test_widths(void) {
   }
   for (uint32_t i = 0; i < CHANNELS; i++) in_order[i] = x[order[i]];
   for (uint32_t count = 1; count <= 7; count++) {
-    CHECK_EQ(qn_groups_uneven(&env, x, order, CHANNELS, count, ends), QUERN_OK);
+    CHECK_EQ(qn_groups_uneven(&env, x, order, CHANNELS, count, 16, ends), QUERN_OK);
     for (uint32_t g = 0; g + 1 < count; g++) CHECK(ends[g] % 16 == 0 && ends[g] > (g ? ends[g - 1] : 0));
     CHECK_EQ(ends[count - 1], CHANNELS);
     const double got = cost_of(in_order, ends, count), least = least_cost(in_order, scratch, 0, count);

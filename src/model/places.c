@@ -114,9 +114,10 @@ void qn_place_set(quern_model *m, uint32_t i, const qn_place_values *v) {
   qk_part *part = (qk_part *)(uintptr_t)place->parts.part;
   qn_site site;
   qn_site_at(&m->arch, i, &site);
-  for (size_t p = 0, g = 0; p < qk_panels(site.channels); p++) {
-    while (p * QK_PANEL >= v->ends[g]) g++;
-    set_entry(&a, &site, v->bits, p, v->scale[g], v->zero[g]);
+  const size_t each = place->by_column ? 1 : QK_PANEL;
+  for (size_t e = 0, g = 0; e < qk_panels(site.channels) * (QK_PANEL / each); e++) {
+    while (g + 1 < v->groups && e * each >= v->ends[g]) g++;
+    set_entry(&a, &site, v->bits, e, v->scale[g], v->zero[g]);
   }
   place->bits = v->bits;
   place->limits = v->bits <= 8 ? a.limits : NULL;

@@ -14,7 +14,7 @@ typedef struct qn_place_values {
   const uint32_t *ends;
 } qn_place_values;
 /* Other values for site i, which is static. An input of a product has at most as many groups as in the file, and then with the
-   same zero points; groups are whole panels, as those of the file; 16 bits are for models that have them at some place. Nothing may run
+   same zero points; groups are whole panels where those of the file are; 16 bits are for models that have them at some place. Nothing may run
    meanwhile. */
 void qn_place_set(quern_model *m, uint32_t i, const qn_place_values *v);
 #endif

@@ -13,6 +13,8 @@ void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t 
   ends[count - 1] = channels;
 }
 
+#define UNITS_MOST 1024u /* cutting takes time with their square */
+
 static void join(qn_extremes *e, qn_extremes with) {
   e->low = __builtin_fminf(e->low, with.low);
   e->high = __builtin_fmaxf(e->high, with.high);
@@ -24,25 +26,28 @@ static qn_extremes extremes_of(const qn_extremes *channel, const uint32_t *order
   return e;
 }
 
-/* least[j]: the least cost of the first j panels in so many groups; from[g][j]: where the last of g + 1 groups of them begins. */
+/* least[j]: the least cost of the first j units in so many groups; from[g][j]: where the last of g + 1 groups of them begins. */
 typedef struct cutting {
-  uint32_t panels, count;
-  qn_extremes *panel;   /* [panels] */
-  double *least, *next; /* [panels + 1] */
-  uint32_t *from;       /* [count, panels + 1] */
+  uint32_t channels, width, units, count; /* width: of a unit, in channels */
+  qn_extremes *unit;                      /* [units] */
+  double *least, *next;                   /* [units + 1] */
+  uint32_t *from;                         /* [count, units + 1] */
 } cutting;
 
+static uint32_t end_of(const cutting *c, uint32_t units) {
+  return units < c->units ? units * c->width : c->channels;
+}
+
 /* Costs with one group more: g + 1 groups. */
-static void add_group(cutting *c, uint32_t g, uint32_t channels) {
-  for (uint32_t j = 0; j <= c->panels; j++) {
+static void add_group(cutting *c, uint32_t g) {
+  for (uint32_t j = 0; j <= c->units; j++) {
     qn_extremes e = {0, 0};
-    c->next[j] = __builtin_inf();    /* fewer panels than groups */
-    for (uint32_t i = j; i-- > g;) { /* the last group: panels i ... j - 1 */
-      const uint32_t end = j * QK_PANEL < channels ? j * QK_PANEL : channels;
-      join(&e, c->panel[i]);
+    c->next[j] = __builtin_inf();    /* fewer units than groups */
+    for (uint32_t i = j; i-- > g;) { /* the last group: units i ... j - 1 */
+      join(&e, c->unit[i]);
       const double range = (double)e.high - (double)e.low;
-      const double cost = c->least[i] + (double)(end - i * QK_PANEL) * range * range;
-      if (cost < c->next[j]) c->next[j] = cost, c->from[g * (c->panels + 1) + j] = i;
+      const double cost = c->least[i] + (double)(end_of(c, j) - end_of(c, i)) * range * range;
+      if (cost < c->next[j]) c->next[j] = cost, c->from[g * (c->units + 1) + j] = i;
     }
   }
   double *done = c->least;
@@ -51,26 +56,26 @@ static void add_group(cutting *c, uint32_t g, uint32_t channels) {
 }
 
 quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,
-                              uint32_t count, uint32_t *ends) {
-  cutting c = {.panels = (uint32_t)qk_panels(channels), .count = count};
-  const size_t more = (size_t)c.panels + 1;
-  const size_t bytes = 2 * more * sizeof(double) + c.panels * sizeof *c.panel + count * more * sizeof *c.from;
+                              uint32_t count, uint32_t unit, uint32_t *ends) {
+  cutting c = {.channels = channels, .width = unit, .units = (channels + unit - 1) / unit, .count = count};
+  const size_t more = (size_t)c.units + 1;
+  const size_t bytes = 2 * more * sizeof(double) + c.units * sizeof *c.unit + count * more * sizeof *c.from;
   void *memory = NULL;
   QN_TRY(qn_alloc(env, &memory, bytes, "the widths of groups"));
   c.least = memory;
   c.next = c.least + more;
-  c.panel = (qn_extremes *)(void *)(c.next + more);
-  c.from = (uint32_t *)(void *)(c.panel + c.panels);
-  for (uint32_t i = 0; i < c.panels; i++) {
-    const uint32_t end = (i + 1) * QK_PANEL < channels ? (i + 1) * QK_PANEL : channels;
-    c.panel[i] = extremes_of(channel, order, i * QK_PANEL, end);
-  }
+  c.unit = (qn_extremes *)(void *)(c.next + more);
+  c.from = (uint32_t *)(void *)(c.unit + c.units);
+  for (uint32_t i = 0; i < c.units; i++) c.unit[i] = extremes_of(channel, order, end_of(&c, i), end_of(&c, i + 1));
   for (size_t j = 0; j < more; j++) c.least[j] = c.next[j] = j ? __builtin_inf() : 0;
-  for (uint32_t g = 0; g < count; g++) add_group(&c, g, channels);
-  for (uint32_t g = count, j = c.panels; g-- > 0; j = c.from[g * more + j])
-    ends[g] = j * QK_PANEL < channels ? j * QK_PANEL : channels;
+  for (uint32_t g = 0; g < count; g++) add_group(&c, g);
+  for (uint32_t g = count, j = c.units; g-- > 0; j = c.from[g * more + j]) ends[g] = end_of(&c, j);
   qn_free(env, memory, bytes);
   return QUERN_OK;
+}
+
+uint32_t qn_groups_unit(const qn_site *site) {
+  return site->flags & QN_SITE_INPUT ? QK_PANEL : (site->channels + UNITS_MOST - 1) / UNITS_MOST;
 }
 
 /* ---- scales ------------------------------------------------------------------------------------------------------ */
@@ -99,7 +104,7 @@ static void to_powers(qn_site_plan *s, float whole) {
 quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order) {
   const uint32_t channels = s->site.channels;
   const int symmetric = s->rule.symmetric;
-  if (s->rule.uneven > 0) QN_TRY(qn_groups_uneven(env, channel, order, channels, s->groups, s->ends));
+  if (s->rule.uneven > 0) QN_TRY(qn_groups_uneven(env, channel, order, channels, s->groups, qn_groups_unit(&s->site), s->ends));
   const qn_extremes all = extremes_of(channel, order, 0, channels);
   s->low = all.low;
   s->high = all.high;

@@ -6,10 +6,14 @@
 
 /* Ends of `count` runs of equal width, as far as units of `unit` channels can be shared evenly; count <= units. */
 void qn_groups_equal(uint32_t channels, uint32_t count, uint32_t unit, uint32_t *ends);
-/* Ends of `count` runs of panels of 16 channels with the least sum of channels * range^2, by dynamic programming: what rounding to
-   steps of a range costs. channel: extremes, of which order tells the order (NULL: as they are); count <= panels. */
+/* Ends of `count` runs of units of `unit` channels with the least sum of channels * range^2, by dynamic programming: what rounding to
+   steps of a range costs. channel: extremes, of which order tells the order (NULL: as they are); count <= units. */
 quern_status qn_groups_uneven(qn_env *env, const qn_extremes *channel, const uint32_t *order, uint32_t channels,
-                              uint32_t count, uint32_t *ends);
+                              uint32_t count, uint32_t unit, uint32_t *ends);
+/* Channels of which groups of uneven width are made of a site: where a product takes them a panel, for its parts are such; elsewhere
+   one, since few channels are far wider than all others and each group loses the rest of what it holds besides; or so many that a site has at
+   most 1,024 units. */
+uint32_t qn_groups_unit(const qn_site *site);
 /* Scales and zero points of a site's groups, from what was seen of its channels. `order` as above. */
 quern_status qn_groups_fill(qn_site_plan *s, qn_env *env, const qn_extremes *channel, const uint32_t *order);
 

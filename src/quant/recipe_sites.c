@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include "kernels/layout.h"
+#include "quant/groups.h"
 #include "quant/recipe.h"
 
 static const char *const estimators[QN_RANGES] = {"minmax", "running", "percentile", "mse"};
@@ -274,11 +275,12 @@ static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *
 
 /* Groups by their number: whether there are such. */
 static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
-  if (s->count > (s->uneven > 0 ? qk_panels(site->channels) : site->channels))
+  const uint32_t unit = s->uneven > 0 ? qn_groups_unit(site) : 1;
+  if (s->count > (site->channels + unit - 1) / unit)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups are more than its %u channels%s",
                    r->name, site->name, s->count, site->channels,
-                   s->uneven > 0 ? " have runs of 16, which uneven widths are of: take fewer, or \"widths\": \"equal\""
-                                 : "");
+                   unit > 1 ? " have runs that uneven widths are of, 16 at inputs: take fewer, or \"widths\": \"equal\""
+                            : "");
   if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
     return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\"");
   return QUERN_OK;
