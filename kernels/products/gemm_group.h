@@ -25,6 +25,7 @@
 #endif
 #define QK_STEP_BYTES (QK_GROUP * 16u) /* of a block unpacked */
 #define QK_SMALL_BYTES (QK_GROUP * 8u) /* of a block of 4 bits */
+#define QK_SIX_BYTES (QK_GROUP * 12u)  /* of 6 bits */
 
 typedef struct qk_tile_group {
   const int8_t *a;          /* first row of codes */
@@ -81,6 +82,22 @@ static inline void qk_unpack_wide(const uint8_t *w, size_t first, size_t blocks,
     }
   }
 }
+/* Blocks of 6 bits: four low and two high ones, joined to codes whose offset becomes 128. */
+static inline void qk_unpack_six(const uint8_t *w, size_t blocks, uint8_t *to) {
+  const vi nibble = vi_set1(0x0f0f0f0f), pair = vi_set1(0x30303030), add = vi_set1(0x60606060);
+  for (; blocks > 0; blocks--, w += QK_SIX_BYTES) {
+    for (size_t half = 0; half < 2; half++, to += 256) { /* 16 inputs */
+      const int32_t *low = (const int32_t *)(const void *)(w + half * 128);
+      const vi high = vi_load((const int32_t *)(const void *)(w + QK_SMALL_BYTES + half * 64));
+      const vi first = vi_load(low), second = vi_load(low + 16);
+      int32_t *out = (int32_t *)(void *)to;
+      vi_store(out, vi_add(vi_or(vi_and(first, nibble), vi_and(vi_shl(high, 4), pair)), add));
+      vi_store(out + 16, vi_add(vi_or(vi_and(vi_shr(first, 4), nibble), vi_and(vi_shl(high, 2), pair)), add));
+      vi_store(out + 32, vi_add(vi_or(vi_and(second, nibble), vi_and(high, pair)), add));
+      vi_store(out + 48, vi_add(vi_or(vi_and(vi_shr(second, 4), nibble), vi_and(vi_shr(high, 2), pair)), add));
+    }
+  }
+}
 #else
 static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to);
 #endif
@@ -116,6 +133,10 @@ static inline void qk_group_unpack(const qk_gemm_group *op, size_t p, size_t pan
     }
     if (nibbles) continue;
 #if QK_WIDE
+    if (op->bits == 6) {
+      qk_unpack_six(w, blocks, to);
+      continue;
+    }
     const uint8_t *step = op->steps ? op->steps + (p + j) * 16 * qk_groups(op->k, op->group) : NULL;
     qk_unpack_wide(w, b, blocks, step, step ? op->group / QK_GROUP : 1, op->min != NULL, to);
 #else
@@ -237,10 +258,10 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   }
 }
 
-/* The small family takes codes below 8 bits whose scales are floats, on activations with one scale a row; all else is for `wide`. */
+/* The small family takes codes of 4 and 2 bits whose scales are floats, on activations with one scale a row; all else is for `wide`. */
 static inline void qk_gemm_group_small_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
                                           void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
-  if (op->bits < 8 && !op->steps && !op->a.grouped)
+  if (op->bits <= 4 && !op->steps && !op->a.grouped)
     qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
   else
     wide(op, m0, m1, p0, p1);
