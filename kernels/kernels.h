@@ -124,7 +124,7 @@ typedef struct qk_gemm_q8 {
 
 /* Products whose sums are taken by groups of inputs: of weights of 4 and 2 bits, of weights of 8 bits with scales for groups,
    and of activations with scales for groups. c: the code of a weight, less what its bits are centred on: 8 bits as qk_gemm_q8,
-   4 bits q - 8, 2 bits q - 2; with minimum q itself, 8 bits unchanged. Sums of c * a over a group are exact; groups g are
+   6 bits q - 32, 4 bits q - 8, 2 bits q - 2; with minimum q itself, 8 bits unchanged; of 6 bits there is no minimum. Sums of c * a over a group are exact; groups g are
    taken ascending from acc = 0:
      activations not grouped, steps NULL: weight = c * scale[g][n] (+ min[g][n]), a.group = group
        acc = fma((float)sum of c * a, scale[g][n], acc);  with minimum acc = fma((float)sum of a, min[g][n], acc)
@@ -196,8 +196,8 @@ typedef struct qk_norm {
    of channel 16 + i high), or 64 (byte i, from the lowest bits up: of channels i, 16 + i, 32 + i, 48 + i).
    A table may be the weights of a product (panels 1): rows are output channels, as layout.h and qk_gemm_group have them:
      32 bits: f32 panels
-     8, 4 bits, no group: c * scale[row];  groups: c * scale[g][row], with min fma(c, scale[g][row], min[g][row])
-   c being the code, of 4 bits without min less 8. */
+     8, 6, 4 bits, no group: c * scale[row];  groups: c * scale[g][row], with min fma(c, scale[g][row], min[g][row])
+   c being the code, of 4 bits without min less 8, of 6 bits less 32. */
 typedef struct qk_table_ref {
   const void *data; /* NULL: absent */
   const float

@@ -5,6 +5,8 @@
  *          (0x80)
  *   4 bit: [n/16][k/8][16][4] bytes, two steps of 8 bit in one: the low four bits are the code of input 8 s + i, the
  *          high four that of 8 s + 4 + i. Codes 0 ... 15; n padded to 16, k to 64 with code 8
+ *   6 bit: [n/16][k/32][384] bytes, blocks of 32 inputs: 256 bytes of 4 bit, the low four bits of codes 0 ... 63, then 128 bytes of 2 bit,
+ *          the high two; n padded to 16, k to 64 with code 32
  *   2 bit: [n/16][k/16][16][4] bytes, four steps of 8 bit in one: bits 2 j and 2 j + 1 are the code of input 16 s + 4 j + i.
  *          Codes 0 ... 3; padded alike with code 2
  *   f32:   [n/16][k][16] floats; n padded to 16 with 0, k not padded
@@ -28,7 +30,7 @@
 static inline size_t qk_round_up(size_t x, size_t to) { return (x + to - 1) / to * to; }
 static inline size_t qk_k8(size_t k) { return qk_round_up(k, QK_KALIGN); } /* bytes of an activation row of k codes */
 static inline size_t qk_panels(size_t n) { return (n + QK_PANEL - 1) / QK_PANEL; }
-/* Of 8, 4 or 2 bits. */
+/* Of 8, 6, 4 or 2 bits. */
 static inline size_t qk_weight_bytes(size_t n, size_t k, size_t bits) {
   return qk_panels(n) * QK_PANEL * qk_k8(k) * bits / 8;
 }

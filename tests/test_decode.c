@@ -174,6 +174,35 @@ static void four_bits(void) {
   cache_bits = 0;
 }
 
+/* Weights and a tied head of 6 bits, with one scale a channel and with groups. */
+static void six_bits(void) {
+  static const char *const kinds[] = {"llama", "qwen2", "gemma3"};
+  static const char *const groups[] = {"", ",\"group\":32"};
+  static float want[TOKENS * VOCAB], exact[TOKENS * VOCAB];
+  char path[300], text[300];
+  for (int f = 0; f < 3; f++)
+    for (int g = 0; g < 2; g++) {
+      snprintf(path, sizeof path, "%s/six%d.json", dir, g);
+      snprintf(text, sizeof text,
+               "{\"name\":\"six\",\"weights\":{\"bits\":6%s},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":6}}",
+               groups[g]);
+      FILE *file = fopen(path, "w");
+      CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0);
+      tiny_source = tiny_arch(kinds[f]);
+      make_decoder(kinds[f], path);
+      alone(kinds[f], "float", exact);
+      alone(kinds[f], path, want);
+      double off = 0, size = 0;
+      for (size_t i = 0; i < TOKENS * VOCAB; i++)
+        off += ((double)want[i] - exact[i]) * ((double)want[i] - exact[i]), size += (double)exact[i] * exact[i];
+      CHECK(off < 0.15 * size);
+      if (off >= 0.15 * size) printf("  %s: relative error %.3f\n", kinds[f], off / size);
+      in_passes(kinds[f], path, want);
+      for (uint32_t i = 0; quern_isa_name(i); i++)
+        in_chunks(kinds[f], path, quern_isa_name(i), 1 + i % 2, i % 2 ? 7 : TOKENS, want);
+    }
+}
+
 /* Sequences join, get some tokens or many at a time, and leave, in every call others: the logits of each are as alone. */
 #define HELD 5u
 static void batches(void) {
@@ -266,6 +295,7 @@ int main(void) {
   RUN(sets_and_chunks);
   RUN(threads);
   RUN(four_bits);
+  RUN(six_bits);
   RUN(batches);
   RUN(deep);
   tiny_dir_remove(dir);

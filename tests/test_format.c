@@ -310,6 +310,8 @@ static void tensor_bytes_are_exact(void) {
   CHECK_EQ(qrn_tensor_bytes(QRN_I8, QRN_PANELS, 2, wide), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_PANELS, 2, k65), 16 * 128 / 2);
   CHECK_EQ(qrn_tensor_bytes(QRN_U4, QRN_ROWS, 2, k65), 16 * 128 / 2);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U6, QRN_PANELS, 2, k65), 16 * 128 * 3 / 4);
+  CHECK_EQ(qrn_tensor_bytes(QRN_U6, QRN_ROWS, 2, k65), 0);
   CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_ROWS, 2, k65), 16 * 128 / 4);
   CHECK_EQ(qrn_tensor_bytes(QRN_U2, QRN_PANELS, 2, k65), 16 * 128 / 4);
   CHECK_EQ(qrn_tensor_bytes(QRN_U8, QRN_PANELS, 2, k65), 16 * 65);
@@ -332,7 +334,8 @@ static void groups_are_checked(void) {
                {QRN_U4, QRN_PANELS, 512, 1}, {QRN_U4, QRN_PANELS, 544, 0}, {QRN_U8, QRN_PANELS, 32, 0},
                {QRN_U4, QRN_ROWS, 16, 1},    {QRN_U2, QRN_ROWS, 32, 1},    {QRN_U2, QRN_ROWS, 64, 0},
                {QRN_U2, QRN_PANELS, 32, 1},  {QRN_I8, QRN_PANELS, 32, 1},  {QRN_I8, QRN_ROWS, 32, 0},
-               {QRN_I8, QRN_PANELS, 48, 0},  {QRN_I8, QRN_PANELS, 0, 1}};
+               {QRN_I8, QRN_PANELS, 48, 0},  {QRN_I8, QRN_PANELS, 0, 1},   {QRN_U6, QRN_PANELS, 32, 1},
+               {QRN_U6, QRN_PANELS, 128, 1}, {QRN_U6, QRN_PANELS, 0, 0},   {QRN_U6, QRN_ROWS, 32, 0}};
   static const uint8_t codes[1024];
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const int known = qrn_tensor_bytes(cases[i].dtype, cases[i].layout, 2, shape) != 0;

@@ -233,7 +233,7 @@ static const row rows[] = {
     K("template of one text twice", "{\"id\": \"B\", \"type_id\": 1}", "{\"id\": \"A\", \"type_id\": 1}", "once each"),
     K("template of a negative type", "\"type_id\": 0}}, {\"Seq", "\"type_id\": -1}}, {\"Seq", "malformed"),
     K("template of a type past the table", "\"type_id\": 0}}, {\"Seq", "\"type_id\": 2}}, {\"Seq", "token type 2"),
-    KU("another kind", "\"type\": \"WordPiece\", \"unk", "\"type\": \"Unigram\", \"unk", "Unigram"),
+    KU("another kind", "\"type\": \"WordPiece\", \"unk", "\"type\": \"WordLevel\", \"unk", "WordLevel"),
     KU("another normalizer", "BertNormalizer", "Replace", "Replace"),
     KU("another prefix", "\"prefix\": \"##\"", "\"prefix\": \"\"", "prefix"),
     M("tokenizer: a template of 67 items", SENTENCE, "tokenizer.json", template_too_long, QUERN_E_UNSUPPORTED,

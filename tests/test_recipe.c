@@ -171,11 +171,11 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32},\"activations\":{\"bits\":8,\"static\":true},"
        "\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "need weights with one scale"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
-       QUERN_E_UNSUPPORTED, "weights of 6"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":5},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights of 5"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"static\":true},"
        "\"embeddings\":{\"bits\":6}}",
-       QUERN_E_UNSUPPORTED, "weights.group"},
+       QUERN_E_UNSUPPORTED, "one scale an output channel"},
       {"{\"name\":\"x\"," STATIC ",\"placement\":\"some\"}", QUERN_E_UNSUPPORTED,
        "placement is one of \"all\", \"inputs\""},
       {"{\"name\":\"x\"," STATIC ",\"migrate\":1}", QUERN_E_UNSUPPORTED, "migrate is one of \"none\", \"attention\""},

@@ -430,7 +430,7 @@ static void refused_sources(void) {
       BAD(processor, "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"q\",\"type_id\":0}}]}",
           QUERN_E_SOURCE),
       BAD(model, "\"type\":\"BPE\"", QUERN_E_SOURCE),
-      BAD(model, "\"type\":\"Unigram\"", QUERN_E_UNSUPPORTED),
+      BAD(model, "\"type\":\"WordLevel\"", QUERN_E_UNSUPPORTED),
       BAD(model, "\"unk_token\":\"[UNK]\"", QUERN_E_UNSUPPORTED),
       BAD(model, "\"type\":\"WordPiece\",\"unk_token\":\"nothing\"", QUERN_E_SOURCE),
       BAD(model, "\"type\":\"WordPiece\",\"max_input_chars_per_word\":0", QUERN_E_SOURCE),

@@ -104,7 +104,9 @@ def main():
         shutil.copy(source, target)
     with open(target, encoding="utf-8") as f:
         description = json.load(f)
-    ids = list(description["model"]["vocab"].values()) + [a["id"] for a in description["added_tokens"]]
+    vocab = description["model"]["vocab"]  # of Unigram a list
+    ids = list(vocab.values() if isinstance(vocab, dict) else range(len(vocab)))
+    ids += [a["id"] for a in description["added_tokens"]]
     config = {"model_type": "bert", "hidden_size": WIDTH, "num_hidden_layers": 1, "num_attention_heads": 1,
               "intermediate_size": WIDTH, "vocab_size": max(ids) + 1, "max_position_embeddings": 64,
               "type_vocab_size": 2, "layer_norm_eps": 1e-12, "hidden_act": "gelu"}

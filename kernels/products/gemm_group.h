@@ -26,6 +26,7 @@
 #endif
 #define QK_STEP_BYTES (QK_GROUP * 16u) /* of a block unpacked */
 #define QK_SMALL_BYTES (QK_GROUP * 8u) /* of a block of 4 bits */
+#define QK_SIX_BYTES (QK_GROUP * 12u)  /* of 6 bits */
 
 typedef struct qk_tile_group {
   const int8_t *a;          /* first row of codes */
@@ -99,6 +100,10 @@ static inline void qk_group_unpack(const qk_gemm_group *op, size_t p, size_t pan
     }
     if (nibbles) continue;
 #if QK_WIDE
+    if (op->bits == 6) {
+      qk_unpack_six(w, blocks, to);
+      continue;
+    }
     const uint8_t *step = op->steps ? op->steps + (p + j) * 16 * qk_groups(op->k, op->group) : NULL;
     qk_unpack_wide(w, b, blocks, step, step ? op->group / QK_GROUP : 1, op->min != NULL, to);
 #else
@@ -220,10 +225,10 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   }
 }
 
-/* The small family takes codes below 8 bits whose scales are floats, on activations with one scale a row; all else is for `wide`. */
+/* The small family takes codes of 4 and 2 bits whose scales are floats, on activations with one scale a row; all else is for `wide`. */
 static inline void qk_gemm_group_small_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
                                           void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
-  if (op->bits < 8 && !op->steps && !op->a.grouped)
+  if (op->bits <= 4 && !op->steps && !op->a.grouped)
     qk_gemm_group_over_tiles(op, m0, m1, p0, p1);
   else
     wide(op, m0, m1, p0, p1);

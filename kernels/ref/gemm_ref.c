@@ -63,6 +63,11 @@ static int32_t code_at(const qk_gemm_group *op, size_t p, size_t k, size_t c) {
   const uint8_t *w = op->w + p * QK_PANEL * qk_k8(op->k) * op->bits / 8;
   const size_t at = c * 4 + k % 4;
   if (op->bits == 8) return (int8_t)(w[k / 4 * 64 + at] ^ 0x80);
+  if (op->bits == 6) {
+    const uint8_t *block = w + k / 32 * 384;
+    return (block[k % 32 / 8 * 64 + at] >> k % 8 / 4 * 4 & 15) +
+           ((block[256 + k % 32 / 16 * 64 + at] >> k % 16 / 4 * 2 & 3) << 4) - 32;
+  }
   const int32_t q = op->bits == 4 ? w[k / 8 * 64 + at] >> k % 8 / 4 * 4 & 15
                                   : w[k / 16 * 64 + at] >> k % 16 / 4 * 2 & 3;
   if (op->min) return q;

@@ -15,6 +15,13 @@ static inline vi qk_table_codes(const int8_t *row, uint32_t bits, size_t i) {
   return vi_and(x, vi_set1(3));
 }
 
+/* Four codes of 6 bits of a channel whose panel begins at w, from input k on, a multiple of 4. */
+static inline void qk_panel_six(const uint8_t *w, size_t k, uint8_t codes[4]) {
+  const uint8_t *block = w + k / 32 * 384, *low = block + k % 32 / 8 * 64, *high = block + 256 + k % 32 / 16 * 64;
+  for (size_t j = 0; j < 4; j++)
+    codes[j] = (uint8_t)((low[j] >> k % 8 / 4 * 4 & 15) | (high[j] >> k % 16 / 4 * 2 & 3) << 4);
+}
+
 /* 16 values of a row of panels from channel i on, a multiple of 16. What is behind channel d - 1 is any. */
 static inline vf qk_panel_values(const qk_table_ref *t, size_t row, uint32_t d, size_t i) {
   const size_t panel = row / QK_PANEL, channel = row % QK_PANEL;
@@ -29,10 +36,15 @@ static inline vf qk_panel_values(const qk_table_ref *t, size_t row, uint32_t d, 
   int8_t c[16];
   for (size_t j = 0; j < 16; j += 4) {
     const size_t k = (i + j) * t->bits / 8 / 4; /* steps of 8 bits, or pairs of them */
-    memcpy(x + j, w + k * 64, 4);
+    if (t->bits == 6)
+      qk_panel_six(w, i + j, x + j);
+    else
+      memcpy(x + j, w + k * 64, 4);
   }
   for (size_t j = 0; j < 16; j++)
-    c[j] = (int8_t)(t->bits == 8 ? x[j] - 128 : (x[j] >> j % 8 / 4 * 4 & 15) - (t->min ? 0 : 8));
+    c[j] = (int8_t)(t->bits == 6   ? x[j] - 32
+                    : t->bits == 8 ? x[j] - 128
+                                   : (x[j] >> j % 8 / 4 * 4 & 15) - (t->min ? 0 : 8));
   const vf code = vi_to_vf(vi_load8(c));
   if (!t->group) return vf_mul(code, vf_set1(t->scale[row]));
   const size_t at = (panel * qk_groups(d, t->group) + i / t->group) * QK_PANEL + channel;

@@ -53,13 +53,13 @@ enum { QRN_STRING = 1, QRN_U64 = 2, QRN_F64 = 3 };
 
 /* TENSORS: u32 count, u32 names_bytes, u64 0, then `count` qrn_tensor sorted by name (bytewise, unique), then the
  * names, each NUL-terminated, in the same order without gaps. */
-enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3, QRN_U4 = 4, QRN_U2 = 5, QRN_U8 = 6, QRN_I16 = 7, QRN_DTYPES = 8 };
+enum { QRN_F32 = 1, QRN_I8 = 2, QRN_I32 = 3, QRN_U4 = 4, QRN_U2 = 5, QRN_U8 = 6, QRN_I16 = 7, QRN_U6 = 8, QRN_DTYPES = 9 };
 enum {
   QRN_ROWS = 1,
   QRN_PANELS = 2,
   QRN_LAYOUTS = 3
-}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K/8][16][4] (u4), [N/16][K/16][16][4] (u2), [N/16][K][16] (f32,
-      u8), [N/16][K/2][16][2] (i16), padded: kernels/layout.h */
+}; /* row-major | [N/16][K/4][16][4] as w ^ 0x80 (i8), [N/16][K/8][16][4] (u4), [N/16][K/16][16][4] (u2), [N/16][K/32][384] (u6),
+      [N/16][K][16] (f32, u8), [N/16][K/2][16][2] (i16), padded: kernels/layout.h */
 typedef struct qrn_tensor { /* 80 bytes */
   uint32_t name;            /* offset in the names */
   uint32_t name_bytes;      /* without NUL */
@@ -70,7 +70,7 @@ typedef struct qrn_tensor { /* 80 bytes */
   uint64_t offset; /* in DATA, a multiple of 64 */
   uint64_t bytes;  /* exactly what dtype, layout and shape need */
   uint32_t
-      group; /* of codes (i8 panels, u4, u2): elements of a row that share a scale; 0: i8 with one a row, no codes */
+      group; /* of codes (i8 panels, u6, u4, u2): elements of a row that share a scale; 0: i8 with one a row, no codes */
   uint32_t reserved; /* 0 */
 } qrn_tensor;
 

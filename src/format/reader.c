@@ -253,18 +253,24 @@ static int reader_check_name(const char *names, uint32_t names_bytes, uint32_t n
   return 1;
 }
 
+/* Bits of codes below 8, else 0. */
+static uint32_t reader_small_bits(uint32_t dtype) {
+  return dtype == QRN_U6 ? 6 : dtype == QRN_U4 ? 4 : dtype == QRN_U2 ? 2 : 0;
+}
+
 uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const uint64_t *dim) {
-  const int small = dtype == QRN_U4 || dtype == QRN_U2, byte = dtype == QRN_I8 || dtype == QRN_U8;
+  const uint32_t small = reader_small_bits(dtype);
+  const int byte = dtype == QRN_I8 || dtype == QRN_U8;
   uint64_t bytes = byte || small ? 1 : dtype == QRN_I16 ? 2 : 4;
   if (dtype < QRN_F32 || dtype >= QRN_DTYPES || rank < 1 || rank > 4) return 0;
   if (layout == QRN_PANELS || (layout == QRN_ROWS && small)) {
     const uint64_t most = UINT32_MAX; /* a sane side; rounding it up cannot wrap */
     if (rank != 2 || !dim[0] || !dim[1] || dim[0] > most || dim[1] > most) return 0;
-    if (layout == QRN_PANELS && dtype == QRN_I32) return 0;
+    if (layout == QRN_PANELS ? dtype == QRN_I32 : dtype == QRN_U6) return 0;
     uint64_t n = layout == QRN_PANELS ? qk_panels((size_t)dim[0]) * (uint64_t)QK_PANEL : dim[0];
     uint64_t k = dtype == QRN_F32 || dtype == QRN_U8 ? dim[1] : qk_k8((size_t)dim[1]);
     if (dtype == QRN_I16) k = qk_round_up((size_t)dim[1], 2);
-    if (small) k = k / (dtype == QRN_U4 ? 2 : 4);
+    if (small) k = k * small / 8;
     if (!qn_mul_u64(bytes, n, &bytes) || !qn_mul_u64(bytes, k, &bytes)) return 0;
   } else if (layout == QRN_ROWS) {
     for (uint32_t i = 0; i < rank; i++)
@@ -278,7 +284,7 @@ uint64_t qrn_tensor_bytes(uint32_t dtype, uint32_t layout, uint32_t rank, const 
 static int reader_is_group(uint64_t group) { return group > 0 && group % QK_GROUP == 0 && group <= QRN_GROUP_MOST; }
 
 int qrn_group_valid(uint32_t dtype, uint32_t layout, uint64_t columns, uint32_t group) {
-  const int small = dtype == QRN_U4 || dtype == QRN_U2;
+  const uint32_t small = reader_small_bits(dtype);
   if (small && layout == QRN_ROWS) return group == 16 || group == 32;
   if (small) return reader_is_group(group) || group == qk_k8((size_t)columns);
   return group == 0 || (dtype == QRN_I8 && layout == QRN_PANELS && reader_is_group(group));

@@ -76,6 +76,15 @@ static quern_status read_id(const qn_gguf *g, const char *key, int64_t *id) {
   return QUERN_OK;
 }
 
+static quern_status read_charsmap(const qn_gguf *g, qn_token_list *l) {
+  const qn_gguf_value *v;
+  QN_TRY(qn_gguf_get_array(g, KEY("precompiled_charsmap"), 0, QN_GGUF_U8, &v));
+  if (!v) return QUERN_OK;
+  l->charsmap = v->data;
+  l->charsmap_bytes = (size_t)v->count;
+  return QUERN_OK;
+}
+
 static quern_status read_rules(const qn_gguf *g, qn_gguf_text model, qn_token_list *l) {
   l->unk = l->begin = l->end = -1;
   QN_TRY(read_id(g, KEY("unknown_token_id"), &l->unk));
@@ -90,13 +99,20 @@ static quern_status read_rules(const qn_gguf *g, qn_gguf_text model, qn_token_li
     l->add_begin = 1; /* where the file does not tell */
     l->blank = 1;
     QN_TRY(qn_gguf_get_bool(g, KEY("add_space_prefix"), 0, &l->blank));
+  } else if (qn_gguf_text_is(model, "t5")) {
+    l->kind = QN_TOKENIZER_UNIGRAM;
+    l->add_end = 1; /* where the file does not tell */
+    l->blank = l->strip = 1;
+    QN_TRY(qn_gguf_get_bool(g, KEY("add_space_prefix"), 0, &l->blank));
+    QN_TRY(qn_gguf_get_bool(g, KEY("remove_extra_whitespaces"), 0, &l->strip));
+    QN_TRY(read_charsmap(g, l));
   } else if (qn_gguf_text_is(model, "bert")) {
     l->kind = QN_TOKENIZER_WORDPIECE;
     QN_TRY(read_id(g, KEY("cls_token_id"), &l->begin));
     QN_TRY(read_id(g, KEY("seperator_token_id"), &l->end)); /* so spelled in the format */
   } else {
     return qn_fail(&g->env->error, QUERN_E_UNSUPPORTED,
-                   "%s: " KEY("model") " \"%.*s\" is not supported; supported: gpt2, llama, bert", g->name,
+                   "%s: " KEY("model") " \"%.*s\" is not supported; supported: gpt2, llama, t5, bert", g->name,
                    (int)(model.bytes < 64 ? model.bytes : 64), model.data);
   }
   QN_TRY(qn_gguf_get_bool(g, KEY("add_bos_token"), 0, &l->add_begin));

@@ -19,7 +19,7 @@ typedef struct qn_input {
 /* y = x W^T + b, W: [n, k]. */
 typedef struct qn_linear {
   uint32_t n, k;
-  uint32_t dtype; /* QRN_I8, QRN_U4, QRN_U2 or QRN_F32, all in panels */
+  uint32_t dtype; /* QRN_I8, QRN_U6, QRN_U4, QRN_U2 or QRN_F32, all in panels */
   uint32_t group; /* of inputs; 0: i8 with one scale an output channel */
   qn_input in;    /* not of f32 */
   const void *weight;

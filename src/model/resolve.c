@@ -222,7 +222,8 @@ static quern_status need_group_panels(resolver *r, const char *base, const char 
 /* What codes have beside them: scales for channels or groups, sums. */
 static quern_status resolve_scales(resolver *r, const char *base, qn_linear *out) {
   const void *p = NULL;
-  if (out->dtype != QRN_I8 && find(r, base, ".step")) {
+  const int small = out->dtype == QRN_U4 || out->dtype == QRN_U2; /* may have steps and minima */
+  if (small && find(r, base, ".step")) {
     const uint64_t shape[2] = {out->n, qk_groups(out->k, out->group)};
     QN_TRY(need(r, base, ".step", QRN_U8, QRN_PANELS, 2, shape, &p));
     out->steps = p;
@@ -235,7 +236,8 @@ static quern_status resolve_scales(resolver *r, const char *base, qn_linear *out
     return QUERN_OK;
   }
   QN_TRY(need_group_panels(r, base, ".scale", out, out->group, &out->scale));
-  if (find(r, base, ".min")) QN_TRY(need_group_panels(r, base, ".min", out, out->group, &out->min));
+  if (out->dtype != QRN_U6 && find(r, base, ".min"))
+    QN_TRY(need_group_panels(r, base, ".min", out, out->group, &out->min));
   QN_TRY(need_vector(r, base, ".sums", QRN_F32, out->n, &p));
   out->value_sums = p;
   return QUERN_OK;
@@ -341,7 +343,7 @@ static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out)
 static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {
   const uint64_t shape[2] = {n, k};
   const uint32_t found = dtype_of(r, base, ".weight");
-  const uint32_t dtype = r->is_float ? QRN_F32 : found == QRN_U4 || found == QRN_U2 ? found : QRN_I8;
+  const uint32_t dtype = r->is_float ? QRN_F32 : found == QRN_U6 || found == QRN_U4 || found == QRN_U2 ? found : QRN_I8;
   *out = (qn_linear){.n = n, .k = k, .dtype = dtype};
   QN_TRY(need(r, base, ".weight", dtype, QRN_PANELS, 2, shape, &out->weight));
   out->group = find(r, base, ".weight")->group;
@@ -382,9 +384,9 @@ static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, 
   return QUERN_OK;
 }
 
-/* The rows of the head's weights as the table of tokens: floats, or codes of 8 or 4 bits. */
+/* The rows of the head's weights as the table of tokens: floats, or codes of 8, 6 or 4 bits. */
 static quern_status resolve_tied(const resolver *r, const qn_linear *l, qn_table *out) {
-  const uint32_t bits = l->dtype == QRN_F32 ? 32 : l->dtype == QRN_I8 ? 8 : 4;
+  const uint32_t bits = l->dtype == QRN_F32 ? 32 : l->dtype == QRN_I8 ? 8 : l->dtype == QRN_U6 ? 6 : 4;
   if (l->dtype == QRN_U2 || l->steps || l->smooth || l->transform.block)
     return unsupported(r, "the form of head.out's weights, which are the table of tokens too", "");
   *out = (qn_table){.rows = l->n, .bits = bits, .group = l->group, .panels = l, .data = l->weight, .scale = l->scale};

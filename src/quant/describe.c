@@ -252,7 +252,7 @@ static quern_status declare_codes(qn_quantizer *q, const qn_item *it, const char
 }
 
 static uint32_t dtype_of(uint32_t bits) {
-  return bits == 8 ? QRN_I8 : bits == 4 ? QRN_U4 : bits == 2 ? QRN_U2 : QRN_F32;
+  return bits == 8 ? QRN_I8 : bits == 6 ? QRN_U6 : bits == 4 ? QRN_U4 : bits == 2 ? QRN_U2 : QRN_F32;
 }
 
 /* Codes of 4 and 2 bits of a table and what belongs to them. */

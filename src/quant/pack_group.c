@@ -19,20 +19,22 @@ static float largest(const float *w, size_t n) {
 }
 
 /* Codes without a minimum lie in -half ... half - 1; of 8 bits in -127 ... 127. */
-static float half_of(uint32_t bits) { return bits == 4 ? 8.0f : 2.0f; }
+static float half_of(uint32_t bits) { return bits == 6 ? 32.0f : bits == 4 ? 8.0f : 2.0f; }
 
 /* ---- one group, symmetric: w ~ c * scale --------------------------------------------------------------------------- */
 
 /* Where the largest magnitude comes to lie on the grid: more cuts it off. */
 static const float reach4[] = {6.5f,  7.0f, 7.25f, 7.5f,  7.75f, 8.0f,  8.25f, 8.5f,
                                8.75f, 9.0f, 9.5f,  10.0f, 11.0f, 12.0f, 14.0f};
+static const float reach6[] = {25.0f, 26.0f, 27.0f, 28.0f, 29.0f, 30.0f, 30.5f, 31.0f,
+                               31.5f, 32.0f, 33.0f, 34.0f, 36.0f, 39.0f, 43.0f};
 static const float reach2[] = {0.75f, 1.0f,  1.2f, 1.35f, 1.5f, 1.75f, 2.0f, 2.25f,
                                2.5f,  2.75f, 3.0f, 3.5f,  4.0f, 5.0f,  6.0f};
 #define REACHES (sizeof reach4 / sizeof reach4[0])
 
 /* The scale that leaves the least squared error, 0 for a group of zeros. sign: -1, 1, or 0 for either. */
 static float symmetric_scale(const float *w, size_t n, uint32_t bits, int sign) {
-  const float *reach = bits == 4 ? reach4 : reach2, half = half_of(bits), most = largest(w, n);
+  const float *reach = bits == 6 ? reach6 : bits == 4 ? reach4 : reach2, half = half_of(bits), most = largest(w, n);
   float best = 0, scale = 0;
   if (most < TINY) return 0;
   for (size_t c = 0; c < 2 * REACHES; c++) {
@@ -137,11 +139,40 @@ static size_t byte_at(uint32_t bits, size_t k, size_t row, size_t i) {
 }
 static uint32_t shift_of(uint32_t bits, size_t i) { return (uint32_t)(i % inputs_of(bits) / QK_KSTEP) * bits; }
 
+/* A code of 6 bits: where its low four bits lie, from bit *low on, and its high two, from bit *high on. */
+static size_t six_at(size_t k, size_t row, size_t i, size_t *high_at, uint32_t *low, uint32_t *high) {
+  const size_t block = row / QK_PANEL * QK_PANEL * qk_k8(k) * 6 / 8 + i / 32 * 384,
+               in = row % QK_PANEL * QK_KSTEP + i % QK_KSTEP;
+  *high_at = block + 256 + i % 32 / 16 * 64 + in;
+  *low = shift_of(4, i);
+  *high = shift_of(2, i);
+  return block + i % 32 / 8 * 64 + in;
+}
+
+static void put_bits(uint8_t *byte, uint32_t bits, uint32_t shift, uint32_t q) {
+  const uint32_t mask = ((1u << bits) - 1) << shift;
+  *byte = (uint8_t)((*byte & ~mask) | q << shift);
+}
+
+static int get_code(const uint8_t *panels, uint32_t bits, size_t k, size_t row, size_t i) {
+  size_t high_at;
+  uint32_t low, high;
+  if (bits != 6) return panels[byte_at(bits, k, row, i)] >> shift_of(bits, i) & ((1 << bits) - 1);
+  const size_t at = six_at(k, row, i, &high_at, &low, &high);
+  return (panels[at] >> low & 15) | (panels[high_at] >> high & 3) << 4;
+}
+
 /* Replaces the code of a weight; q unsigned, of 8 bits with its offset. */
 static void put_code(uint8_t *panels, uint32_t bits, size_t k, size_t row, size_t i, int q) {
-  uint8_t *byte = panels + byte_at(bits, k, row, i);
-  const uint32_t shift = shift_of(bits, i), mask = ((1u << bits) - 1) << shift;
-  *byte = (uint8_t)((*byte & ~mask) | (uint32_t)q << shift);
+  size_t high_at;
+  uint32_t low, high;
+  if (bits == 6) {
+    const size_t at = six_at(k, row, i, &high_at, &low, &high);
+    put_bits(&panels[at], 4, low, (uint32_t)q & 15);
+    put_bits(&panels[high_at], 2, high, (uint32_t)q >> 4);
+    return;
+  }
+  put_bits(panels + byte_at(bits, k, row, i), bits, shift_of(bits, i), (uint32_t)q);
 }
 
 size_t qn_form_groups(const qn_form *f, size_t k) { return f->group ? qk_groups(k, f->group) : 1; }
@@ -221,14 +252,15 @@ static void put_row(const float *w, size_t k, size_t row, const qn_form *f, cons
 }
 
 void qn_pack_codes(const float *w, uint32_t n, uint32_t k, const qn_form *f, const qn_packed *to) {
-  memset(to->panels, f->bits == 8 ? 0x80 : f->bits == 4 ? 0x88 : 0xaa, qk_weight_bytes(n, k, f->bits));
+  const size_t bytes = qk_weight_bytes(n, k, f->bits);
+  memset(to->panels, f->bits == 8 ? 0x80 : f->bits == 6 ? 0 : f->bits == 4 ? 0x88 : 0xaa, bytes);
+  for (size_t i = 256; f->bits == 6 && i < bytes; i += 384) memset(to->panels + i, 0xaa, 128);
   for (size_t row = 0; row < n; row++) put_row(w + row * k, k, row, f, to);
 }
 
 /* Code without its offset, times its step. */
 static int code_of(const qn_packed *p, const qn_form *f, size_t k, size_t row, size_t i) {
-  const int q = p->panels[byte_at(f->bits, k, row, i)] >> shift_of(f->bits, i) & ((1 << f->bits) - 1);
-  const int c = q - offset_of(p, f, k, row, i);
+  const int c = get_code(p->panels, f->bits, k, row, i) - offset_of(p, f, k, row, i);
   return f->steps ? c * qn_step_of(step_at(p, f, k, row, i)) : c;
 }
 static size_t scale_at(const qn_form *f, size_t k, size_t row, size_t i) {

@@ -144,7 +144,7 @@ void qn_pack_rows_i8(const float *w, uint32_t rows, uint32_t d, float most, int8
 
 /* pack_group.c: linear operators of codes with groups, or of few bits. */
 typedef struct qn_form {
-  uint32_t bits, group; /* bits 8, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
+  uint32_t bits, group; /* bits 8, 6, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
   int min, steps;       /* of 4 and 2 bits: with minima; with integer steps of scales */
   int zeros;            /* of 4 bits with steps: a zero point beside each of them */
 } qn_form;

@@ -435,9 +435,13 @@ static quern_status fit_recipe(qn_quantizer *q) {
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
                    "recipe %s migrates gains, which is done in encoders like BERT alone", r->name);
   if (!q->arch.tied || r->head_bits || r->embedding_bits >= 8) return QUERN_OK;
+  if (r->embedding_bits == 6) {
+    r->head_bits = 6;
+    return QUERN_OK;
+  }
   if (r->embedding_bits != 4)
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8 or 4", r->name,
+                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8, 6 or 4", r->name,
                    r->embedding_bits);
   r->head_bits = 4;
   r->head_group = 32;

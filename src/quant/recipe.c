@@ -70,12 +70,22 @@ static int valid_name(const char *name) {
 }
 
 /* What codes may say beside their bits: a bit each. */
-enum { GROUP = 1, MINIMUM = 2, SCALES = 4, SYMMETRIC = 8, STATIC_RANGES = 16, ESTIMATOR = 32, PERCENTILE = 64, OUTLIERS = 128 };
+enum {
+  GROUP = 1,
+  MINIMUM = 2,
+  SCALES = 4,
+  SYMMETRIC = 8,
+  STATIC_RANGES = 16,
+  ESTIMATOR = 32,
+  PERCENTILE = 64,
+  OUTLIERS = 128
+};
 
 /* {"bits": 4, "group": 32, ...}: bits and group, and which members there may be besides. *at: the object. */
 static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *at,
                                uint32_t *bits) {
-  static const char *const members[] = {"group", "minimum", "scales", "symmetric", "static", "estimator", "percentile", "outliers"};
+  static const char *const members[] = {"group",  "minimum",   "scales",     "symmetric",
+                                        "static", "estimator", "percentile", "outliers"};
   *at = qn_json_get(j, 0, key);
   int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
@@ -83,7 +93,7 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                    file, key);
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a', head = key[0] == 'h';
-  const uint32_t may = v == 6 && !activations ? 0
+  const uint32_t may = v == 6 && !activations ? (weights || head ? GROUP : 0)
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES
                                                  : v == 8 ? GROUP
                                                           : 0)
@@ -120,7 +130,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   uint32_t at;
   const int is_static = qn_json_bool(j, qn_json_get(j, 0, "activations"), "static", 0);
   QN_TRY(read_codes(env, j, file, "weights", &at, &r->weight_bits));
-  r->weight_group = group_in(j, at, r->weight_bits < 8 && !is_static ? 32 : 0);
+  r->weight_group = group_in(j, at, r->weight_bits < 8 && r->weight_bits != 6 && !is_static ? 32 : 0);
   r->weight_min = qn_json_bool(j, at, "minimum", 0);
   const char *scales = qn_json_string(j, at, "scales", "float");
   r->weight_steps = !strcmp(scales, "integer");
@@ -140,28 +150,37 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   r->embedding_group = r->embedding_bits < 8 && r->embedding_bits != 6 ? group_in(j, at, 32) : 0;
   if (!qn_json_get(j, 0, "head")) return QUERN_OK;
   QN_TRY(read_codes(env, j, file, "head", &at, &r->head_bits));
-  r->head_group = group_in(j, at, r->head_bits < 8 ? 32 : 0);
-  r->head_min = qn_json_bool(j, at, "minimum", r->head_bits < 8);
-  if (r->id == QN_RECIPE_FLOAT ? r->head_bits == 32 : r->head_bits == 8 || r->head_bits == 4) return QUERN_OK;
-  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                 "%s: head.bits is 8 or 4, or 32 where all is float; not %u in this version", file, r->head_bits);
+  const int small = r->head_bits < 8 && r->head_bits != 6;
+  r->head_group = group_in(j, at, small ? 32 : 0);
+  r->head_min = qn_json_bool(j, at, "minimum", small);
+  if (r->id == QN_RECIPE_FLOAT
+          ? r->head_bits == 32
+          : r->head_bits == 8 || r->head_bits == 4 || (r->head_bits == 6 && r->id == QN_RECIPE_INT8))
+    return QUERN_OK;
+  return qn_fail(
+      &env->error, QUERN_E_UNSUPPORTED,
+      "%s: head.bits is 8 or 4, with activations that are not static 6 too, or 32 where all is float; not %u in this "
+      "version",
+      file, r->head_bits);
 }
 
 /* What can be run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
   const int is_static = r->id == QN_RECIPE_STATIC;
-  const int integer = is_static ? is_one_of(r->activation_bits, 8, 6, 4) && is_one_of(r->weight_bits, 8, 6, 4) &&
-                                      (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6)
-                                : r->activation_bits == 8 && is_one_of(r->weight_bits, 8, 4, 2) &&
-                                      is_one_of(r->embedding_bits, 8, 4, 2);
+  const int integer = is_static
+                          ? is_one_of(r->activation_bits, 8, 6, 4) && is_one_of(r->weight_bits, 8, 6, 4) &&
+                                (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6)
+                          : r->activation_bits == 8 && (is_one_of(r->weight_bits, 8, 4, 2) || r->weight_bits == 6) &&
+                                (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6);
   if (!all_float && !integer) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
-                   "all 32 can, activations of 8 with weights and embeddings of 8, 4 or 2, and static activations of "
-                   "8, 6 or 4 with "
-                   "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
-                   file, r->weight_bits, r->activation_bits, r->embedding_bits);
+    return qn_fail(
+        &env->error, QUERN_E_UNSUPPORTED,
+        "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
+        "all 32 can, activations of 8 with weights and embeddings of 8, 6, 4 or 2, and static activations of "
+        "8, 6 or 4 with "
+        "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
+        file, r->weight_bits, r->activation_bits, r->embedding_bits);
   }
   if (!is_group(r->weight_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
@@ -237,8 +256,8 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 /* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
   static const char *const flags[] = {"smooth", "static", "symmetric", "minimum"};
-  static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
-                                        "scale", "zero",  "low",    "high",  "percentile", "outliers"};
+  static const char *const numbers[] = {"bits", "group", "groups", "split",      "unfold",  "scale",
+                                        "zero", "low",   "high",   "percentile", "outliers"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {

@@ -64,7 +64,7 @@ static quern_status read_choice(qn_env *env, const qn_json *j, const char *file,
 
 quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   QN_TRY(read_choice(env, j, file, "rounding", roundings, QN_ROUNDINGS, &r->rounding));
-  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
+  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8 || r->weight_bits == 6))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
                    roundings[r->rounding]);
@@ -392,7 +392,7 @@ static void put_rule(text *t, const qn_site_rule *rule) {
 quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   text t = {env, out, QUERN_OK};
   put(&t, "{\"name\":\"%s\",\"weights\":{\"bits\":%u", r->name, r->weight_bits);
-  if (r->weight_bits < 8 && r->id != QN_RECIPE_STATIC)
+  if (r->weight_bits < 8 && r->weight_bits != 6 && r->id != QN_RECIPE_STATIC)
     put(&t, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group, truth(r->weight_min),
         r->weight_steps ? "integer" : "float");
   else if (r->weight_group)
@@ -409,7 +409,8 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);
-  if (r->head_bits && r->head_bits < 8) put(&t, ",\"group\":%u,\"minimum\":%s", r->head_group, truth(r->head_min));
+  if (r->head_bits == 6) put(&t, ",\"group\":%u", r->head_group);
+  if (r->head_bits && r->head_bits < 6) put(&t, ",\"group\":%u,\"minimum\":%s", r->head_group, truth(r->head_min));
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);

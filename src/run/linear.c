@@ -52,6 +52,7 @@ void qn_product_run(const qk_table *k, const qn_product *p, size_t r0, size_t r1
                               .n = l->n,
                               .k = l->k,
                               .bits = l->dtype == QRN_I8   ? 8
+                                      : l->dtype == QRN_U6 ? 6
                                       : l->dtype == QRN_U4 ? 4
                                                            : 2,
                               .group = l->group,

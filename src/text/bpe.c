@@ -320,7 +320,7 @@ static quern_status encode_text(const qn_tokenizer *t, const qn_text *text, int3
 
 /* ---- the kinds ---- */
 
-static size_t token_text(const qn_tokenizer *t, int32_t id, const uint8_t *token, size_t bytes, uint32_t when,
+size_t qn_bpe_token_text(const qn_tokenizer *t, int32_t id, const uint8_t *token, size_t bytes, uint32_t when,
                          uint8_t *text) {
   const uint32_t flags = ((const qn_tok_header *)(const void *)t->data)->flags;
   (void)id;
@@ -351,7 +351,7 @@ static int own_sizes(const qn_tok_header *common, uint64_t *bytes) {
 #define KIND(number, text_name, each_byte)                                                                             \
   {                                                                                                                    \
     .kind = (number), .name = (text_name), .header_bytes = sizeof(qn_bpe_header), .tables = QN_BPE_TABLES,             \
-    .byte_by_byte = (each_byte), .sizes = own_sizes, .encode = encode_text, .text = token_text                         \
+    .byte_by_byte = (each_byte), .sizes = own_sizes, .encode = encode_text, .text = qn_bpe_token_text                  \
   }
 const qn_tokenizer_kind qn_byte_bpe_kind = KIND(QN_TOKENIZER_BYTE_BPE, "byte-bpe", 0);
 const qn_tokenizer_kind qn_char_bpe_kind = KIND(QN_TOKENIZER_CHAR_BPE, "char-bpe", 1);

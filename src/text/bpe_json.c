@@ -4,17 +4,6 @@
 #include "text/bpe.h"
 #include "text/tokenizer_json.h"
 
-#define ESCAPE "\xE2\x96\x81" /* U+2581, SentencePiece's blank */
-
-/* Is the node that string? */
-static int is_text(const qn_json *j, uint32_t node, const char *text) {
-  return qn_tj_is(j, node, QN_JSON_STRING) && j->nodes[node].bytes == strlen(text) &&
-         memcmp(j->nodes[node].string, text, j->nodes[node].bytes) == 0;
-}
-
-static const char *type_of(const qn_json *j, uint32_t node) { return qn_json_string(j, node, "type", "none"); }
-static int is_type(const qn_json *j, uint32_t node, const char *type) { return strcmp(type_of(j, node), type) == 0; }
-
 /* ---- the model ---- */
 
 /* A merge is "left right", or a pair of strings. */
@@ -36,7 +25,7 @@ static quern_status read_merge(tok_spec *s, const qn_json *j, uint32_t node) {
 /* A member that is absent, null or "". */
 static int is_void(const qn_json *j, uint32_t object, const char *key) {
   const uint32_t node = qn_tj_member(j, object, key);
-  return !node || is_text(j, node, "");
+  return !node || qn_tj_is_text(j, node, "");
 }
 
 quern_status qn_bpe_read_model(tok_spec *s, const qn_json *j, uint32_t model) {
@@ -69,50 +58,28 @@ quern_status qn_bpe_read_model(tok_spec *s, const qn_json *j, uint32_t model) {
 
 /* ---- normalizer, pre-tokenizer, decoder: each a component or a sequence of them ---- */
 
-typedef struct steps { /* the nodes of a component's steps */
-  uint32_t node[4], n;
-} steps;
-
-static quern_status get_steps(tok_spec *s, const qn_json *j, const char *part, const char *list, steps *out) {
-  const uint32_t node = qn_tj_member(j, 0, part);
-  *out = (steps){0};
-  if (!node) return QUERN_OK;
-  if (!is_type(j, node, "Sequence")) {
-    out->node[out->n++] = node;
-    return QUERN_OK;
-  }
-  const uint32_t items = qn_tj_member(j, node, list);
-  if (!qn_tj_is(j, items, QN_JSON_ARRAY))
-    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: the sequence of \"%s\" is no array", part);
-  for (uint32_t k = items + 1; k < j->nodes[items].next; k = j->nodes[k].next) {
-    if (out->n == 4)
-      return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer.json: a sequence of more than 4 in \"%s\"", part);
-    out->node[out->n++] = k;
-  }
-  return QUERN_OK;
-}
-
 /* {"type": "Replace", "pattern": {"String": from}, "content": to} */
 static int is_replace(const qn_json *j, uint32_t node, const char *from, const char *to) {
-  const uint32_t pattern = is_type(j, node, "Replace") ? qn_tj_member(j, node, "pattern") : 0;
-  return pattern && is_text(j, qn_tj_member(j, pattern, "String"), from) &&
-         is_text(j, qn_tj_member(j, node, "content"), to);
+  const uint32_t pattern = qn_tj_is_type(j, node, "Replace") ? qn_tj_member(j, node, "pattern") : 0;
+  return pattern && qn_tj_is_text(j, qn_tj_member(j, pattern, "String"), from) &&
+         qn_tj_is_text(j, qn_tj_member(j, node, "content"), to);
 }
 
 static quern_status read_normalizer(tok_spec *s, const qn_json *j, int *escapes) {
-  steps all;
+  qn_tj_steps all;
   *escapes = 0;
-  QN_TRY(get_steps(s, j, "normalizer", "normalizers", &all));
+  QN_TRY(qn_tj_get_steps(s, j, "normalizer", "normalizers", &all));
   for (uint32_t i = 0; i < all.n; i++) {
     const uint32_t node = all.node[i];
-    if (is_type(j, node, "NFC"))
+    if (qn_tj_is_type(j, node, "NFC"))
       s->flags |= QN_BPE_NFC;
-    else if (is_type(j, node, "Prepend") && is_text(j, qn_tj_member(j, node, "prepend"), ESCAPE) && i == 0)
+    else if (qn_tj_is_type(j, node, "Prepend") && qn_tj_is_text(j, qn_tj_member(j, node, "prepend"), QN_ESCAPE) &&
+             i == 0)
       s->flags |= QN_BPE_BLANK;
-    else if (is_replace(j, node, " ", ESCAPE))
+    else if (is_replace(j, node, " ", QN_ESCAPE))
       *escapes = 1;
     else
-      return qn_tj_unsupported(s, "normalizer", type_of(j, node),
+      return qn_tj_unsupported(s, "normalizer", qn_tj_type_of(j, node),
                                "NFC, Prepend of U+2581, Replace of blanks by U+2581, none");
   }
   return QUERN_OK;
@@ -134,10 +101,10 @@ static quern_status read_split(tok_spec *s, const qn_json *j, uint32_t node) {
   const uint32_t pattern = qn_tj_member(j, node, "pattern"), regex = pattern ? qn_tj_member(j, pattern, "Regex") : 0;
   int invert;
   QN_TRY(qn_tj_flag(s, j, node, "invert", 0, &invert));
-  if (!is_text(j, qn_tj_member(j, node, "behavior"), "Isolated") || invert)
+  if (!qn_tj_is_text(j, qn_tj_member(j, node, "behavior"), "Isolated") || invert)
     return qn_tj_unsupported(s, "Split with", "another behavior", "Isolated, not inverted");
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-    if (is_text(j, regex, known[i].regex)) s->words = known[i].words;
+    if (qn_tj_is_text(j, regex, known[i].regex)) s->words = known[i].words;
   if (!s->words)
     return qn_tj_unsupported(s, "pre-tokenizer Split by", regex ? qn_json_string(j, pattern, "Regex", "") : "a string",
                              "the regular expressions of GPT-2, LLaMA-3, Qwen2");
@@ -165,7 +132,7 @@ static quern_status read_metaspace(tok_spec *s, const qn_json *j, uint32_t node)
   int split;
   QN_TRY(qn_tj_flag(s, j, node, "split", 1, &split));
   const char *scheme = qn_json_string(j, node, "prepend_scheme", "always");
-  if (split || !is_text(j, qn_tj_member(j, node, "replacement"), ESCAPE))
+  if (split || !qn_tj_is_text(j, qn_tj_member(j, node, "replacement"), QN_ESCAPE))
     return qn_tj_unsupported(s, "pre-tokenizer", "Metaspace that splits", "\"split\": false, U+2581");
   if (strcmp(scheme, "never") != 0) s->flags |= QN_BPE_BLANK | QN_BPE_BLANK_UNLESS;
   if (strcmp(scheme, "first") == 0) s->flags |= QN_BPE_BLANK_FIRST;
@@ -175,30 +142,31 @@ static quern_status read_metaspace(tok_spec *s, const qn_json *j, uint32_t node)
 
 /* A Split by a blank finds none where the normalizer has replaced all. */
 static int is_split_by_blank(const qn_json *j, uint32_t node) {
-  const uint32_t pattern = is_type(j, node, "Split") ? qn_tj_member(j, node, "pattern") : 0;
-  return pattern && is_text(j, qn_tj_member(j, pattern, "String"), " ");
+  const uint32_t pattern = qn_tj_is_type(j, node, "Split") ? qn_tj_member(j, node, "pattern") : 0;
+  return pattern && qn_tj_is_text(j, qn_tj_member(j, pattern, "String"), " ");
 }
 
 static quern_status read_splitter(tok_spec *s, const qn_json *j, int escapes) {
-  steps all;
-  QN_TRY(get_steps(s, j, "pre_tokenizer", "pretokenizers", &all));
+  qn_tj_steps all;
+  QN_TRY(qn_tj_get_steps(s, j, "pre_tokenizer", "pretokenizers", &all));
   for (uint32_t i = 0; i < all.n; i++) {
     const uint32_t node = all.node[i];
     int each;
     if (escapes && is_split_by_blank(j, node)) continue;
-    if (is_type(j, node, "Split")) {
+    if (qn_tj_is_type(j, node, "Split")) {
       QN_TRY(read_split(s, j, node));
-    } else if (is_type(j, node, "Digits") && i == 0) {
+    } else if (qn_tj_is_type(j, node, "Digits") && i == 0) {
       QN_TRY(qn_tj_flag(s, j, node, "individual_digits", 0, &each));
       if (!each) return qn_tj_unsupported(s, "pre-tokenizer", "Digits", "with individual_digits");
       s->flags |= QN_BPE_DIGITS;
-    } else if (is_type(j, node, "ByteLevel") && i + 1 == all.n) {
+    } else if (qn_tj_is_type(j, node, "ByteLevel") && i + 1 == all.n) {
       QN_TRY(read_byte_level(s, j, node));
-    } else if (is_type(j, node, "Metaspace") && all.n == 1) {
+    } else if (qn_tj_is_type(j, node, "Metaspace") && all.n == 1) {
       QN_TRY(read_metaspace(s, j, node));
       escapes = 1;
     } else {
-      return qn_tj_unsupported(s, "pre-tokenizer", type_of(j, node), "Digits, Split, then ByteLevel; Metaspace; none");
+      return qn_tj_unsupported(s, "pre-tokenizer", qn_tj_type_of(j, node),
+                               "Digits, Split, then ByteLevel; Metaspace; none");
     }
   }
   if ((s->flags & QN_BPE_DIGITS) && s->words != QN_WORDS_GPT2)
@@ -213,27 +181,27 @@ static quern_status read_splitter(tok_spec *s, const qn_json *j, int escapes) {
 }
 
 static int is_strip_of_first(const qn_json *j, uint32_t node) {
-  return is_type(j, node, "Strip") && is_text(j, qn_tj_member(j, node, "content"), " ") &&
+  return qn_tj_is_type(j, node, "Strip") && qn_tj_is_text(j, qn_tj_member(j, node, "content"), " ") &&
          qn_json_int(j, node, "start", 0) == 1 && qn_json_int(j, node, "stop", 0) == 0;
 }
 
-static quern_status read_decoder(tok_spec *s, const qn_json *j) {
-  steps all;
-  QN_TRY(get_steps(s, j, "decoder", "decoders", &all));
+quern_status qn_bpe_read_decoder(tok_spec *s, const qn_json *j) {
+  qn_tj_steps all;
+  QN_TRY(qn_tj_get_steps(s, j, "decoder", "decoders", &all));
   int blanks = 0;
   for (uint32_t i = 0; i < all.n; i++) {
     const uint32_t node = all.node[i];
-    if (s->kind == QN_TOKENIZER_BYTE_BPE && is_type(j, node, "ByteLevel")) {
+    if (s->kind == QN_TOKENIZER_BYTE_BPE && qn_tj_is_type(j, node, "ByteLevel")) {
       blanks = 1;
-    } else if (s->kind == QN_TOKENIZER_CHAR_BPE && is_replace(j, node, ESCAPE, " ")) {
+    } else if (s->kind != QN_TOKENIZER_BYTE_BPE && is_replace(j, node, QN_ESCAPE, " ")) {
       blanks = 1;
-    } else if (s->kind == QN_TOKENIZER_CHAR_BPE && is_type(j, node, "Metaspace")) {
+    } else if (s->kind != QN_TOKENIZER_BYTE_BPE && qn_tj_is_type(j, node, "Metaspace")) {
       blanks = 1;
       if (strcmp(qn_json_string(j, node, "prepend_scheme", "always"), "never") != 0) s->flags |= QN_BPE_DROP_BLANKS;
-    } else if (s->kind == QN_TOKENIZER_CHAR_BPE && is_strip_of_first(j, node)) {
+    } else if (s->kind != QN_TOKENIZER_BYTE_BPE && is_strip_of_first(j, node)) {
       s->flags |= QN_BPE_DROP_BLANK;
-    } else if (!is_type(j, node, "ByteFallback") && !is_type(j, node, "Fuse")) {
-      return qn_tj_unsupported(s, "decoder", type_of(j, node),
+    } else if (!qn_tj_is_type(j, node, "ByteFallback") && !qn_tj_is_type(j, node, "Fuse")) {
+      return qn_tj_unsupported(s, "decoder", qn_tj_type_of(j, node),
                                "ByteLevel; Replace of U+2581, ByteFallback, Fuse, Strip of one blank; Metaspace");
     }
   }
@@ -245,5 +213,5 @@ quern_status qn_bpe_read_rules(tok_spec *s, const qn_json *j) {
   int escapes;
   QN_TRY(read_normalizer(s, j, &escapes));
   QN_TRY(read_splitter(s, j, escapes));
-  return read_decoder(s, j);
+  return qn_bpe_read_decoder(s, j);
 }

@@ -65,15 +65,13 @@ static uint32_t hex(char c) {
   return c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a') + 10 : 16;
 }
 
-/* The byte that "<0xAB>" stands for, or 256. */
-static uint32_t named_byte(const tok_entry *k) {
+uint32_t qn_bpe_named_byte(const tok_entry *k) {
   if (k->bytes != 6 || memcmp(k->text, "<0x", 3) != 0 || k->text[5] != '>') return 256;
   const uint32_t high = hex(k->text[3]), low = hex(k->text[4]);
   return high < 16 && low < 16 ? high << 4 | low : 256;
 }
 
-/* U+2581 becomes a blank. */
-static void as_blanks(const tok_entry *k, uint8_t *out, uint32_t *n) {
+void qn_bpe_as_blanks(const tok_entry *k, uint8_t *out, uint32_t *n) {
   *n = 0;
   for (uint32_t at = 0; at < k->bytes;) {
     const int escape = k->bytes - at >= 3 && memcmp(k->text + at, "\xE2\x96\x81", 3) == 0;
@@ -88,7 +86,7 @@ static quern_status collect(qn_tables_writer *w, uint64_t *keys) {
   uint8_t text[QN_TOK_MAX_TOKEN_BYTES];
   for (uint32_t i = 0; i < s->vocab; i++) {
     tok_entry *k = &s->tokens[i];
-    uint32_t n = k->bytes, byte = named_byte(k);
+    uint32_t n = k->bytes, byte = qn_bpe_named_byte(k);
     int key = k->in_model && n > 0;
     if (s->kind == QN_TOKENIZER_BYTE_BPE) {
       if (!as_bytes(k, text, &n)) {
@@ -100,7 +98,7 @@ static quern_status collect(qn_tables_writer *w, uint64_t *keys) {
       k->flags |= QN_TOKEN_BYTE;
     } else {
       if (n && memchr(k->text, ' ', n)) key = 0; /* no blank is left in what is merged */
-      as_blanks(k, text, &n);
+      qn_bpe_as_blanks(k, text, &n);
     }
     QN_TRY(qn_tables_put(w, k, text, n));
     if (!key) continue;

@@ -5,7 +5,8 @@
 #include "base/utf8.h"
 #include "text/tables.h"
 
-static const qn_tokenizer_kind *const kinds[] = {&qn_wordpiece_kind, &qn_byte_bpe_kind, &qn_char_bpe_kind};
+static const qn_tokenizer_kind *const kinds[] = {&qn_wordpiece_kind, &qn_byte_bpe_kind, &qn_char_bpe_kind,
+                                                 &qn_unigram_kind};
 
 const qn_tokenizer_kind *qn_tokenizer_find_kind(uint32_t kind) {
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)

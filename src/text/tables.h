@@ -97,7 +97,7 @@ struct qn_tokenizer_kind {
      the length; text has room for QN_TOK_MAX_TOKEN_BYTES + 1. */
   size_t (*text)(const qn_tokenizer *t, int32_t id, const uint8_t *token, size_t bytes, uint32_t when, uint8_t *text);
 };
-extern const qn_tokenizer_kind qn_wordpiece_kind, qn_byte_bpe_kind, qn_char_bpe_kind;
+extern const qn_tokenizer_kind qn_wordpiece_kind, qn_byte_bpe_kind, qn_char_bpe_kind, qn_unigram_kind;
 /* The kind of that number, or NULL. */
 const qn_tokenizer_kind *qn_tokenizer_find_kind(uint32_t kind);
 /* Where the tables lie. Returns 0 when the header's sizes are out of bounds, else the section's exact size. */

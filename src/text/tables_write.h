@@ -32,5 +32,8 @@ quern_status qn_tables_insert(qn_tables_writer *w, uint32_t slot, uint64_t end);
 /* The header again, with what inserting found, and the section handed over. */
 quern_status qn_tables_finish(qn_tables_writer *w, qn_buffer *section);
 void qn_tables_free(qn_tables_writer *w);
+/* Of vocabularies of SentencePiece: the byte that "<0xAB>" stands for, or 256; a text with blanks for U+2581. */
+uint32_t qn_bpe_named_byte(const tok_entry *k);
+void qn_bpe_as_blanks(const tok_entry *k, uint8_t *out, uint32_t *n);
 static inline void *qn_tables_at(const qn_tables_writer *w, uint32_t table) { return w->out + w->offset[table]; }
 #endif

@@ -10,7 +10,7 @@ quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, s
   const qn_tok_header *h = data;
   const qn_tokenizer_kind *kind = qn_tokenizer_find_kind(h->kind);
   if (!kind)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "tokenizer: kind %u is unknown; this release knows 1 to 3",
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "tokenizer: kind %u is unknown; this release knows 1 to 4",
                    h->kind);
   if (bytes < kind->header_bytes)
     return qn_fail(&env->error, QUERN_E_FORMAT, "tokenizer: the section has %zu bytes, too few for its header", bytes);

@@ -9,6 +9,7 @@
 #define QN_TOKENIZER_WORDPIECE 1u
 #define QN_TOKENIZER_BYTE_BPE 2u /* byte-level BPE: words by a regular expression, merges of bytes */
 #define QN_TOKENIZER_CHAR_BPE 3u /* SentencePiece's BPE: merges of characters, blanks among them */
+#define QN_TOKENIZER_UNIGRAM 4u  /* SentencePiece's unigram: the tokens whose scores have the largest sum */
 #define QN_TOKENIZER_TABLES 16
 
 typedef struct qn_tokenizer_kind qn_tokenizer_kind;
@@ -26,7 +27,7 @@ typedef struct qn_tokenizer {
 
 /* Checks sizes and offsets of the tables (not their contents). data: 64-byte aligned. */
 quern_status qn_tokenizer_open(qn_tokenizer *t, qn_env *env, const void *data, size_t bytes);
-/* Name of its kind: "wordpiece", "byte-bpe", "char-bpe". */
+/* Name of its kind: "wordpiece", "byte-bpe", "char-bpe", "unigram". */
 const char *qn_tokenizer_name(const qn_tokenizer *t);
 
 /* Where ids go as they come. */
@@ -39,8 +40,8 @@ typedef struct qn_ids {
 } qn_ids;            /* types and spans may be NULL */
 
 /* Ids of one text without special tokens; appended to out with type `type`. Input of any length and content; memory on
- * the stack only (60 KiB of BPE, 92 with spans). BPE refuses, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its merges tie
- * together over more than 1,024: no vocabulary of a model is known that does (bpe.c). */
+ * the stack only (60 KiB of BPE and unigrams, 92 with spans). Both refuse, as QUERN_E_UNSUPPORTED, a word of more than 2,048 bytes that its
+ * merges, or scores, tie together over more than 1,024: no vocabulary of a model is known that does (bpe.c, unigram.c). */
 quern_status qn_tokenizer_encode(const qn_tokenizer *t, const char *utf8, size_t len, int32_t type, qn_ids *out);
 /* The same, with ranges in which no special token is recognized, as what a user of a chat says: a match that touches
  * one is none. Of WordPiece those that are matched in normalized text are recognized everywhere. */
@@ -99,9 +100,10 @@ typedef struct qn_listed_token {
   const char *
       text; /* as vocabularies spell it: byte-level alphabet; U+2581 for blanks and, of WordPiece, for a word's start */
   size_t bytes;
-  float score; /* CHAR_BPE */
+  float score; /* CHAR_BPE, UNIGRAM */
   uint32_t type;
 } qn_listed_token;
+#define QN_LISTED_NORMAL 1u
 #define QN_LISTED_UNKNOWN 2u
 #define QN_LISTED_CONTROL 3u /* special */
 #define QN_LISTED_USER 4u    /* found in text as it is written */
@@ -115,9 +117,12 @@ typedef struct qn_token_list {
   size_t merge_count;
   const char *words;              /* BYTE_BPE: how words are found: "gpt2", "llama3", "qwen2" */
   int digits, nfc, ignore_merges; /* BYTE_BPE: each digit alone; text in NFC; a word that is a token is that token */
-  int blank;                      /* CHAR_BPE: a blank before the text */
-  int64_t unk, begin, end;        /* ids; -1: none; of WordPiece [CLS] and [SEP] */
-  int add_begin, add_end;         /* around each text; WordPiece has both */
+  int blank;                      /* CHAR_BPE, UNIGRAM: a blank before the text */
+  int strip;                      /* UNIGRAM: blanks at its ends are left out, and of several side by side one stays */
+  const void *charsmap;           /* UNIGRAM: [charsmap_bytes] a precompiled character map; bytes 0: none */
+  size_t charsmap_bytes;
+  int64_t unk, begin, end; /* ids; -1: none; of WordPiece [CLS] and [SEP] */
+  int add_begin, add_end;  /* around each text; WordPiece has both */
 } qn_token_list;
 /* A list that contradicts itself is QUERN_E_SOURCE; one that is not supported QUERN_E_UNSUPPORTED. model_vocab as above. */
 quern_status qn_tokenizer_build_list(qn_env *env, const qn_token_list *list, uint32_t model_vocab, qn_buffer *section);

@@ -2,6 +2,7 @@
  * readers of both kinds of file fill in. Every number in it was checked on the way in. One thread. */
 #include <string.h>
 #include "base/checked.h"
+#include "text/charsmap.h"
 #include "text/tokenizer_build.h"
 
 quern_status qn_spec_init(tok_spec *s, qn_env *env, uint32_t model_vocab, size_t added_cap) {
@@ -34,6 +35,9 @@ void qn_spec_free(tok_spec *s) {
   qn_free(s->env, s->index, s->index_size * (size_t)4);
   qn_free(s->env, s->added, s->added_cap * sizeof *s->added);
   qn_free(s->env, s->merges, s->merge_cap * sizeof *s->merges);
+  qn_free(s->env, s->scores, s->scores ? s->cap * sizeof *s->scores : 0);
+  qn_buffer_free(s->env, &s->charsmap);
+  s->scores = NULL;
   s->tokens = NULL, s->index = NULL, s->added = NULL, s->merges = NULL;
 }
 
@@ -109,6 +113,22 @@ quern_status qn_spec_item(tok_spec *s, int pair, uint32_t what, uint32_t type) {
   return QUERN_OK;
 }
 
+quern_status qn_spec_scores(tok_spec *s) {
+  return qn_alloc_array(s->env, (void **)&s->scores, s->cap, sizeof *s->scores, "the scores of tokens");
+}
+
+quern_status qn_spec_check_charsmap(tok_spec *s) {
+  if (s->charsmap.bytes <= UINT32_MAX / 2 && qn_charsmap_valid((qn_charsmap){s->charsmap.data, s->charsmap.bytes}))
+    return QUERN_OK;
+  return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer: the precompiled character map is none");
+}
+
+quern_status qn_spec_write(tok_spec *s, qn_buffer *section) {
+  return s->kind == QN_TOKENIZER_WORDPIECE ? qn_wp_write(s, section)
+         : s->kind == QN_TOKENIZER_UNIGRAM ? qn_unigram_write(s, section)
+                                           : qn_bpe_write(s, section);
+}
+
 quern_status qn_spec_classic(tok_spec *s, uint32_t cls, uint32_t sep, int double_sep) {
   uint32_t second = double_sep ? 0 : 1;
   for (int pair = 0; pair < 2; pair++) {
@@ -143,8 +163,7 @@ quern_status qn_tokenizer_build(qn_env *env, const qn_json *tokenizer_json, cons
     status = qn_spec_read_json(&spec, tokenizer_json);
   else
     status = qn_spec_read_vocab(&spec, vocab_txt, vocab_bytes, tokenizer_config);
-  if (!status)
-    status = spec.kind == QN_TOKENIZER_WORDPIECE ? qn_wp_write(&spec, section) : qn_bpe_write(&spec, section);
+  if (!status) status = qn_spec_write(&spec, section);
   qn_spec_free(&spec);
   return status;
 }

@@ -36,10 +36,12 @@ typedef struct tok_spec {
   /* of BPE */
   tok_merge *merges; /* [merge_cap] by rank */
   size_t merge_count, merge_cap;
-  uint32_t words;    /* QN_WORDS_* */
-  int ignore_merges; /* a word that is a token is that token, whatever merging gives */
-  int byte_fallback; /* CHAR_BPE: characters that are no token become their bytes' tokens */
-  int late_blanks;   /* blanks are put and escaped after added tokens are found */
+  uint32_t words;     /* QN_WORDS_* */
+  int ignore_merges;  /* a word that is a token is that token, whatever merging gives */
+  int byte_fallback;  /* CHAR_BPE: characters that are no token become their bytes' tokens */
+  double *scores;     /* [cap] of Unigram */
+  qn_buffer charsmap; /* of Unigram: its precompiled character map */
+  int late_blanks;    /* blanks are put and escaped after added tokens are found */
 } tok_spec;
 
 /* model_vocab: rows of the embedding; added_cap: the most added tokens. */
@@ -61,8 +63,15 @@ quern_status qn_spec_classic(tok_spec *s, uint32_t cls, uint32_t sep, int double
 quern_status qn_spec_merges(tok_spec *s, size_t count);
 quern_status qn_spec_merge(tok_spec *s, const char *left, size_t left_bytes, const char *right, size_t right_bytes);
 
+/* Room for the scores of Unigram; whether what is in s->charsmap is a character map. */
+quern_status qn_spec_scores(tok_spec *s);
+quern_status qn_spec_check_charsmap(tok_spec *s);
+
 quern_status qn_spec_read_json(tok_spec *s, const qn_json *j);
 quern_status qn_spec_read_vocab(tok_spec *s, const char *text, size_t bytes, const qn_json *config);
 quern_status qn_wp_write(tok_spec *s, qn_buffer *section);
+quern_status qn_unigram_write(tok_spec *s, qn_buffer *section);
+/* By the kind of s. */
+quern_status qn_spec_write(tok_spec *s, qn_buffer *section);
 quern_status qn_bpe_write(tok_spec *s, qn_buffer *section);
 #endif

@@ -1,5 +1,5 @@
 /* tokenizer_json.c - reads a tokenizer.json: WordPiece with BERT's normalization and splitting, and what all kinds have
- * in common; bpe_json.c has the rest of BPE. Other kinds are refused by name. Truncation and padding settings are not
+ * in common; bpe_json.c has the rest of BPE, unigram_json.c of Unigram. Other kinds are refused by name. Truncation and padding settings are not
  * read. One thread. */
 #include "text/tokenizer_json.h"
 #include <string.h>
@@ -61,6 +61,35 @@ quern_status qn_tj_type(tok_spec *s, const qn_json *j, const char *part, const c
   return QUERN_OK;
 }
 
+int qn_tj_is_text(const qn_json *j, uint32_t node, const char *text) {
+  return qn_tj_is(j, node, QN_JSON_STRING) && j->nodes[node].bytes == strlen(text) &&
+         memcmp(j->nodes[node].string, text, j->nodes[node].bytes) == 0;
+}
+
+const char *qn_tj_type_of(const qn_json *j, uint32_t node) { return qn_json_string(j, node, "type", "none"); }
+int qn_tj_is_type(const qn_json *j, uint32_t node, const char *type) {
+  return strcmp(qn_tj_type_of(j, node), type) == 0;
+}
+
+quern_status qn_tj_get_steps(tok_spec *s, const qn_json *j, const char *part, const char *list, qn_tj_steps *out) {
+  const uint32_t node = qn_tj_member(j, 0, part);
+  *out = (qn_tj_steps){0};
+  if (!node) return QUERN_OK;
+  if (!qn_tj_is_type(j, node, "Sequence")) {
+    out->node[out->n++] = node;
+    return QUERN_OK;
+  }
+  const uint32_t items = qn_tj_member(j, node, list);
+  if (!qn_tj_is(j, items, QN_JSON_ARRAY))
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer.json: the sequence of \"%s\" is no array", part);
+  for (uint32_t k = items + 1; k < j->nodes[items].next; k = j->nodes[k].next) {
+    if (out->n == 4)
+      return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer.json: a sequence of more than 4 in \"%s\"", part);
+    out->node[out->n++] = k;
+  }
+  return QUERN_OK;
+}
+
 quern_status qn_tj_vocab(tok_spec *s, const qn_json *j, uint32_t model) {
   const uint32_t vocab = qn_tj_member(j, model, "vocab");
   if (!qn_tj_is(j, vocab, QN_JSON_OBJECT)) return qn_tj_malformed(s, "\"model.vocab\" is missing or no object");
@@ -105,7 +134,8 @@ static quern_status read_model(tok_spec *s, const qn_json *j) {
   const char *type = qn_json_string(j, model, "type", "none");
   if (strcmp(type, "WordPiece") == 0) return read_wordpiece(s, j, model);
   if (strcmp(type, "BPE") == 0) return qn_bpe_read_model(s, j, model);
-  return qn_tj_unsupported(s, "model type", type, "WordPiece, BPE");
+  if (strcmp(type, "Unigram") == 0) return qn_unigram_read_model(s, j, model);
+  return qn_tj_unsupported(s, "model type", type, "WordPiece, BPE, Unigram");
 }
 
 static quern_status read_added(tok_spec *s, const qn_json *j) {
@@ -258,6 +288,8 @@ quern_status qn_spec_read_json(tok_spec *s, const qn_json *j) {
   if (j->nodes[0].kind != QN_JSON_OBJECT) return qn_tj_malformed(s, "not an object");
   QN_TRY(read_model(s, j));
   QN_TRY(read_added(s, j));
-  QN_TRY(s->kind == QN_TOKENIZER_WORDPIECE ? read_text_rules(s, j) : qn_bpe_read_rules(s, j));
+  QN_TRY(s->kind == QN_TOKENIZER_WORDPIECE ? read_text_rules(s, j)
+         : s->kind == QN_TOKENIZER_UNIGRAM ? qn_unigram_read_rules(s, j)
+                                           : qn_bpe_read_rules(s, j));
   return read_processor(s, j);
 }

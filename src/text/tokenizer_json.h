@@ -19,7 +19,24 @@ quern_status qn_tj_type(tok_spec *s, const qn_json *j, const char *part, const c
 /* The model's vocabulary, into s. */
 quern_status qn_tj_vocab(tok_spec *s, const qn_json *j, uint32_t model);
 
+#define QN_ESCAPE "\xE2\x96\x81" /* U+2581, SentencePiece's blank */
+/* Is the node that string? */
+int qn_tj_is_text(const qn_json *j, uint32_t node, const char *text);
+/* A component's "type". */
+const char *qn_tj_type_of(const qn_json *j, uint32_t node);
+int qn_tj_is_type(const qn_json *j, uint32_t node, const char *type);
+/* The nodes of a component's steps: of a sequence, or of one alone. */
+typedef struct qn_tj_steps {
+  uint32_t node[4], n;
+} qn_tj_steps;
+quern_status qn_tj_get_steps(tok_spec *s, const qn_json *j, const char *part, const char *list, qn_tj_steps *out);
+
 /* The model of type BPE, before added tokens are read; and the rules by which text is normalized, split and joined. */
 quern_status qn_bpe_read_model(tok_spec *s, const qn_json *j, uint32_t model);
 quern_status qn_bpe_read_rules(tok_spec *s, const qn_json *j);
+/* Of both, the last of these rules. */
+quern_status qn_bpe_read_decoder(tok_spec *s, const qn_json *j);
+/* The same of type Unigram. */
+quern_status qn_unigram_read_model(tok_spec *s, const qn_json *j, uint32_t model);
+quern_status qn_unigram_read_rules(tok_spec *s, const qn_json *j);
 #endif

@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/tokenizer_build.h"
+#include "text/unigram.h"
 #include "text/wordpiece.h"
 
 #define SPLIT_BYTES 256u /* longer tokens are not made by merges: bounds the work on hostile lists */
@@ -104,7 +105,10 @@ static quern_status put_tokens(tok_spec *s, const qn_token_list *l, qn_buffer *s
       text = (const char *)spelled->data + spelled->bytes;
       QN_TRY(respell(s->env, &l->tokens[i], spelled, &bytes));
     }
-    QN_TRY(qn_spec_token(s, text, bytes, (int64_t)i, 1));
+    const int whole = s->kind == QN_TOKENIZER_UNIGRAM && l->tokens[i].type != QN_LISTED_NORMAL;
+    QN_TRY(qn_spec_token(s, text, bytes, (int64_t)i, !whole));
+    if (s->scores) s->scores[i] = (double)l->tokens[i].score;
+    s->byte_fallback |= l->tokens[i].type == QN_LISTED_BYTE;
   }
   for (size_t i = 0; i < l->count; i++) {
     const uint32_t type = l->tokens[i].type;
@@ -130,6 +134,8 @@ static quern_status put_templates(tok_spec *s, const qn_token_list *l) {
   }
   if ((l->add_begin && l->begin < 0) || (l->add_end && l->end < 0))
     return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer: a token is put around texts, and its id is not told");
+  if (l->unk < 0 && s->kind == QN_TOKENIZER_UNIGRAM)
+    return qn_fail(&s->env->error, QUERN_E_SOURCE, "tokenizer: a unigram model needs the id of its unknown token");
   s->unk = l->unk < 0 ? QN_TOK_EMPTY : (uint32_t)l->unk;
   for (uint32_t pair = 0; pair < 2; pair++)
     for (uint32_t second = 0; second <= pair; second++) {
@@ -164,6 +170,15 @@ static quern_status set_rules(tok_spec *s, const qn_token_list *l) {
       s->flags = QN_BPE_FUSE_UNK | (l->blank ? QN_BPE_BLANK | QN_BPE_DROP_BLANK : 0);
       s->byte_fallback = 1;
       return QUERN_OK;
+    case QN_TOKENIZER_UNIGRAM:
+      s->prefix_bytes = s->max_word_chars = 0;
+      s->flags = QN_UNIGRAM_WORDS | QN_UNIGRAM_LONGEST |
+                 (l->blank ? QN_BPE_BLANK | QN_BPE_BLANK_UNLESS | QN_BPE_DROP_BLANKS : 0) |
+                 (l->strip ? QN_UNIGRAM_STRIP_LEFT | QN_UNIGRAM_STRIP_RIGHT | QN_UNIGRAM_COLLAPSE : 0);
+      QN_TRY(qn_spec_scores(s));
+      if (!l->charsmap_bytes) return QUERN_OK;
+      QN_TRY(qn_buffer_append(s->env, &s->charsmap, l->charsmap, l->charsmap_bytes));
+      return qn_spec_check_charsmap(s);
     default:
       return qn_fail(&s->env->error, QUERN_E_UNSUPPORTED, "tokenizer: kind %u is unknown", l->kind);
   }
@@ -183,12 +198,9 @@ quern_status qn_tokenizer_build_list(qn_env *env, const qn_token_list *list, uin
   QN_TRY_CLEANUP(set_rules(&s, list));
   QN_TRY_CLEANUP(put_tokens(&s, list, &spelled));
   QN_TRY_CLEANUP(put_templates(&s, list));
-  if (s.kind == QN_TOKENIZER_WORDPIECE) {
-    status = qn_wp_write(&s, section);
-  } else {
+  if (s.kind == QN_TOKENIZER_BYTE_BPE || s.kind == QN_TOKENIZER_CHAR_BPE)
     QN_TRY_CLEANUP(list->merges ? merges_by_rank(&s, list) : merges_by_score(&s, list));
-    status = qn_bpe_write(&s, section);
-  }
+  status = qn_spec_write(&s, section);
 cleanup:
   qn_spec_free(&s);
   qn_buffer_free(env, &spelled);

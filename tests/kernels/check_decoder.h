@@ -105,7 +105,7 @@ static int check_cap(const qk_table *ref, const qk_table *t) {
 
 /* Weights of a product as a table. */
 static qk_table_ref panel_table(size_t rows, size_t d) {
-  qk_table_ref r = {.bits = (uint32_t)PICK(32, 8, 4), .panels = 1};
+  qk_table_ref r = {.bits = (uint32_t)PICK(32, 8, 6, 4), .panels = 1};
   if (r.bits == 32) {
     float *w = buffer(qk_weight_bytes_f32(rows, d), 64);
     fill(w, qk_panels(rows) * 16 * d, below(CALM_KINDS));
@@ -116,7 +116,7 @@ static qk_table_ref panel_table(size_t rows, size_t d) {
   if (below(2)) r.group = group_of(d);
   const size_t groups = r.group ? qk_groups(d, r.group) : 0;
   r.scale = r.group ? group_scales(rows, groups) : scales_of(rows, 0);
-  if (r.group && below(2)) r.min = group_scales(rows, groups);
+  if (r.group && r.bits != 6 && below(2)) r.min = group_scales(rows, groups);
   return r;
 }
 static int check_embed_panels(const qk_table *ref, const qk_table *t) {

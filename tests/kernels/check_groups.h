@@ -6,6 +6,12 @@
 
 /* Code of weight (r, c), centred, without its step. */
 static int centred(const qk_gemm_group *op, size_t r, size_t c) {
+  if (op->bits == 6) {
+    const uint8_t *block = op->w + r / 16 * 12 * qk_k8(op->k) + c / 32 * 384 + r % 16 * 4 + c % 4;
+    const int low = block[c % 32 / 8 * 64] >> (c % 8 / 4 * 4) & 15,
+              high = block[256 + c % 32 / 16 * 64] >> (c % 16 / 4 * 2) & 3;
+    return 16 * high + low - 32;
+  }
   const size_t steps = 32 / op->bits,
                at = c / steps * 64 + r % 16 * 4 + c % 4; /* inputs that lie in 64 bytes / 16 channels */
   const int byte = op->w[r / 16 * (2 * op->bits) * qk_k8(op->k) + at];

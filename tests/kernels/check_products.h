@@ -141,13 +141,14 @@ static uint8_t some_step(uint32_t bits) {
 /* A group of the product by groups that `kind` (below 6) makes: 0, 1 scales by group, 2 steps; 3 to 5 the same with
    activations that have scales by group, or one scale a channel. */
 static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
-  const uint32_t bits = (uint32_t)(kind == 2 || kind == 5 ? PICK(2, 4) : PICK(2, 4, 8)), group = group_of(k);
+  const uint32_t bits = (uint32_t)(kind == 2 || kind == 5 ? PICK(2, 4) : PICK(2, 4, 6, 8)), group = group_of(k);
   qk_gemm_group op = {.a = codes_of(m, k, below(6)), .n = (uint32_t)n, .k = (uint32_t)k, .bits = bits, .group = group};
   op.w = panels_of(n, k, bits, below(6));
   const size_t groups = qk_groups(k, group);
   uint32_t a_group = group;
   if (kind >= 3 && (kind == 5 || group == qk_k8(k))) a_group = group_of(k);
-  if (kind == 4) op.group = 0, op.bits = 8, a_group = group_of(k), op.w = panels_of(n, k, 8, below(6));
+  if (kind == 4)
+    op.group = 0, op.bits = (uint32_t)PICK(6, 8), a_group = group_of(k), op.w = panels_of(n, k, op.bits, below(6));
   set_groups(&op.a, m, k, a_group);
   if (kind == 2 || kind == 5) {
     uint8_t *steps = buffer(qk_panels(n) * 16 * groups, 1);
@@ -156,7 +157,7 @@ static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
     if (kind == 2) op.a.group_start = NULL;
   } else {
     op.scale = op.group ? group_scales(n, groups) : scales_of(n, 0);
-    if (op.group && below(2)) op.min = group_scales(n, groups);
+    if (op.group && bits != 6 && below(2)) op.min = group_scales(n, groups);
     op.w_sums = vector_of(n, CALM_KINDS);
   }
   if (kind < 3) return op;
