@@ -11,7 +11,8 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_GROUP_TILES 32u
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 4
-#define QK_TILE_CASES(X) QK_ROWS_4(X, 1) QK_ROWS_4(X, 2) QK_ROWS_4(X, 3) QK_ROWS_4(X, 4)
+#define QK_PANELS_ALONE 1
+#define QK_TILE_CASES(X) QK_ROWS_4(X, 1) QK_ROWS_4(X, 4)
 
 #include "kernels/avx512vnni/dot_avx512vnni.h"
 

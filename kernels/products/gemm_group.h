@@ -6,7 +6,7 @@
  * Where codes are unpacked they go into steps that stay in the L1 cache. Inputs that fit there at once are unpacked once for all
  * rows, and a tile's epilogue follows it; more inputs pass in chunks, rows inside, float sums of a block of rows kept between
  * chunks. A set defines QK_TILE_ROWS, QK_TILE_PANELS, QK_FINISH_GROUP (finish_group.h), QK_WIDE, QK_GROUP_ROW (so many rows read
- * codes of 4 bits as they lie, one by one), QK_UNPACKS_IN_TILE (a whole tile unpacks codes of 4 bits on the way), and, after
+ * codes of 4 bits as they lie, one by one), QK_PANELS_ALONE, QK_UNPACKS_IN_TILE (a whole tile unpacks codes of 4 bits on the way), and, after
  * including this, qk_unpack_small (of the small family) and qk_tile_group_run; tile_group.h does. */
 #ifndef QK_PRODUCTS_GEMM_GROUP_H
 #define QK_PRODUCTS_GEMM_GROUP_H
@@ -20,6 +20,9 @@
 #endif
 #ifndef QK_UNPACKS_IN_TILE
 #define QK_UNPACKS_IN_TILE 0
+#endif
+#ifndef QK_PANELS_ALONE
+#define QK_PANELS_ALONE 0 /* 1: panels that are fewer than a tile's take tiles of one each, which is less code */
 #endif
 #ifndef QK_GROUP_TILES
 #define QK_GROUP_TILES 8u /* of rows, that share a chunk, where there are several */
@@ -204,8 +207,9 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   all.chunk = qk_group_chunk(op, all.rows == 1 || side);
   const int at_once = all.chunk * QK_GROUP >= op->k;
   const size_t parts = at_once ? 1 : (all.tiles + QK_GROUP_TILES - 1) / QK_GROUP_TILES;
-  for (size_t p = p0; p < p1; p += wide) {
-    const size_t panels = p1 - p < wide ? p1 - p : wide;
+  const int alone = QK_PANELS_ALONE && !(QK_GROUP_ROW && (one_by_one || side));
+  for (size_t p = p0, panels; p < p1; p += panels) {
+    panels = p1 - p >= wide ? wide : alone ? 1 : p1 - p;
     const qk_group_scales scales = qk_scales_of(op, p, panels, channel);
     for (size_t pass = 0; pass < passes; pass++) {
       qk_group_tiles some = all;
