@@ -25,8 +25,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/products/row_steps.h"
 
 void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  const int as_bytes = op->steps && op->bits == 4 && !op->a.grouped;
-  qk_gemm_group_or(op, m0, m1, p0, p1, as_bytes ? qk_gemm_steps_avx512vnni : qk_gemm_wide_avx512vnni);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_steps_avx512vnni, qk_gemm_wide_avx512vnni);
 }
 QK_TARGET_END
 #endif

@@ -175,11 +175,15 @@ static inline void qk_steps_over_rows(const qk_gemm_group *op, size_t m0, size_t
   }
 }
 
-/* gemm_group of a set: few rows as above, all else as gemm_group.h has it. */
+/* gemm_group of a set: few rows as above, many of integer steps by `many` (gemm_steps.h; NULL: as all else), all else as gemm_group.h has
+   it. */
+typedef void qk_group_fn(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 static inline void qk_gemm_group_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
-                                    void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
+                                    qk_group_fn *many, qk_group_fn *wide) {
   if (qk_steps_few(op, m1 - m0))
     qk_steps_over_rows(op, m0, m1, p0, p1);
+  else if (many && op->steps && op->bits == 4 && !op->a.grouped)
+    many(op, m0, m1, p0, p1);
   else
     qk_gemm_group_small_or(op, m0, m1, p0, p1, wide);
 }
