@@ -44,7 +44,7 @@ void qk_finish_group_avx512(const qk_gemm_group *op, const float *sums, size_t l
 }
 
 void qk_gemm_group_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_wide_avx2);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_steps_avx512, qk_gemm_wide_avx2);
 }
 QK_TARGET_END
 #endif

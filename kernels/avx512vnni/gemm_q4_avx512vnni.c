@@ -11,8 +11,8 @@ QK_TARGET_BEGIN_AVX512VNNI
 #define QK_GROUP_TILES 32u /* 128 rows */
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 4
-#define QK_TILE_CASES(X)                                                                                               \
-  QK_ROWS_FROM_2_TO_4(X, 1) QK_ROWS_FROM_2_TO_4(X, 2) QK_ROWS_FROM_2_TO_4(X, 3) QK_ROWS_FROM_2_TO_4(X, 4)
+#define QK_PANELS_ALONE 1
+#define QK_TILE_CASES(X) QK_ROWS_FROM_2_TO_4(X, 1) QK_ROWS_FROM_2_TO_4(X, 4)
 
 #include "kernels/avx512vnni/dot_avx512vnni.h"
 #include "kernels/avx512/nibbles_avx512.h"
@@ -25,8 +25,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/products/row_steps.h"
 
 void qk_gemm_group_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  const int as_bytes = op->steps && op->bits == 4 && !op->a.grouped;
-  qk_gemm_group_or(op, m0, m1, p0, p1, as_bytes ? qk_gemm_steps_avx512vnni : qk_gemm_wide_avx512vnni);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_steps_avx512vnni, qk_gemm_wide_avx512vnni);
 }
 QK_TARGET_END
 #endif

@@ -37,7 +37,7 @@ static inline vi qk_sum_begin(vi total) { return total; }
 #include "kernels/products/row_steps.h"
 
 void qk_gemm_group_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_wide_dotprod);
+  qk_gemm_group_or(op, m0, m1, p0, p1, NULL, qk_gemm_wide_dotprod);
 }
 QK_TARGET_END
 #endif

@@ -203,7 +203,7 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
     }
 }
 
-#define FEW_ROWS 2 /* which read weights with integer steps as they lie */
+#define FEW_ROWS 4 /* which read weights with integer steps as they lie */
 void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   if (op->steps && m1 - m0 <= FEW_ROWS)
     qk_gemm_group_dotprod(op, m0, m1, p0, p1);

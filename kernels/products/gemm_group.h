@@ -6,7 +6,7 @@
  * Where codes are unpacked they go into steps that stay in the L1 cache. Inputs that fit there at once are unpacked once for all
  * rows, and a tile's epilogue follows it; more inputs pass in chunks, rows inside, float sums of a block of rows kept between
  * chunks. A set defines QK_TILE_ROWS, QK_TILE_PANELS, QK_FINISH_GROUP (finish_group.h), QK_WIDE, QK_GROUP_ROW (so many rows read
- * codes of 4 bits as they lie, one by one), QK_UNPACKS_IN_TILE (a whole tile unpacks codes of 4 bits on the way), and, after
+ * codes of 4 bits as they lie, one by one), QK_PANELS_ALONE, QK_UNPACKS_IN_TILE (a whole tile unpacks codes of 4 bits on the way), and, after
  * including this, qk_unpack_small (of the small family) and qk_tile_group_run; tile_group.h does. */
 #ifndef QK_PRODUCTS_GEMM_GROUP_H
 #define QK_PRODUCTS_GEMM_GROUP_H
@@ -20,6 +20,9 @@
 #endif
 #ifndef QK_UNPACKS_IN_TILE
 #define QK_UNPACKS_IN_TILE 0
+#endif
+#ifndef QK_PANELS_ALONE
+#define QK_PANELS_ALONE 0 /* 1: panels that are fewer than a tile's take tiles of one each, which is less code */
 #endif
 #ifndef QK_GROUP_TILES
 #define QK_GROUP_TILES 8u /* of rows, that share a chunk, where there are several */
@@ -65,7 +68,24 @@ static inline void qk_spread_u2(const uint8_t *w, size_t blocks, int min, uint8_
   }
 }
 
-#if !QK_WIDE
+#if QK_WIDE
+/* Blocks of 6 bits: four low and two high ones, joined to codes whose offset becomes 128. */
+static inline void qk_unpack_six(const uint8_t *w, size_t blocks, uint8_t *to) {
+  const vi nibble = vi_set1(0x0f0f0f0f), pair = vi_set1(0x30303030), add = vi_set1(0x60606060);
+  for (; blocks > 0; blocks--, w += QK_SIX_BYTES) {
+    for (size_t half = 0; half < 2; half++, to += 256) { /* 16 inputs */
+      const int32_t *low = (const int32_t *)(const void *)(w + half * 128);
+      const vi high = vi_load((const int32_t *)(const void *)(w + QK_SMALL_BYTES + half * 64));
+      const vi first = vi_load(low), second = vi_load(low + 16);
+      int32_t *out = (int32_t *)(void *)to;
+      vi_store(out, vi_add(vi_or(vi_and(first, nibble), vi_and(vi_shl(high, 4), pair)), add));
+      vi_store(out + 16, vi_add(vi_or(vi_and(vi_shr(first, 4), nibble), vi_and(vi_shl(high, 2), pair)), add));
+      vi_store(out + 32, vi_add(vi_or(vi_and(second, nibble), vi_and(high, pair)), add));
+      vi_store(out + 48, vi_add(vi_or(vi_and(vi_shr(second, 4), nibble), vi_and(vi_shr(high, 2), pair)), add));
+    }
+  }
+}
+#else
 static inline void qk_unpack_small(const uint8_t *w, size_t blocks, uint8_t *to);
 #endif
 
@@ -209,8 +229,9 @@ static inline void qk_gemm_group_over_tiles(const qk_gemm_group *op, size_t m0, 
   all.chunk = qk_group_chunk(op, all.rows == 1 || side);
   const int at_once = all.chunk * QK_GROUP >= op->k;
   const size_t parts = at_once ? 1 : (all.tiles + QK_GROUP_TILES - 1) / QK_GROUP_TILES;
-  for (size_t p = p0; p < p1; p += wide) {
-    const size_t panels = p1 - p < wide ? p1 - p : wide;
+  const int alone = QK_PANELS_ALONE && !(QK_GROUP_ROW && (one_by_one || side));
+  for (size_t p = p0, panels; p < p1; p += panels) {
+    panels = p1 - p >= wide ? wide : alone ? 1 : p1 - p;
     const qk_group_scales scales = qk_scales_of(op, p, panels, channel);
     for (size_t pass = 0; pass < passes; pass++) {
       qk_group_tiles some = all;

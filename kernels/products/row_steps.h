@@ -6,7 +6,7 @@
  *
  * Over what tile_group.h takes of a set. Before including this a set may define
  *
- *   QK_STEPS_ROWS     4: so many rows pay; else 2
+ *   QK_STEPS_ROWS     rows side by side that there are registers for: 4 or 2 (not defined)
  *   QK_STEPS_SHIFT    4: codes in the high half of a byte are summed where they lie, as 16 q, by qk_nib_high_as_is(w): two shifts a step
  *                     less. Sums need more than 16 bits for it */
 #ifndef QK_PRODUCTS_ROW_STEPS_H
@@ -31,6 +31,8 @@
 #define QK_STEPS_SOON 1536
 #define QK_STEPS_PANELS 16u   /* between two epilogues */
 #define QK_STEPS_BLOCKS 1024u /* of 32 inputs at most: room for the sums of their codes */
+#define QK_STEPS_FEW 4u       /* rows, all together: side by side, or in passes over panels that are in the L2 cache then */
+#define QK_STEPS_PASSES 2u    /* of them at most, whatever QK_STEPS_ROWS */
 
 /* Rows of a product in pieces: runs of inputs with one step and one scale of activations. */
 typedef struct qk_steps_rows {
@@ -136,7 +138,6 @@ QK_INLINE void qk_steps_panel(const qk_steps_rows *t, size_t p, float *out, cons
       vf_store(out + (size_t)r * QK_STEPS_PANELS * QK_PANEL, grouped ? acc[r] : vi_to_vf(all[r]));
 }
 
-typedef void qk_steps_fn(const qk_steps_rows *t, size_t p, size_t panels, float *out);
 #define QK_STEPS_DEFINE(r)                                                                                             \
   static __attribute__((noinline)) void qk_steps_##r(const qk_steps_rows *t, size_t p, size_t panels, float *out) {    \
     for (size_t i = 0; i < panels; i++) qk_steps_panel(t, p + i, out + i * QK_PANEL, r);                               \
@@ -144,39 +145,45 @@ typedef void qk_steps_fn(const qk_steps_rows *t, size_t p, size_t panels, float 
 QK_STEPS_DEFINE(1)
 QK_STEPS_DEFINE(2)
 #if QK_STEPS_ROWS == 4
-QK_STEPS_DEFINE(3)
 QK_STEPS_DEFINE(4)
 #endif
 
 /* Whether a product is one for qk_steps_over_rows. Groups of weights and of activations must be whole numbers of each other. */
 static inline int qk_steps_few(const qk_gemm_group *op, size_t rows) {
-  if (!op->steps || op->bits != 4 || rows > QK_STEPS_ROWS || op->k > QK_STEPS_BLOCKS * QK_GROUP) return 0;
+  if (!op->steps || op->bits != 4 || rows > QK_STEPS_FEW || op->k > QK_STEPS_BLOCKS * QK_GROUP) return 0;
   return !op->a.grouped || op->a.group % op->group == 0 || op->group % op->a.group == 0;
 }
-/* At most QK_STEPS_ROWS rows. */
+/* At most QK_STEPS_FEW rows. */
 static inline void qk_steps_over_rows(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  static qk_steps_fn *const by_rows[QK_STEPS_ROWS] = {
-      qk_steps_1, qk_steps_2,
-#if QK_STEPS_ROWS == 4
-      qk_steps_3, qk_steps_4
-#endif
-  };
   float sums[QK_STEPS_ROWS * QK_STEPS_PANELS * QK_PANEL] __attribute__((aligned(64)));
-  qk_steps_rows t;
-  if (m0 == m1) return;
-  qk_steps_prepare(&t, op, m0, m1 - m0);
+  qk_steps_rows t[QK_STEPS_PASSES];
+  size_t rows[QK_STEPS_PASSES], passes = 0;
+  for (size_t m = m0; m < m1; m += rows[passes++]) {
+    rows[passes] = m1 - m >= QK_STEPS_ROWS ? QK_STEPS_ROWS : m1 - m >= 2 ? 2 : 1;
+    qk_steps_prepare(&t[passes], op, m, rows[passes]);
+  }
   for (size_t p = p0; p < p1; p += QK_STEPS_PANELS) {
     const size_t panels = qk_least(p1 - p, QK_STEPS_PANELS);
-    by_rows[m1 - m0 - 1](&t, p, panels, sums);
-    QK_FINISH_GROUP(op, sums, QK_STEPS_PANELS * QK_PANEL, m0, m1 - m0, p, panels);
+    for (size_t i = 0; i < passes; i++) {
+#if QK_STEPS_ROWS == 4
+      (rows[i] == 4 ? qk_steps_4 : rows[i] == 2 ? qk_steps_2 : qk_steps_1)(&t[i], p, panels, sums);
+#else
+      (rows[i] == 2 ? qk_steps_2 : qk_steps_1)(&t[i], p, panels, sums);
+#endif
+      QK_FINISH_GROUP(op, sums, QK_STEPS_PANELS * QK_PANEL, t[i].m, rows[i], p, panels);
+    }
   }
 }
 
-/* gemm_group of a set: few rows as above, all else as gemm_group.h has it. */
+/* gemm_group of a set: few rows as above, many of integer steps by `many` (gemm_steps.h; NULL: as all else), all else as gemm_group.h has
+   it. */
+typedef void qk_group_fn(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 static inline void qk_gemm_group_or(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1,
-                                    void (*wide)(const qk_gemm_group *, size_t, size_t, size_t, size_t)) {
+                                    qk_group_fn *many, qk_group_fn *wide) {
   if (qk_steps_few(op, m1 - m0))
     qk_steps_over_rows(op, m0, m1, p0, p1);
+  else if (many && op->steps && op->bits == 4 && !op->a.grouped)
+    many(op, m0, m1, p0, p1);
   else
     qk_gemm_group_small_or(op, m0, m1, p0, p1, wide);
 }

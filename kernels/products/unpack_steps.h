@@ -24,20 +24,4 @@ static inline void qk_unpack_wide(const uint8_t *w, size_t first, size_t blocks,
     }
   }
 }
-/* Blocks of 6 bits: four low and two high ones, joined to codes whose offset becomes 128. */
-static inline void qk_unpack_six(const uint8_t *w, size_t blocks, uint8_t *to) {
-  const vi nibble = vi_set1(0x0f0f0f0f), pair = vi_set1(0x30303030), add = vi_set1(0x60606060);
-  for (; blocks > 0; blocks--, w += QK_SIX_BYTES) {
-    for (size_t half = 0; half < 2; half++, to += 256) { /* 16 inputs */
-      const int32_t *low = (const int32_t *)(const void *)(w + half * 128);
-      const vi high = vi_load((const int32_t *)(const void *)(w + QK_SMALL_BYTES + half * 64));
-      const vi first = vi_load(low), second = vi_load(low + 16);
-      int32_t *out = (int32_t *)(void *)to;
-      vi_store(out, vi_add(vi_or(vi_and(first, nibble), vi_and(vi_shl(high, 4), pair)), add));
-      vi_store(out + 16, vi_add(vi_or(vi_and(vi_shr(first, 4), nibble), vi_and(vi_shl(high, 2), pair)), add));
-      vi_store(out + 32, vi_add(vi_or(vi_and(second, nibble), vi_and(high, pair)), add));
-      vi_store(out + 48, vi_add(vi_or(vi_and(vi_shr(second, 4), nibble), vi_and(vi_shr(high, 2), pair)), add));
-    }
-  }
-}
 #endif

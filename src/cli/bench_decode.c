@@ -12,6 +12,7 @@ typedef struct result {
   double *prefill, *decode; /* [repeat] tokens per second, or NULL */
   double load_ms, peak_gops, bandwidth;
   double token_ops, token_bytes; /* multiplications and additions, and bytes read, of linear operators, of one token */
+  uint64_t peak_rss; /* bytes, of the process before the bandwidth's memory is there */
   uint32_t threads;
   const char *isa;
 } result;
@@ -119,7 +120,7 @@ static void print_result(bench *b) {
       qn_cli_out_format(o, "  decode      %.1f tokens/s at depth %u, %.1f GB/s, %.1f %% of this machine's %.1f\n",
                         decode, (unsigned)shape->depth, decode * bytes * 1e-9, 100 * fraction_read, r->bandwidth);
     qn_cli_out_format(o, "  load        %.3f ms\n  peak memory %.1f MB\n", r->load_ms,
-                      (double)qn_bench_peak_rss() * 1e-6);
+                      (double)r->peak_rss * 1e-6);
     return;
   }
   qn_cli_json j = {.out = b->m.c->out};
@@ -134,7 +135,7 @@ static void print_result(bench *b) {
   if (r->prefill) qn_cli_json_double(&j, "prefill_tokens_per_second", prefill);
   if (r->decode) qn_cli_json_double(&j, "decode_tokens_per_second", decode);
   qn_cli_json_double(&j, "load_ms", r->load_ms);
-  qn_cli_json_int(&j, "peak_rss_bytes", qn_bench_peak_rss());
+  qn_cli_json_int(&j, "peak_rss_bytes", r->peak_rss);
   if (r->prefill) {
     qn_cli_json_double(&j, "gops", gops);
     qn_cli_json_double(&j, "peak_gops", r->peak_gops);
@@ -149,11 +150,22 @@ static void print_result(bench *b) {
   qn_cli_json_end(&j);
 }
 
+/* Memory to read for the bandwidth. It is no memory of the model: the peak is taken before. */
+static int take_memory(bench *b) {
+  const size_t bytes = qn_bench_level_bytes(QN_BENCH_MEMORY, b->r.threads) * b->r.threads;
+  b->r.peak_rss = qn_bench_peak_rss();
+  b->memory = aligned_alloc(64, bytes);
+  if (!b->memory) return qn_cli_fail(b->m.c, CLI_FAILED, "out of memory: %zu bytes", bytes);
+  memset(b->memory, 1, bytes);
+  return CLI_DONE;
+}
+
 static int measure(bench *b) {
   const qn_bench_decoding *shape = b->shape;
   double warm_up;
   int code = shape->prompt ? run_prefill(b, shape->prompt, &warm_up) : CLI_DONE;
-  if (!code && !shape->prompt) code = run_decode(b, 1, &warm_up);
+  if (!code && (shape->decode || !shape->prompt)) code = run_decode(b, 1, &warm_up);
+  if (!code) code = take_memory(b);
   for (uint32_t i = 0; i < shape->repeat && !code; i++) {
     if (shape->prompt) code = run_prefill(b, shape->prompt, &b->r.prefill[i]);
     if (shape->decode && !code) code = run_decode(b, shape->decode, &b->r.decode[i]);
@@ -197,15 +209,7 @@ int qn_bench_decoder(qn_cli_state *c, const char *path, const qn_bench_decoding 
   b.r.load_ms = (double)(qn_cli_clock_ns() - start) * 1e-6;
   b.r.threads = quern_context_threads(c->context);
   b.r.isa = quern_context_isa(c->context);
-  const size_t bytes = qn_bench_level_bytes(QN_BENCH_MEMORY, b.r.threads) * b.r.threads;
-  if (!code) {
-    b.memory = aligned_alloc(64, bytes);
-    if (b.memory)
-      memset(b.memory, 1, bytes);
-    else
-      code = qn_cli_fail(c, CLI_FAILED, "out of memory: %zu bytes", bytes);
-    count_weights(&b);
-  }
+  if (!code) count_weights(&b);
   if (!code) code = measure(&b);
   if (!code) print_result(&b);
   free(b.r.prefill);

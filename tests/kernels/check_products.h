@@ -208,6 +208,16 @@ static int check_few_rows(const qk_table *ref, const qk_table *t) {
   return below(2) ? compare_gemm_q8(ref, t, m, n, k) : compare_gemm_group(ref, t, below(3), m, n, k);
 }
 
+/* Integer steps: rows around those that read weights as they lie and those that share what is unpacked, inputs beyond what is unpacked at
+   once, and more of them than few rows have room for. */
+static int check_steps_rows(const qk_table *ref, const qk_table *t) {
+  const size_t many = !below(4), wide = !below(6), kind = below(3) ? 2 : 5;
+  const size_t m = many ? PICK(192, 193, 200, 390) : 1 + below(7);
+  const size_t n = many || wide ? 1 + below(40) : 1 + below(300);
+  const size_t k = wide && !many ? 32768 + below(64) : PICK(576, 640, 641, 1100, 1300, 1536);
+  return compare_gemm_group(ref, t, kind, m, n, k);
+}
+
 /* Sizes at which rows come in strips, panels in blocks and K in parts (gemm_amx.h). */
 static int check_gemm_q8_large(const qk_table *ref, const qk_table *t) {
   size_t m = below(2) ? 1 + below(70) : PICK(19, 20, 31, 32, 33, 35, 36, 47, 48, 49, 52, 63, 64, 65, 96, 99, 132);
