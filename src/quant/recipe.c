@@ -47,7 +47,7 @@ static const struct {
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
     {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("", "") "}}"},
-    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS, POWERS UNEVEN) "}}"},
+    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS, UNEVEN POWERS) "}}"},
     {"peg-uneven",
      "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX("attn.sum", UNEVEN) "," THREE(
          "ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
