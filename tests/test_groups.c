@@ -380,8 +380,9 @@ static uint8_t *read_made(size_t *bytes, qrn_reader *r, const char *tensor, cons
   char path[300];
   path_of(path, sizeof path, "made");
   uint8_t *p = tiny_read(path, bytes);
-  CHECK(p && qrn_open(r, &env, p, *bytes) == QUERN_OK);
-  *t = p ? qrn_find_tensor(r, tensor) : NULL;
+  const int opens = p && qrn_open(r, &env, p, *bytes) == QUERN_OK;
+  CHECK(opens);
+  *t = opens ? qrn_find_tensor(r, tensor) : NULL;
   CHECK(*t != NULL);
   if (*t) return p;
   free(p);
