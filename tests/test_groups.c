@@ -17,45 +17,63 @@ static char texts[300];
 /* ---- widths -------------------------------------------------------------------------------------------------------- */
 
 enum { CHANNELS = 7 * 16 - 5 };
-static double cost_of(const qn_extremes *x, const uint32_t *ends, uint32_t count) {
+typedef struct weighed {
+  qn_extremes x;
+  float weight;
+} weighed;
+static double cost_of(const weighed *w, const uint32_t *ends, uint32_t count) {
   double cost = 0;
   for (uint32_t g = 0, i = 0; g < count; g++) {
-    const uint32_t first = i;
-    double low = 0, high = 0;
-    for (; i < ends[g]; i++) low = fmin(low, (double)x[i].low), high = fmax(high, (double)x[i].high);
-    cost += (ends[g] - first) * (high - low) * (high - low);
+    double low = 0, high = 0, weight = 0;
+    for (; i < ends[g]; i++) {
+      low = fmin(low, (double)w[i].x.low), high = fmax(high, (double)w[i].x.high);
+      weight += (double)w[i].weight;
+    }
+    cost += weight * (high - low) * (high - low);
   }
   return cost;
 }
-/* The least cost of cutting behind `count - 1` of the panels that are left, one by one. */
-static double least_cost(const qn_extremes *x, uint32_t *ends, uint32_t g, uint32_t count) {
+/* The least cost of cutting behind `count - 1` of the units that are left, one by one. */
+static double least_cost(const weighed *x, uint32_t *ends, uint32_t g, uint32_t count, uint32_t unit) {
   double least = INFINITY;
   if (g + 1 == count) {
     ends[g] = CHANNELS;
     return cost_of(x, ends, count);
   }
-  for (uint32_t e = (g ? ends[g - 1] : 0) + 16; e < CHANNELS; e += 16) {
+  for (uint32_t e = (g ? ends[g - 1] : 0) + unit; e < CHANNELS; e += unit) {
     ends[g] = e;
-    least = fmin(least, least_cost(x, ends, g + 1, count));
+    least = fmin(least, least_cost(x, ends, g + 1, count, unit));
   }
   return least;
 }
-static void test_widths(void) {
-  qn_extremes x[CHANNELS], in_order[CHANNELS];
+static void test_cuts(uint32_t unit, uint32_t most, int weighs) {
+  qn_extremes x[CHANNELS];
+  weighed in_order[CHANNELS];
+  float weight[CHANNELS];
   uint32_t order[CHANNELS], ends[8], scratch[8];
+  const qn_channels of = {x, weighs ? weight : NULL, order};
   for (uint32_t i = 0; i < CHANNELS; i++) {
     order[i] = (i * 5 + 3) % CHANNELS;
     const float size = i % 9 ? (float)i : 40.0f * (float)i;
     x[i] = (qn_extremes){-size * (float)(tiny_hash(i) % 3), size};
+    weight[i] = weighs ? (float)(tiny_hash(i + 1000) % 50) / 8 : 1;
   }
-  for (uint32_t i = 0; i < CHANNELS; i++) in_order[i] = x[order[i]];
-  for (uint32_t count = 1; count <= 7; count++) {
-    CHECK_EQ(qn_groups_uneven(&env, x, order, CHANNELS, count, 16, ends), QUERN_OK);
-    for (uint32_t g = 0; g + 1 < count; g++) CHECK(ends[g] % 16 == 0 && ends[g] > (g ? ends[g - 1] : 0));
+  for (uint32_t i = 0; i < CHANNELS; i++) in_order[i] = (weighed){x[order[i]], weight[order[i]]};
+  for (uint32_t count = 1; count <= most; count++) {
+    CHECK_EQ(qn_groups_uneven(&env, &of, CHANNELS, count, unit, ends), QUERN_OK);
+    for (uint32_t g = 0; g + 1 < count; g++) CHECK(ends[g] % unit == 0 && ends[g] > (g ? ends[g - 1] : 0));
     CHECK_EQ(ends[count - 1], CHANNELS);
-    const double got = cost_of(in_order, ends, count), least = least_cost(in_order, scratch, 0, count);
+    const double got = cost_of(in_order, ends, count), least = least_cost(in_order, scratch, 0, count, unit);
     CHECK(fabs(got - least) <= 1e-9 * least);
   }
+}
+static void test_widths(void) {
+  uint32_t ends[8];
+  test_cuts(16, 7, 0);
+  test_cuts(16, 7, 1);
+  test_cuts(1, 3, 1);
+  CHECK_EQ(qn_groups_unit(&(qn_site){.channels = 1500}), 2);
+  CHECK_EQ(qn_groups_unit(&(qn_site){.channels = 1500, .flags = QN_SITE_INPUT}), 16);
   qn_groups_equal(96, 6, 16, ends);
   for (uint32_t g = 0; g < 6; g++) CHECK_EQ(ends[g], 16 * (g + 1));
   qn_groups_equal(100, 7, 1, ends); /* 14 or 15 each */
@@ -122,13 +140,29 @@ static void test_powers(void) {
     qn_site_plan s = {.site = {.channels = N}, .groups = 6, .scale = scale, .zero = zero, .ends = ends};
     s.rule = (qn_site_rule){.bits = 8, .count = 6, .powers = 1, .symmetric = seed % 2 == 1};
     qn_groups_equal(N, 6, 16, ends);
-    CHECK_EQ(qn_groups_fill(&s, &env, x, NULL), QUERN_OK);
+    CHECK_EQ(qn_groups_fill(&s, &env, &(qn_channels){.seen = x}), QUERN_OK);
     CHECK(parts_by(scale, ends, 6, p, &unit).shifts == 1);
     for (uint32_t i = 0; i < N; i++) {
       const float most = 127.5f, g_zero = zero[i / 16], by = 1 / scale[i / 16];
       CHECK(x[i].high * by + g_zero <= most && x[i].low * by + g_zero >= -most);
     }
   }
+}
+
+/* The grid of powers begins above the site's scale where the other groups gain more than the widest one loses. */
+static void test_grid(void) {
+  enum { N = 64 };
+  qn_extremes x[N];
+  float scale[2], zero[2];
+  uint32_t ends[2] = {48, N};
+  qn_site_plan s = {.site = {.channels = N}, .groups = 2, .scale = scale, .zero = zero, .ends = ends};
+  s.rule = (qn_site_rule){.bits = 8, .count = 2, .powers = 1, .symmetric = 1};
+  for (uint32_t i = 0; i < N; i++) x[i] = i < 48 ? (qn_extremes){-127 * 0.51f, 127 * 0.51f} : (qn_extremes){-127, 127};
+  CHECK_EQ(qn_groups_fill(&s, &env, &(qn_channels){.seen = x}), QUERN_OK);
+  CHECK(scale[1] == 1.125f && scale[0] == 1.125f / 2);
+  for (uint32_t i = 0; i < 48; i++) x[i] = (qn_extremes){-127 * 0.5f, 127 * 0.5f};
+  CHECK_EQ(qn_groups_fill(&s, &env, &(qn_channels){.seen = x}), QUERN_OK);
+  CHECK(scale[1] == 1 && scale[0] == 0.5f);
 }
 
 /* ---- order --------------------------------------------------------------------------------------------------------- */
@@ -346,8 +380,9 @@ static uint8_t *read_made(size_t *bytes, qrn_reader *r, const char *tensor, cons
   char path[300];
   path_of(path, sizeof path, "made");
   uint8_t *p = tiny_read(path, bytes);
-  CHECK(p && qrn_open(r, &env, p, *bytes) == QUERN_OK);
-  *t = p ? qrn_find_tensor(r, tensor) : NULL;
+  const int opens = p && qrn_open(r, &env, p, *bytes) == QUERN_OK;
+  CHECK(opens);
+  *t = opens ? qrn_find_tensor(r, tensor) : NULL;
   CHECK(*t != NULL);
   if (*t) return p;
   free(p);
@@ -388,7 +423,7 @@ static void test_bad_input(void) {
   CHECK(tiny_model_write(dir, &o) && write_texts(40));
   refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":65}}", QUERN_E_UNSUPPORTED,
           "layers.1.ffn.sum: 65 groups are more than its 64 channels");
-  refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":5,\"widths\":\"uneven\"}}", QUERN_E_UNSUPPORTED,
+  refused("\"sites\":{\"layers.1.ffn.up.in\":{\"groups\":5,\"widths\":\"uneven\"}}", QUERN_E_UNSUPPORTED,
           "5 groups are more than its 64 channels have runs of 16");
   refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":131073}}", QUERN_E_UNSUPPORTED, "groups is 2 up to");
   refused("\"sites\":{\"layers.1.ffn.sum\":{\"groups\":-2}}", QUERN_E_UNSUPPORTED, "groups is 2 up to");
@@ -444,6 +479,7 @@ int main(void) {
   RUN(test_widths);
   RUN(test_parts);
   RUN(test_powers);
+  RUN(test_grid);
   RUN(test_permute);
   RUN(test_orders);
   RUN(test_models);

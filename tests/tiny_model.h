@@ -125,7 +125,7 @@ static inline uint8_t *tiny_read(const char *path, size_t *bytes) {
   fseek(f, 0, SEEK_END);
   *bytes = (size_t)ftell(f);
   rewind(f);
-  uint8_t *p = malloc(*bytes + 1);
+  uint8_t *p = aligned_alloc(64, (*bytes + 64) / 64 * 64); /* as models in memory have to be */
   if (p && fread(p, 1, *bytes, f) != *bytes) free(p), p = NULL;
   if (p) p[*bytes] = 0;
   fclose(f);

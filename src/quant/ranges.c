@@ -111,8 +111,9 @@ uint32_t qn_plan_group(const qn_site_plan *s) {
 /* Ends of groups that are as wide as the recipe says; others are not known yet. */
 static void set_ends(qn_site_plan *s) {
   for (uint32_t g = 0; g + 1 < s->groups; g++) s->ends[g] = (g + 1) * s->rule.group;
-  const int panels = s->rule.uneven > 0 || (s->rule.count && s->site.channels % (s->rule.count * QK_PANEL) == 0);
-  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, panels ? QK_PANEL : 1, s->ends);
+  const int panels = s->rule.count && s->site.channels % (s->rule.count * QK_PANEL) == 0;
+  const uint32_t unit = s->rule.uneven > 0 ? qn_groups_unit(&s->site) : panels ? QK_PANEL : 1;
+  if (s->rule.count) qn_groups_equal(s->site.channels, s->groups, unit, s->ends);
   s->ends[s->groups - 1] = s->site.channels;
 }
 
@@ -245,6 +246,15 @@ static void fill_seen(const qn_plan *p, qn_site_plan *s, const qn_site_seen *see
   qn_plan_set(s, 0, range);
 }
 
+static quern_status fill_groups(const qn_plan *p, qn_env *env, qn_site_plan *s, const qn_observed *seen, uint32_t site) {
+  void *weight = NULL;
+  QN_TRY(qn_alloc_array(env, &weight, s->site.channels, sizeof(float), "weights of channels"));
+  const qn_channels of = {seen->site[site].channel, qn_order_weights(seen, &s->site, weight), qn_order_of(p, &s->site)};
+  const quern_status status = qn_groups_fill(s, env, &of);
+  qn_free(env, weight, s->site.channels * sizeof(float));
+  return status;
+}
+
 quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
   if (seen) QN_TRY(qn_order_find(p, env, seen));
   for (uint32_t i = 0; i < p->count; i++) {
@@ -253,7 +263,7 @@ quern_status qn_plan_fill(qn_plan *p, qn_env *env, const qn_observed *seen) {
     if (is_given(&s->rule))
       fill_given(s);
     else if (s->groups > 1)
-      QN_TRY(qn_groups_fill(s, env, seen->site[i].channel, qn_order_of(p, &s->site)));
+      QN_TRY(fill_groups(p, env, s, seen, i));
     else
       fill_seen(p, s, &seen->site[i], seen->blocks);
   }

@@ -18,7 +18,9 @@
 #define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
 #define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
 #define SIX(site, form) "\"layers.*." site "\":{\"groups\":6" form "}"
-#define GROUPED(form) SIX("ffn.up.in", form) "," SIX("ffn.down.out", form) "," SIX("ffn.sum", form)
+#define THREE(site, form) "\"layers.*." site "\":{\"groups\":3" form "}"
+/* Around the feed-forward block: its input, and the places behind it, which no product takes. */
+#define GROUPED(input, behind) SIX("ffn.up.in", input) "," SIX("ffn.down.out", behind) "," SIX("ffn.sum", behind)
 #define POWERS ",\"scales\":\"powers\""
 #define UNEVEN ",\"widths\":\"uneven\""
 #define BY_RANGE ",\"order\":\"range\",\"sites\":{"
@@ -44,9 +46,11 @@ static const struct {
     {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
     {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
     {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
-    {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("") "}}"},
-    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS) "}}"},
-    {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
+    {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("", "") "}}"},
+    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS, UNEVEN POWERS) "}}"},
+    {"peg-uneven",
+     "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX("attn.sum", UNEVEN) "," THREE(
+         "ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},

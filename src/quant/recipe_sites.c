@@ -276,11 +276,14 @@ static quern_status refuse(qn_env *env, const qn_recipe *r, const qn_site_rule *
 /* Groups by their number: whether there are such. */
 static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site *site, const qn_site_rule *s) {
   const uint32_t unit = s->uneven > 0 ? qn_groups_unit(site) : 1;
+  if (s->count > site->channels)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups are more than its %u channels",
+                   r->name, site->name, s->count, site->channels);
   if (s->count > (site->channels + unit - 1) / unit)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups are more than its %u channels%s",
-                   r->name, site->name, s->count, site->channels,
-                   unit > 1 ? " have runs that uneven widths are of, 16 at inputs: take fewer, or \"widths\": \"equal\""
-                            : "");
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "recipe %s: site %s: %u groups are more than its %u channels have runs of %u, which uneven widths are "
+                   "of: take fewer, or \"widths\": \"equal\"",
+                   r->name, site->name, s->count, site->channels, unit);
   if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
     return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\"");
   return QUERN_OK;
