@@ -4,7 +4,7 @@
 
 #include "base/checked.h"
 #include "quant/calibrate.h"
-#include "run/decoder.h"
+#include "run/score.h"
 
 typedef struct texts {
   quern_session *s;
@@ -72,5 +72,28 @@ quern_status qn_calibration_decode(quern_session *s, qn_env *env, const qn_calib
   t.one = t.types + s->max_tokens;
   const quern_status status = run(&t, count, emit, user);
   qn_free(env, p, 3 * (size_t)s->max_tokens * sizeof *t.ids);
+  return status;
+}
+
+quern_status qn_calibration_score(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
+                                  double *sum) {
+  void *p = NULL;
+  texts t = {.s = s, .env = env, .text = text};
+  quern_status status = QUERN_OK;
+  const size_t bytes = 3 * (size_t)s->max_tokens * sizeof *t.ids;
+  QN_TRY(qn_alloc(env, &p, bytes, "ids of calibration text"));
+  t.ids = p;
+  t.types = t.ids + s->max_tokens; /* and then what tokens score */
+  t.one = t.types + s->max_tokens;
+  *sum = 0;
+  for (size_t i = 0; i < count && status == QUERN_OK; i++) {
+    uint32_t len = 0;
+    float *score = (float *)(void *)t.types;
+    status = encode(&t, i, &len);
+    qn_decode_truncate(s, 0, 0);
+    if (status == QUERN_OK && len) status = qn_score(s, 0, t.ids, len, score);
+    for (uint32_t j = 0; j < len && status == QUERN_OK; j++) *sum += (double)score[j];
+  }
+  qn_free(env, p, bytes);
   return status;
 }

@@ -10,6 +10,7 @@
 #include "kernels/layout.h"
 #include "quant/balance.h"
 #include "quant/calibrate.h"
+#include "quant/choose_smooth.h"
 #include "quant/groups.h"
 #include "quant/permute.h"
 #include "quant/quantizer.h"
@@ -348,6 +349,8 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
 }
 
 static quern_status observe_moments(qn_quantizer *q, const qn_calibration_text *text) {
+  if (q->recipe.preset && q->recipe.smooth && q->arch.causal)
+    QN_TRY(qn_choose_smooth(q->env, q->job, &q->recipe, text));
   return qn_moments_observe(&q->moments, q->env, q->job, text);
 }
 
