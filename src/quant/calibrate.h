@@ -7,6 +7,8 @@
 
 #define QN_CALIBRATION_ROWS 256u
 #define QN_CALIBRATION_LONG 96u /* of a decoder, whose texts are longer */
+#define QN_CALIBRATION_WINDOW 2048u /* tokens of a decoder's text where `tokens_most` is given */
+#define QN_CALIBRATION_WINDOWS 16u
 #define QN_CALIBRATION_BATCH 32u /* texts of a pass, at most */
 
 /* Texts drawn from a file: rows by the seed, in the order of the file. */
@@ -16,6 +18,7 @@ typedef struct qn_calibration_text {
   int pairs;
   int unnamed; /* a .tsv file whose first line names no columns, taken as text */
   size_t rows_found;
+  size_t tokens_most; /* of a decoder: the first so many tokens are run; 0: all */
 } qn_calibration_text;
 /* Columns that texts are taken from, for messages. */
 #define QN_TEXT_COLUMNS                                                                                                \

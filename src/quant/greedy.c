@@ -1,0 +1,120 @@
+/* greedy.c - see greedy.h. The identity goes through all steps behind the rows: what it has become is the rotation. */
+#include "quant/greedy.h"
+
+#include <string.h>
+
+#include "base/checked.h"
+#include "kernels/layout.h"
+#include "quant/orthogonal.h"
+#include "run/linear.h"
+
+#define TASK_ROWS 16u /* rows of activations of a task */
+
+/* What a task saw in its rows. */
+typedef struct seen {
+  double ranges; /* sum of squares */
+  float most;
+  size_t at; /* of that: row of blocks times the block, plus channel */
+} seen;
+
+typedef struct search {
+  const qn_greedy *g;
+  float *from, *to; /* [rows, k], then [block, block] */
+  float *panels;    /* of the step as a linear operator */
+  seen *seen;       /* [tasks] */
+  uint32_t tasks;
+} search;
+
+static void measure(const search *s, uint32_t task, const float *x) {
+  const size_t k = s->g->k, r0 = (size_t)task * TASK_ROWS, r1 = qn_min_size(r0 + TASK_ROWS, s->g->rows);
+  seen all = {0, -1, 0};
+  for (size_t r = r0; r < r1; r++) {
+    float low = 0, high = 0, most = all.most;
+    for (size_t i = 0; i < k; i++) {
+      const float v = x[r * k + i], a = v < 0 ? -v : v;
+      low = v < low ? v : low;
+      high = v > high ? v : high;
+      if (a > most) most = a, all.at = r * k + i;
+    }
+    all.most = most;
+    all.ranges += (double)(high - low) * (double)(high - low);
+  }
+  s->seen[task] = all;
+}
+
+static void measure_task(void *task, uint32_t i) {
+  const search *s = task;
+  measure(s, i, s->from);
+}
+
+/* Rows of a task through the step; the last task has the rotation. */
+static void step_task(void *task, uint32_t i) {
+  const search *s = task;
+  const size_t b = s->g->block, each = TASK_ROWS * s->g->k / b, all = s->g->rows * s->g->k / b;
+  const size_t r0 = i == s->tasks ? all : i * each, r1 = i == s->tasks ? all + b : qn_min_size(r0 + each, all);
+  const qn_linear l = {.n = (uint32_t)b, .k = (uint32_t)b, .dtype = QRN_F32, .weight = s->panels};
+  const qn_product p = {.linear = &l, .x = s->from, .out = s->to, .ldo = b};
+  qn_product_run(s->g->kernels, &p, r0, r1, 0, qk_panels(b));
+  if (i < s->tasks) measure(s, i, s->to);
+}
+
+static seen sum_up(const search *s) {
+  seen all = s->seen[0];
+  for (uint32_t t = 1; t < s->tasks; t++) {
+    all.ranges += s->seen[t].ranges;
+    if (s->seen[t].most > all.most) all.most = s->seen[t].most, all.at = s->seen[t].at;
+  }
+  return all;
+}
+
+/* The base matrix with channel d in the place of the first, and the first in its. */
+static void make_step(const search *s, const double *base, size_t d) {
+  const size_t b = s->g->block;
+  for (size_t j = 0; j < b; j++)
+    for (size_t i = 0; i < b; i++) {
+      const size_t from = i == 0 ? d : i == d ? 0 : i, to = j == 0 ? d : j == d ? 0 : j;
+      s->panels[(j / QK_PANEL * b + i) * QK_PANEL + j % QK_PANEL] = (float)base[from * b + to];
+    }
+}
+
+static void run(search *s, const double *base, float *rotation) {
+  const qn_greedy *g = s->g;
+  const size_t b = g->block, all = g->rows * g->k;
+  double least = 0;
+  for (size_t i = 0; i < b; i++) s->from[all + i * b + i] = 1;
+  qn_pool_run(g->pool, measure_task, s, s->tasks);
+  for (uint32_t i = 0;; i++) {
+    const seen now = sum_up(s);
+    if (i == 0 || now.ranges < least) {
+      least = now.ranges;
+      memcpy(rotation, s->from + all, b * b * sizeof *rotation);
+    }
+    if (i == g->steps) return;
+    make_step(s, base, (g->by_row ? now.at / b : now.at) % b);
+    qn_pool_run(g->pool, step_task, s, s->tasks + 1);
+    float *x = s->from;
+    s->from = s->to;
+    s->to = x;
+  }
+}
+
+quern_status qn_greedy_rotation(qn_env *env, const qn_greedy *g, const float *x, float *rotation) {
+  const size_t b = g->block, floats = g->rows * g->k + b * b, tasks = (g->rows + TASK_ROWS - 1) / TASK_ROWS;
+  const size_t bytes = 2 * b * b * sizeof(double) + (2 * floats + b * b) * sizeof(float) + tasks * sizeof(seen);
+  void *memory = NULL;
+  QN_TRY(qn_alloc(env, &memory, bytes, "the search for a rotation"));
+  memset(memory, 0, bytes);
+  double *base = memory;
+  search s = {.g = g, .seen = (seen *)(void *)(base + 2 * b * b), .tasks = (uint32_t)tasks};
+  s.from = (float *)(void *)(s.seen + tasks);
+  s.to = s.from + floats;
+  s.panels = s.to + floats;
+  qn_orthogonal_spread(base, b, g->seed, base + b * b);
+  memcpy(s.from, x, g->rows * g->k * sizeof *x);
+  if (g->rows)
+    run(&s, base, rotation);
+  else
+    for (size_t i = 0; i < b * b; i++) rotation[i] = i % (b + 1) == 0;
+  qn_free(env, memory, bytes);
+  return QUERN_OK;
+}
