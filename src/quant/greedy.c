@@ -25,19 +25,34 @@ typedef struct search {
   uint32_t tasks;
 } search;
 
+/* Least and greatest of a row and 0: in lanes, so that compilers make vectors of them. */
+static void ends_of(const float *x, size_t k, float *low, float *high) {
+  float least[QK_LANES] = {0}, most[QK_LANES] = {0};
+  *low = *high = 0;
+  for (size_t i = 0; i < k; i += QK_LANES)
+    for (size_t j = 0; j < QK_LANES; j++) {
+      least[j] = x[i + j] < least[j] ? x[i + j] : least[j];
+      most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
+    }
+  for (size_t j = 0; j < QK_LANES; j++) {
+    *low = least[j] < *low ? least[j] : *low;
+    *high = most[j] > *high ? most[j] : *high;
+  }
+}
+
 static void measure(const search *s, uint32_t task, const float *x) {
   const size_t k = s->g->k, r0 = (size_t)task * TASK_ROWS, r1 = qn_min_size(r0 + TASK_ROWS, s->g->rows);
   seen all = {0, -1, 0};
   for (size_t r = r0; r < r1; r++) {
-    float low = 0, high = 0, most = all.most;
-    for (size_t i = 0; i < k; i++) {
-      const float v = x[r * k + i], a = v < 0 ? -v : v;
-      low = v < low ? v : low;
-      high = v > high ? v : high;
-      if (a > most) most = a, all.at = r * k + i;
-    }
-    all.most = most;
+    float low, high;
+    ends_of(x + r * k, k, &low, &high);
     all.ranges += (double)(high - low) * (double)(high - low);
+    const float most = high > -low ? high : -low;
+    if (!(most > all.most)) continue;
+    size_t i = 0;
+    while (x[r * k + i] != most && x[r * k + i] != -most) i++;
+    all.most = most;
+    all.at = r * k + i;
   }
   s->seen[task] = all;
 }

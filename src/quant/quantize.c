@@ -260,7 +260,8 @@ static quern_status with_text(qn_quantizer *q, const char *why,
            job->calibration);
   if (status == QUERN_OK && job->calibration_rows > text.rows_found)
     qn_log(q->env, 1, "%s has %zu rows of text: all are taken, not %u", job->calibration, text.rows_found, rows);
-  if (q->recipe.transforms && !job->calibration_rows) text.tokens_most = QN_CALIBRATION_WINDOWS * QN_CALIBRATION_WINDOW;
+  const size_t windows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_WINDOWS;
+  if (q->recipe.transforms) text.tokens_most = windows * QN_CALIBRATION_WINDOW;
   if (status == QUERN_OK) status = fn(q, &text);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = qn_calibration_rows(&text);

@@ -60,6 +60,9 @@ static quern_status moments_of(qn_quantizer *q, const qn_item *it, const qn_tran
 /* Ranges of output channels, as the recipe has them. */
 static quern_status clip_rows(qn_quantizer *q, const qn_item *it, const qn_packed *p, const qn_products *e,
                               const float *moments) {
+  const size_t scales = qk_panels(it->n) * QK_PANEL * sizeof(float); /* with zeros behind the last channel */
+  memset(p->scale, 0, scales);
+  memset(p->min, 0, scales);
   const qn_learning l = {.w = q->floats, .moments = moments, .n = it->n, .k = it->k, .top = 15, .scale = p->scale, .min = p->min};
   if (q->recipe.weight_clip == QN_WEIGHT_CLIP_LEARNED) return qn_learn_clip(e, &l);
   for (size_t r = 0; r < it->n && q->recipe.weight_clip == QN_WEIGHT_CLIP_PART; r++)
@@ -90,7 +93,7 @@ cleanup:
 static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p,
                               const qn_transform *t) {
   quern_context engine;
-  qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
+  if (it->input < 0 || !q->recipe.weight_clip) qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
   if (it->input < 0) {
     qn_pack_codes(q->floats, it->n, it->k, f, p);
     return QUERN_OK;
