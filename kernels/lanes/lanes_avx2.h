@@ -335,6 +335,32 @@ static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
 QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
 static inline __m256i avx2_join16(__m256i a, __m256i b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
 QK_LANE_OP2(vi_join16, vi, avx2_join16)
+QK_LANE_OP2(vi_pack16, vi, _mm256_packs_epi32)
+/* Eight rows of eight words: r[j] becomes word j of each. */
+static inline void avx2_transpose8(__m256i r[8]) {
+  __m256i q[8];
+  QK_UNROLL for (int i = 0; i < 8; i += 4) {
+    const __m256i a = _mm256_unpacklo_epi32(r[i], r[i + 1]), b = _mm256_unpackhi_epi32(r[i], r[i + 1]);
+    const __m256i c = _mm256_unpacklo_epi32(r[i + 2], r[i + 3]), d = _mm256_unpackhi_epi32(r[i + 2], r[i + 3]);
+    q[i] = _mm256_unpacklo_epi64(a, c);
+    q[i + 1] = _mm256_unpackhi_epi64(a, c);
+    q[i + 2] = _mm256_unpacklo_epi64(b, d);
+    q[i + 3] = _mm256_unpackhi_epi64(b, d);
+  }
+  QK_UNROLL for (int i = 0; i < 4; i++) {
+    r[i] = _mm256_permute2x128_si256(q[i], q[i + 4], 0x20);
+    r[i + 4] = _mm256_permute2x128_si256(q[i], q[i + 4], 0x31);
+  }
+}
+static inline void vi_transpose(vi w[16]) {
+  __m256i part[4][8];
+  for (int i = 0; i < 8; i++) {
+    part[0][i] = w[i].lo, part[1][i] = w[i].hi;
+    part[2][i] = w[i + 8].lo, part[3][i] = w[i + 8].hi;
+  }
+  for (int i = 0; i < 4; i++) avx2_transpose8(part[i]);
+  for (int i = 0; i < 8; i++) w[i] = (vi){part[0][i], part[2][i]}, w[i + 8] = (vi){part[1][i], part[3][i]};
+}
 static inline void vi_store16(int16_t *p, vi a) {
   _mm256_storeu_si256((__m256i *)p, _mm256_permute4x64_epi64(_mm256_packs_epi32(a.lo, a.hi), 0xd8));
 }

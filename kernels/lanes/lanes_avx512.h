@@ -249,6 +249,27 @@ static inline vi vi_load_columns(const int8_t *p, size_t ld) {
 static inline vi vi_dot_pairs(vi acc, vi a, vi b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
 static inline vi vi_shr_signed(vi a, vi n) { return _mm512_srav_epi32(a, n); }
 static inline vi vi_join16(vi a, vi b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
+static inline vi vi_pack16(vi a, vi b) { return _mm512_packs_epi32(a, b); }
+/* Words of four rows in each 128-bit part, then parts of four. */
+static inline void vi_transpose(vi w[16]) {
+  vi q[16];
+  QK_UNROLL for (int i = 0; i < 16; i += 4) {
+    const vi a = _mm512_unpacklo_epi32(w[i], w[i + 1]), b = _mm512_unpackhi_epi32(w[i], w[i + 1]);
+    const vi c = _mm512_unpacklo_epi32(w[i + 2], w[i + 3]), d = _mm512_unpackhi_epi32(w[i + 2], w[i + 3]);
+    q[i] = _mm512_unpacklo_epi64(a, c);
+    q[i + 1] = _mm512_unpackhi_epi64(a, c);
+    q[i + 2] = _mm512_unpacklo_epi64(b, d);
+    q[i + 3] = _mm512_unpackhi_epi64(b, d);
+  }
+  QK_UNROLL for (int i = 0; i < 4; i++) {
+    const vi a = _mm512_shuffle_i32x4(q[i], q[i + 4], 0x44), b = _mm512_shuffle_i32x4(q[i + 8], q[i + 12], 0x44);
+    const vi c = _mm512_shuffle_i32x4(q[i], q[i + 4], 0xee), d = _mm512_shuffle_i32x4(q[i + 8], q[i + 12], 0xee);
+    w[i] = _mm512_shuffle_i32x4(a, b, 0x88);
+    w[i + 4] = _mm512_shuffle_i32x4(a, b, 0xdd);
+    w[i + 8] = _mm512_shuffle_i32x4(c, d, 0x88);
+    w[i + 12] = _mm512_shuffle_i32x4(c, d, 0xdd);
+  }
+}
 static inline void vi_store16(int16_t *p, vi a) { _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(a)); }
 static inline void vi_store_words(int8_t *p, size_t ld, const vi w[4]) {
   const __m512i a = _mm512_unpacklo_epi32(w[0], w[1]), b = _mm512_unpackhi_epi32(w[0], w[1]);

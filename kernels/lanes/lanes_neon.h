@@ -334,6 +334,29 @@ static inline int32x4_t neon_shr_signed(int32x4_t a, int32x4_t n) { return vshlq
 QK_LANE_OP2(vi_shr_signed, vi, neon_shr_signed)
 static inline int32x4_t neon_join16(int32x4_t a, int32x4_t b) { return vsliq_n_s32(a, b, 16); }
 QK_LANE_OP2(vi_join16, vi, neon_join16)
+static inline int32x4_t neon_pack16(int32x4_t a, int32x4_t b) {
+  return vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)));
+}
+QK_LANE_OP2(vi_pack16, vi, neon_pack16)
+/* Four rows of four words: r[j] becomes word j of each. */
+static inline void neon_transpose4(int32x4_t r[4]) {
+  const int32x4_t x = vzip1q_s32(r[0], r[2]), y = vzip1q_s32(r[1], r[3]);
+  const int32x4_t z = vzip2q_s32(r[0], r[2]), v = vzip2q_s32(r[1], r[3]);
+  r[0] = vzip1q_s32(x, y);
+  r[1] = vzip2q_s32(x, y);
+  r[2] = vzip1q_s32(z, v);
+  r[3] = vzip2q_s32(z, v);
+}
+static inline void vi_transpose(vi w[16]) {
+  int32x4_t part[4][4][4]; /* of rows, of words */
+  for (int i = 0; i < 16; i++) {
+    part[i / 4][0][i % 4] = w[i].a, part[i / 4][1][i % 4] = w[i].b;
+    part[i / 4][2][i % 4] = w[i].c, part[i / 4][3][i % 4] = w[i].d;
+  }
+  for (int i = 0; i < 16; i++) neon_transpose4(part[i / 4][i % 4]);
+  for (int i = 0; i < 16; i++)
+    w[i] = (vi){part[0][i / 4][i % 4], part[1][i / 4][i % 4], part[2][i / 4][i % 4], part[3][i / 4][i % 4]};
+}
 static inline void vi_store16(int16_t *p, vi x) {
   vst1q_s16(p, vuzp1q_s16(vreinterpretq_s16_s32(x.a), vreinterpretq_s16_s32(x.b)));
   vst1q_s16(p + 8, vuzp1q_s16(vreinterpretq_s16_s32(x.c), vreinterpretq_s16_s32(x.d)));

@@ -366,6 +366,8 @@ QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
      vi_dot_pairs(acc, a, b): of each lane acc plus the products of the low and of the high halves, signed; wrapping
      vi_shr_signed(a, n): of each lane a >> n, 0 <= n < 32, the sign comes in
      vi_join16(a, b): the low halves of a as the low halves, of b as the high ones
+     vi_pack16(a, b): lanes that fit as numbers of 16 bits; in every four lanes those of a, then those of b
+     vi_transpose(w): word j of row i becomes word i of row j
      vi_store16(p, a): lanes in -32768 ... 32767 as 16 numbers
      vi_store_words(p, ld, w): what vi_load_words loads back
      vi_codes_pairs(even0, odd0, even1, odd1, l): as vi_codes4, of what the low and the high halves of e[0], those of e[1] became */

@@ -13,25 +13,24 @@
 
 #define QK_FEW_ROWS 6 /* from so many on a tile is faster */
 
-/* Codes of 14 bits of a row to c, zeros where it has NaN or infinity, or is too small. Returns its unit. */
-QK_INLINE float qk_wide_codes(const float *x, size_t d, int16_t *c, size_t *bad, const float *smooth) {
-  vi most = vi_zero();
-  for (size_t i = 0; i < d; i += 16) most = vi_max(most, qk_magnitude(qk_smoothed(vf_load(x + i), smooth, i, 16)));
-  const int32_t bits = vi_hmax(most);
-  const float a = qk_float_of_bits(bits);
-  if (bits >= QK_BITS_INFINITY || a < 0x1p-100f) {
-    *bad += bits >= QK_BITS_INFINITY;
-    memset(c, 0, d * sizeof *c);
-    return 0.0f;
+/* The greatest magnitudes of a row, by lane. */
+QK_INLINE vi qk_row_most(const float *x, size_t d, const float *smooth) {
+  vi most = vi_zero(), most1 = vi_zero();
+  size_t i = 0;
+  for (; i + 32 <= d; i += 32) {
+    most = vi_max(most, qk_magnitude(qk_smoothed(vf_load(x + i), smooth, i, 16)));
+    most1 = vi_max(most1, qk_magnitude(qk_smoothed(vf_load(x + i + 16), smooth, i + 16, 16)));
   }
-  const vf by = vf_set1(QK_TRANSFORM_MOST / a);
-  for (size_t i = 0; i < d; i += 16)
-    vi_store16(c + i, vf_to_vi(vf_mul(qk_smoothed(vf_load(x + i), smooth, i, 16), by)));
-  return a / QK_TRANSFORM_MOST;
+  for (; i < d; i += 16) most = vi_max(most, qk_magnitude(qk_smoothed(vf_load(x + i), smooth, i, 16)));
+  return vi_max(most, most1);
 }
-
-static float qk_wide_row(const qk_transform *tr, const float *x, size_t d, int16_t *c, size_t *bad) {
-  return QK_FOR_SMOOTH(tr->smooth, qk_wide_codes, x, d, c, bad);
+/* Units of 16 rows, and what makes their codes of 14 bits; 0: of a row with NaN or infinity, or too small, codes are 0. Returns how
+   many have NaN or infinity. */
+static inline size_t qk_units_of(vi most, float *unit, float *by) {
+  const vf a = vf_from_bits(most), all = vf_set1(QK_TRANSFORM_MOST);
+  vf_store(unit, qk_where_coded(a, 0, vf_div(a, all)));
+  vf_store(by, qk_where_coded(a, 0, vf_div(all, a)));
+  return (size_t)vi_sum(vi_shr(vi_sub(vi_set1(QK_BITS_INFINITY - 1), most), 31));
 }
 
 /* t, or -1 - t of a negative one: of several, joined by `or`, the shift below follows. */
@@ -50,9 +49,11 @@ static inline float qk_last_unit(const qk_transform *tr, float unit) {
   if (tr->second) return unit * 0x1p-13f;
   return tr->signs ? unit / __builtin_sqrtf((float)tr->block) : unit;
 }
-/* Pairs of the signs at s, those of odd channels times `odd`. */
-static inline vi qk_sign_pair(const int8_t *s, int odd) {
-  return vi_set1((int32_t)((uint32_t)(uint16_t)s[0] | (uint32_t)(uint16_t)(s[1] * odd) << 16));
+/* The pair at p in all lanes. */
+static inline vi qk_pair_at(const int16_t *p) {
+  int32_t x;
+  memcpy(&x, p, sizeof x);
+  return vi_set1(x);
 }
 
 /* ---- sixteen rows ---- */
@@ -98,7 +99,7 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
   const int last = step * radix == block;
   for (size_t base = 0; base < block; base += step * radix)
     for (size_t i = base; i < base + step; i++) {
-      vi v[8];
+      vi v[16];
       QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
       qk_butterflies(v, radix);
       QK_UNROLL for (size_t r = 0; r < radix; r++) {
@@ -110,12 +111,15 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
 }
 /* out[j][row] of pairs, with their signs; block: a power of two. Three levels at once, the first of them as products with the signs. */
 static void qk_hadamard_block(const int8_t *signs, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b) {
+  int16_t wide[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
+  const vi other = vi_set1((int32_t)0xfffe0000u); /* 1 and -1 in 16 bits differ in all but the lowest */
+  for (size_t i = 0; i < block; i += 16) vi_store16(wide + i, vi_load8(signs + i));
   for (size_t j = 0; j < block; j += 8) {
     vi v[8];
     QK_UNROLL for (size_t i = 0; i < 8; i += 2) {
-      const vi a = vi_load(pairs + (j + i) * 8);
-      v[i] = qk_dot_pairs(vi_zero(), a, qk_sign_pair(signs + j + i, 1));
-      v[i + 1] = qk_dot_pairs(vi_zero(), a, qk_sign_pair(signs + j + i, -1));
+      const vi a = vi_load(pairs + (j + i) * 8), sign = qk_pair_at(wide + j + i);
+      v[i] = qk_dot_pairs(vi_zero(), a, sign);
+      v[i + 1] = qk_dot_pairs(vi_zero(), a, vi_xor(sign, other));
     }
     QK_UNROLL for (size_t h = 2; h < 8; h *= 2) QK_UNROLL for (size_t i = 0; i < 8; i++) {
       if (i & h) continue;
@@ -124,36 +128,39 @@ static void qk_hadamard_block(const int8_t *signs, size_t block, const int32_t *
     }
     QK_UNROLL for (size_t i = 0; i < 8; i++) vi_store(out + (j + i) * 16, v[i]);
   }
-  for (size_t step = 8; step < block;) {
-    const size_t left = block / step;
-    if (left == 2)
-      qk_hadamard_levels(out, block, step, b, 2), step *= 2;
-    else if (left == 8)
-      qk_hadamard_levels(out, block, step, b, 8), step *= 8;
-    else
-      qk_hadamard_levels(out, block, step, b, 4), step *= 4;
-  }
+  if (block == 16) qk_hadamard_levels(out, block, 8, b, 2);
+  if (block == 32) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 256) qk_hadamard_levels(out, block, 8, b, 4);
+  if (block == 64) qk_hadamard_levels(out, block, 8, b, 8);
+  if (block == 256) qk_hadamard_levels(out, block, 32, b, 8);
+  if (block == 128) qk_hadamard_levels(out, block, 8, b, 16);
 }
 
-/* First step: t [d][16] of rows of codes [16][ldc]; the lanes' sizes. */
-static vi qk_tile_first(const qk_transform *tr, size_t d, const int16_t *c, size_t ldc, int32_t *t) {
-  int32_t pairs[QK_TRANSFORM_BLOCK / 2 * 16] __attribute__((aligned(64)));
+/* Codes of 14 bits of 32 channels, or of 16 where there are no more, of 16 rows, to pairs; by [rows] 0: a row of zeros. */
+QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const float *by, size_t channels, int32_t *pairs,
+                             const float *smooth) {
+  vi w[16];
+  const size_t next = channels > 16 ? 16 : 0;
+  for (size_t r = 0; r < 16; r++) {
+    w[r] = vi_zero();
+    if (r >= rows || by[r] == 0.0f) continue;
+    const vf a = qk_smoothed(vf_load(x + r * ldx), smooth, 0, 16);
+    const vf b = qk_smoothed(vf_load(x + r * ldx + next), smooth, next, 16);
+    w[r] = vi_pack16(vf_to_vi(vf_mul(a, vf_set1(by[r]))), vf_to_vi(vf_mul(b, vf_set1(by[r]))));
+  }
+  vi_transpose(w);
+  QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
+    if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
+}
+/* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
+static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
   qk_bounds b = qk_bounds_none();
-  for (size_t at = 0; at < d; at += tr->block) {
-    for (size_t i = 0; i < tr->block; i += 8) {
-      vi w[4];
-      vi_load_words((const int8_t *)(c + at + i), ldc * sizeof *c, w);
-      QK_UNROLL for (size_t s = 0; s < 4; s++) vi_store(pairs + (i / 2 + s) * 16, w[s]);
-    }
-    if (tr->first) {
-      qk_rotate_block(tr->first, tr->block, pairs, t + at * 16, &b, 0);
-      continue;
-    }
-    for (size_t i = 0; i < tr->block; i += 2) {
-      const vi a = vi_load(pairs + i * 8);
-      vi_store(t + (at + i) * 16, qk_first_of(a));
-      vi_store(t + (at + i + 1) * 16, qk_second_of(a));
-    }
+  for (size_t at = 0; at < d && tr->first; at += tr->block)
+    qk_rotate_block(tr->first, tr->block, pairs + at * 8, t + at * 16, &b, 0);
+  for (size_t i = 0; i < d && !tr->first; i += 2) {
+    const vi a = vi_load(pairs + i * 8);
+    vi_store(t + i * 16, qk_first_of(a));
+    vi_store(t + i * 16 + 16, qk_second_of(a));
   }
   return b.hi;
 }
@@ -218,14 +225,16 @@ static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_boun
 static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
                                 void *scratch, size_t row, size_t rows) {
   int32_t *t = scratch, *pairs = t + d * 16, sizes[16], shifts[16], halves[16];
-  int16_t *c = (int16_t *)(void *)pairs;
-  const size_t ldc = d + QK_TRANSFORM_SKEW;
-  float unit[16] = {0};
-  size_t bad = 0;
-  for (size_t r = 0; r < rows; r++)
-    unit[r] = qk_wide_row(tr, x + r * ldx, d, c + r * ldc, &bad);
-  for (size_t r = rows; r < 16; r++) memset(c + r * ldc, 0, d * sizeof *c);
-  vi_store(sizes, qk_tile_first(tr, d, c, ldc, t));
+  float unit[16], by[16];
+  vi most[16];
+  for (size_t r = 0; r < 16; r++)
+    most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
+  const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
+  for (size_t i = 0; i < d; i += 32) {
+    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
+    QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8);
+  }
+  vi_store(sizes, qk_tile_first(tr, d, pairs, t));
   for (size_t r = 0; r < 16; r++) {
     shifts[r] = qk_shift_of((uint32_t)sizes[r]);
     halves[r] = qk_half_of(shifts[r]);
@@ -279,12 +288,21 @@ static void qk_hadamard_row(const int8_t *signs, size_t block, size_t d, int16_t
         vi_store(t + i + step, vi_sub(a, b));
       }
 }
+QK_INLINE void qk_wide_row(const float *x, size_t d, float by, int16_t *c, const float *smooth) {
+  for (size_t i = 0; i < d; i += 16)
+    vi_store16(c + i, vf_to_vi(vf_mul(qk_smoothed(vf_load(x + i), smooth, i, 16), vf_set1(by))));
+}
 static size_t qk_transform_row(const qk_transform *tr, const float *x, size_t d, const qk_codes *q, void *scratch,
                                size_t row) {
   int32_t *t = scratch;
   int16_t *c = (int16_t *)(void *)(t + d), *was = c + d;
-  size_t bad = 0;
-  float unit = qk_wide_row(tr, x, d, c, &bad);
+  float units[16], by[16], unit;
+  const size_t bad = qk_units_of(vi_set1(vi_hmax(QK_FOR_SMOOTH(tr->smooth, qk_row_most, x, d))), units, by) != 0;
+  unit = units[0];
+  if (by[0] != 0.0f)
+    QK_FOR_SMOOTH(tr->smooth, qk_wide_row, x, d, by[0], c);
+  else
+    memset(c, 0, d * sizeof *c);
   if (tr->first) {
     int32_t sizes[16], all = 0;
     vi_store(sizes, qk_rotate_row(tr->first, tr->block, d, c, t));

@@ -218,6 +218,33 @@ static void prepare_quantize(qn_bench_row *r) {
 }
 static void run_quantize(qn_bench_row *r) { r->table->quantize(r->x, r->s.n, r->s.n, NULL, &r->norm.q, 0, r->s.m); }
 
+/* Rows of n in blocks of k, an order between the steps; the second step is of sums and differences where codes says so. */
+static void prepare_transform(qn_bench_row *r) {
+  const qn_bench_sizes s = r->s;
+  int32_t *order = take(r, s.n * sizeof *order);
+  int8_t *signs = take(r, s.n);
+  const int16_t *matrix = (const int16_t *)(const void *)take_bytes(r, qk_rotation_bytes(s.k));
+  r->x = take_floats(r, (size_t)s.m * s.n);
+  r->norm.q = take_codes(r, s.m, s.n);
+  r->norm.q.bits = 4;
+  r->y = take(r, qk_transform_scratch(s.n));
+  if (r->failed) return;
+  for (uint32_t i = 0; i < s.n; i++) {
+    const uint32_t from = random_bits() % (i + 1);
+    order[i] = order[from], order[from] = (int32_t)i;
+    signs[i] = random_bits() & 1 ? 1 : -1;
+  }
+  r->transform = (qk_transform){.first = matrix, .order = order, .block = s.k};
+  if (s.codes)
+    r->transform.signs = signs;
+  else
+    r->transform.second = matrix;
+  r->ops = (s.codes ? 2.0 : 4.0) * s.m * s.n * s.k; /* of the rotations */
+}
+static void run_transform(qn_bench_row *r) {
+  r->table->transform(&r->transform, r->x, r->s.n, r->s.n, &r->norm.q, r->y, 0, r->s.m);
+}
+
 static void prepare_norm(qn_bench_row *r) {
   const qn_bench_sizes s = r->s;
   r->norm = (qk_norm){.x = take_floats(r, (size_t)s.m * s.n),
@@ -438,6 +465,10 @@ static const qn_bench_sizes gemm_f32_shapes[] = {{1, 1536, 384, 0, 0, 0, 0},
                                                  {128, 384, 1536, 0, 0, 0, 0}};
 static const qn_bench_sizes row_shapes[] = {
     {128, 384, 0, 0, 0, 0, 0}, {128, 768, 0, 0, 0, 0, 0}, {128, 1536, 0, 0, 0, 0, 0}};
+static const qn_bench_sizes transform_shapes[] = {
+    {1, 576, 64, 0, 0, 0, 0},   {1, 576, 64, 0, 0, 1, 0},   {1, 2048, 128, 0, 0, 0, 0},   {1, 2048, 128, 0, 0, 1, 0},
+    {192, 576, 64, 0, 0, 0, 0}, {192, 576, 64, 0, 0, 1, 0}, {192, 1536, 64, 0, 0, 0, 0},  {192, 1536, 64, 0, 0, 1, 0},
+    {192, 2048, 128, 0, 0, 0, 0}, {192, 2048, 128, 0, 0, 1, 0}, {192, 5632, 128, 0, 0, 0, 0}, {192, 5632, 128, 0, 0, 1, 0}};
 static const qn_bench_sizes head_shapes[] = {{16, 32, 0, 0, 0, 0, 0},
                                              {128, 32, 0, 0, 0, 0, 0},
                                              {512, 32, 0, 0, 0, 0, 0},
@@ -476,6 +507,7 @@ static const qn_bench_kernel kernels[] = {
     {"gate", prepare_gate, run_gate, SHAPES(gate_shapes), "rows=%u d=%u"},
     {"pack_q8", prepare_pack, run_pack, SHAPES(head_shapes), "n=%u h=%u"},
     {"quantize", prepare_quantize, run_quantize, SHAPES(row_shapes), "rows=%u d=%u"},
+    {"transform", prepare_transform, run_transform, SHAPES(transform_shapes), "rows=%u d=%u block=%u"},
     {"norm", prepare_norm, run_norm, SHAPES(row_shapes), "rows=%u d=%u"},
     {"activate", prepare_floats, run_activate, SHAPES(activate_shapes), "rows=%u d=%u"},
     {"mean_rows", prepare_floats, run_mean_rows, SHAPES(row_shapes), "rows=%u d=%u"},
@@ -501,6 +533,8 @@ const char *qn_bench_shape_text(const qn_bench_kernel *k, const qn_bench_sizes *
   used += (size_t)snprintf(text + used, cap - used, "%s", act_names[s->act]);
   if (k->prepare == prepare_attend)
     used += (size_t)snprintf(text + used, cap - used, " heads=%u", s->group);
+  else if (k->prepare == prepare_transform)
+    used += (size_t)snprintf(text + used, cap - used, s->codes ? " hadamard" : "");
   else if (s->group)
     used += (size_t)snprintf(text + used, cap - used, " g%u%s", s->group, codes_names[s->codes]);
   else if (k->prepare == prepare_gemm_group)

@@ -8,7 +8,7 @@
 typedef struct qn_bench_sizes {
   uint32_t m, n, k, act;
   uint32_t group; /* of inputs, of products by groups; 0: one scale a channel */
-  uint32_t codes; /* of products by groups: CODES_* of bench_rows.c */
+  uint32_t codes; /* of products by groups: CODES_* of bench_rows.c; of transforms 1: a Hadamard transform */
   uint32_t level; /* of memory, that operands come from; 0: they are where they are */
 } qn_bench_sizes;
 
@@ -31,6 +31,7 @@ typedef struct qn_bench_row {
   qk_gemm_group by_group;
   qk_gemm_f32 f32;
   qk_norm norm;
+  qk_transform transform;
   qk_pack_q8 pack;
   qk_attention_q8 attention;
   qk_attention_f32 attention_float;
