@@ -111,7 +111,7 @@ static void test_greedy(void) {
       qn_pool *pool = NULL;
       CHECK(qk_table_build(&kernels, isas[i], qk_cpu_features()));
       CHECK_EQ(qn_pool_create(&pool, &env, i ? 3 : 1, NULL, NULL), QUERN_OK);
-      const qn_greedy g = {&kernels, pool, ROWS, K, B, 24, by_row, 5};
+      const qn_greedy g = {&kernels, pool, ROWS, K, B, 24, by_row ? 0 : 4, by_row, 5};
       CHECK_EQ(qn_greedy_rotation(&env, &g, given, i ? rotation : want), QUERN_OK);
       qn_pool_free(pool);
     }
@@ -132,7 +132,7 @@ static void test_greedy(void) {
 
 static qn_recipe recipe_of(int rotate, int permute, uint32_t second, uint32_t block) {
   return (qn_recipe){
-      .transforms = 1, .rotate = rotate, .permute = permute, .rotate2 = second, .block = block, .steps = 12};
+      .transforms = 1, .rotate = rotate, .permute = permute, .rotate2 = second, .block = block, .steps = 12, .restart = 4};
 }
 
 static qn_products products_of(qk_table *kernels, qn_pool **pool) {

@@ -1,10 +1,15 @@
-/* greedy.c - see greedy.h. The identity goes through all steps behind the rows: what it has become is the rotation. */
+/* greedy.c - see greedy.h. The identity goes through all steps behind the rows: what it has become is the rotation.
+ *
+ * Once what stands out is spread, rows are near to normal noise, and further steps with the same matrix move about without getting lower:
+ * on models the first step or two of a chain are the best. So a search begins anew after some steps, with the rows of the matrix in another
+ * order and with other signs, which is another random matrix that spreads its first channel. */
 #include "quant/greedy.h"
 
 #include <string.h>
 
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "quant/calibrate.h"
 #include "quant/orthogonal.h"
 #include "run/linear.h"
 
@@ -92,24 +97,51 @@ static void make_step(const search *s, const double *base, size_t d) {
     }
 }
 
-static void run(search *s, const double *base, float *rotation) {
+/* Rows but the first in another order, with other signs. */
+static void shuffle(double *base, size_t b, uint64_t seed, uint32_t turn) {
+  for (size_t i = b - 1; i > 0; i--) {
+    const uint64_t drawn = qn_draw(seed, ((uint64_t)turn + 1) * b + i);
+    const size_t j = 1 + (size_t)((drawn >> 8) % i);
+    const double sign = drawn & 1 ? -1 : 1;
+    for (size_t c = 0; c < b; c++) {
+      const double x = base[i * b + c];
+      base[i * b + c] = sign * base[j * b + c];
+      base[j * b + c] = i == j ? sign * x : x;
+    }
+  }
+}
+
+static void begin(search *s, const float *x) {
+  const size_t b = s->g->block, all = s->g->rows * s->g->k;
+  memcpy(s->from, x, all * sizeof *x);
+  memset(s->from + all, 0, b * b * sizeof *s->from);
+  for (size_t i = 0; i < b; i++) s->from[all + i * b + i] = 1;
+}
+
+static void run(search *s, double *base, const float *x, float *rotation) {
   const qn_greedy *g = s->g;
   const size_t b = g->block, all = g->rows * g->k;
-  double least = 0;
-  for (size_t i = 0; i < b; i++) s->from[all + i * b + i] = 1;
+  begin(s, x);
   qn_pool_run(g->pool, measure_task, s, s->tasks);
-  for (uint32_t i = 0;; i++) {
-    const seen now = sum_up(s);
-    if (i == 0 || now.ranges < least) {
-      least = now.ranges;
-      memcpy(rotation, s->from + all, b * b * sizeof *rotation);
+  const seen first = sum_up(s);
+  double least = first.ranges;
+  seen now = first;
+  memcpy(rotation, s->from + all, b * b * sizeof *rotation);
+  for (uint32_t i = 0; i < g->steps; i++) {
+    if (i && g->restart && i % g->restart == 0) {
+      begin(s, x);
+      shuffle(base, b, g->seed, i);
+      now = first;
     }
-    if (i == g->steps) return;
     make_step(s, base, (g->by_row ? now.at / b : now.at) % b);
     qn_pool_run(g->pool, step_task, s, s->tasks + 1);
-    float *x = s->from;
+    float *swap = s->from;
     s->from = s->to;
-    s->to = x;
+    s->to = swap;
+    now = sum_up(s);
+    if (!(now.ranges < least)) continue;
+    least = now.ranges;
+    memcpy(rotation, s->from + all, b * b * sizeof *rotation);
   }
 }
 
@@ -125,9 +157,8 @@ quern_status qn_greedy_rotation(qn_env *env, const qn_greedy *g, const float *x,
   s.to = s.from + floats;
   s.panels = s.to + floats;
   qn_orthogonal_spread(base, b, g->seed, base + b * b);
-  memcpy(s.from, x, g->rows * g->k * sizeof *x);
   if (g->rows)
-    run(&s, base, rotation);
+    run(&s, base, x, rotation);
   else
     for (size_t i = 0; i < b * b; i++) rotation[i] = i % (b + 1) == 0;
   qn_free(env, memory, bytes);

@@ -11,12 +11,13 @@ typedef struct qn_greedy {
   qn_pool *pool;
   size_t rows, k;        /* k is a multiple of the block */
   uint32_t block, steps; /* block: a multiple of 16 */
+  uint32_t restart;      /* steps after which it begins anew with another matrix; 0: never, as the paper has it */
   int by_row;            /* the channel that is spread is that of the paper's published code: the number of the row modulo the block */
   uint64_t seed;
 } qn_greedy;
 
-/* x: [rows, k], each row split into blocks that all are rotated by the same matrix; changed. Each step spreads the channel of the
-   largest magnitude over its block. rotation [block, block], inputs by outputs, is the product of the first so many steps that leaves the least sum
+/* x: [rows, k], each row split into blocks that all are rotated by the same matrix. Each step spreads the channel of the
+   largest magnitude over its block. rotation [block, block], inputs by outputs, is the product of those steps, up to some one since the search began, that leaves the least sum
    of squared ranges of rows, which is what codes with a scale for each row lose by; 0 steps leave the identity. The same bytes for any
    number of threads and any instruction set. Fails for want of memory alone: 2 * (rows * k + block^2) floats. */
 quern_status qn_greedy_rotation(qn_env *env, const qn_greedy *g, const float *x, float *rotation);

@@ -5,7 +5,8 @@
 #include "quant/recipe.h"
 
 #define BLOCK 128u
-#define STEPS 256u
+#define STEPS 64u
+#define RESTART 2u
 #define STEPS_MOST 4096
 #define ALPHA 5u /* eighths */
 
@@ -56,7 +57,7 @@ static quern_status read_count(qn_env *env, const qn_json *j, const char *file, 
 }
 
 quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "outlier", "alpha"};
+  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha"};
   const uint32_t at = qn_json_get(j, 0, "transform");
   uint32_t kind = 0, row = 0;
   for (size_t i = 0; i < sizeof members / sizeof members[0] && !at; i++)
@@ -82,6 +83,7 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   QN_TRY(read_count(env, j, file, "block", 16, 256, BLOCK, &r->block));
   if (r->block & (r->block - 1)) return refuse(env, file, "block is 16, 32, 64, 128 or 256");
   QN_TRY(read_count(env, j, file, "steps", 1, STEPS_MOST, STEPS, &r->steps));
+  QN_TRY(read_count(env, j, file, "restart", 0, STEPS_MOST, RESTART, &r->restart));
   QN_TRY(read_word(env, j, file, "outlier", outliers, 2, &row));
   r->outlier_row = (int)row;
   const double alpha = qn_json_number(j, 0, "alpha", ALPHA / 8.0);
@@ -124,9 +126,9 @@ size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes) 
   if (!kind) return qn_format(text, bytes, ",\"transform\":\"none\",\"alpha\":%s", alpha);
   return qn_format(text, bytes,
                    ",\"transform\":\"%s\",\"rotate\":%s,\"permute\":%s,\"rotate2\":%s,\"block\":%u,\"steps\":%u,"
-                   "\"outlier\":\"%s\",\"alpha\":%s",
+                   "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s",
                    kinds[kind], r->rotate ? "true" : "false", r->permute ? "true" : "false", second[r->rotate2], r->block,
-                   r->steps, outliers[r->outlier_row], alpha);
+                   r->steps, r->restart, outliers[r->outlier_row], alpha);
 }
 
 size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, size_t bytes) {

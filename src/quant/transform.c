@@ -166,7 +166,7 @@ static int16_t integer_of(float x) {
 static quern_status find_rotation(const qn_transform *t, const qn_products *e, const qn_recipe *r, uint64_t seed,
                                   const float *rows, size_t count, int16_t *to) {
   const size_t matrix = (size_t)t->block * t->block;
-  const qn_greedy g = {e->kernels, e->pool, count, t->k, t->block, r->steps, r->outlier_row, seed};
+  const qn_greedy g = {e->kernels, e->pool, count, t->k, t->block, r->steps, r->restart, r->outlier_row, seed};
   void *work = NULL;
   quern_status status = QUERN_OK;
   QN_TRY(qn_alloc(e->env, &work, 3 * matrix * sizeof(double), "a rotation"));
