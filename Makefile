@@ -78,7 +78,7 @@ $(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WR
 $(BUILD)/tests/test_cli_faults: $(CLI_O)
 # Models of any architecture come from a source that a test makes up (tests/made_source.h).
 WRAP_SOURCE := $(addprefix qn_source_,open close arch weight_bytes find read read_rows label name tokenizer speech)
-$(BUILD)/tests/test_decode $(BUILD)/tests/test_cache $(BUILD)/tests/test_generate $(BUILD)/tests/test_saved: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
+$(BUILD)/tests/test_decode $(BUILD)/tests/test_cache $(BUILD)/tests/test_generate $(BUILD)/tests/test_saved $(BUILD)/tests/test_transform: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_numa: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,open dlopen dlsym dlclose)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.
