@@ -308,7 +308,87 @@ static void test_memory(void) {
   qn_pool_free(pool);
 }
 
+/* ---- files ----------------------------------------------------------------------------------------------------------- */
+
+static char texts[300];
+static int set_texts(void) {
+  snprintf(texts, sizeof texts, "%s/texts.txt", dir);
+  return write_texts(20);
+}
+
+static quern_status make_one(const char *recipe, const char *isa, uint32_t threads, const char *name, const char *from) {
+  char path[300], message[512] = "";
+  const making k = {.isa = isa, .threads = threads, .recipe = recipe, .texts = from};
+  path_of(path, sizeof path, name);
+  const quern_status status = make_file(&k, path, message, sizeof message);
+  if (status != QUERN_OK && status != QUERN_E_ARGUMENT) printf("  %s: %s\n", recipe, message);
+  return status;
+}
+
+static double cosine(const char *name) {
+  static const char text[] = "the cat sat on a mat and the dog is in b7";
+  float x[64], y[64];
+  double xy = 0;
+  uint32_t width = 0;
+  opened m = open_model(name, NULL, 1, 0, 0), f = open_model("float", NULL, 1, 0, 0);
+  if (!m.s || !f.s) return 0;
+  CHECK_EQ(quern_embed(m.s, text, sizeof text - 1, x, 64, &width), QUERN_OK);
+  CHECK_EQ(quern_embed(f.s, text, sizeof text - 1, y, 64, NULL), QUERN_OK);
+  for (uint32_t i = 0; i < width; i++) xy += (double)x[i] * (double)y[i];
+  close_model(&m);
+  close_model(&f);
+  return xy;
+}
+
+static void test_files(void) {
+  static const struct {
+    const char *recipe;
+    double least;
+    int without_text;
+  } made[] = {{"duquant6", 0.99, 1}, {"duquant4", 0.8, 1}, {"duquant4-lwc", 0.8, 0}};
+  tiny_options o = tiny_defaults();
+  o.ffn = 80; /* blocks of 16 */
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+  for (size_t i = 0; i < 3; i++) {
+    char path[300];
+    size_t n = 0, m = 0;
+    CHECK_EQ(make_one(made[i].recipe, NULL, 1, "x", NULL), made[i].without_text ? QUERN_OK : QUERN_E_ARGUMENT);
+    if (made[i].without_text) CHECK(cosine("x") > made[i].least);
+    CHECK_EQ(make_one(made[i].recipe, NULL, 1, "x", texts), QUERN_OK);
+    CHECK(cosine("x") > made[i].least);
+    path_of(path, sizeof path, "x");
+    uint8_t *want = tiny_read(path, &n);
+    CHECK_EQ(make_one(made[i].recipe, "ref", 3, "x", texts), QUERN_OK);
+    uint8_t *got = tiny_read(path, &m);
+    CHECK(want && got && m == n && !memcmp(got, want, n));
+    free(got);
+    free(want);
+  }
+}
+
+static void test_faults(void) {
+  faulty_alloc f = {0};
+  const quern_allocator alloc = {sizeof alloc, 0, &f, faulty_alloc_alloc, faulty_alloc_free};
+  tiny_options o = tiny_defaults();
+  char path[300];
+  o.layers = 1;
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  path_of(path, sizeof path, "faulty");
+  const making k = {.threads = 1, .recipe = "duquant4-lwc", .texts = texts, .alloc = &alloc};
+  quern_status status = QUERN_E_MEMORY;
+  for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 1000; f.fail_at++) {
+    f.calls = 0;
+    status = make_file(&k, path, NULL, 0);
+    CHECK(f.live == 0 && f.wrong_sizes == 0);
+    CHECK((access(path, F_OK) == 0) == (status == QUERN_OK));
+  }
+  CHECK_EQ(status, QUERN_OK);
+  printf("  %ld allocations\n", f.fail_at - 2);
+}
+
 int main(void) {
+  if (!tiny_dir_make(dir, sizeof dir)) return 1;
   qn_env_init(&env, NULL, NULL, NULL, 0);
   const qn_fpenv guard = qn_fpenv_enter();
   RUN(test_matrices);
@@ -319,5 +399,8 @@ int main(void) {
   RUN(test_learned_ranges);
   RUN(test_memory);
   qn_fpenv_leave(guard);
+  RUN(test_files);
+  RUN(test_faults);
+  tiny_dir_remove(dir);
   return TEST_END();
 }
