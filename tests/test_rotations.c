@@ -159,12 +159,13 @@ static double product_error(const float *x, const float *w) {
 
 static void check_step(const qn_products *e, const qn_recipe *r, uint32_t block) {
   qn_transform t = {0};
+  qn_trail trail = {0};
   float *found = malloc(sizeof rows);
   make_rows();
   memcpy(found, given, sizeof rows);
   const qn_transform_shape s = qn_transform_shape_of(r, K);
   CHECK_EQ(s.block, block);
-  CHECK_EQ(qn_transform_find(&t, e, r, K, 3, found, ROWS), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, e, r, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK(!t.first == !s.first && !t.order == !s.order && !t.second == !s.second && !t.signs == !s.signs);
   CHECK_EQ(qn_transform_rows(&t, e, 0, rows, ROWS), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, e, 1, changed, N), QUERN_OK);
@@ -219,13 +220,14 @@ static void test_kernel(void) {
   const qn_products e = products_of(&kernels, &pool);
   const qn_recipe r = recipe_of(1, 1, QN_ROTATE2_DENSE, B);
   qn_transform t = {0};
+  qn_trail trail = {0};
   static int8_t codes[ROWS * K];
   static float scale[ROWS], zero[ROWS];
   static int32_t start[ROWS];
   make_rows();
   float *found = malloc(sizeof rows);
   memcpy(found, given, sizeof rows);
-  CHECK_EQ(qn_transform_find(&t, &e, &r, K, 3, found, ROWS), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, &e, &r, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, &e, 0, rows, ROWS), QUERN_OK);
   int16_t *first = aligned_alloc(64, B * B * 2), *second = aligned_alloc(64, B * B * 2);
   qn_transform_panels(t.first, B, first);
@@ -296,9 +298,10 @@ static void test_memory(void) {
   quern_status status = QUERN_E_MEMORY;
   for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 100; f.fail_at++) {
     qn_transform t = {0};
+    qn_trail trail = {0};
     f.calls = 0;
     make_rows();
-    status = qn_transform_find(&t, &e, &r, K, 3, rows, ROWS);
+    status = qn_transform_find(&t, &e, &r, K, 3, rows, ROWS, &trail);
     if (status == QUERN_OK) status = qn_transform_rows(&t, &e, 1, changed, N);
     qn_transform_free(&faulty, &t);
     CHECK(f.live == 0 && f.wrong_sizes == 0);

@@ -345,6 +345,10 @@ static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
   void *p = NULL;
   if (!job->report) return QUERN_OK;
+  if (q->samples.rows) {
+    QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
+    memset(q->trails.data, 0, q->trails.cap);
+  }
   if (q->maxima.data) {
     q->smoothed = q->maxima;
     q->smoothed.data = NULL;
@@ -367,6 +371,8 @@ static quern_status write_report(qn_quantizer *q) {
   r->choice = &q->choice;
   r->migration = &q->migration;
   r->smooth = &q->smoothed;
+  r->trails = (const qn_trail *)(const void *)q->trails.data;
+  r->samples = &q->samples;
   if (q->examined.layers) {
     r->calibration = name_of(q->job->calibration);
     r->calibration_rows = q->examined.before.texts;
@@ -445,6 +451,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_examination_free(env, &q.examined);
   qn_moments_free(env, &q.moments);
   qn_samples_free(env, &q.samples);
+  qn_buffer_free(env, &q.trails);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);
   if (!job->made) qn_recipe_free(env, &q.recipe);

@@ -24,6 +24,7 @@ typedef struct qn_quantizer {
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
   qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
   qn_samples samples;   /* rows of the same inputs, where they are transformed */
+  qn_buffer trails;     /* for a report: qn_trail [layers, QN_SITE_KINDS] */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
   qn_choice choice;        /* of a recipe with max_loss */

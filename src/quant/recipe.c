@@ -12,7 +12,8 @@
 #define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
 #define FOUR(group)                                                                                                    \
   "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
-#define ROWS(clip) "\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\",\"clip\":" clip
+#define ROWS(clip) "\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip
+#define EITHER ",\"rounding\":\"either\""
 #define DUQUANT(weights, activations, more, alpha)                                                                     \
   "\"weights\":{" weights "},\"activations\":{" activations "},\"embeddings\":" EIGHT                                  \
   ",\"smooth\":true,\"split\":0" more                                                                                \
@@ -54,10 +55,9 @@ static const struct {
     {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS) "}}"},
     {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS("0.8"), "\"bits\":4,\"clip\":0.9", "", "0.625")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", EITHER, "0.625")},
     {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", "", "0.625")},
-    {"duquant4-lwc",
-     "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS("\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},

@@ -193,8 +193,36 @@ static void normalize(float *rows, size_t count, size_t k) {
   }
 }
 
+double qn_trail_range(const float *rows, size_t count, size_t k) {
+  double sum = 0;
+  for (size_t r = 0; r < count; r++) {
+    double low = 0, high = 0, power = 0;
+    for (size_t i = 0; i < k; i++) {
+      const double x = (double)rows[r * k + i];
+      low = x < low ? x : low;
+      high = x > high ? x : high;
+      power += x * x;
+    }
+    if (power > 0) sum += (high - low) * (high - low) * (double)k / power;
+  }
+  return count ? __builtin_sqrt(sum / (double)count) : 0;
+}
+
+/* The largest of the blocks' means over the mean; order: NULL, as they are. */
+static double uneven(const float *most, const int32_t *order, size_t k, size_t block) {
+  double all = 0, largest = 0;
+  for (size_t b = 0; b < k; b += block) {
+    double sum = 0;
+    for (size_t i = b; i < b + block; i++) sum += (double)most[order ? (size_t)order[i] : i];
+    all += sum;
+    largest = sum > largest ? sum : largest;
+  }
+  return all > 0 ? largest * (double)(k / block) / all : 1;
+}
+
 /* By the largest magnitudes of channels in rows. */
-static quern_status find_order(const qn_transform *t, const qn_products *e, const float *rows, size_t count) {
+static quern_status find_order(const qn_transform *t, const qn_products *e, const float *rows, size_t count,
+                               qn_trail *trail) {
   const size_t k = t->k;
   void *work = NULL;
   QN_TRY(qn_alloc_array(e->env, &work, 2 * k, sizeof(float), "the order of channels"));
@@ -205,6 +233,8 @@ static quern_status find_order(const qn_transform *t, const qn_products *e, cons
       most[i] = a > most[i] ? a : most[i];
     }
   qn_zigzag(most, t->k, t->block, t->order, (uint32_t *)work + k);
+  trail->uneven[0] = uneven(most, NULL, k, t->block);
+  trail->uneven[1] = uneven(most, t->order, k, t->block);
   qn_free(e->env, work, 2 * k * sizeof(float));
   return QUERN_OK;
 }
@@ -215,35 +245,37 @@ static qn_transform part_of(const qn_transform *t, int16_t *first, int32_t *orde
 }
 
 static quern_status find(qn_transform *t, const qn_products *e, const qn_recipe *r, uint64_t seed, float *rows,
-                         size_t count) {
+                         size_t count, qn_trail *trail) {
   qn_transform part;
   normalize(rows, count, t->k);
   if (t->first) {
     QN_TRY(find_rotation(t, e, r, seed, rows, count, t->first));
     part = part_of(t, t->first, NULL);
     QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
+    trail->range[QN_TRAIL_FIRST] = qn_trail_range(rows, count, t->k);
   }
   if (t->order) {
-    QN_TRY(find_order(t, e, rows, count));
+    QN_TRY(find_order(t, e, rows, count, trail));
     part = part_of(t, NULL, t->order);
     QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
   }
   if (t->second) {
     QN_TRY(find_rotation(t, e, r, seed + 1, rows, count, t->second));
-    part = part_of(t, t->second, NULL);
-    return qn_transform_rows(&part, e, 0, rows, count);
   }
   for (uint32_t i = 0; t->signs && i < t->k; i++) t->signs[i] = qn_draw(seed, i) & 1 ? -1 : 1;
-  part = part_of(t, NULL, NULL);
+  part = part_of(t, t->second, NULL);
   part.signs = t->signs;
-  return t->signs ? qn_transform_rows(&part, e, 0, rows, count) : QUERN_OK;
+  if (!t->second && !t->signs) return QUERN_OK;
+  QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
+  trail->range[QN_TRAIL_SECOND] = qn_trail_range(rows, count, t->k);
+  return QUERN_OK;
 }
 
 quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r, uint32_t k, uint64_t seed,
-                               float *rows, size_t count) {
+                               float *rows, size_t count, qn_trail *trail) {
   const qn_transform_shape s = qn_transform_shape_of(r, k);
   QN_TRY(create(t, e->env, &s, k));
-  return s.block ? find(t, e, r, seed, rows, count) : QUERN_OK;
+  return s.block ? find(t, e, r, seed, rows, count, trail) : QUERN_OK;
 }
 
 void qn_transform_panels(const int16_t *m, uint32_t block, int16_t *panels) {

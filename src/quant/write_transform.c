@@ -6,24 +6,34 @@
 #include "quant/quantizer.h"
 #include "run/context.h"
 
-/* Rows of the input, smoothed, into *out; *count 0: there are none. */
+/* Rows of the input into *out; *count 0: there are none. */
 static quern_status rows_of(const qn_quantizer *q, const qn_item *it, void **out, size_t *count) {
   *count = 0;
   if (!q->samples.rows) return QUERN_OK;
   QN_TRY(qn_alloc(q->env, out, QN_SAMPLES_MOST * (size_t)it->k * sizeof(float), "rows of activations"));
-  float *rows = *out;
-  *count = qn_samples_rows(&q->samples, (uint32_t)it->layer, (uint32_t)it->input, rows);
-  for (size_t i = 0; i < *count * it->k && qn_quantizer_smooths(q, it); i++) rows[i] *= q->smooth[i % it->k];
+  *count = qn_samples_rows(&q->samples, (uint32_t)it->layer, (uint32_t)it->input, *out);
   return QUERN_OK;
 }
 
-static quern_status find(const qn_quantizer *q, const qn_item *it, const qn_products *e, qn_transform *t) {
+static void smooth_rows(const qn_quantizer *q, const qn_item *it, float *rows, size_t count, qn_trail *trail) {
+  trail->range[QN_TRAIL_RAW] = qn_trail_range(rows, count, it->k);
+  if (!qn_quantizer_smooths(q, it)) return;
+  for (size_t r = 0; r < count; r++)
+    for (size_t i = 0; i < it->k; i++) rows[r * it->k + i] *= q->smooth[i];
+  trail->range[QN_TRAIL_SMOOTHED] = qn_trail_range(rows, count, it->k);
+}
+
+static quern_status find(qn_quantizer *q, const qn_item *it, const qn_products *e, qn_transform *t) {
   const uint64_t seed = qn_draw(q->job->seed, (uint64_t)it->layer * QN_SITE_KINDS + (uint64_t)it->input) >> 32;
   void *rows = NULL;
   size_t count;
+  qn_trail trail = {0};
   quern_status status = rows_of(q, it, &rows, &count);
-  if (status == QUERN_OK) status = qn_transform_find(t, e, &q->recipe, it->k, seed, rows, count);
+  if (status == QUERN_OK) smooth_rows(q, it, rows, count, &trail);
+  if (status == QUERN_OK) status = qn_transform_find(t, e, &q->recipe, it->k, seed, rows, count, &trail);
   if (status == QUERN_OK) status = qn_transform_rows(t, e, 1, q->floats, it->n);
+  if (status == QUERN_OK && q->trails.data)
+    ((qn_trail *)(void *)q->trails.data)[it->layer * (int)QN_SITE_KINDS + it->input] = trail;
   qn_free(q->env, rows, QN_SAMPLES_MOST * (size_t)it->k * sizeof(float));
   return status;
 }
