@@ -25,7 +25,7 @@ typedef struct qn_calibration_text {
   "sentence or text; or sentence1 and sentence2, premise and hypothesis, question and sentence, question1 and "        \
   "question2, question and context"
 /* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, the first
-   of QN_TEXT_COLUMNS that are there. Blank lines are left out. At most `rows` are drawn. */
+   of QN_TEXT_COLUMNS that are there; of a .jsonl file the "text" of each line's object. Blank lines are left out. At most `rows` are drawn. */
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
 /* Texts of a row, and rows. */
 static inline size_t qn_calibration_each(const qn_calibration_text *t) { return t->pairs ? 2 : 1; }
