@@ -9,7 +9,7 @@
 #include "quant/greedy.h"
 #include "quant/learn_clip.h"
 #include "quant/orthogonal.h"
-#include "quant/transform.h"
+#include "quant/input_transform.h"
 #include "quant/zigzag.h"
 #include "tiny_session.h"
 

@@ -2,7 +2,7 @@
  * text changes least (learned weight clipping: 2308.13137, 2406.01721). One call at a time on a pool. */
 #ifndef QN_LEARN_CLIP_H
 #define QN_LEARN_CLIP_H
-#include "quant/transform.h"
+#include "quant/input_transform.h"
 
 #define QN_LEARN_STEPS 40u
 

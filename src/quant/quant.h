@@ -25,7 +25,7 @@ enum { QN_ROUNDING_NEAREST, QN_ROUNDING_CALIBRATED, QN_ROUNDING_EITHER, QN_ROUND
 /* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
 enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 
-/* The second rotation of a transform (transform.h): none, a matrix, signs and a Hadamard matrix. */
+/* The second rotation of a transform (input_transform.h): none, a matrix, signs and a Hadamard matrix. */
 enum { QN_ROTATE2_NONE, QN_ROTATE2_DENSE, QN_ROTATE2_HADAMARD };
 /* Ranges of weights of 4 bits with one scale an output channel: those that leave the least squared error; a part of what holds all; the part that
    is learned for each channel and end (learn_clip.h). */
@@ -85,7 +85,7 @@ typedef struct qn_recipe {
   qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
   uint32_t rules_room; /* that are allocated */
-  /* Inputs of the layers' operators in another basis (transform.h), of dynamic recipes: */
+  /* Inputs of the layers' operators in another basis (input_transform.h), of dynamic recipes: */
   int rotate, permute;  /* a first rotation; an order of channels behind it */
   uint32_t rotate2;     /* QN_ROTATE2_* */
   uint32_t block;       /* channels that are rotated together: 16 to 256, a power of two; less where it does not divide them */

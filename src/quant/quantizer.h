@@ -10,7 +10,7 @@
 #include "quant/ranges.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
-#include "quant/transform.h"
+#include "quant/input_transform.h"
 
 typedef struct qn_quantizer {
   qn_env *env;

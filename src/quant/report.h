@@ -6,7 +6,7 @@
 #include "quant/page.h"
 #include "quant/samples.h"
 #include "quant/smooth.h"
-#include "quant/transform.h"
+#include "quant/input_transform.h"
 
 typedef struct qn_report_row {
   char name[64];

@@ -1,5 +1,5 @@
 /* samples.h - rows that the linear operators of the layers take, kept of a run of the float model: some drawn by a seed, and those with the
- * largest magnitudes; and the largest magnitude of every channel. What transforms are found on (transform.h). */
+ * largest magnitudes; and the largest magnitude of every channel. What transforms are found on (input_transform.h). */
 #ifndef QN_SAMPLES_H
 #define QN_SAMPLES_H
 #include <pthread.h>

@@ -1,6 +1,6 @@
-/* transform.c - see transform.h. Every step is a product with a small matrix, the same for all blocks of all rows, by the kernels' float
+/* input_transform.c - see input_transform.h. Every step is a product with a small matrix, the same for all blocks of all rows, by the kernels' float
  * products, or moves channels. */
-#include "quant/transform.h"
+#include "quant/input_transform.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
-/* transform.h - the basis that a linear operator's input is quantized in: a rotation within blocks, an order of channels, a second rotation
+/* input_transform.h - the basis that a linear operator's input is quantized in: a rotation within blocks, an order of channels, a second rotation
  * (2406.01721, section 3), found on rows of activations; and what it makes of activations, weights and second moments. One call at a
  * time on a pool. */
-#ifndef QN_TRANSFORM_H
-#define QN_TRANSFORM_H
+#ifndef QN_INPUT_TRANSFORM_H
+#define QN_INPUT_TRANSFORM_H
 #include "base/thread.h"
 #include "quant/quant.h"
 
