@@ -116,11 +116,34 @@ static void encoders_same_bytes(void) {
   }
 }
 
+/* Queries and keys that are multiplied by a Hadamard matrix give the same scores. */
+static void hadamard_heads(void) {
+  for (int kind = 0; kind < 2; kind++) {
+    const char *recipe = kind ? "float" : recipe_path(0);
+    for (uint32_t hadamard = 0; hadamard < 2; hadamard++) {
+      tiny_source = tiny_arch("llama");
+      tiny_source.heads = 2, tiny_source.kv_heads = 1, tiny_source.head_dim = tiny_source.rotary = 16;
+      tiny_source.head_hadamard = hadamard;
+      make_decoder(hadamard ? "turned" : "plain", recipe);
+    }
+    logits_of("plain", kind ? "float" : "eight", NULL, 1, 40, want);
+    logits_of("turned", kind ? "float" : "eight", NULL, 1, 40, got);
+    CHECK(memcmp(want, got, sizeof got) != 0);
+    CHECK(cosine(want, got, TOKENS * VOCAB) > (kind ? 0.99999999 : 0.999));
+    memcpy(want, got, sizeof got);
+    for (uint32_t i = 0; quern_isa_name(i); i++) {
+      logits_of("turned", kind ? "float" : "eight", quern_isa_name(i), 1 + i % 2, 7, got);
+      CHECK(!memcmp(want, got, sizeof got));
+    }
+  }
+}
+
 int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   RUN(exact_ones_change_little);
   RUN(decoders_same_bytes);
   RUN(encoders_same_bytes);
+  RUN(hadamard_heads);
   tiny_dir_remove(dir);
   return TEST_END();
 }

@@ -82,6 +82,12 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
   return (vf){_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
               _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
 }
+static inline vf vf_swap1(vf a) { return (vf){_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)}; }
+static inline vf vf_swap2(vf a) { return (vf){_mm256_permute_ps(a.lo, 0x4e), _mm256_permute_ps(a.hi, 0x4e)}; }
+static inline vf vf_swap4(vf a) {
+  return (vf){_mm256_permute2f128_ps(a.lo, a.lo, 1), _mm256_permute2f128_ps(a.hi, a.hi, 1)};
+}
+static inline vf vf_swap8(vf a) { return (vf){a.hi, a.lo}; }
 static inline vf vf_keep(vf a, size_t n) {
   vi m = avx2_mask(n);
   return (vf){_mm256_and_ps(a.lo, _mm256_castsi256_ps(m.lo)), _mm256_and_ps(a.hi, _mm256_castsi256_ps(m.hi))};

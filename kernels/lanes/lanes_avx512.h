@@ -48,6 +48,10 @@ static inline vf vf_past_rint(vf x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_N
 static inline vf vf_scale_lt(vf a, vf b, vf x, vf n) {
   return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, n);
 }
+static inline vf vf_swap1(vf a) { return _mm512_permute_ps(a, 0xb1); }
+static inline vf vf_swap2(vf a) { return _mm512_permute_ps(a, 0x4e); }
+static inline vf vf_swap4(vf a) { return _mm512_shuffle_f32x4(a, a, 0xb1); }
+static inline vf vf_swap8(vf a) { return _mm512_shuffle_f32x4(a, a, 0x4e); }
 static inline vf vf_keep(vf a, size_t n) { return _mm512_maskz_mov_ps(avx512_mask(n), a); }
 static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }

@@ -153,7 +153,8 @@ static void step_rotate(const qn_block *b, size_t r0, size_t r1, size_t p0, size
                   .gain = b->layer->q_norm,
                   .eps = a->norm_eps,
                   .cosine = turn->cosine + at,
-                  .sine = turn->sine + at};
+                  .sine = turn->sine + at,
+                  .hadamard = a->head_hadamard};
   s->kernels->rotate(&op, r0, r1);
   op.x += qn_group_inner(b->g);
   op.heads = a->kv_heads;
