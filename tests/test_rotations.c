@@ -11,6 +11,7 @@
 #include "quant/orthogonal.h"
 #include "quant/input_transform.h"
 #include "quant/zigzag.h"
+#include "tiny_decoder.h"
 #include "tiny_session.h"
 
 static qn_env env;
@@ -370,6 +371,41 @@ static void test_files(void) {
   }
 }
 
+/* Scores of the token behind six, by the file of that name. */
+static void scores_of(const char *name, uint32_t vocab, float *out) {
+  static const int32_t ids[] = {3, 50, 7, 20, 41, 9};
+  const float *logits = NULL;
+  uint32_t n = 0;
+  opened m = open_model(name, NULL, 1, 16, 1);
+  if (!m.s) return;
+  CHECK_EQ(quern_decode_feed(m.s, 0, ids, 6), QUERN_OK);
+  CHECK_EQ(quern_decode_logits(m.s, 0, &logits, &n), QUERN_OK);
+  CHECK_EQ(n, vocab);
+  if (n == vocab) memcpy(out, logits, n * sizeof *out);
+  close_model(&m);
+}
+
+/* Of decoders heads are rotated as well, where they can be: gemma3's of 16 channels, not llama's of 8. */
+static void test_decoders(void) {
+  static const char *const families[] = {"llama", "gemma3"};
+  for (int i = 0; i < 2; i++) {
+    const tiny_decoder o = tiny_decoder_of(families[i]);
+    float want[128] = {0}, got[128] = {0};
+    double product = 0, squares[2] = {0, 0};
+    CHECK(o.vocab <= 128 && tiny_decoder_write(dir, &o));
+    CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+    CHECK_EQ(make_one("duquant6", NULL, 2, "x", NULL), QUERN_OK);
+    scores_of("float", o.vocab, want);
+    scores_of("x", o.vocab, got);
+    for (uint32_t j = 0; j < o.vocab; j++) {
+      product += (double)want[j] * (double)got[j];
+      squares[0] += (double)want[j] * (double)want[j];
+      squares[1] += (double)got[j] * (double)got[j];
+    }
+    CHECK(product > 0.98 * sqrt(squares[0] * squares[1]));
+  }
+}
+
 static void test_faults(void) {
   faulty_alloc f = {0};
   const quern_allocator alloc = {sizeof alloc, 0, &f, faulty_alloc_alloc, faulty_alloc_free};
@@ -402,6 +438,7 @@ int main(void) {
   RUN(test_learned_ranges);
   RUN(test_memory);
   qn_fpenv_leave(guard);
+  RUN(test_decoders); /* first: encoders leave their pooling in the folder */
   RUN(test_files);
   RUN(test_faults);
   tiny_dir_remove(dir);

@@ -340,6 +340,13 @@ static quern_status fit_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
+/* Heads whose keys may lie in caches of few bits: rotated too, where a Hadamard matrix fits them. */
+static void rotate_heads(qn_quantizer *q) {
+  qn_arch *a = &q->arch;
+  const int fits = a->rotary && a->head_dim >= QK_LANES && !(a->head_dim & (a->head_dim - 1));
+  a->head_hadamard = a->causal && fits && (q->recipe.rotate || q->recipe.rotate2);
+}
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
@@ -389,6 +396,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
   QN_TRY(fit_recipe(q));
+  rotate_heads(q);
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
