@@ -47,8 +47,8 @@ typedef struct qk_codes {
   uint32_t group;       /* a multiple of 32 */
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
-  uint32_t bits; /* of measured codes: 8, which 0 stands for too, 6 or 4 */
-  float clip;    /* of measured codes: 2^-6 ... 1; 0: 1 */
+  uint32_t bits;                         /* of measured codes: 8, which 0 stands for too, 6 or 4 */
+  float clip;                            /* of measured codes: 2^-6 ... 1; 0: 1 */
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
   const qk_limits *limits;               /* where given: of all codes of 8 bits; NULL: -127, 127 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */

@@ -46,7 +46,6 @@ static void setup(void) {
   make_base(&bases[EMBEDDER], &o, "int8", NULL);
   o.model_type = "electra", o.dense = 0, o.labels = 3;
   make_base(&bases[FLOATS], &o, "float", NULL);
-
 }
 
 /* ---- rows ---- */
@@ -363,17 +362,33 @@ static const row rows[] = {
     TR("signs: 2", ".in.signs: entry 31 is 2", BYTES(".in.signs", 31, 1, 2)),
     TR("signs: of another block", ".in.signs", IN_TENSOR(UP ".in.signs", dim[0], 8, 1),
        IN_TENSOR(UP ".in.signs", dim[1], 8, 32)),
-    TR("signs: one row less", ".in.signs", IN_TENSOR(UP ".in.signs", dim[0], 8, 1), IN_TENSOR(UP ".in.signs", bytes, 8, 16)),
+    TR("signs: one row less", ".in.signs", IN_TENSOR(UP ".in.signs", dim[0], 8, 1),
+       IN_TENSOR(UP ".in.signs", bytes, 8, 16)),
     TR("rotation: floats", ".in.rotation", IN_TENSOR(UP ".in.rotation", dtype, 4, QRN_F32)),
     TR("rotation: not square", ".in.rotation", IN_TENSOR(UP ".in.rotation", dim[1], 8, 15)),
     TR("clip: 0", ".in.clip", BYTES(".in.clip", 0, 4, 0)),
     TR("clip: NaN", ".in.clip", BYTES(".in.clip", 0, 4, NOT_A_NUMBER)),
     TR("clip: above 1", ".in.clip", BYTES(".in.clip", 0, 4, 0x3f800001u)),
-    {"transform: signs beside a second rotation", DENSE, AT_OPEN, QUERN_E_FORMAT, "", {RENAME(UP ".in.rotation2", UP ".in.signs\0\0")}},
-    {"transform: an order alone", DENSE, AT_OPEN, QUERN_E_UNSUPPORTED, UP ".in.", {RENAME(UP ".in.rotation", UP ".in.rotatiom"), RENAME(UP ".in.rotation2", UP ".in.rotatiom2")}},
+    {"transform: signs beside a second rotation",
+     DENSE,
+     AT_OPEN,
+     QUERN_E_FORMAT,
+     "",
+     {RENAME(UP ".in.rotation2", UP ".in.signs\0\0")}},
+    {"transform: an order alone",
+     DENSE,
+     AT_OPEN,
+     QUERN_E_UNSUPPORTED,
+     UP ".in.",
+     {RENAME(UP ".in.rotation", UP ".in.rotatiom"), RENAME(UP ".in.rotation2", UP ".in.rotatiom2")}},
     {"transform: 5 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "", {SITE_OF(0, bits, 5)}},
     {"transform: 16 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "quantization of site", {SITE_OF(0, bits, 16)}},
-    {"value: a matrix of the least numbers", TRANSFORMED, NOWHERE, QUERN_OK, "", {BYTES(".in.rotation", 0, 4, 0x80008000u), BYTES(".in.rotation", 64, 4, 0x80008000u)}},
+    {"value: a matrix of the least numbers",
+     TRANSFORMED,
+     NOWHERE,
+     QUERN_OK,
+     "",
+     {BYTES(".in.rotation", 0, 4, 0x80008000u), BYTES(".in.rotation", 64, 4, 0x80008000u)}},
     NUMBERS(FLOATS, "head.out.bias", 1, NOT_A_NUMBER),
     NUMBERS(FLOATS, "head.pooler.bias", 1, NOT_A_NUMBER),
     NUMBERS(FLOATS, "layers.0.ffn.up.weight", 3, NOT_A_NUMBER),

@@ -66,6 +66,7 @@ static const check checks[] = {
     {"few_rows", check_few_rows, 60, 0, 0x6f42aa9c3b96f27bu},
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0xc40bd256d3a8d352u},
     {"gemm_group", check_gemm_group, 400, 0, 0x2ce4326bd8334c42u},
+    {"gemm_narrow", check_gemm_narrow, 300, 0, 0x4ab19aec59e37703u},
     {"gemm_steps", check_gemm_steps, 200, 0, 0xe043e8a07f97bc42u},
     {"gemm_grouped", check_gemm_grouped, 400, 0, 0xdd24a6974fccdf7au},
     {"gemm_f32", check_gemm_f32, 200, 0, 0xbc726563e6e71bc7u},

@@ -49,7 +49,8 @@ static double cosine(const float *a, const float *b, size_t n) {
   return ab / sqrt(aa * bb);
 }
 
-static void logits_of(const char *arch, const char *recipe, const char *isa, uint32_t threads, uint32_t chunk, float *out) {
+static void logits_of(const char *arch, const char *recipe, const char *isa, uint32_t threads, uint32_t chunk,
+                      float *out) {
   const quern_session_options so = session_of(64, 2, 512, TOKENS);
   decoder d = open_decoder(arch, recipe, isa, threads, &so);
   if (d.s) feed_rows(&d, 1, 0, 0, TOKENS, chunk, out);

@@ -339,7 +339,9 @@ static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
   return (vi){avx2_dot_pairs(acc.lo, a.lo, b.lo), avx2_dot_pairs(acc.hi, a.hi, b.hi)};
 }
 QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
-static inline __m256i avx2_join16(__m256i a, __m256i b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+static inline __m256i avx2_join16(__m256i a, __m256i b) {
+  return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+}
 QK_LANE_OP2(vi_join16, vi, avx2_join16)
 QK_LANE_OP2(vi_pack16, vi, _mm256_packs_epi32)
 /* Eight rows of eight words: r[j] becomes word j of each. */

@@ -176,9 +176,8 @@ const char *quern_model_meta_key(const quern_model *m, uint32_t i) {
 }
 
 quern_status quern_model_get_tensor(const quern_model *m, uint32_t i, quern_tensor_info *info) {
-  static const char *const dtype[] = {
-      [QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32", [QRN_U4] = "u4", [QRN_U2] = "u2", [QRN_U8] = "u8",
-      [QRN_I16] = "i16"};
+  static const char *const dtype[] = {[QRN_F32] = "f32", [QRN_I8] = "i8", [QRN_I32] = "i32", [QRN_U4] = "u4",
+                                      [QRN_U2] = "u2",   [QRN_U8] = "u8", [QRN_I16] = "i16"};
   static const char *const layout[] = {[QRN_ROWS] = "rows", [QRN_PANELS] = "panels"};
   if (!m || !info || i >= m->file.tensor_count) return QUERN_E_ARGUMENT;
   const qrn_tensor *t = &m->file.tensors[i];

@@ -190,10 +190,11 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
   if (a->head_norm && !a->rotary)
     return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms of heads without rotary positions are not supported");
   if (a->head_hadamard && (!a->rotary || a->head_dim < QK_LANES || (a->head_dim & (a->head_dim - 1))))
-    return qn_fail(e, QUERN_E_UNSUPPORTED,
-                   "architecture: Hadamard matrices need rotary positions and heads whose size is a power of two from %u "
-                   "on, not %u",
-                   QK_LANES, a->head_dim);
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: Hadamard matrices need rotary positions and heads whose size is a power of two from %u "
+        "on, not %u",
+        QK_LANES, a->head_dim);
   return QUERN_OK;
 }
 

@@ -145,7 +145,7 @@ struct quern_session {
   qn_cache cache;
   qn_sequence *sequences; /* [max_sequences] */
   qn_sampler sampler;
-  uint32_t *feeds;        /* [max_sequences] of the last pass: whose tokens, s->lens each */
+  uint32_t *feeds; /* [max_sequences] of the last pass: whose tokens, s->lens each */
   uint32_t feed_count, feed_rows;
   uint32_t *call_lens;    /* [max_sequences] tokens of a call for each of its sequences, as arguments */
   qn_segment *segments;   /* [max_sequences] */

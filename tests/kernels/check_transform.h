@@ -24,7 +24,8 @@ static int check_bits(const qk_table *ref, const qk_table *t) {
 static int16_t *a_rotation(size_t block, int any) {
   int16_t *p = buffer(qk_rotation_bytes(block), 64);
   const double most = 8192.0 / sqrt((double)block);
-  for (size_t i = 0; i < block * block; i++) p[i] = (int16_t)(any ? (int)below(65536) - 32768 : (int)(uniform() * most));
+  for (size_t i = 0; i < block * block; i++)
+    p[i] = (int16_t)(any ? (int)below(65536) - 32768 : (int)(uniform() * most));
   return p;
 }
 static int32_t *an_order(size_t d) {
