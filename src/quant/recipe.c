@@ -56,7 +56,7 @@ static const struct {
     {"peg-uneven", "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN) "," SIX("ffn.down.in", UNEVEN) "}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
     {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", "", "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", EITHER, "0.625")},
     {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},

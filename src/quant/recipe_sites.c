@@ -63,9 +63,9 @@ static quern_status read_choice(qn_env *env, const qn_json *j, const char *file,
 
 quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   QN_TRY(read_choice(env, j, file, "rounding", roundings, QN_ROUNDINGS, &r->rounding));
-  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8 || r->weight_bits == 6))
+  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
+                   "%s: rounding \"%s\" is for weights of 6, 4 or 2 bits, with activations that are not static", file,
                    roundings[r->rounding]);
   return QUERN_OK;
 }
