@@ -13,7 +13,7 @@ WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-protot
 CFLAGS_ALL = -std=gnu11 $(OPT) $(WARN) -ffp-contract=off -fno-math-errno -fvisibility=hidden -fPIC -fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -pthread $(SAN) -Iinclude -Isrc -I. $(CFLAGS)
 LDLIBS := -lm -pthread
 # What is not in the way of a running model is small rather than fast.
-SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c src/quant/round.c src/quant/pack_small.c src/quant/pack_group.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/text/*_json.c src/text/chat.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/cache.c src/run/decoder.c src/run/encoder_static.c src/run/observe.c src/run/static.c
+SMALL := $(filter-out src/quant/observed.c src/quant/reconstruct.c src/quant/round.c src/quant/pack_small.c src/quant/pack_group.c src/quant/samples.c src/quant/greedy.c src/quant/orthogonal.c src/quant/input_transform.c src/quant/learn_clip.c,$(wildcard kernels/ref/*.c src/text/tokenizer_*.c src/text/*_write.c src/text/*_json.c src/text/chat.c src/base/*.c src/format/*.c src/model/*.c src/import/*.c src/quant/*.c src/api/*.c)) src/run/cache.c src/run/decoder.c src/run/encoder_static.c src/run/observe.c src/run/static.c
 $(SMALL:%.c=$(BUILD)/%.o): OPT := $(OPT:-O2=-Oz)
 # V=1 shows whole commands.
 ifeq ($(V),)
@@ -78,7 +78,7 @@ $(BUILD)/tests/test_cli_faults: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,$(WR
 $(BUILD)/tests/test_cli_faults: $(CLI_O)
 # Models of any architecture come from a source that a test makes up (tests/made_source.h).
 WRAP_SOURCE := $(addprefix qn_source_,open close arch weight_bytes find read read_rows label name tokenizer speech)
-$(BUILD)/tests/test_decode $(BUILD)/tests/test_cache $(BUILD)/tests/test_generate $(BUILD)/tests/test_saved: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
+$(BUILD)/tests/test_decode $(BUILD)/tests/test_cache $(BUILD)/tests/test_generate $(BUILD)/tests/test_saved $(BUILD)/tests/test_transform: LDFLAGS += $(WRAP_SOURCE:%=-Wl$(comma)--wrap=%)
 $(BUILD)/tests/test_numa: LDFLAGS += $(patsubst %,-Wl$(comma)--wrap=%,open dlopen dlsym dlclose)
 
 # Where things go: DESTDIR (a staging folder) stands before each, PREFIX and the folders below it are what files say.

@@ -47,8 +47,8 @@ typedef struct qk_codes {
   uint32_t group;       /* a multiple of 32 */
   uint32_t grouped;     /* 1: group_start is not NULL, and each group has a scale and a zero of its own */
   uint32_t symmetric;
-  uint32_t bits; /* of measured codes: 8, which 0 stands for too, 6 or 4 */
-  float clip;    /* of measured codes: 2^-6 ... 1; 0: 1 */
+  uint32_t bits;                         /* of measured codes: 8, which 0 stands for too, 6 or 4 */
+  float clip;                            /* of measured codes: 2^-6 ... 1; 0: 1 */
   const float *given_scale, *given_zero; /* NULL: measured. [1], or where grouped [groups]; scales 2^-100 ... 2^100 */
   const qk_limits *limits;               /* where given: of all codes of 8 bits; NULL: -127, 127 */
   int8_t *low;                           /* NULL, or [rows, ld]: codes have 16 bits (below); given, one scale for all */
@@ -365,7 +365,8 @@ static inline size_t qk_attention_scratch(size_t n) { return 64 * qk_k8(n) + 64;
 /* Rotation of q and k: pairs (a, b) = channels (i, i + rotary / 2) of a head, i < rotary / 2, become
      (fma(a, cosine[i], -(b * sine[i])), fma(b, cosine[i], a * sine[i]))
    where gain is not NULL after the head's RMS norm: x = (x * rstd) * gain, rstd = 1 / sqrt(sum16(x * x) / h + eps), over its h
-   channels. rotary 0: the norm alone. In place. */
+   channels. rotary 0: the norm alone. hadamard 1: then each head is multiplied by the Walsh-Hadamard matrix: for n = 1, 2, 4 ... h / 2 channels i and i + n,
+   i & n being 0, become x_i + x_(i + n) and x_i - x_(i + n); then x times 1 / sqrt((float)h), h a power of two from 16 on. In place. */
 typedef struct qk_rotate {
   float *x; /* [rows, ldx], `heads` heads of a row h apart */
   size_t ldx;
@@ -373,6 +374,7 @@ typedef struct qk_rotate {
   const float *gain;         /* [h] or NULL */
   float eps;
   const float *cosine, *sine; /* [rows, rotary / 2], of `turns` */
+  uint32_t hadamard;
 } qk_rotate;
 
 /* The hidden rows of a gated feed-forward: out[16 p + l] = act(x[32 p + l]) * x[32 p + 16 + l], l < 16. q: the codes of out, or of out

@@ -16,7 +16,7 @@ typedef struct decoder {
 
 /* recipe: a preset's name or the path of a file. */
 static inline const char *decoder_path(const char *arch, const char *recipe) {
-  static char path[512];
+  static char path[1024];
   const char *slash = strrchr(recipe, '/');
   snprintf(path, sizeof path, "%s/%s.%s.qrn", dir, arch, slash ? slash + 1 : recipe);
   return path;

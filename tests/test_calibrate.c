@@ -307,6 +307,32 @@ static void test_texts(void) {
   qn_calibration_free(&env, &t);
 }
 
+/* Of a .jsonl file each line's text, with what is escaped in it. */
+static void test_jsonl(void) {
+  static const struct {
+    const char *text, *words; /* words NULL: it is read */
+    size_t texts;
+  } files[] = {
+      {"{\"text\": \"one\\ttwo\"}\n\n{\"id\": 3, \"text\": \"three\\nfour\"}\n", NULL, 2},
+      {"", "is empty", 0},
+      {"{\"text\": \"one\"}\n{\"sentence\": \"two\"}\n", "row 2 is no object with a \"text\"", 0},
+      {"{\"text\": 4}\n", "row 1 is no object", 0},
+      {"{\"text\": \"\"}\n", "row 1 is no object", 0},
+      {"[\"one\"]\n", "row 1 is no object", 0},
+      {"one\n", "texts.jsonl", 0},
+  };
+  char path[300];
+  snprintf(path, sizeof path, "%s/texts.jsonl", dir);
+  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+    qn_calibration_text t;
+    CHECK(tiny_text(dir, "texts.jsonl", files[i].text));
+    CHECK_EQ(qn_calibration_read(&t, &env, path, 256, 0), files[i].words ? QUERN_E_SOURCE : QUERN_OK);
+    CHECK(files[i].words ? message_has(&env.error, files[i].words) : t.texts == files[i].texts && !t.pairs);
+    if (!i) CHECK(!memcmp(t.utf8.data, "one\ttwothree\nfour", t.utf8.bytes));
+    qn_calibration_free(&env, &t);
+  }
+}
+
 /* A .tsv file whose first line names no columns is no text unless it can be. */
 static void test_tsv(void) {
   static const struct {
@@ -453,6 +479,7 @@ int main(void) {
   RUN(test_no_floats_between);
   RUN(test_given);
   RUN(test_texts);
+  RUN(test_jsonl);
   RUN(test_tsv);
   RUN(test_jsonl);
   RUN(test_draws);

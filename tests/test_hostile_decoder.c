@@ -93,6 +93,7 @@ static const row rows[] = {
     A(GEMMA, global_every, 0xFFFFFFFFu, "global layers"),
     A(GEMMA, local_rotary, 2, "local rotary"),
     A(GEMMA, head_norm, 2, "head norm"),
+    A(GEMMA, head_hadamard, 2, "head Hadamard"),
     A(GEMMA, tied, 0, "embed.tokens is missing"),
     A(GEMMA, tied, 2, "tied"),
     A(GEMMA, embed_scale, NOT_A_NUMBER, "embedding scale"),
@@ -117,6 +118,7 @@ static const row rows[] = {
     U(GEMMA, relative_bias, 1),
     U(GEMMA, embed_width, 8),
     U(GEMMA, reserved, 1),
+    U(LLAMA, head_hadamard, 1),
     U(LLAMA, tied, 1), /* a table that nothing reads */
     U(LLAMA, place, 1),
     A(LLAMA, place, 3, "layers.0.attn.post.gain is missing"),

@@ -4,6 +4,7 @@
 #include <math.h>
 #include "hostile_qrn.h"
 #include "tiny_model.h"
+#include "transformed.h"
 
 /* The memory that opening a file may take: no more than the file, and a page for the model itself. */
 static size_t open_plan(size_t bytes) { return bytes + 4096; }
@@ -13,31 +14,38 @@ typedef struct base_file {
   uint8_t *data;
   size_t bytes;
 } base_file;
-enum { CLASSIFIER, EMBEDDER, FLOATS, BASES };
+enum { CLASSIFIER, EMBEDDER, FLOATS, TRANSFORMED, DENSE, BASES };
 static base_file bases[BASES];
 
-static void make_base(base_file *f, const tiny_options *o, const char *recipe) {
-  char path[300];
+/* tr: NULL, or how inputs are transformed. */
+static void make_base(base_file *f, const tiny_options *o, const char *recipe, const transformed_options *tr) {
+  char path[300], plain[300];
   quern_quantize_options qo;
   quern_quantize_options_init(&qo, sizeof qo);
   qo.recipe = recipe;
   snprintf(path, sizeof path, "%s/m.qrn", dir);
   CHECK(tiny_model_write(dir, o));
-  CHECK_EQ(quern_quantize_file(hostile_context, dir, path, &qo, NULL), QUERN_OK);
+  snprintf(plain, sizeof plain, "%s/plain.qrn", dir);
+  CHECK_EQ(quern_quantize_file(hostile_context, dir, tr ? plain : path, &qo, NULL), QUERN_OK);
+  if (tr) CHECK(transformed_write(plain, path, tr));
   f->data = tiny_read(path, &f->bytes);
   CHECK(f->data != NULL);
 }
 
 static void setup(void) {
   tiny_options o = tiny_defaults();
-  o.width = 8, o.heads = 2, o.ffn = 16, o.layers = 1, o.positions = 16, o.max_seq = 12;
+  const transformed_options signs = {16, TRANSFORMED_SIGNS, 0, 4, 0.9f}, dense = {16, TRANSFORMED_DENSE, 0, 6, 0};
+  o.heads = 2, o.ffn = 48, o.layers = 1, o.positions = 16, o.max_seq = 12, o.labels = 3;
   o.model_type = "electra", o.embed_width = 5, o.labels = 3;
   CHECK(hostile_start());
-  make_base(&bases[CLASSIFIER], &o, "int8");
+  make_base(&bases[TRANSFORMED], &o, "int8", &signs);
+  make_base(&bases[DENSE], &o, "int8", &dense);
+  o.width = 8, o.ffn = 16;
+  make_base(&bases[CLASSIFIER], &o, "int8", NULL);
   o.model_type = "mpnet", o.embed_width = 0, o.labels = 0, o.dense = 7;
-  make_base(&bases[EMBEDDER], &o, "int8");
+  make_base(&bases[EMBEDDER], &o, "int8", NULL);
   o.model_type = "electra", o.dense = 0, o.labels = 3;
-  make_base(&bases[FLOATS], &o, "float");
+  make_base(&bases[FLOATS], &o, "float", NULL);
 }
 
 /* ---- rows ---- */
@@ -70,6 +78,16 @@ typedef struct row {
   {                                                                                                                    \
     "value: " t " " #bits, base_, AT_RUN, QUERN_E_NONFINITE, "NaN or infinity", { FLOAT(t, i, bits) }                  \
   }
+#define UP "layers.0.ffn.up"
+#define TR(name_, words_, ...)                                                                                         \
+  {                                                                                                                    \
+    "transform: " name_, TRANSFORMED, AT_OPEN, QUERN_E_FORMAT, words_, { __VA_ARGS__ }                                 \
+  }
+/* Of a tensor of its input. */
+#define BYTES(suffix, at_, n, v)                                                                                       \
+  { .at = VALUE, .name = UP suffix, .field = (at_), .bytes = (n), .value = (v) }
+#define SITE_OF(i, member, v)                                                                                          \
+  { .at = SITE, .which = (i), .field = offsetof(qrn_site, member), .bytes = 4, .value = (v) }
 #define TOP (~(uint64_t)0)
 #define SIZES "not what its header tells"
 #define RANGE "out of range"
@@ -336,6 +354,41 @@ static const row rows[] = {
      QUERN_E_NONFINITE,
      "attn.relative_bias",
      {FLOAT("attn.relative_bias", 61, INFINITE)}},
+    /* ---- inputs in another basis ---- */
+    TR("order: entry -1", ".in.order", BYTES(".in.order", 4, 4, 0xffffffffu)),
+    TR("order: entry past the end", ".in.order", BYTES(".in.order", 0, 4, 32)),
+    TR("order: entry twice", ".in.order", BYTES(".in.order", 0, 4, 5), BYTES(".in.order", 8, 4, 5)),
+    TR("signs: 0", ".in.signs: entry 3 is 0", BYTES(".in.signs", 3, 1, 0)),
+    TR("signs: 2", ".in.signs: entry 31 is 2", BYTES(".in.signs", 31, 1, 2)),
+    TR("signs: of another block", ".in.signs", IN_TENSOR(UP ".in.signs", dim[0], 8, 1),
+       IN_TENSOR(UP ".in.signs", dim[1], 8, 32)),
+    TR("signs: one row less", ".in.signs", IN_TENSOR(UP ".in.signs", dim[0], 8, 1),
+       IN_TENSOR(UP ".in.signs", bytes, 8, 16)),
+    TR("rotation: floats", ".in.rotation", IN_TENSOR(UP ".in.rotation", dtype, 4, QRN_F32)),
+    TR("rotation: not square", ".in.rotation", IN_TENSOR(UP ".in.rotation", dim[1], 8, 15)),
+    TR("clip: 0", ".in.clip", BYTES(".in.clip", 0, 4, 0)),
+    TR("clip: NaN", ".in.clip", BYTES(".in.clip", 0, 4, NOT_A_NUMBER)),
+    TR("clip: above 1", ".in.clip", BYTES(".in.clip", 0, 4, 0x3f800001u)),
+    {"transform: signs beside a second rotation",
+     DENSE,
+     AT_OPEN,
+     QUERN_E_FORMAT,
+     "",
+     {RENAME(UP ".in.rotation2", UP ".in.signs\0\0")}},
+    {"transform: an order alone",
+     DENSE,
+     AT_OPEN,
+     QUERN_E_UNSUPPORTED,
+     UP ".in.",
+     {RENAME(UP ".in.rotation", UP ".in.rotatiom"), RENAME(UP ".in.rotation2", UP ".in.rotatiom2")}},
+    {"transform: 5 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "", {SITE_OF(0, bits, 5)}},
+    {"transform: 16 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "quantization of site", {SITE_OF(0, bits, 16)}},
+    {"value: a matrix of the least numbers",
+     TRANSFORMED,
+     NOWHERE,
+     QUERN_OK,
+     "",
+     {BYTES(".in.rotation", 0, 4, 0x80008000u), BYTES(".in.rotation", 64, 4, 0x80008000u)}},
     NUMBERS(FLOATS, "head.out.bias", 1, NOT_A_NUMBER),
     NUMBERS(FLOATS, "head.pooler.bias", 1, NOT_A_NUMBER),
     NUMBERS(FLOATS, "layers.0.ffn.up.weight", 3, NOT_A_NUMBER),

@@ -11,7 +11,7 @@
 #include "tests/kernels/check_cache.h"
 #include "tests/kernels/check_groups.h"
 #include "tests/kernels/check_parts.h"
-#include "tests/kernels/check_transform.h"
+#include "tests/kernels/mean_transform.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 typedef struct check {
@@ -51,6 +51,7 @@ static const check checks[] = {
     {"mean_attention_codes", mean_attention_codes, 60, 1, 0},
     {"mean_rms", mean_rms, 60, 1, 0},
     {"mean_rotate", mean_rotate, 100, 1, 0},
+    {"mean_hadamard", mean_hadamard, 60, 1, 0},
     {"mean_gate", mean_gate, 60, 1, 0},
     {"mean_embed_panels", mean_embed_panels, 200, 1, 0},
     {"mean_append", mean_append, 60, 1, 0},
@@ -66,6 +67,7 @@ static const check checks[] = {
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0xc40bd256d3a8d352u},
     {"gemm_group", check_gemm_group, 400, 0, 0x2ce4326bd8334c42u},
     {"steps_rows", check_steps_rows, 60, 0, 0x1fc37099e1d6968au},
+    {"gemm_narrow", check_gemm_narrow, 300, 0, 0x4ab19aec59e37703u},
     {"gemm_steps", check_gemm_steps, 200, 0, 0xe043e8a07f97bc42u},
     {"gemm_grouped", check_gemm_grouped, 400, 0, 0x4cd1af8009386783u},
     {"gemm_f32", check_gemm_f32, 200, 0, 0xbc726563e6e71bc7u},
@@ -97,6 +99,7 @@ static const check checks[] = {
     {"rms", check_rms, 300, 0, 0xaac30ce7c499c36au},
     {"turns", check_turns, 200, 0, 0xb29cb5b750dacc49u},
     {"rotate", check_rotate, 200, 0, 0x61bbf6f245128839u},
+    {"head_hadamard", check_head_hadamard, 200, 0, 0x98c7a64484588609u},
     {"gate", check_gate, 200, 0, 0x77d3130a5510f805u},
     {"cap", check_cap, 200, 0, 0x1ab974f407175a7fu},
     {"embed_panels", check_embed_panels, 300, 0, 0xd671bddb09588871u},

@@ -59,7 +59,16 @@ static void keeps_recipes(void) {
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
       "\"head\":{\"bits\":4,\"group\":64,\"minimum\":false},\"smooth\":false,\"split\":0}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
-      "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}"};
+      "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\",\"clip\":0.75},"
+      "\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"rounding\":\"calibrated\","
+      "\"transform\":\"duquant\",\"rotate\":true,\"permute\":false,\"rotate2\":\"hadamard\",\"block\":32,\"steps\":9,"
+      "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":4,\"clip\":0.5},\"embeddings\":{\"bits\":8},"
+      "\"smooth\":false,\"split\":0,\"transform\":\"none\",\"alpha\":0.625}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"smooth\":true,\"split\":0,\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,"
+      "\"rotate2\":\"hadamard\",\"block\":256,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -72,6 +81,8 @@ static void keeps_recipes(void) {
 #define STATIC "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8}"
 #define DYNAMIC "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
 #define SITES(rules) "{\"name\":\"x\"," STATIC ",\"sites\":{" rules "}}"
+#define TRANSFORM(members)                                                                                             \
+  "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4},\"embeddings\":{\"bits\":8}," members "}"
 static void reads_recipes(void) {
   qn_recipe r;
   qn_json j;
@@ -96,6 +107,29 @@ static void reads_recipes(void) {
     const char *words;
   } bad[] = {
       {"", QUERN_E_SOURCE, ""},
+      {TRANSFORM("\"transform\":\"dct\""), QUERN_E_UNSUPPORTED, "transform is \"none\""},
+      {TRANSFORM("\"block\":64"), QUERN_E_UNSUPPORTED, "block belongs to a \"transform\""},
+      {TRANSFORM("\"transform\":\"duquant\",\"block\":96"), QUERN_E_UNSUPPORTED, "block is 16, 32"},
+      {TRANSFORM("\"transform\":\"duquant\",\"block\":512"), QUERN_E_SOURCE, "block is a number from 16 to 256"},
+      {TRANSFORM("\"transform\":\"duquant\",\"rotate2\":\"dense\""), QUERN_E_UNSUPPORTED, "rotate2 is true"},
+      {TRANSFORM("\"transform\":\"duquant\",\"steps\":0"), QUERN_E_SOURCE, "steps is a number"},
+      {TRANSFORM("\"transform\":\"duquant\",\"outlier\":\"token\""), QUERN_E_UNSUPPORTED, "outlier is \"column\""},
+      {TRANSFORM("\"transform\":\"duquant\",\"alpha\":0.6"), QUERN_E_UNSUPPORTED, "alpha is a number of eighths"},
+      {TRANSFORM("\"transform\":\"duquant\",\"split\":4"), QUERN_E_UNSUPPORTED, "split and transform"},
+      {TRANSFORM("\"transform\":\"none\",\"rotate\":true"), QUERN_E_UNSUPPORTED, "has no rotation"},
+      {TRANSFORM("\"transform\":\"duquant\",\"rotate\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
+       "permute without a rotation"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":32,\"clip\":0.8},\"activations\":{\"bits\":4},\"embeddings\":"
+       "{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights.clip is for 4 bits"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"clip\":\"wide\"},\"activations\":"
+       "{\"bits\":4},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights.clip is a number"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":2},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.clip is above 0"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8},"
+       "\"transform\":\"duquant\"}",
+       QUERN_E_UNSUPPORTED, "that are not static"},
       {"[]", QUERN_E_SOURCE, "JSON object"},
       {"{\"name\":\"x\"}", QUERN_E_SOURCE, "weights"},
       {"{\"name\":\"a b\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
@@ -173,6 +207,8 @@ static void reads_recipes(void) {
        QUERN_E_UNSUPPORTED, "need weights with one scale"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":5},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights of 5"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":5},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "weights of 6"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"static\":true},"
        "\"embeddings\":{\"bits\":6}}",
        QUERN_E_UNSUPPORTED, "one scale an output channel"},
@@ -180,14 +216,14 @@ static void reads_recipes(void) {
        "placement is one of \"all\", \"inputs\""},
       {"{\"name\":\"x\"," STATIC ",\"migrate\":1}", QUERN_E_UNSUPPORTED, "migrate is one of \"none\", \"attention\""},
       {"{\"name\":\"x\"," STATIC ",\"clip\":\"mse\"}", QUERN_E_UNSUPPORTED, "clip is one of \"minmax\", \"tokenwise\""},
-      {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "weights of 6, 4 or 2 bits"},
       {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":\"best\"}", QUERN_E_UNSUPPORTED,
        "rounding is one of \"nearest\", \"calibrated\", \"either\""},
       {"{\"name\":\"x\"," DYNAMIC ",\"rounding\":true}", QUERN_E_UNSUPPORTED, "rounding is one of"},
       {"{\"name\":\"x\"," STATIC ",\"rounding\":\"calibrated\"}", QUERN_E_UNSUPPORTED, "not static"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
        "\"rounding\":\"calibrated\"}",
-       QUERN_E_UNSUPPORTED, "weights of 4 or 2 bits"},
+       QUERN_E_UNSUPPORTED, "weights of 6, 4 or 2 bits"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":2}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":32}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":48}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
@@ -230,7 +266,7 @@ static void reads_recipes(void) {
   CHECK_EQ(qn_recipe_load(&r, &env, "int3"), QUERN_E_UNSUPPORTED);
   CHECK(message_has(
       "presets: float, int8, int8-g32, int4, int4-g128, tiny, w8a8-static, mixed, mixed-gelu, peg, peg-pow2, "
-      "peg-uneven, auto, os8, os6, os4"));
+      "peg-uneven, auto, duquant4, duquant6, duquant4-lwc, os8, os6, os4"));
   CHECK_EQ(qn_recipe_load(&r, &env, "/nonexistent/r.json"), QUERN_E_IO);
   CHECK_EQ(qn_recipe_load(&r, &env, "nonexistent.json"), QUERN_E_IO);
 }

@@ -216,7 +216,7 @@ static void test_moments(void) {
   const qn_quantize_job job = {.src = dir, .calibration = texts};
   const qn_fpenv guard = qn_fpenv_enter();
   CHECK_EQ(qn_calibration_read(&text, &env, texts, 80, 0), QUERN_OK);
-  CHECK_EQ(qn_moments_observe(&m, &env, &job, &text), QUERN_OK);
+  CHECK_EQ(qn_moments_observe(&m, NULL, &env, &job, &text), QUERN_OK);
   check_moments(&m, &job, &text, QN_SITE_QKV_IN);
   check_moments(&m, &job, &text, QN_SITE_ATTN_OUT_IN);
   check_moments(&m, &job, &text, QN_SITE_FFN_DOWN_IN);

@@ -3,7 +3,7 @@
  *   transformed_options o = {.block = 16, .second = TRANSFORMED_SIGNS, .bits = 4};
  *   transformed_write(from, to, &o);                      1 on success
  *
- * Operators whose inputs the block divides get a transform, all but those of heads. `exact`: Hadamard matrices both times, with blocks of
+ * Operators whose inputs the block divides get a transform, all but those of heads and of inputs with groups. `exact`: Hadamard matrices both times, with blocks of
  * channels put in the reverse order between, so that weights of 8 bits whose blocks of inputs are put so too compute what those of the file
  * did, but for what 14 bits lose. Else: matrices of random signs, any order, random signs; weights as they are, results that mean nothing. */
 #ifndef QN_TRANSFORMED_H
@@ -26,12 +26,12 @@ typedef struct transformed_options {
 
 static inline int transformed_sign(uint64_t seed, size_t i) { return tiny_hash(seed * 1000003 + i) & 1 ? 1 : -1; }
 
-/* The operator whose input a site is, or NULL: of heads. name: room for its weight's. */
+/* The operator whose input a site is, or NULL: of heads, with groups. name: room for its weight's. */
 static inline const qrn_tensor *transformed_weight(const qrn_reader *r, const qrn_site *s, const transformed_options *o,
                                                    char name[96]) {
   const char *site = r->site_names + s->name;
   const size_t n = strlen(site);
-  if (n < 4 || strcmp(site + n - 3, ".in") || !strncmp(site, "head.", 5)) return NULL;
+  if (n < 4 || s->groups > 1 || strcmp(site + n - 3, ".in") || !strncmp(site, "head.", 5)) return NULL;
   snprintf(name, 96, "%.*s.weight", (int)(n - 3), site);
   const qrn_tensor *t = qrn_find_tensor(r, name);
   return t && t->dim[1] % o->block == 0 ? t : NULL;
@@ -150,8 +150,8 @@ static inline int transformed_write(const char *from, const char *to, const tran
   TRANSFORMED_TRY(qrn_open(&r, &env, map.data, map.bytes));
   TRANSFORMED_TRY(qrn_writer_create(&w, &env));
   for (uint32_t i = 0; qrn_meta_at(&r, i, &m); i++) {
-    double d;
-    uint64_t u;
+    double d = 0;
+    uint64_t u = 0;
     if (m.value_bytes == 8) memcpy(&d, m.value, 8), memcpy(&u, m.value, 8);
     TRANSFORMED_TRY(m.type == QRN_STRING ? qrn_put_string(w, m.key, m.value, m.value_bytes)
                     : m.type == QRN_U64  ? qrn_put_u64(w, m.key, u)

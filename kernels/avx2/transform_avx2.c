@@ -17,8 +17,8 @@ static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
 
 #include "kernels/products/transform.h"
 
-size_t qk_transform_avx2(const qk_transform *t, const float *x, size_t ldx, uint32_t d, const qk_codes *q, void *scratch,
-                         size_t r0, size_t r1) {
+size_t qk_transform_avx2(const qk_transform *t, const float *x, size_t ldx, uint32_t d, const qk_codes *q,
+                         void *scratch, size_t r0, size_t r1) {
   return qk_transform_over_tiles(t, x, ldx, d, q, scratch, r0, r1);
 }
 QK_TARGET_END

@@ -82,6 +82,12 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
   return (vf){_mm256_blendv_ps(y.lo, x.lo, _mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ)),
               _mm256_blendv_ps(y.hi, x.hi, _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ))};
 }
+static inline vf vf_swap1(vf a) { return (vf){_mm256_permute_ps(a.lo, 0xb1), _mm256_permute_ps(a.hi, 0xb1)}; }
+static inline vf vf_swap2(vf a) { return (vf){_mm256_permute_ps(a.lo, 0x4e), _mm256_permute_ps(a.hi, 0x4e)}; }
+static inline vf vf_swap4(vf a) {
+  return (vf){_mm256_permute2f128_ps(a.lo, a.lo, 1), _mm256_permute2f128_ps(a.hi, a.hi, 1)};
+}
+static inline vf vf_swap8(vf a) { return (vf){a.hi, a.lo}; }
 static inline vf vf_keep(vf a, size_t n) {
   vi m = avx2_mask(n);
   return (vf){_mm256_and_ps(a.lo, _mm256_castsi256_ps(m.lo)), _mm256_and_ps(a.hi, _mm256_castsi256_ps(m.hi))};
@@ -335,7 +341,9 @@ static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
   return (vi){avx2_dot_pairs(acc.lo, a.lo, b.lo), avx2_dot_pairs(acc.hi, a.hi, b.hi)};
 }
 QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
-static inline __m256i avx2_join16(__m256i a, __m256i b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+static inline __m256i avx2_join16(__m256i a, __m256i b) {
+  return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+}
 QK_LANE_OP2(vi_join16, vi, avx2_join16)
 QK_LANE_OP2(vi_pack16, vi, _mm256_packs_epi32)
 /* Eight rows of eight words: r[j] becomes word j of each. */

@@ -15,7 +15,9 @@ static inline vf vf_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void vf_store(float *p, vf a) { _mm512_storeu_ps(p, a); }
 static inline __mmask16 avx512_mask(size_t n) { return (__mmask16)((1u << n) - 1u); }
 static inline vf vf_load_part(const float *p, size_t n) { return _mm512_maskz_loadu_ps(avx512_mask(n), p); }
-static inline vf vf_take(const float *p, const int32_t *at) { return _mm512_i32gather_ps(_mm512_loadu_si512(at), p, 4); }
+static inline vf vf_take(const float *p, const int32_t *at) {
+  return _mm512_i32gather_ps(_mm512_loadu_si512(at), p, 4);
+}
 static inline void vf_store_part(float *p, vf a, size_t n) { _mm512_mask_storeu_ps(p, avx512_mask(n), a); }
 static inline vf vf_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 static inline vf vf_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
@@ -48,6 +50,10 @@ static inline vf vf_past_rint(vf x) { return _mm512_reduce_ps(x, _MM_FROUND_TO_N
 static inline vf vf_scale_lt(vf a, vf b, vf x, vf n) {
   return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x, n);
 }
+static inline vf vf_swap1(vf a) { return _mm512_permute_ps(a, 0xb1); }
+static inline vf vf_swap2(vf a) { return _mm512_permute_ps(a, 0x4e); }
+static inline vf vf_swap4(vf a) { return _mm512_shuffle_f32x4(a, a, 0xb1); }
+static inline vf vf_swap8(vf a) { return _mm512_shuffle_f32x4(a, a, 0x4e); }
 static inline vf vf_keep(vf a, size_t n) { return _mm512_maskz_mov_ps(avx512_mask(n), a); }
 static inline vf vf_scale2(vf a, vf n) { return _mm512_scalef_ps(a, n); }
 static inline float vf_first(vf a) { return _mm512_cvtss_f32(a); }

@@ -82,6 +82,11 @@ static inline vf vf_select_lt(vf a, vf b, vf x, vf y) {
   return (vf){vbslq_f32(vcltq_f32(a.a, b.a), x.a, y.a), vbslq_f32(vcltq_f32(a.b, b.b), x.b, y.b),
               vbslq_f32(vcltq_f32(a.c, b.c), x.c, y.c), vbslq_f32(vcltq_f32(a.d, b.d), x.d, y.d)};
 }
+static inline float32x4_t neon_swap2(float32x4_t x) { return vextq_f32(x, x, 2); }
+QK_LANE_OP1(vf_swap1, vf, vf, vrev64q_f32)
+QK_LANE_OP1(vf_swap2, vf, vf, neon_swap2)
+static inline vf vf_swap4(vf x) { return (vf){x.b, x.a, x.d, x.c}; }
+static inline vf vf_swap8(vf x) { return (vf){x.c, x.d, x.a, x.b}; }
 static const uint32_t neon_lane_[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 static inline float32x4_t neon_keep(float32x4_t x, const uint32_t *lane, uint32x4_t n) {
   return QK_AS_FLOAT(vandq_u32(QK_AS_BITS(x), vcltq_u32(vld1q_u32(lane), n)));

@@ -193,6 +193,16 @@ QK_LANE vf vf_lift_lt(vf a, vf b, vf x, vi n) {
   QK_EACH x.l[i] = a.l[i] < b.l[i] ? ref_from_bits(ref_bits(x.l[i]) + (uint32_t)n.l[i]) : 0.0f;
   return x;
 }
+/* Lane i takes lane i ^ 1, ^ 2, ^ 4, ^ 8. */
+QK_LANE vf ref_swap(vf a, int n) {
+  vf r;
+  QK_EACH r.l[i] = a.l[i ^ n];
+  return r;
+}
+#define vf_swap1(a) ref_swap(a, 1)
+#define vf_swap2(a) ref_swap(a, 2)
+#define vf_swap4(a) ref_swap(a, 4)
+#define vf_swap8(a) ref_swap(a, 8)
 QK_LANE vf vf_keep(vf a, size_t n) { /* lanes from n on, n <= 16, become 0 */
   QK_EACH a.l[i] = (size_t)i < n ? a.l[i] : 0.0f;
   return a;

@@ -43,6 +43,7 @@ typedef struct qk_tile_group {
   int fresh;                                    /* no group has been summed before */
   int begin, end; /* a group begins here; the last one ends here. A group that is cut is the only one */
   int nibbles;    /* w is not unpacked */
+  int narrow;     /* codes of activations have 4 bits */
   uint8_t *steps; /* NULL, or where the tile unpacks codes of 4 bits to, panels of steps_bytes; a whole tile */
   size_t steps_bytes;
   /* of the wide family */
@@ -158,6 +159,7 @@ static inline void qk_gemm_group_block(const qk_gemm_group *op, const qk_group_s
                      .scale_step = scales->step,
                      .each = whole_row ? blocks : op->a.group / QK_GROUP,
                      .nibbles = QK_GROUP_ROW && row,
+                     .narrow = op->a.bits == 4,
                      .start_by = whole_row ? 1 : 16};
   const int32_t *starts = whole_row ? op->a.start : op->a.group_start;
   const size_t chunk = some.chunk;

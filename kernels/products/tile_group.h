@@ -57,6 +57,7 @@ QK_INLINE vi qk_group_first(const qk_tile_group *t, const int32_t *start) {
    where sums go on one by one; unpacking: see qk_tile_group. */
 typedef struct qk_group_way {
   int single, unrolled, unpacking;
+  int narrow; /* activations of 4 bits, whose sums over a chunk, 8 * QK_GROUP_BLOCKS steps of 4 * 15 * 8 in pairs, fit into qk_sum */
 } qk_group_way;
 
 /* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
@@ -150,6 +151,16 @@ QK_INLINE void qk_sum_blocks(const qk_tile_group *t, vi total[QK_TILE_ROWS][QK_T
   for (size_t s = n * 8; s > 0; s--, at->a += 4, at->w += 64)
     qk_steps_group(t, total, total, at->a, at->w, 1, 0, rows, panels);
 #else
+  if (way.narrow) {
+    qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        sum[r][p] = qk_sum_begin(total[r][p]);
+    for (size_t s = n * 4; s > 0; s--, at->a += 8, at->w += 128)
+      qk_steps_group(t, sum, total, at->a, at->w, 2, 0, rows, panels);
+    QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
+        total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
+    return;
+  }
   do {
     qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
     if (way.unrolled) {
@@ -224,12 +235,14 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
 }
 #else
 #if !QK_SUM_GOES_ON
-#define QK_TILE_GROUP_SINGLE(name, r)                                                                                  \
+#define QK_TILE_GROUP_AS(name, r, ...)                                                                                 \
   static __attribute__((noinline)) void name(const qk_tile_group *t) {                                                 \
-    qk_tile_group_fixed(t, r, QK_TILE_PANELS, (qk_group_way){.single = 1, .unrolled = QK_SUM_UNROLLED});               \
+    qk_tile_group_fixed(t, r, QK_TILE_PANELS, (qk_group_way){__VA_ARGS__});                                            \
   }
-QK_TILE_GROUP_SINGLE(qk_tile_group_most_single, QK_TILE_ROWS)
-QK_TILE_GROUP_SINGLE(qk_tile_group_less_single, QK_TILE_ROWS - 1)
+QK_TILE_GROUP_AS(qk_tile_group_most_single, QK_TILE_ROWS, .single = 1, .unrolled = QK_SUM_UNROLLED)
+QK_TILE_GROUP_AS(qk_tile_group_less_single, QK_TILE_ROWS - 1, .single = 1, .unrolled = QK_SUM_UNROLLED)
+QK_TILE_GROUP_AS(qk_tile_group_most_narrow, QK_TILE_ROWS, .narrow = 1)
+QK_TILE_GROUP_AS(qk_tile_group_less_narrow, QK_TILE_ROWS - 1, .narrow = 1)
 #endif
 
 /* A block of a panel as it lies in the file: its eight steps in QK_Q4_CHAINS chains, one after another. */
@@ -342,6 +355,8 @@ static inline void qk_tile_group_run(const qk_tile_group *t, size_t rows, size_t
 #else
   else if (t->each == 1 && QK_LARGE(rows, panels))
     (rows == QK_TILE_ROWS ? qk_tile_group_most_single : qk_tile_group_less_single)(t);
+  else if (t->narrow && QK_LARGE(rows, panels))
+    (rows == QK_TILE_ROWS ? qk_tile_group_most_narrow : qk_tile_group_less_narrow)(t);
 #endif
   else
     qk_tiles_group[rows - 1][panels - 1](t);

@@ -150,7 +150,7 @@ QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const floa
   }
   vi_transpose(w);
   QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
-    if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
+      if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
 }
 /* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
 static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
@@ -209,7 +209,8 @@ static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_boun
     vi w[4];
     QK_UNROLL for (size_t s = 0; s < 4; s++) {
       vf v[4];
-      QK_UNROLL for (size_t e = 0; e < 4; e++) v[e] = vf_fma(vf_load(floats + (i + 4 * s + e) * 16), grid.by, grid.zero);
+      QK_UNROLL for (size_t e = 0; e < 4; e++)
+          v[e] = vf_fma(vf_load(floats + (i + 4 * s + e) * 16), grid.by, grid.zero);
       w[s] = vi_codes4(v[0], v[1], v[2], v[3], held);
     }
     if (rows == 16) {

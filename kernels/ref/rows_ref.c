@@ -5,7 +5,8 @@
 #include "kernels/lanes/lanes_ref.h"
 #include "kernels/rows/rows.h"
 
-size_t qk_quantize_ref(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0, size_t r1) {
+size_t qk_quantize_ref(const float *x, size_t ldx, uint32_t d, const float *smooth, const qk_codes *q, size_t r0,
+                       size_t r1) {
   return qk_rows_quantize(x, ldx, d, smooth, q, r0, r1);
 }
 void qk_rows_ref(qk_table *t) { QK_ROWS_SET(t); }

@@ -29,6 +29,30 @@ static inline void qk_head_norm(float *x, size_t h, const float *gain, float eps
     qk_store_n(x + i, vf_mul(vf_mul(qk_load_n(x + i, h - i), rstd), qk_load_n(gain + i, h - i)), h - i);
 }
 
+/* Levels within 16 channels: of a lane whose number has the bit, its own value is taken off the other's. */
+static inline vf qk_hadamard_lanes(vf x) {
+  const float sign[4][16] = {{1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
+                             {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1},
+                             {1, 1, 1, 1, -1, -1, -1, -1, 1, 1, 1, 1, -1, -1, -1, -1},
+                             {1, 1, 1, 1, 1, 1, 1, 1, -1, -1, -1, -1, -1, -1, -1, -1}};
+  x = vf_fma(x, vf_load(sign[0]), vf_swap1(x));
+  x = vf_fma(x, vf_load(sign[1]), vf_swap2(x));
+  x = vf_fma(x, vf_load(sign[2]), vf_swap4(x));
+  return vf_fma(x, vf_load(sign[3]), vf_swap8(x));
+}
+static inline void qk_head_hadamard(float *x, size_t h) {
+  const vf by = vf_set1(1.0f / __builtin_sqrtf((float)h));
+  for (size_t i = 0; i < h; i += 16) vf_store(x + i, qk_hadamard_lanes(vf_load(x + i)));
+  for (size_t n = 16; n < h; n *= 2)
+    for (size_t i = 0; i < h; i += 16) {
+      if (i & n) continue;
+      const vf a = vf_load(x + i), b = vf_load(x + i + n);
+      vf_store(x + i, vf_add(a, b));
+      vf_store(x + i + n, vf_sub(a, b));
+    }
+  for (size_t i = 0; i < h; i += 16) vf_store(x + i, vf_mul(vf_load(x + i), by));
+}
+
 static void qk_rows_rotate(const qk_rotate *op, size_t r0, size_t r1) {
   const size_t half = op->rotary / 2;
   for (size_t r = r0; r < r1; r++)
@@ -42,6 +66,7 @@ static void qk_rows_rotate(const qk_rotate *op, size_t r0, size_t r1) {
         qk_store_n(x + i, vf_fma(a, c, vf_neg(vf_mul(b, s))), n);
         qk_store_n(y + i, vf_fma(b, c, vf_mul(a, s)), n);
       }
+      if (op->hadamard) qk_head_hadamard(x, op->h);
     }
 }
 #endif

@@ -4,6 +4,7 @@
 #include "model/arch.h"
 #include <stddef.h>
 #include <string.h>
+#include "kernels/layout.h"
 #include "model/family.h"
 
 _Static_assert(sizeof(qn_arch) == 192, "qn_arch is a file format");
@@ -81,6 +82,7 @@ static const bound sizes[] = {
     {"final norm", offsetof(qn_arch, final_norm), 0, 1},
     {"rotary dimensions", offsetof(qn_arch, rotary), 0, QN_MAX_HEAD_DIM},
     {"window", offsetof(qn_arch, window), 0, QN_MAX_POSITIONS},
+    {"head Hadamard", offsetof(qn_arch, head_hadamard), 0, 1},
     {"global layers", offsetof(qn_arch, global_every), 0, QN_MAX_LAYERS},
     {"local rotary", offsetof(qn_arch, local_rotary), 0, 1},
     {"head norm", offsetof(qn_arch, head_norm), 0, 1},
@@ -187,6 +189,12 @@ static quern_status check_layers(const qn_arch *a, qn_error *e, quern_status s) 
                    "shared key/value heads or in a causal model");
   if (a->head_norm && !a->rotary)
     return qn_fail(e, QUERN_E_UNSUPPORTED, "architecture: norms of heads without rotary positions are not supported");
+  if (a->head_hadamard && (!a->rotary || a->head_dim < QK_LANES || (a->head_dim & (a->head_dim - 1))))
+    return qn_fail(
+        e, QUERN_E_UNSUPPORTED,
+        "architecture: Hadamard matrices need rotary positions and heads whose size is a power of two from %u "
+        "on, not %u",
+        QK_LANES, a->head_dim);
   return QUERN_OK;
 }
 

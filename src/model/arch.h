@@ -89,7 +89,9 @@ typedef struct qn_arch { /* 192 bytes */
   float score_scale;                  /* of queries times keys; 0: 1 / sqrt(head_dim) */
   float score_cap, logit_cap;         /* c: x becomes c * tanh(x / c); 0: none */
   uint32_t dense2, dense2_activation; /* outputs of a linear operator behind pool.dense, and its QN_ACT_*; 0: none */
-  uint32_t reserved[3];
+  uint32_t
+      head_hadamard; /* 1: queries and keys are multiplied by a Hadamard matrix of their head behind the rotation */
+  uint32_t reserved[2];
 } qn_arch;
 
 /* Bytes that a file's record takes: those of the first version where the fields that came later are 0, so that a reader which

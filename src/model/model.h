@@ -34,7 +34,7 @@ typedef struct qn_linear {
       *part_sums;      /* [n] of a static input with groups: what zero points add (kernels.h: qk_gemm_q8); else NULL */
   const float *smooth; /* [k] (not f32): the input times it is quantized, W is stored divided; NULL: 1 */
   qk_transform transform; /* of the input, smooth included; W is stored for what it gives. block 0: none */
-  const float *bias;   /* [n]; NULL: none */
+  const float *bias;      /* [n]; NULL: none */
 } qn_linear;
 
 typedef struct qn_norm {
@@ -111,8 +111,9 @@ typedef struct quern_model {
   size_t places_bytes;  /* of the allocation that they and what they point to are in */
   int wide;             /* some have 16 bits */
   int parted;           /* some have parts with starts */
-  const int32_t *order; /* [width]: channel c of the last hidden states is channel order[c] of what is handed out; NULL: c */
-  size_t bytes;         /* of the allocation that holds this struct and the layers */
+  const int32_t
+      *order;   /* [width]: channel c of the last hidden states is channel order[c] of what is handed out; NULL: c */
+  size_t bytes; /* of the allocation that holds this struct and the layers */
 } quern_model;
 
 /* Takes the map over (closes it on failure too). limit: 0 or the most bytes this may allocate. */

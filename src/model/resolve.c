@@ -291,9 +291,9 @@ static quern_status resolve_signs(resolver *r, const char *base, uint32_t k, qk_
   t->block = block <= QK_TRANSFORM_BLOCK ? (uint32_t)block : QK_TRANSFORM_BLOCK + 1;
   t->signs = p;
   if (t->second || (t->block & (t->block - 1)))
-    return qn_fail(&r->env->error, QUERN_E_FORMAT,
-                   "malformed .qrn file: %s.in.signs stands beside a second rotation, or its block is not a power of two",
-                   base);
+    return qn_fail(
+        &r->env->error, QUERN_E_FORMAT,
+        "malformed .qrn file: %s.in.signs stands beside a second rotation, or its block is not a power of two", base);
   for (uint32_t i = 0; i < k; i++)
     if (t->signs[i] != 1 && t->signs[i] != -1)
       return qn_fail(&r->env->error, QUERN_E_FORMAT, "malformed .qrn file: %s.in.signs: entry %u is %d", base, i,
@@ -309,12 +309,12 @@ static quern_status resolve_transform(resolver *r, const char *base, qn_linear *
   QN_TRY(resolve_signs(r, base, l->k, &t));
   if (!t.block) return QUERN_OK; /* an order by itself belongs into the weights: nothing knows its tensor */
   if (t.block % QK_LANES || t.block > QK_TRANSFORM_BLOCK || l->k % t.block)
-    return qn_fail(&r->env->error, QUERN_E_FORMAT,
-                   "malformed .qrn file: %s: a transform's block is a multiple of %u up to %u that divides the %u inputs",
-                   base, QK_LANES, QK_TRANSFORM_BLOCK, l->k);
+    return qn_fail(
+        &r->env->error, QUERN_E_FORMAT,
+        "malformed .qrn file: %s: a transform's block is a multiple of %u up to %u that divides the %u inputs", base,
+        QK_LANES, QK_TRANSFORM_BLOCK, l->k);
   QN_TRY(resolve_order(r, base, ".in.order", l->k, &t.order));
-  if (l->in.group || l->in.scale)
-    return unsupported(r, "a transform of an input that is static or has groups: ", base);
+  if (l->in.group || l->in.scale) return unsupported(r, "a transform of an input that is static or has groups: ", base);
   l->transform = t;
   r->transformed = l->k > r->transformed ? l->k : r->transformed;
   return QUERN_OK;

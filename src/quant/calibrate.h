@@ -7,6 +7,8 @@
 
 #define QN_CALIBRATION_ROWS 256u
 #define QN_CALIBRATION_LONG 96u /* of a decoder, whose texts are longer */
+#define QN_CALIBRATION_WINDOW 2048u /* tokens of a decoder's text where `tokens_most` is given */
+#define QN_CALIBRATION_WINDOWS 16u
 #define QN_CALIBRATION_BATCH 32u /* texts of a pass, at most */
 
 /* Texts drawn from a file: rows by the seed, in the order of the file. */
@@ -16,13 +18,14 @@ typedef struct qn_calibration_text {
   int pairs;
   int unnamed; /* a .tsv file whose first line names no columns, taken as text */
   size_t rows_found;
+  size_t tokens_most; /* of a decoder: the first so many tokens are run; 0: all */
 } qn_calibration_text;
 /* Columns that texts are taken from, for messages. */
 #define QN_TEXT_COLUMNS                                                                                                \
   "sentence or text; or sentence1 and sentence2, premise and hypothesis, question and sentence, question1 and "        \
   "question2, question and context"
 /* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, the first
-   of QN_TEXT_COLUMNS that are there; of a .jsonl file the member "text" of each line's object. Blank lines are left out. At most `rows` are drawn. */
+   of QN_TEXT_COLUMNS that are there; of a .jsonl file the "text" of each line's object. Blank lines are left out. At most `rows` are drawn. */
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
 /* Texts of a row, and rows. */
 static inline size_t qn_calibration_each(const qn_calibration_text *t) { return t->pairs ? 2 : 1; }

@@ -51,11 +51,11 @@ typedef struct columns {
   int first, second;
 } columns;
 
-static int ends_with(const char *path, const char *end) {
-  const size_t n = strlen(path), m = strlen(end);
-  return n >= m && !strcmp(path + n - m, end);
+static int ends_in(const char *path, const char *with) {
+  const size_t n = strlen(path), m = strlen(with);
+  return n >= m && !strcmp(path + n - m, with);
 }
-static int is_tsv(const char *path) { return ends_with(path, ".tsv"); }
+static int is_tsv(const char *path) { return ends_in(path, ".tsv"); }
 
 /* The columns that a header names; first -1: the line is no header. A word alone is one in a .tsv file only. */
 static columns columns_of(span header, int tsv) {
@@ -85,27 +85,24 @@ static quern_status add_text(qn_calibration_text *t, qn_env *env, span text) {
 typedef struct source {
   const char *path;
   columns c;
-  int json;         /* a line is an object whose member "text" is the text */
+  int jsonl;        /* lines are objects whose "text" is taken */
   line_reader body; /* behind the header */
 } source;
 
 static quern_status take_object(qn_calibration_text *t, qn_env *env, const source *s, span line, size_t number) {
-  char name[256];
   qn_json j;
-  qn_format(name, sizeof name, "%s: row %zu", s->path, number);
-  QN_TRY(qn_json_parse(&j, env, name, line.p, line.n));
-  const uint32_t node = qn_json_get(&j, 0, "text");
-  quern_status status = QUERN_OK;
-  if (!node || j.nodes[node].kind != QN_JSON_STRING || !j.nodes[node].bytes)
-    status = qn_fail(&env->error, QUERN_E_SOURCE, "%s has no member \"text\" that is a text", name);
-  else
-    status = add_text(t, env, (span){j.nodes[node].string, j.nodes[node].bytes});
+  QN_TRY(qn_json_parse(&j, env, s->path, line.p, line.n));
+  const uint32_t at = j.nodes[0].kind == QN_JSON_OBJECT ? qn_json_get(&j, 0, "text") : 0;
+  const int is_text = at && j.nodes[at].kind == QN_JSON_STRING && j.nodes[at].bytes;
+  const quern_status status =
+      is_text ? add_text(t, env, (span){j.nodes[at].string, j.nodes[at].bytes})
+              : qn_fail(&env->error, QUERN_E_SOURCE, "%s: row %zu is no object with a \"text\"", s->path, number);
   qn_json_free(env, &j);
   return status;
 }
 
 static quern_status take_row(qn_calibration_text *t, qn_env *env, const source *s, span line, size_t number) {
-  if (s->json) return take_object(t, env, s, line, number);
+  if (s->jsonl) return take_object(t, env, s, line, number);
   const span a = s->c.first >= 0 ? field_of(line, (uint32_t)s->c.first) : field_of(line, 0);
   const span b = s->c.second >= 0 ? field_of(line, (uint32_t)s->c.second) : (span){NULL, 0};
   if (!a.n || (t->pairs && !b.n))
@@ -124,26 +121,33 @@ static quern_status check_unnamed(qn_calibration_text *t, qn_env *env, const cha
                  path, (int)qn_min_size(line.n, 100), line.p);
 }
 
+/* By the first line, behind which *behind is; in a .jsonl file it is a row like all others. */
+static quern_status find_columns(qn_calibration_text *t, qn_env *env, source *s, span line, const line_reader *behind) {
+  s->c = (columns){-1, -1};
+  if (s->jsonl) return QUERN_OK;
+  s->c = columns_of(line, is_tsv(s->path));
+  if (s->c.first >= 0) {
+    s->body = *behind;
+  } else {
+    QN_TRY(check_unnamed(t, env, s->path, line));
+    s->c.second = memchr(line.p, '\t', line.n) ? 1 : -1;
+  }
+  t->pairs = s->c.second >= 0;
+  return QUERN_OK;
+}
+
 static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *path, const qn_map *map, uint32_t rows,
                               uint32_t seed) {
-  source s = {.path = path, .body = {(const char *)map->data, (const char *)map->data + map->bytes}};
+  source s = {.path = path,
+              .jsonl = ends_in(path, ".jsonl"),
+              .body = {(const char *)map->data, (const char *)map->data + map->bytes}};
   span line;
   const int64_t zero = 0;
   line_reader r = s.body;
   if (!next_line(&r, &line))
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s is empty: calibration needs texts, one a line", path);
   if (line.n >= 3 && !memcmp(line.p, "\xef\xbb\xbf", 3)) line.p += 3, line.n -= 3; /* a byte order mark */
-  s.json = ends_with(path, ".jsonl");
-  s.c = s.json ? (columns){-1, -1} : columns_of(line, is_tsv(path));
-  if (s.json) {
-    s.body.p = line.p;
-  } else if (s.c.first >= 0) {
-    s.body = r;
-  } else {
-    QN_TRY(check_unnamed(t, env, path, line));
-    s.c.second = memchr(line.p, '\t', line.n) ? 1 : -1;
-  }
-  t->pairs = s.c.second >= 0;
+  QN_TRY(find_columns(t, env, &s, line, &r));
   for (r = s.body; next_line(&r, &line);) t->rows_found++;
   if (!t->rows_found) return qn_fail(&env->error, QUERN_E_SOURCE, "%s has a header and no rows", path);
   QN_TRY(qn_buffer_append(env, &t->offsets, &zero, sizeof zero));

@@ -42,7 +42,8 @@ int qn_quantizer_plain(const qn_quantizer *q, const qn_item *it) {
 /* An input whose rows have outliers in ever other channels, which smoothing does not balance: products of gates and values, and
    what a decoder's head takes. */
 static int has_outliers(const qn_quantizer *q, const qn_item *it) {
-  if (it->input >= 0) return it->input == QN_SITE_FFN_DOWN_IN && q->arch.gated;
+  if (it->input >= 0)
+    return it->input == QN_SITE_FFN_DOWN_IN && q->arch.gated && q->recipe.activation_bits == 8 && !q->recipe.transforms;
   return it->head && q->arch.head == QN_HEAD_TOKENS;
 }
 /* Scales for groups of such an input; where the weights' scales are in the same sum, groups are theirs. */
@@ -69,6 +70,23 @@ const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it)
 }
 
 int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
+
+uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it) {
+  return it->input >= 0 ? q->recipe.activation_bits : 8;
+}
+qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it) {
+  return q->recipe.transforms && it->input >= 0 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
+}
+int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it) {
+  return it->input >= 0 && q->recipe.activation_clip > 0 && q->recipe.id == QN_RECIPE_INT8;
+}
+int qn_quantizer_needs_moments(const qn_quantizer *q) {
+  return q->recipe.rounding != QN_ROUNDING_NEAREST || q->recipe.weight_clip == QN_WEIGHT_CLIP_LEARNED;
+}
+int qn_quantizer_needs_samples(const qn_quantizer *q) {
+  const qn_recipe *r = &q->recipe;
+  return r->transforms && (r->smooth || r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE);
+}
 
 /* ---- what the file says before its data ---- */
 
@@ -203,7 +221,7 @@ static quern_status put_sites(qn_quantizer *q) {
     qn_item_at(&q->arch, i, &it);
     if (it.n == 0 || it.kind != QN_ITEM_LINEAR) continue;
     const uint32_t group = qn_quantizer_input_group(q, &it);
-    const qrn_site site = {.bits = 8,
+    const qrn_site site = {.bits = qn_quantizer_input_bits(q, &it),
                            .grain = QRN_GRAIN_TOKEN,
                            .groups = group ? (uint32_t)qk_groups(it.k, group) : 1,
                            .group = group,
@@ -316,6 +334,7 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
     channels.n = it->k;
     QN_TRY(declare(q, &channels, ".smooth", QRN_F32, QRN_ROWS, 1));
   }
+  if (it->kind == QN_ITEM_LINEAR) QN_TRY(qn_quantizer_declare_transform(q, it));
   if (it->has_bias) QN_TRY(declare(q, it, ".bias", QRN_F32, QRN_ROWS, 1));
   return QUERN_OK;
 }

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "quant/smooth.h"
 #include "run/linear.h"
 
 #define BLOCK 64u        /* rows of a matrix that are kept together */
@@ -68,7 +69,8 @@ void qn_moments_of(const qn_moments *m, uint32_t layer, uint32_t input, uint32_t
 /* ---- the run ----------------------------------------------------------------------------------------------------- */
 
 typedef struct collector {
-  qn_moments *m;
+  qn_moments *m;       /* NULL: rows alone are kept */
+  qn_samples *samples; /* NULL: none are */
   qn_env *env;
   const qn_quantize_job *job;
   const qn_calibration_text *text;
@@ -89,7 +91,8 @@ static float *rows_of(const collector *c, uint32_t layer, uint32_t input) {
 
 static void observe(void *user, const qn_seen *seen) {
   const collector *c = user;
-  if (seen->layer == QN_NO_LAYER || !c->m->width[seen->kind]) return;
+  if (c->samples) qn_samples_see(c->samples, seen);
+  if (!c->m || seen->layer == QN_NO_LAYER || !c->m->width[seen->kind]) return;
   float *to = rows_of(c, seen->layer, seen->kind) + seen->row * seen->d;
   for (size_t r = 0; r < seen->rows; r++) memcpy(to + r * seen->d, seen->x + r * seen->ld, seen->d * sizeof *to);
 }
@@ -122,7 +125,8 @@ static quern_status add_pass(void *user, size_t first, uint32_t batch) {
   const quern_session *s = c->s;
   const size_t rows = qn_calibration_rows(c->text);
   c->count = s->starts[batch - 1] + s->lens[batch - 1];
-  for (uint32_t layer = 0; layer < c->m->layers; layer++)
+  if (c->samples) c->samples->base += c->count;
+  for (uint32_t layer = 0; c->m && layer < c->m->layers; layer++)
     for (size_t i = 0; i < INPUTS; i++) {
       c->width = c->m->width[inputs[i]];
       c->x = rows_of(c, layer, inputs[i]);
@@ -138,6 +142,7 @@ static quern_status add_pass(void *user, size_t first, uint32_t batch) {
 static quern_status run(collector *c) {
   c->s->observe = observe;
   c->s->observe_user = c;
+  if (!c->text) return qn_random_run(c->s, c->job->seed);
   return qn_calibration_run(c->s, c->env, c->text, c->text->texts, add_pass, c, "calibrating", c->job->calibration);
 }
 
@@ -145,6 +150,7 @@ static quern_status run(collector *c) {
 static quern_status run_with_memory(collector *c) {
   void *rows = NULL, *work = NULL;
   size_t widest = 0, floats;
+  if (!c->m) return run(c);
   for (size_t i = 0; i < INPUTS; i++) {
     c->row_offset[inputs[i]] = c->row_floats;
     c->row_floats += c->m->width[inputs[i]];
@@ -169,22 +175,25 @@ static quern_status run_with_memory(collector *c) {
 static quern_status run_model(void *user, quern_model *m) {
   collector *c = user;
   quern_session_options options = {.max_sequences = PASS_TEXTS};
-  QN_TRY(create(c->m, c->env, &m->arch));
+  if (c->m) QN_TRY(create(c->m, c->env, &m->arch));
+  if (c->samples) QN_TRY(qn_samples_create(c->samples, c->env, &m->arch, c->job->seed));
   if (m->arch.causal) { /* texts as long as its positions would take memory, and say little more */
-    options.text_tokens = (uint32_t)qn_min_size(PASS_TOKENS, m->arch.positions);
-    options.cache_tokens = PASS_TOKENS + PASS_TEXTS * QN_PAGE_TOKENS;
+    const size_t tokens = c->text && c->text->tokens_most ? QN_CALIBRATION_WINDOW : PASS_TOKENS;
+    options.text_tokens = (uint32_t)qn_min_size(tokens, m->arch.positions);
+    options.cache_tokens = (uint32_t)tokens + PASS_TEXTS * QN_PAGE_TOKENS;
   }
   QN_TRY(qn_session_resolve(&options, m, &c->env->error));
-  options.max_tokens = (uint32_t)qn_max_size(PASS_TOKENS, options.text_tokens);
+  options.max_tokens = (uint32_t)qn_max_size(c->text ? PASS_TOKENS : QN_RANDOM_TOKENS, m->arch.causal ? 0 : options.text_tokens);
   c->rows_most = options.max_tokens;
   QN_TRY(qn_session_create(&c->s, m, &options));
   const quern_status status = run_with_memory(c);
   qn_session_free(c->s);
+  if (c->samples) qn_samples_end(c->samples);
   return status;
 }
 
-quern_status qn_moments_observe(qn_moments *m, qn_env *env, const qn_quantize_job *job,
+quern_status qn_moments_observe(qn_moments *m, qn_samples *samples, qn_env *env, const qn_quantize_job *job,
                                 const qn_calibration_text *text) {
-  collector c = {.m = m, .env = env, .job = job, .text = text};
+  collector c = {.m = m, .samples = samples, .env = env, .job = job, .text = text};
   return qn_with_float_model(env, job, run_model, &c);
 }

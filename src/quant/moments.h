@@ -3,6 +3,7 @@
 #ifndef QN_MOMENTS_H
 #define QN_MOMENTS_H
 #include "quant/calibrate.h"
+#include "quant/samples.h"
 
 /* Symmetric matrices, of which rows in blocks are kept, each as far as its last row's diagonal. */
 typedef struct qn_moments {
@@ -12,9 +13,10 @@ typedef struct qn_moments {
   size_t offset[QN_SITE_KINDS], stride;  /* of an input within a layer, of a layer; in floats */
 } qn_moments;
 
-/* Makes the float model of job's source in memory and runs it over the text. The same bytes for any number of threads and any
-   instruction set. To be freed, after a failure too. */
-quern_status qn_moments_observe(qn_moments *m, qn_env *env, const qn_quantize_job *job,
+/* Makes the float model of job's source in memory and runs it over the text: moments, and rows where samples is not NULL. m NULL: rows
+   alone, and then text NULL stands for random tokens. The same bytes for any number of threads and any instruction set. Both are to be
+   freed, after a failure too. */
+quern_status qn_moments_observe(qn_moments *m, qn_samples *samples, qn_env *env, const qn_quantize_job *job,
                                 const qn_calibration_text *text);
 void qn_moments_free(qn_env *env, qn_moments *m);
 

@@ -25,6 +25,12 @@ enum { QN_ROUNDING_NEAREST, QN_ROUNDING_CALIBRATED, QN_ROUNDING_EITHER, QN_ROUND
 /* How far ranges are drawn in (clip.h): not; to a quantile of tokens' extremes, one for all sites; then site by site. */
 enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 
+/* The second rotation of a transform (input_transform.h): none, a matrix, signs and a Hadamard matrix. */
+enum { QN_ROTATE2_NONE, QN_ROTATE2_DENSE, QN_ROTATE2_HADAMARD };
+/* Ranges of weights of 4 bits with one scale an output channel: those that leave the least squared error; a part of what holds all; the part that
+   is learned for each channel and end (learn_clip.h). */
+enum { QN_WEIGHT_CLIP_SEARCHED, QN_WEIGHT_CLIP_PART, QN_WEIGHT_CLIP_LEARNED };
+
 /* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
 typedef struct qn_site_rule {
   char site[64];      /* a name; each * stands for any characters of a static site's */
@@ -52,13 +58,13 @@ typedef struct qn_recipe {
   char name[64];
   uint32_t id; /* QN_RECIPE_* */
   uint32_t
-      weight_bits; /* 2, 4, 8 or 32; of static recipes 4, 6 or 8, in bytes. Operators outside of the layers have 8 instead of fewer, and no groups */
+      weight_bits; /* 2, 4, 6, 8 or 32; of static recipes 4, 6 or 8, in bytes, as elsewhere 6. Operators outside of the layers have 8 instead of fewer, and no groups */
   uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;            /* of 2 and 4 bits: a minimum beside each scale; with steps, of 4 bits, a zero point beside each */
   int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
   int preset;                /* it is one of the presets: what it leaves open is chosen by the model */
   uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
-  uint32_t activation_bits;  /* 8 or 32; of static recipes 4, 6 or 8 */
+  uint32_t activation_bits;  /* 8, 6, 4 or 32 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
   int activation_outliers;   /* of decoders, at inputs with outliers in ever other channels: channels with a scale of their own,
                                 symmetric, as above; -1: as elsewhere; 0, not said: QN_OUTLIER_GROUP, or where all inputs have groups theirs */
@@ -79,6 +85,17 @@ typedef struct qn_recipe {
   qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
   uint32_t rules_room; /* that are allocated */
+  /* Inputs of the layers' operators in another basis (input_transform.h), of dynamic recipes: */
+  int rotate, permute;  /* a first rotation; an order of channels behind it */
+  uint32_t rotate2;     /* QN_ROTATE2_* */
+  uint32_t block;       /* channels that are rotated together: 16 to 256, a power of two; less where it does not divide them */
+  uint32_t steps;       /* of the search for a rotation (greedy.h) */
+  uint32_t restart;     /* of these after how many it begins anew; 0: never */
+  int outlier_row;      /* its channels are chosen as the published code does */
+  int transforms;       /* activations are sampled: they are rotated, or smoothed as these are */
+  uint32_t alpha;       /* in eighths, of activations' maxima in smoothing where transforms is 1 */
+  uint32_t weight_clip; /* QN_WEIGHT_CLIP_* */
+  double weight_part, activation_clip; /* of QN_WEIGHT_CLIP_PART; of each token's range */
   double max_loss;     /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
@@ -147,6 +164,7 @@ typedef struct qn_form {
   uint32_t bits, group; /* bits 8, 6, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
   int min, steps;       /* of 4 and 2 bits: with minima; with integer steps of scales */
   int zeros;            /* of 4 bits with steps: a zero point beside each of them */
+  int most;             /* of 8 bits: the greatest code; 0: 127 */
 } qn_form;
 typedef struct qn_packed {
   uint8_t *panels;    /* kernels/layout.h */

@@ -15,7 +15,6 @@
 #include "quant/permute.h"
 #include "quant/quantizer.h"
 #include "quant/relative.h"
-#include "quant/round.h"
 #include "quant/split.h"
 #include "quant/suppress.h"
 
@@ -50,22 +49,12 @@ static quern_status reserve(qn_quantizer *q) {
 
 /* ---- writing ---- */
 
-/* The working memory as an item's codes. */
-static qn_packed packed_of(const qn_quantizer *q) {
-  return (qn_packed){.panels = q->packed,
-                     .scale = q->scale,
-                     .min = q->min,
-                     .steps = (uint8_t *)q->step,
-                     .sums = q->sums,
-                     .code_sums = q->sums};
-}
-
 /* What code i of row r of the packed item stands for. */
 static double value_of(const qn_quantizer *q, const qn_item *it, size_t r, size_t i) {
   const uint32_t bits = qn_quantizer_bits(q, it);
   if (it->kind == QN_ITEM_LINEAR) {
     const qn_form f = qn_quantizer_form(q, it);
-    const qn_packed p = packed_of(q);
+    const qn_packed p = qn_quantizer_packed(q);
     return qn_packed_value(&p, &f, it->k, r, i);
   }
   if (bits < 8)
@@ -92,12 +81,6 @@ static void measure(const qn_quantizer *q, const qn_item *it, qn_report_row *row
   }
   row->error = all_power > 0 ? sqrt(all_error / all_power) : 0;
   row->worst_error = worst > 0 ? sqrt(worst) : 0;
-}
-
-static quern_status write_part(qn_quantizer *q, const qn_item *it, const char *suffix, const void *data, size_t bytes) {
-  char name[QN_ITEM_NAME_BYTES];
-  qn_format(name, sizeof name, "%s%s", it->name, suffix);
-  return qrn_write_tensor(q->writer, name, data, bytes);
 }
 
 /* Part p of an item's weights or bias, in rows `width` floats wide, into the rows of `to` that it gives; absent: they stay. */
@@ -171,116 +154,24 @@ static quern_status choose_splits(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* The maxima of a linear operator's input; those of copies, in the working memory for scales, are their neurons'. */
-static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
-  const float *maxima = qn_maxima_of(&q->maxima, (uint32_t)it->layer, (uint32_t)it->input);
-  const uint32_t copies = it->column_copies;
-  if (!copies) return maxima;
-  memcpy(q->scale, maxima, (it->k - copies) * sizeof *maxima);
-  qn_split_rows(q->scale, it->k - copies, 1, copies, q->split + (size_t)it->layer * copies);
-  return q->scale;
-}
-
-static void smooth(qn_quantizer *q, const qn_item *it) {
-  const qn_smoothing by_what =
-      qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, (uint32_t)it->input);
-  qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
-  if (!q->smoothed.data) return;
-  float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
-  memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
-}
-
-/* The values of codes that change least on calibration text, into *out, [n, k], the caller's to free. */
-static quern_status round_item(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p, void **out) {
-  const size_t k = it->k, bytes = k * k * sizeof(float);
-  const uint32_t *split = it->column_copies ? q->split + (size_t)it->layer * it->column_copies : NULL;
-  quern_context engine;
-  void *moments = NULL;
-  QN_TRY(qn_alloc(q->env, &moments, bytes, "moments of an operator"));
-  qn_moments_of(&q->moments, (uint32_t)it->layer, (uint32_t)it->input, it->column_copies, split,
-                qn_quantizer_smooths(q, it) ? q->smooth : NULL, moments);
-  const qn_rounding r = {.w = q->floats, .moments = moments, .n = it->n, .k = it->k, .form = *f, .grids = p};
-  quern_status status = qn_alloc(q->env, out, (size_t)it->n * k * sizeof(float), "rounded weights");
-  if (status == QUERN_OK) status = qn_engine_open(&engine, q->env, q->job);
-  if (status == QUERN_OK) {
-    status = qn_round(q->env, &engine.kernels, engine.pool, &r, *out);
-    qn_engine_close(&engine, q->job);
-  }
-  qn_free(q->env, moments, bytes);
-  return status;
-}
-
-static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p) {
-  void *values = NULL;
-  quern_status status = QUERN_OK;
-  qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
-  if (q->moments.data && it->input >= 0) status = round_item(q, it, f, p, &values);
-  if (status == QUERN_OK) qn_pack_codes(values ? values : q->floats, it->n, it->k, f, p);
-  qn_free(q->env, values, (size_t)it->n * it->k * sizeof(float));
-  return status;
-}
-
-/* Codes of a linear operator, and what they need. */
-static quern_status write_codes(qn_quantizer *q, const qn_item *it) {
-  const qn_form f = qn_quantizer_form(q, it);
-  const qn_packed p = packed_of(q);
-  const size_t floats = it->n * sizeof(float);
-  if (qn_quantizer_plain(q, it)) {
-    if (it->column_copies && q->split)
-      qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies, qn_quantizer_most(q, it),
-                     q->split + (size_t)it->layer * it->column_copies);
-    qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
-  } else {
-    QN_TRY(pack_form(q, it, &f, &p));
-  }
-  const size_t scales = qn_quantizer_plain(q, it) || f.steps ? floats
-                                                             : qn_form_scales(&f, it->n, it->k) * sizeof(float);
-  QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes(it->n, it->k, f.bits)));
-  if (f.steps) QN_TRY(write_part(q, it, ".step", q->step, qk_panels(it->n) * QK_PANEL * qn_form_groups(&f, it->k)));
-  QN_TRY(write_part(q, it, ".scale", q->scale, scales));
-  if (f.min) QN_TRY(write_part(q, it, ".min", q->min, scales));
-  QN_TRY(write_part(q, it, ".sums", q->sums, floats));
-  const qn_site_plan *parts = qn_quantizer_parts(q, it);
-  if (parts) {
-    qn_groups_sums(parts, q->packed, it->n, it->k, q->work);
-    return write_part(q, it, ".in.sums", q->work, floats);
-  }
-  if (!qn_quantizer_group_sums(q, it)) return QUERN_OK;
-  const uint32_t group = qn_quantizer_input_group(q, it);
-  qn_packed_sums(&p, &f, it->n, it->k, group, q->group_sums);
-  return write_part(q, it, ".in.sums", q->group_sums, qk_weight_bytes_f32(it->n, qk_groups(it->k, group)));
-}
-
-static quern_status write_linear(qn_quantizer *q, const qn_item *it) {
-  if (qn_quantizer_smooths(q, it)) smooth(q, it);
-  if (qn_quantizer_bits(q, it) <= 8) {
-    QN_TRY(write_codes(q, it));
-  } else {
-    qn_pack_linear_f32(q->floats, it->n, it->k, q->packed);
-    QN_TRY(write_part(q, it, ".weight", q->packed, qk_weight_bytes_f32(it->n, it->k)));
-  }
-  if (qn_quantizer_smooths(q, it)) QN_TRY(write_part(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
-  return it->has_bias ? write_part(q, it, ".bias", q->bias, it->n * sizeof(float)) : QUERN_OK;
-}
-
 static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row) {
   size_t elements = (size_t)it->n * it->k;
   QN_TRY(read_item(q, it));
   if (it->kind == QN_ITEM_LINEAR) {
-    QN_TRY(write_linear(q, it));
+    QN_TRY(qn_quantizer_write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
     const uint32_t bits = qn_quantizer_bits(q, it), group = q->recipe.embedding_group;
     /* smooth has k floats: room for two a group. */
     qn_pack_rows_small(q->floats, it->n, it->k, bits, group, q->packed, q->scale, q->step, q->smooth);
-    QN_TRY(write_part(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
-    QN_TRY(write_part(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
-    QN_TRY(write_part(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
+    QN_TRY(qn_quantizer_write(q, it, "", q->packed, it->n * qk_table_row(it->k, bits)));
+    QN_TRY(qn_quantizer_write(q, it, ".scale", q->scale, 2 * it->n * sizeof *q->scale));
+    QN_TRY(qn_quantizer_write(q, it, ".step", q->step, it->n * qk_groups(it->k, group) * 2));
   } else if (qn_quantizer_bits(q, it) == 8) {
     qn_pack_rows_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale);
-    QN_TRY(write_part(q, it, "", q->packed, elements));
-    QN_TRY(write_part(q, it, ".scale", q->scale, it->n * sizeof *q->scale));
+    QN_TRY(qn_quantizer_write(q, it, "", q->packed, elements));
+    QN_TRY(qn_quantizer_write(q, it, ".scale", q->scale, it->n * sizeof *q->scale));
   } else {
-    QN_TRY(write_part(q, it, "", q->floats, elements * sizeof(float)));
+    QN_TRY(qn_quantizer_write(q, it, "", q->floats, elements * sizeof(float)));
   }
   if (it->kind == QN_ITEM_VECTOR || it->kind == QN_ITEM_RELATIVE) return QUERN_OK;
   if (qn_quantizer_bits(q, it) <= 8) measure(q, it, *row);
@@ -348,10 +239,12 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
   return status;
 }
 
-static quern_status observe_moments(qn_quantizer *q, const qn_calibration_text *text) {
-  if (q->recipe.preset && q->recipe.smooth && q->arch.causal)
-    QN_TRY(qn_choose_smooth(q->env, q->job, &q->recipe, text));
-  return qn_moments_observe(&q->moments, q->env, q->job, text);
+/* Second moments and rows of inputs, as the recipe needs them. text: NULL with rows alone. */
+static quern_status observe_inputs(qn_quantizer *q, const qn_calibration_text *text) {
+  const int chooses = text && q->recipe.preset && q->recipe.smooth && q->arch.causal && !q->recipe.transforms;
+  if (chooses && q->recipe.rounding) QN_TRY(qn_choose_smooth(q->env, q->job, &q->recipe, text));
+  return qn_moments_observe(qn_quantizer_needs_moments(q) ? &q->moments : NULL,
+                            qn_quantizer_needs_samples(q) ? &q->samples : NULL, q->env, q->job, text);
 }
 
 /* Draws the calibration text for fn. why: what a recipe has that needs it. */
@@ -370,6 +263,8 @@ static quern_status with_text(qn_quantizer *q, const char *why,
            job->calibration);
   if (status == QUERN_OK && job->calibration_rows > text.rows_found)
     qn_log(q->env, 1, "%s has %zu rows of text: all are taken, not %u", job->calibration, text.rows_found, rows);
+  const size_t windows = job->calibration_rows ? job->calibration_rows : QN_CALIBRATION_WINDOWS;
+  if (q->recipe.transforms) text.tokens_most = windows * QN_CALIBRATION_WINDOW;
   if (status == QUERN_OK) status = fn(q, &text);
   q->report.calibration = name_of(job->calibration);
   q->report.calibration_rows = qn_calibration_rows(&text);
@@ -452,11 +347,22 @@ static quern_status fit_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
+/* Heads whose keys may lie in caches of few bits: rotated too, where a Hadamard matrix fits them. */
+static void rotate_heads(qn_quantizer *q) {
+  qn_arch *a = &q->arch;
+  const int fits = a->rotary && a->head_dim >= QK_LANES && !(a->head_dim & (a->head_dim - 1));
+  a->head_hadamard = a->causal && fits && (q->recipe.rotate || q->recipe.rotate2);
+}
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
   void *p = NULL;
   if (!job->report) return QUERN_OK;
+  if (q->samples.rows) {
+    QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
+    memset(q->trails.data, 0, q->trails.cap);
+  }
   if (q->maxima.data) {
     q->smoothed = q->maxima;
     q->smoothed.data = NULL;
@@ -479,6 +385,8 @@ static quern_status write_report(qn_quantizer *q) {
   r->choice = &q->choice;
   r->migration = &q->migration;
   r->smooth = &q->smoothed;
+  r->trails = (const qn_trail *)(const void *)q->trails.data;
+  r->samples = &q->samples;
   if (q->examined.layers) {
     r->calibration = name_of(q->job->calibration);
     r->calibration_rows = q->examined.before.texts;
@@ -495,6 +403,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
   QN_TRY(fit_recipe(q));
+  rotate_heads(q);
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
@@ -502,8 +411,10 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(choose_migration(q));
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
-  } else if (q->recipe.rounding) {
-    QN_TRY(with_text(q, "rounds weights by calibration", observe_moments));
+  } else if (qn_quantizer_needs_moments(q)) {
+    QN_TRY(with_text(q, q->recipe.rounding ? "rounds weights by calibration" : "learns ranges of weights", observe_inputs));
+  } else if (qn_quantizer_needs_samples(q)) {
+    QN_TRY(job->calibration ? with_text(q, "", observe_inputs) : observe_inputs(q, NULL));
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
@@ -554,6 +465,8 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_maxima_free(env, &q.smoothed);
   qn_examination_free(env, &q.examined);
   qn_moments_free(env, &q.moments);
+  qn_samples_free(env, &q.samples);
+  qn_buffer_free(env, &q.trails);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);
   if (!job->made) qn_recipe_free(env, &q.recipe);

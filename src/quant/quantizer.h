@@ -10,6 +10,7 @@
 #include "quant/ranges.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
+#include "quant/input_transform.h"
 
 typedef struct qn_quantizer {
   qn_env *env;
@@ -22,6 +23,8 @@ typedef struct qn_quantizer {
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
   qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
+  qn_samples samples;   /* rows of the same inputs, where they are transformed */
+  qn_buffer trails;     /* for a report: qn_trail [layers, QN_SITE_KINDS] */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
   qn_choice choice;        /* of a recipe with max_loss */
@@ -55,6 +58,26 @@ int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it);
 /* The site of an operator's input, where it is static and has groups; else NULL. */
 const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
+
+/* Bits of the codes of an operator's input. */
+uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it);
+/* Which parts the transform of an operator's input has; block 0: it has none. */
+qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it);
+/* Whether its input has a clip factor in the file. */
+int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it);
+int qn_quantizer_needs_moments(const qn_quantizer *q);
+int qn_quantizer_needs_samples(const qn_quantizer *q);
+
+/* write_linear.c: the working memory as an item's codes; one of an item's tensors; all of a linear operator's, whose weights are in
+   q->floats. */
+qn_packed qn_quantizer_packed(const qn_quantizer *q);
+quern_status qn_quantizer_write(qn_quantizer *q, const qn_item *it, const char *suffix, const void *data, size_t bytes);
+quern_status qn_quantizer_write_linear(qn_quantizer *q, const qn_item *it);
+/* write_transform.c: the transform of an operator's input, by which q->floats, its weights already smoothed by q->smooth, are changed; its
+   tensors. */
+quern_status qn_quantizer_transform(qn_quantizer *q, const qn_item *it, qn_transform *t);
+quern_status qn_quantizer_write_transform(qn_quantizer *q, const qn_item *it, const qn_transform *t);
+quern_status qn_quantizer_declare_transform(qn_quantizer *q, const qn_item *it);
 
 /* Checks every item against the source, so that a missing tensor is found before anything is written; declares what it becomes,
    and counts the working memory. */

@@ -12,6 +12,13 @@
 #define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
 #define FOUR(group)                                                                                                    \
   "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
+#define ROWS(clip) "\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip
+#define EITHER ",\"rounding\":\"either\""
+#define DUQUANT(weights, activations, more, alpha)                                                                     \
+  "\"weights\":{" weights "},\"activations\":{" activations "},\"embeddings\":" EIGHT                                  \
+  ",\"smooth\":true,\"split\":0" more                                                                                \
+  ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,"            \
+  "\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
 #define STATIC                                                                                                         \
   "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
@@ -52,6 +59,9 @@ static const struct {
      "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX("attn.sum", UNEVEN) "," THREE(
          "ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", EITHER, "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", EITHER, "0.625")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
@@ -82,14 +92,15 @@ enum {
   STATIC_RANGES = 16,
   ESTIMATOR = 32,
   PERCENTILE = 64,
-  OUTLIERS = 128
+  OUTLIERS = 128,
+  CLIP = 256
 };
 
 /* {"bits": 4, "group": 32, ...}: bits and group, and which members there may be besides. *at: the object. */
 static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t *at,
                                uint32_t *bits) {
-  static const char *const members[] = {"group",  "minimum",   "scales",     "symmetric",
-                                        "static", "estimator", "percentile", "outliers"};
+  static const char *const members[] = {"group",     "minimum",    "scales",   "symmetric", "static",
+                                        "estimator", "percentile", "outliers", "clip"};
   *at = qn_json_get(j, 0, key);
   int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
   if (v < 1 || v > 32) {
@@ -98,15 +109,16 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
   }
   const int weights = key[0] == 'w', activations = key[0] == 'a', head = key[0] == 'h';
   const uint32_t may = v == 6 && !activations ? (weights || head ? GROUP : 0)
-                       : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES
+                       : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES | CLIP
                                                  : v == 8 ? GROUP
                                                           : 0)
                        : head                 ? (v < 8 ? GROUP | MINIMUM : 0)
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
+                              : v == 4 || v == 6                  ? STATIC_RANGES | CLIP
                               : v != 8                            ? 0
-                                                                  : STATIC_RANGES | GROUP | SYMMETRIC | OUTLIERS)
+                                                                  : CLIP | STATIC_RANGES | GROUP | SYMMETRIC | OUTLIERS)
                            : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
@@ -134,6 +146,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   uint32_t at;
   const int is_static = qn_json_bool(j, qn_json_get(j, 0, "activations"), "static", 0);
   QN_TRY(read_codes(env, j, file, "weights", &at, &r->weight_bits));
+  const uint32_t weights = at;
   r->weight_group = group_in(j, at, r->weight_bits < 8 && r->weight_bits != 6 && !is_static ? 32 : 0);
   r->weight_min = qn_json_bool(j, at, "minimum", 0);
   const char *scales = qn_json_string(j, at, "scales", "float");
@@ -150,6 +163,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   r->activation_symmetric = qn_json_bool(j, at, "symmetric", 0);
   r->id = r->activation_bits == 32 ? QN_RECIPE_FLOAT : is_static ? QN_RECIPE_STATIC : QN_RECIPE_INT8;
   if (r->id == QN_RECIPE_STATIC) QN_TRY(qn_recipe_estimator(r, env, j, at, file));
+  QN_TRY(qn_recipe_clips(r, env, j, weights, at, file));
   QN_TRY(read_codes(env, j, file, "embeddings", &at, &r->embedding_bits));
   r->embedding_group = r->embedding_bits < 8 && r->embedding_bits != 6 ? group_in(j, at, 32) : 0;
   if (!qn_json_get(j, 0, "head")) return QUERN_OK;
@@ -172,19 +186,16 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
 static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *file) {
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
   const int is_static = r->id == QN_RECIPE_STATIC;
-  const int integer = is_static
-                          ? is_one_of(r->activation_bits, 8, 6, 4) && is_one_of(r->weight_bits, 8, 6, 4) &&
-                                (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6)
-                          : r->activation_bits == 8 && (is_one_of(r->weight_bits, 8, 4, 2) || r->weight_bits == 6) &&
-                                (is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6);
+  const int embeddings = is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6;
+  const int integer =
+      embeddings && is_one_of(r->activation_bits, 8, 6, 4) &&
+      (is_one_of(r->weight_bits, 8, 6, 4) || (!is_static && r->weight_bits == 2));
   if (!all_float && !integer) {
-    return qn_fail(
-        &env->error, QUERN_E_UNSUPPORTED,
-        "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
-        "all 32 can, activations of 8 with weights and embeddings of 8, 6, 4 or 2, and static activations of "
-        "8, 6 or 4 with "
-        "weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
-        file, r->weight_bits, r->activation_bits, r->embedding_bits);
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                   "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
+                   "all 32 can, activations of 8, 6 or 4 with weights and embeddings of 8, 6, 4 or 2, and static "
+                   "activations of 8, 6 or 4 with weights of 8, 6 or 4 and embeddings of 8, 6, 4 or 2",
+                   file, r->weight_bits, r->activation_bits, r->embedding_bits);
   }
   if (!is_group(r->weight_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
@@ -228,7 +239,7 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
 static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   QN_TRY(qn_recipe_rounding(r, env, j, file));
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
-  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 ? INT8_SPLIT : 0);
+  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 && !qn_json_get(j, 0, "transform") ? INT8_SPLIT : 0);
   if (split < 0 || split > QN_SPLIT_MOST) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
   }
@@ -253,15 +264,16 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: sites belong to \"activations\": {\"static\": true}", file);
   }
   QN_TRY(qn_recipe_suppression(r, env, j, file));
+  QN_TRY(qn_recipe_transform(r, env, j, file));
   QN_TRY(qn_recipe_choice(r, env, j, file));
   return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
 }
 
 /* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
-  static const char *const flags[] = {"smooth", "static", "symmetric", "minimum"};
-  static const char *const numbers[] = {"bits", "group", "groups", "split",      "unfold",  "scale",
-                                        "zero", "low",   "high",   "percentile", "outliers"};
+  static const char *const flags[] = {"smooth", "static", "symmetric", "minimum", "rotate", "permute"};
+  static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
+                                        "scale", "zero",  "low",    "high",  "percentile", "outliers", "block", "steps", "restart", "alpha"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
@@ -280,7 +292,8 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
                                         "split", "sites",   "order",       "placement",  "migrate",
-                                        "clip",  "unfold",  "max_loss",    "rounding",   "head"};
+                                        "clip",  "unfold",  "max_loss",    "rounding",   "head",
+                                        "transform", "rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

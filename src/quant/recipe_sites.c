@@ -64,9 +64,9 @@ static quern_status read_choice(qn_env *env, const qn_json *j, const char *file,
 
 quern_status qn_recipe_rounding(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   QN_TRY(read_choice(env, j, file, "rounding", roundings, QN_ROUNDINGS, &r->rounding));
-  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8 || r->weight_bits == 6))
+  if (r->rounding && (r->id != QN_RECIPE_INT8 || r->weight_bits == 8))
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "%s: rounding \"%s\" is for weights of 4 or 2 bits, with activations that are not static", file,
+                   "%s: rounding \"%s\" is for weights of 6, 4 or 2 bits, with activations that are not static", file,
                    roundings[r->rounding]);
   return QUERN_OK;
 }
@@ -394,12 +394,14 @@ static void put_rule(text *t, const qn_site_rule *rule) {
 
 quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   text t = {env, out, QUERN_OK};
+  char part[256];
   put(&t, "{\"name\":\"%s\",\"weights\":{\"bits\":%u", r->name, r->weight_bits);
   if (r->weight_bits < 8 && r->weight_bits != 6 && r->id != QN_RECIPE_STATIC)
     put(&t, ",\"group\":%u,\"minimum\":%s,\"scales\":\"%s\"", r->weight_group, truth(r->weight_min),
         r->weight_steps ? "integer" : "float");
   else if (r->weight_group)
     put(&t, ",\"group\":%u", r->weight_group);
+  if (qn_recipe_format_clip(r, 0, part, sizeof part)) put(&t, "%s", part);
   put(&t, "},\"activations\":{\"bits\":%u", r->activation_bits);
   if (r->id == QN_RECIPE_STATIC) {
     put(&t, ",\"static\":true,\"symmetric\":%s,\"estimator\":\"%s\"", truth(r->activation_symmetric),
@@ -409,6 +411,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
     put(&t, ",\"group\":%u,\"symmetric\":%s", r->activation_group, truth(r->activation_symmetric));
   }
   if (r->activation_outliers) put(&t, ",\"outliers\":%d", r->activation_outliers > 0 ? r->activation_outliers : 0);
+  if (qn_recipe_format_clip(r, 1, part, sizeof part)) put(&t, "%s", part);
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);
@@ -417,6 +420,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);
+  if (qn_recipe_format_transform(r, part, sizeof part)) put(&t, "%s", part);
   if (r->order) put(&t, ",\"order\":\"%s\"", orders[r->order]);
   if (r->inputs_only) put(&t, ",\"placement\":\"%s\"", placements[1]);
   if (r->migrate) put(&t, ",\"migrate\":\"%s\"", migrations[r->migrate]);

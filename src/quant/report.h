@@ -4,7 +4,9 @@
 #include "quant/choose.h"
 #include "quant/examine.h"
 #include "quant/page.h"
+#include "quant/samples.h"
 #include "quant/smooth.h"
+#include "quant/input_transform.h"
 
 typedef struct qn_report_row {
   char name[64];
@@ -32,6 +34,8 @@ typedef struct qn_report {
   const qn_examination *examined; /* of that text; layers 0: nothing */
   const qn_choice *choice;        /* of a recipe that chose; else without sites */
   const qn_migration *migration;  /* else without norms */
+  const qn_trail *trails;         /* [layers, QN_SITE_KINDS] of inputs that are transformed; NULL: none are */
+  const qn_samples *samples;      /* with trails: the rows that they are of */
   const qn_maxima *smooth;        /* what inputs are multiplied by, laid out as their maxima are; else without data */
 } qn_report;
 
@@ -70,6 +74,8 @@ qn_extremes qn_series_whole(const qn_series *s);
 int qn_report_before(const qn_report *r, uint32_t site, qn_series *s);
 int qn_report_after(const qn_report *r, uint32_t site, qn_series *s);
 
+/* Inputs in another basis, for either file: report_transform.c. */
+void qn_report_trails(qn_page *p, const qn_report *r, int json);
 /* The files: report_json.c, report_html.c. */
 void qn_report_json(qn_page *p, const qn_report *r);
 void qn_report_html(qn_page *p, const qn_report *r);

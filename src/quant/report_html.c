@@ -385,6 +385,7 @@ void qn_report_html(qn_page *p, const qn_report *r) {
   if (r->choice->sites) put_choice(p, r);
   put_sizes(p, r);
   if (r->recipe->activation_bits < 32) put_sites(p, r);
+  if (r->trails) qn_report_trails(p, r, 0);
   qn_page_text(p,
                "<h2>Linear operators</h2>\n<p>Error is the root mean square of what rounding changed, relative to the "
                "weights&#8217; own; the tick marks the worst output channel.</p>\n");

@@ -202,5 +202,6 @@ void qn_report_json(qn_page *p, const qn_report *r) {
   put_operators(p, r);
   if (r->choice->sites) put_choice(p, r);
   put_sites(p, r);
+  if (r->trails) qn_report_trails(p, r, 1);
   qn_page_text(p, "\n}\n");
 }

@@ -12,6 +12,7 @@
 
 #define TEXTS 8u
 #define TEXT_TOKENS 104u /* special tokens included */
+_Static_assert(TEXTS * TEXT_TOKENS == QN_RANDOM_TOKENS, "smooth.h says how many");
 #define WITHIN 32.0f     /* smoothing vectors stay within this factor of their mean */
 
 /* ---- maxima ------------------------------------------------------------------------------------------------------ */
@@ -97,10 +98,11 @@ static quern_status draw(const quern_model *m, uint32_t seed, texts *to) {
   return QUERN_OK;
 }
 
-/* One pass over the texts: of a decoder as sequences, each of its own. */
-static quern_status run_texts(quern_session *s, const texts *t) {
+quern_status qn_random_run(quern_session *s, uint32_t seed) {
   const qn_arch *a = &s->model->arch;
   uint32_t sequence[TEXTS];
+  texts drawn, *t = &drawn;
+  QN_TRY(draw(s->model, seed, t));
   for (uint32_t i = 0; i < TEXTS; i++) sequence[i] = i;
   if (a->causal) return qn_decode(s, sequence, t->lens, TEXTS, t->ids);
   memcpy(s->ids, t->ids, t->rows * sizeof *t->ids);
@@ -117,9 +119,8 @@ typedef struct task {
 
 static quern_status run_model(void *user, quern_model *m) {
   task *t = user;
-  quern_session_options options = {.max_tokens = TEXTS * TEXT_TOKENS, .max_sequences = TEXTS};
+  quern_session_options options = {.max_tokens = QN_RANDOM_TOKENS, .max_sequences = TEXTS};
   quern_session *s = NULL;
-  texts text;
   if (m->arch.causal) options.cache_tokens = TEXTS * (uint32_t)qk_round_up(TEXT_TOKENS, QN_PAGE_TOKENS);
   QN_TRY(create(t->maxima, t->env, &m->arch));
   observer o = {.maxima = t->maxima, .lock = PTHREAD_MUTEX_INITIALIZER};
@@ -127,11 +128,8 @@ static quern_status run_model(void *user, quern_model *m) {
   QN_TRY(qn_session_create(&s, m, &options));
   s->observe = observe;
   s->observe_user = &o;
-  quern_status status = draw(m, t->seed, &text);
-  if (status == QUERN_OK) {
-    status = run_texts(s, &text);
-    if (status != QUERN_OK) qn_fail(&m->env->error, status, "%s", s->error.text);
-  }
+  const quern_status status = qn_random_run(s, t->seed);
+  if (status != QUERN_OK && s->error.text[0]) qn_fail(&m->env->error, status, "%s", s->error.text);
   qn_session_free(s);
   return status;
 }

@@ -18,6 +18,9 @@ typedef struct qn_maxima {
 /* Makes the float model of job's source in memory and runs it on texts of random tokens drawn by job->seed: what is an outlier
    channel is a property of the weights, and shows on any text. */
 quern_status qn_maxima_observe(qn_maxima *out, qn_env *env, const qn_quantize_job *job);
+/* One pass over such texts: of a decoder as sequences, each of its own. The session takes QN_RANDOM_TOKENS. */
+#define QN_RANDOM_TOKENS 832u
+quern_status qn_random_run(quern_session *s, uint32_t seed);
 const float *qn_maxima_of(const qn_maxima *m, uint32_t layer, uint32_t input);
 void qn_maxima_free(qn_env *env, qn_maxima *m);
 

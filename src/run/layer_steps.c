@@ -30,7 +30,9 @@ static qk_codes mid_codes(const qn_block *b) {
 
 /* The codes that an operation makes of its result for the operator behind it, NULL: none; floats alone where those go through a
    transform first, which transform_rows does. */
-static qk_codes own_codes(const qn_linear *next, qk_codes q) { return next && !next->transform.block ? q : (qk_codes){0}; }
+static qk_codes own_codes(const qn_linear *next, qk_codes q) {
+  return next && !next->transform.block ? q : (qk_codes){0};
+}
 /* Rows that such an operation is called for: a tile that is still in the cache when the transform reads it. */
 static size_t own_end(const qn_linear *next, size_t r, size_t r1) {
   return next && next->transform.block ? qn_min_size(r + QK_LANES, r1) : r1;
@@ -42,7 +44,8 @@ static void transform_rows(const qn_block *b, const qn_linear *next, const float
     qn_group_nonfinite(b->g, qn_input_rows(b->g->s->kernels, next, x, ldx, q, b->scratch, r0, r1));
 }
 /* Rows of floats that nothing has made codes of. */
-static void input_codes(const qn_block *b, const qn_linear *l, const float *x, const qk_codes *q, size_t r0, size_t r1) {
+static void input_codes(const qn_block *b, const qn_linear *l, const float *x, const qk_codes *q, size_t r0,
+                        size_t r1) {
   qn_group_nonfinite(b->g, qn_input_rows(b->g->s->kernels, l, x, l->k, q, b->scratch, r0, r1));
 }
 
@@ -153,7 +156,8 @@ static void step_rotate(const qn_block *b, size_t r0, size_t r1, size_t p0, size
                   .gain = b->layer->q_norm,
                   .eps = a->norm_eps,
                   .cosine = turn->cosine + at,
-                  .sine = turn->sine + at};
+                  .sine = turn->sine + at,
+                  .hadamard = a->head_hadamard};
   s->kernels->rotate(&op, r0, r1);
   op.x += qn_group_inner(b->g);
   op.heads = a->kv_heads;

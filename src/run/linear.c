@@ -19,8 +19,8 @@ qk_gemm_q8 qn_linear_gemm_q8(const qn_linear *l, const qn_linear *next, size_t p
                       .k = l->k};
 }
 
-size_t qn_input_rows(const qk_table *k, const qn_linear *l, const float *x, size_t ldx, const qk_codes *q, void *scratch,
-                     size_t r0, size_t r1) {
+size_t qn_input_rows(const qk_table *k, const qn_linear *l, const float *x, size_t ldx, const qk_codes *q,
+                     void *scratch, size_t r0, size_t r1) {
   if (l->transform.block) return k->transform(&l->transform, x, ldx, l->k, q, scratch, r0, r1);
   return k->quantize(x, ldx, l->k, l->smooth, q, r0, r1);
 }

@@ -21,8 +21,8 @@ static inline qk_codes qn_input_codes(qk_codes q, const qn_linear *l) {
 
 /* Rows r0 ... r1 - 1 of floats as codes of the operator's input, through its transform where it has one. scratch: [64] of the calling
    thread, qk_transform_scratch(k) bytes where there is a transform. Returns how many have NaN or infinity. */
-size_t qn_input_rows(const qk_table *k, const qn_linear *l, const float *x, size_t ldx, const qk_codes *q, void *scratch,
-                     size_t r0, size_t r1);
+size_t qn_input_rows(const qk_table *k, const qn_linear *l, const float *x, size_t ldx, const qk_codes *q,
+                     void *scratch, size_t r0, size_t r1);
 
 /* One product: x its float input [rows, k], q the codes of it (qn_input_codes; unused in a float model). */
 typedef struct qn_product {

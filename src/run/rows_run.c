@@ -31,12 +31,11 @@ typedef struct row_task {
 
 static qn_block block_at(const row_task *t, uint32_t index, uint32_t lane) {
   const uint32_t r0 = index * t->block_rows;
-  return (qn_block){
-      .g = t->g,
-      .lane = &t->g->s->lane[lane],
-      .scratch = t->g->s->lane[lane].transform,
-      .r0 = r0,
-      .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
+  return (qn_block){.g = t->g,
+                    .lane = &t->g->s->lane[lane],
+                    .scratch = t->g->s->lane[lane].transform,
+                    .r0 = r0,
+                    .rows = (uint32_t)qn_min_size(t->block_rows, t->g->rows - r0)};
 }
 
 /* What is multiplied after step i, or NULL. */

@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 #pragma GCC diagnostic ignored "-Wunused-function" /* definitions that are checked by test_kernels alone */
 #include "tests/kernels/check_parts.h"
+#include "tests/kernels/check_transform.h"
 
 typedef int check_fn(const qk_table *ref, const qk_table *t);
 static check_fn *const checks[] = {check_gemm_q8,
@@ -38,7 +39,9 @@ static check_fn *const checks[] = {check_gemm_q8,
                                    check_norm_q8,
                                    check_norm_q8_columns,
                                    check_columns,
-                                   check_gemm_q8_planes};
+                                   check_gemm_q8_planes,
+                                   check_transform,
+                                   check_bits};
 #define CHECKS (sizeof checks / sizeof checks[0])
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {

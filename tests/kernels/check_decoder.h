@@ -56,8 +56,7 @@ static qk_rotate rotate_of(size_t rows, size_t heads, size_t h, size_t kinds) {
   op.cosine = vector_of(rows * half, kinds), op.sine = vector_of(rows * half, kinds);
   return op;
 }
-static int check_rotate(const qk_table *ref, const qk_table *t) {
-  const size_t rows = below(6), heads = 1 + below(5), h = below(2) ? PICK(64, 80, 96, 128) : 1 + below(70);
+static int rotate_both(const qk_table *ref, const qk_table *t, size_t rows, size_t heads, size_t h, uint32_t hadamard) {
   size_t cut[8];
   qk_rotate a = rotate_of(rows, heads, h, CALM_KINDS), b = a;
   pair x = outputs_rows(rows, a.ldx, heads * h);
@@ -67,9 +66,19 @@ static int check_rotate(const qk_table *ref, const qk_table *t) {
     memcpy((float *)x.got + r * a.ldx, from + r * a.ldx, heads * h * 4);
   }
   a.x = x.ref, b.x = x.got;
+  a.hadamard = b.hadamard = hadamard;
   ref->rotate(&a, 0, rows);
   for (size_t i = 0, k = cuts(rows, 1, cut); i < k; i++) t->rotate(&b, cut[i], cut[i + 1]);
   return same_rows("x", x, a.ldx, heads * h);
+}
+
+static int check_rotate(const qk_table *ref, const qk_table *t) {
+  const size_t rows = below(6), heads = 1 + below(5), h = below(2) ? PICK(64, 80, 96, 128) : 1 + below(70);
+  return rotate_both(ref, t, rows, heads, h, 0);
+}
+static int check_head_hadamard(const qk_table *ref, const qk_table *t) {
+  const size_t rows = below(6), heads = 1 + below(5);
+  return rotate_both(ref, t, rows, heads, PICK(16, 32, 64, 128, 256), 1);
 }
 
 static int check_gate(const qk_table *ref, const qk_table *t) {

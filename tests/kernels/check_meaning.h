@@ -94,7 +94,9 @@ static int mean_part(const qk_codes *q, const float *v, size_t k0, size_t k1, si
     good = good && isfinite(v[i]);
     lo = fminf(lo, v[i]), hi = fmaxf(hi, v[i]);
   }
-  const qk_limits own = q->bits == 4 ? (qk_limits){-8, 7} : q->bits == 6 ? (qk_limits){-32, 31} : (qk_limits){-127, 127};
+  const qk_limits own = q->bits == 4   ? (qk_limits){-8, 7}
+                        : q->bits == 6 ? (qk_limits){-32, 31}
+                                       : (qk_limits){-127, 127};
   const int clipped = !q->given_scale && q->clip != 0;
   if (clipped) lo *= q->clip, hi *= q->clip;
   const float range = hi - lo, size = fmaxf(-lo, hi), steps = own.highest - own.lowest;

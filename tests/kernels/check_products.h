@@ -169,10 +169,29 @@ static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
   return op;
 }
 
+/* Codes of activations of 8 bits become codes of 4: -8 ... 7, the least and the greatest where they were. */
+static void narrow(qk_codes *q, size_t rows, size_t k) {
+  const size_t groups = qk_groups(k, q->group);
+  q->bits = 4;
+  for (size_t r = 0; r < rows; r++) {
+    int32_t *starts = q->group_start + r * groups, sum = 0;
+    memset(starts, 0, groups * sizeof *starts);
+    for (size_t i = 0; i < k; i++) {
+      int8_t *code = &q->codes[r * q->ld + i];
+      *code = (int8_t)(*code >> 4);
+      starts[i / q->group] -= 8 * *code;
+      sum += *code;
+    }
+    q->start[r] = -128 * sum;
+  }
+}
+
+#define NARROW 6u /* kind 0 or 1 of group_op with such codes */
 static int compare_gemm_group(const qk_table *ref, const qk_table *t, size_t kind, size_t m, size_t n, size_t k) {
   size_t ldo = n + below(2) * below(20), ldr = n + below(2) * below(20), residual = below(3);
   pair y = outputs_rows(m, ldo, n);
-  qk_gemm_group a = group_op(m, n, k, kind);
+  qk_gemm_group a = group_op(m, n, k, kind == NARROW ? below(2) : kind);
+  if (kind == NARROW) narrow(&a.a, m, k);
   a.ldr = residual == 2 ? ldo : ldr, a.ldo = ldo, a.act = below(2) ? QK_ACT_NONE : (uint32_t)below(QK_ACT_KINDS);
   if (below(3)) a.bias = vector_of(n, CALM_KINDS);
   if (residual == 1) a.residual = rows_of(m, ldr, n, CALM_KINDS);
@@ -192,6 +211,7 @@ static int check_some_groups(const qk_table *ref, const qk_table *t, size_t kind
 }
 static int check_gemm_group(const qk_table *ref, const qk_table *t) { return check_some_groups(ref, t, below(2)); }
 static int check_gemm_steps(const qk_table *ref, const qk_table *t) { return check_some_groups(ref, t, 2); }
+static int check_gemm_narrow(const qk_table *ref, const qk_table *t) { return check_some_groups(ref, t, NARROW); }
 /* Activations with scales by group. */
 static int check_gemm_grouped(const qk_table *ref, const qk_table *t) {
   return check_some_groups(ref, t, 3 + below(3));
