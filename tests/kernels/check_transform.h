@@ -15,7 +15,8 @@ static int check_bits(const qk_table *ref, const qk_table *t) {
   float *x = rows_of(rows, ld, d, KINDS);
   skew(x, rows, ld, d);
   const float *smooth = smooth_of(d);
-  codes_pair c = codes_like(rows, d, below(3) == 0, below(3) == 0);
+  const uint32_t grouped = below(3) == 0, symmetric = below(3) == 0;
+  codes_pair c = codes_like(rows, d, grouped, symmetric);
   lower(&c);
   return quantize_both(ref, t, x, ld, rows, d, smooth, &c.ref, &c.got) && same_codes(&c);
 }

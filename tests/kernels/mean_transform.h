@@ -7,7 +7,8 @@
 static int mean_bits(const qk_table *ref, const qk_table *t) {
   (void)ref;
   const size_t d = row_size();
-  codes_pair c = codes_like(1, d, below(3) == 0, below(3) == 0);
+  const uint32_t grouped = below(3) == 0, symmetric = below(3) == 0;
+  codes_pair c = codes_like(1, d, grouped, symmetric);
   lower(&c);
   return mean_codes(t, d, c);
 }
