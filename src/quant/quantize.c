@@ -351,7 +351,7 @@ static quern_status fit_recipe(qn_quantizer *q) {
 static void rotate_heads(qn_quantizer *q) {
   qn_arch *a = &q->arch;
   const int fits = a->rotary && a->head_dim >= QK_LANES && !(a->head_dim & (a->head_dim - 1));
-  a->head_hadamard = a->causal && fits && (q->recipe.rotate || q->recipe.rotate2);
+  if (a->causal && fits && (q->recipe.rotate || q->recipe.rotate2)) a->head_hadamard = 1;
 }
 
 /* What a report tells of calibration text, before anything is written. */
