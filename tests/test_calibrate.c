@@ -314,6 +314,7 @@ static void test_jsonl(void) {
     size_t texts;
   } files[] = {
       {"{\"text\": \"one\\ttwo\"}\n\n{\"id\": 3, \"text\": \"three\\nfour\"}\n", NULL, 2},
+      {"\xef\xbb\xbf{\"text\": \"one\"}\r\n\n{\"text\": \"two\"}", NULL, 2}, /* a byte order mark */
       {"", "is empty", 0},
       {"{\"text\": \"one\"}\n{\"sentence\": \"two\"}\n", "row 2 is no object with a \"text\"", 0},
       {"{\"text\": 4}\n", "row 1 is no object", 0},
@@ -355,32 +356,6 @@ static void test_tsv(void) {
   }
   CHECK(message_has(&env.error, "names no columns of text (sentence or text; or sentence1"));
   CHECK(message_has(&env.error, ": id\tutterance\tlabel"));
-}
-
-/* A .jsonl file: the member "text" of each line's object, whatever else it has. */
-static void test_jsonl(void) {
-  static const struct {
-    const char *text, *words; /* words: of the message; NULL: two texts are read */
-  } files[] = {{"{\"text\":\"one\"}\n{\"id\":2,\"text\":\"t\\tw\\n\\u00f6\"}\n", NULL},
-               {"\xef\xbb\xbf{\"text\":\"one\"}\r\n\n{\"id\":2,\"text\":\"t\\tw\\n\\u00f6\"}", NULL},
-               {"{\"text\":\"one\"}\n{\"sentence\":\"two\"}\n", "texts.jsonl: row 2 has no member \"text\""},
-               {"{\"text\":\"one\"}\n{\"text\":2}\n", "row 2 has no member"},
-               {"{\"text\":\"\"}\n", "row 1 has no member"},
-               {"\"text\"\n", "row 1 has no member"},
-               {"{\"text\":\"one\"}\nplain\n", "texts.jsonl: row 2: line 1"},
-               {"", "is empty"}};
-  char path[300];
-  snprintf(path, sizeof path, "%s/texts.jsonl", dir);
-  for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-    qn_calibration_text t;
-    CHECK(tiny_text(dir, "texts.jsonl", files[i].text));
-    CHECK_EQ(qn_calibration_read(&t, &env, path, 256, 0), files[i].words ? QUERN_E_SOURCE : QUERN_OK);
-    if (files[i].words)
-      CHECK(message_has(&env.error, files[i].words));
-    else
-      CHECK(t.texts == 2 && !t.pairs && t.utf8.bytes == 9 && !memcmp(t.utf8.data, "onet\tw\n\xc3\xb6", 9));
-    qn_calibration_free(&env, &t);
-  }
 }
 
 /* Drawn rows: as many as asked for, in order, others for another seed. */
@@ -481,7 +456,6 @@ int main(void) {
   RUN(test_texts);
   RUN(test_jsonl);
   RUN(test_tsv);
-  RUN(test_jsonl);
   RUN(test_draws);
   RUN(test_bad_input);
   RUN(test_memory);

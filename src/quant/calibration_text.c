@@ -124,6 +124,7 @@ static quern_status check_unnamed(qn_calibration_text *t, qn_env *env, const cha
 /* By the first line, behind which *behind is; in a .jsonl file it is a row like all others. */
 static quern_status find_columns(qn_calibration_text *t, qn_env *env, source *s, span line, const line_reader *behind) {
   s->c = (columns){-1, -1};
+  s->body.p = line.p; /* behind a byte order mark */
   if (s->jsonl) return QUERN_OK;
   s->c = columns_of(line, is_tsv(s->path));
   if (s->c.first >= 0) {

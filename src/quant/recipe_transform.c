@@ -136,5 +136,5 @@ size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, si
   const double part = activations ? r->activation_clip : r->weight_part;
   qn_format_number(number, sizeof number, part);
   if (!activations && r->weight_clip == QN_WEIGHT_CLIP_LEARNED) return qn_format(text, bytes, ",\"clip\":\"learned\"");
-  return qn_format(text, bytes, part > 0 ? ",\"clip\":%s" : "", number);
+  return part > 0 ? qn_format(text, bytes, ",\"clip\":%s", number) : 0;
 }
