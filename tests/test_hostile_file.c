@@ -374,7 +374,7 @@ static const row rows[] = {
      AT_OPEN,
      QUERN_E_FORMAT,
      "",
-     {RENAME(UP ".in.rotation2", UP ".in.signs\0\0")}},
+     {RENAME(UP ".in.rotation2", UP ".in.signs\0\0\0")}},
     {"transform: an order alone",
      DENSE,
      AT_OPEN,
