@@ -272,9 +272,8 @@ qn_grid qn_packed_grid(const qn_packed *p, const qn_form *f, size_t k, size_t ro
   const size_t at = scale_at(f, k, row, i);
   qn_grid g = {.scale = p->scale[at], .min = f->min ? p->min[at] : 0, .has_min = f->min};
   if (f->steps) g.scale *= (float)qn_step_of(step_at(p, f, k, row, i));
-  const float most = f->most ? (float)f->most : 127.0f;
-  g.low = f->bits == 8 ? -most : (float)-offset_of(p, f, k, row, i);
-  g.high = f->bits == 8 ? most : (float)((1 << f->bits) - 1) + g.low;
+  g.low = f->bits == 8 ? -127.0f : (float)-offset_of(p, f, k, row, i);
+  g.high = f->bits == 8 ? 127.0f : (float)((1 << f->bits) - 1) + g.low;
   return qn_grid_widened(g, 1);
 }
 

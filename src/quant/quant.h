@@ -164,7 +164,6 @@ typedef struct qn_form {
   uint32_t bits, group; /* bits 8, 6, 4 or 2; group: of inputs, a multiple of 32, qk_k8(k) for all; of 8 bits 0: all */
   int min, steps;       /* of 4 and 2 bits: with minima; with integer steps of scales */
   int zeros;            /* of 4 bits with steps: a zero point beside each of them */
-  int most;             /* of 8 bits: the greatest code; 0: 127 */
 } qn_form;
 typedef struct qn_packed {
   uint8_t *panels;    /* kernels/layout.h */

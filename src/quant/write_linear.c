@@ -93,7 +93,7 @@ cleanup:
 static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p,
                               const qn_transform *t) {
   quern_context engine;
-  if (!f->most && (it->input < 0 || !q->recipe.weight_clip)) qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
+  if (it->input < 0 || !q->recipe.weight_clip) qn_pack_grids(q->floats, it->n, it->k, f, p, q->work);
   if (it->input < 0) {
     qn_pack_codes(q->floats, it->n, it->k, f, p);
     return QUERN_OK;
@@ -103,21 +103,6 @@ static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form 
   const quern_status status = fit_codes(q, it, f, p, t, &e);
   qn_engine_close(&engine, q->job);
   return status;
-}
-
-/* Codes of 6 bits in bytes, packed already, once more by calibration on the scales that they have. */
-static quern_status round_bytes(qn_quantizer *q, const qn_item *it, const qn_transform *t) {
-  const qn_form f = {.bits = 8, .group = (uint32_t)qk_k8(it->k), .most = (int)qn_quantizer_most(q, it)};
-  qn_packed p = qn_quantizer_packed(q);
-  p.sums = q->work;
-  QN_TRY(pack_form(q, it, &f, &p, t));
-  memset(q->sums, 0, it->n * sizeof *p.code_sums);
-  for (size_t r = 0; r < it->n; r++)
-    for (size_t i = 0; i < it->k; i++)
-      p.code_sums[r] += (p.panels[(r / QK_PANEL * qk_k8(it->k) + i / QK_KSTEP * QK_KSTEP) * QK_PANEL +
-                                  r % QK_PANEL * QK_KSTEP + i % QK_KSTEP]) -
-                        128;
-  return QUERN_OK;
 }
 
 /* Codes of a linear operator, and what they need. */
@@ -130,7 +115,6 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it, const qn_tra
       qn_split_share(q->floats, it->n, it->k - it->column_copies, it->column_copies, qn_quantizer_most(q, it),
                      q->split + (size_t)it->layer * it->column_copies);
     qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
-    if (it->input >= 0 && q->recipe.rounding) QN_TRY(round_bytes(q, it, t));
   } else {
     QN_TRY(pack_form(q, it, &f, &p, t));
   }
