@@ -43,20 +43,10 @@ struct qn_bpe_encoder {
 };
 
 static void emit(qn_bpe_encoder *e, uint32_t id) {
-  qn_ids *out = e->out;
-  const int fused = e->unknown && id == e->h->common.unk && (e->h->common.flags & QN_BPE_FUSE_UNK);
-  e->unknown = id == e->h->common.unk;
-  const size_t at = out->count - (size_t)fused - out->skip; /* one to skip wraps to a large number */
-  if (at < out->cap) {
-    if (fused) {
-      if (e->trace) out->spans[at].end = e->trace->token.end;
-      return;
-    }
-    out->ids[at] = (int32_t)id;
-    if (out->types) out->types[at] = e->type;
-    if (e->trace) out->spans[at] = e->trace->token;
-  }
-  out->count += (size_t)!fused;
+  const int unknown = id == e->h->common.unk;
+  const int fused = e->unknown && unknown && (e->h->common.flags & QN_BPE_FUSE_UNK);
+  qn_ids_put(e->out, id, e->type, fused, e->trace ? &e->trace->token : NULL);
+  e->unknown = unknown;
 }
 
 /* ---- words ---- */

@@ -73,6 +73,8 @@ static inline uint32_t qn_bpe_slot_tag(uint64_t end) { return (uint32_t)end << 2
 
 /* Id whose text is this, of those that merging this text gives, or QN_TOK_EMPTY. */
 uint32_t qn_bpe_find(const qn_tokenizer *t, const uint8_t *text, size_t bytes);
+/* The same where the ended hash of the text is known; of unigram models too. */
+uint32_t qn_bpe_find_hashed(const qn_tokenizer *t, uint64_t end, const uint8_t *text, size_t bytes);
 
 /* Text of a token (tables.h: qn_tokenizer_kind), by flags QN_BPE_DROP_BLANK and _BLANKS. */
 size_t qn_bpe_token_text(const qn_tokenizer *t, int32_t id, const uint8_t *token, size_t bytes, uint32_t when,

@@ -26,14 +26,10 @@ static uint32_t result(const qn_tokenizer *t, uint32_t rank) {
   return id < t->vocab ? id : 0;
 }
 
-uint32_t qn_bpe_find(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
+uint32_t qn_bpe_find_hashed(const qn_tokenizer *t, uint64_t end, const uint8_t *text, size_t bytes) {
   const qn_tok_header *h = (const void *)t->data;
   const uint32_t *slots = t->tables[QN_TABLE_SLOTS], *offsets = t->tables[QN_TABLE_OFFSETS];
   const uint8_t *pool = t->tables[QN_TABLE_POOL];
-  if (bytes > h->max_token_bytes) return QN_TOK_EMPTY;
-  uint64_t end = QN_TOK_HASH;
-  for (size_t i = 0; i < bytes; i++) end = qn_tok_hash_byte(end, text[i]);
-  end = qn_tok_hash_end(end);
   const uint32_t mask = (1u << h->slot_bits) - 1u, tag = qn_bpe_slot_tag(end);
   uint32_t at = qn_tok_slot_first(end, h->slot_bits);
   for (uint32_t probe = 0; probe < h->max_probe; probe++, at = (at + 1u) & mask) {
@@ -44,6 +40,14 @@ uint32_t qn_bpe_find(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
     if (from <= to && to <= h->pool_bytes && to - from == bytes && memcmp(pool + from, text, bytes) == 0) return id;
   }
   return QN_TOK_EMPTY;
+}
+
+uint32_t qn_bpe_find(const qn_tokenizer *t, const uint8_t *text, size_t bytes) {
+  const qn_tok_header *h = (const void *)t->data;
+  if (bytes > h->max_token_bytes) return QN_TOK_EMPTY;
+  uint64_t end = QN_TOK_HASH;
+  for (size_t i = 0; i < bytes; i++) end = qn_tok_hash_byte(end, text[i]);
+  return qn_bpe_find_hashed(t, qn_tok_hash_end(end), text, bytes);
 }
 
 static void put(qn_bpe_pieces *out, uint32_t id, uint32_t end) {

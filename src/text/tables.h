@@ -71,6 +71,20 @@ enum {
 #define QN_TOK_EMPTY 0xFFFFFFFFu
 #define QN_TOK_SLOT_ID 0xFFFFFFu
 
+/* An id behind those that are there; fused: it is the one before once more, whose span it makes longer. span: NULL where none are kept. */
+static inline void qn_ids_put(qn_ids *out, uint32_t id, int32_t type, int fused, const quern_span *span) {
+  const size_t at = out->count - (size_t)(fused != 0) - out->skip; /* one to skip wraps to a large number */
+  if (fused) {
+    if (at < out->cap && span) out->spans[at].end = span->end;
+    return;
+  }
+  out->count++;
+  if (at >= out->cap) return;
+  out->ids[at] = (int32_t)id;
+  if (out->types) out->types[at] = type;
+  if (span) out->spans[at] = *span;
+}
+
 /* The hash of a text: bytes one by one, then the end; and the first slot to look at. */
 #define QN_TOK_HASH 0x243F6A8885A308D3u
 static inline uint64_t qn_tok_hash_byte(uint64_t h, uint8_t c) { return (h ^ c) * 0x9E3779B97F4A7C15u; }

@@ -59,20 +59,9 @@ typedef struct encoder {
 } encoder;
 
 static void emit(encoder *e, uint32_t id) {
-  qn_ids *out = e->out;
-  const int fused = e->unknown && id == e->h->common.unk;
-  e->unknown = id == e->h->common.unk;
-  const size_t at = out->count - (size_t)fused - out->skip; /* one to skip wraps to a large number */
-  if (at < out->cap) {
-    if (fused) {
-      if (e->trace) out->spans[at].end = e->trace->token.end;
-      return;
-    }
-    out->ids[at] = (int32_t)id;
-    if (out->types) out->types[at] = e->type;
-    if (e->trace) out->spans[at] = e->trace->token;
-  }
-  out->count += (size_t)!fused;
+  const int unknown = id == e->h->common.unk;
+  qn_ids_put(e->out, id, e->type, e->unknown && unknown, e->trace ? &e->trace->token : NULL);
+  e->unknown = unknown;
 }
 
 /* ---- a word ------------------------------------------------------------------------------------------------------ */
@@ -106,23 +95,6 @@ static void reach_place(ways *w, uint32_t *ids, uint32_t from, uint32_t to, doub
   if (ids) ids[to] = id;
 }
 
-/* The token with the ended hash and these bytes, or QN_TOK_EMPTY. */
-static uint32_t find(const encoder *e, uint64_t end, const uint8_t *text, size_t bytes) {
-  const qn_tok_header *h = &e->h->common;
-  const uint32_t *slots = e->t->tables[QN_TABLE_SLOTS], *offsets = e->t->tables[QN_TABLE_OFFSETS];
-  const uint8_t *pool = e->t->tables[QN_TABLE_POOL];
-  const uint32_t mask = (1u << h->slot_bits) - 1u, tag = qn_bpe_slot_tag(end);
-  uint32_t at = qn_tok_slot_first(end, h->slot_bits);
-  for (uint32_t probe = 0; probe < h->max_probe; probe++, at = (at + 1u) & mask) {
-    const uint32_t slot = slots[at], id = slot & QN_TOK_SLOT_ID;
-    if (slot == QN_TOK_EMPTY) break;
-    if ((slot & 0xFF000000u) != tag || id >= h->vocab) continue;
-    const uint32_t from = offsets[id], to = offsets[id + 1];
-    if (from <= to && to <= h->pool_bytes && to - from == bytes && memcmp(pool + from, text, bytes) == 0) return id;
-  }
-  return QN_TOK_EMPTY;
-}
-
 /* Bytes that a key may have that begins here. */
 static uint32_t longest_key(const encoder *e, const ways *w) {
   const uint32_t left = w->bytes - w->at, most = e->h->common.max_token_bytes;
@@ -143,7 +115,7 @@ static void begin_tokens(const encoder *e, ways *w, uint32_t *ids) {
   for (uint32_t n = 1; n <= most; n++) {
     hash = qn_tok_hash_byte(hash, text[n - 1]);
     if (n < used || (w->at + n < w->bytes && (text[n] & 0xC0u) == 0x80u)) continue;
-    const uint32_t id = find(e, qn_tok_hash_end(hash), text, n);
+    const uint32_t id = qn_bpe_find_hashed(e->t, qn_tok_hash_end(hash), text, n);
     if (id == QN_TOK_EMPTY) continue;
     reach_place(w, ids, w->at, w->at + n, e->scores[id], id);
     whole |= n == used;

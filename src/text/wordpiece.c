@@ -45,15 +45,7 @@ typedef struct wp_encoder {
 } wp_encoder;
 
 static void emit(wp_encoder *e, uint32_t id) {
-  qn_ids *out = e->out;
-  const size_t at = out->count - out->skip; /* one to skip wraps to a large number */
-  if (id >= e->h->vocab) id = e->h->unk;
-  if (at < out->cap) {
-    out->ids[at] = (int32_t)id;
-    if (out->types) out->types[at] = e->type;
-    if (e->trace) out->spans[at] = e->trace->token;
-  }
-  out->count++;
+  qn_ids_put(e->out, id < e->h->vocab ? id : e->h->unk, e->type, 0, e->trace ? &e->trace->token : NULL);
 }
 
 /* Id of the key of that ended hash, or QN_TOK_EMPTY. */
