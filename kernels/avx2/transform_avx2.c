@@ -8,12 +8,6 @@ QK_TARGET_BEGIN_AVX2
 #define QK_COLUMNS 4
 #define QK_QUANTIZE qk_quantize_avx2
 #define QK_START qk_start_q8_avx2
-static inline vi qk_dot_pairs(vi acc, vi a, vi b) { return vi_dot_pairs(acc, a, b); }
-static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
-  int32_t x;
-  memcpy(&x, p, sizeof x);
-  return vi_dot_pairs(acc, a, vi_set1(x));
-}
 
 #include "kernels/products/transform.h"
 

@@ -5,6 +5,7 @@
 QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/lanes/lanes_avx512.h"
 
+#define QK_OWN_DOTS
 #define QK_COLUMNS 16
 #define QK_QUANTIZE qk_quantize_avx512
 #define QK_START qk_start_q8_avx512

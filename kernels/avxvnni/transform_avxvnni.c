@@ -5,6 +5,7 @@
 QK_TARGET_BEGIN_AVX2
 #include "kernels/lanes/lanes_avx2.h"
 
+#define QK_OWN_DOTS
 #define QK_COLUMNS 4
 #define QK_QUANTIZE qk_quantize_avx2
 #define QK_START qk_start_q8_avx2

@@ -2,6 +2,7 @@
  *
  *   qk_dot_pairs(acc, a, b)       acc plus the products of a lane's two halves, signed, of 16 bits
  *   qk_dot_spread(acc, a, p)      the same where all lanes of b are the pair at p
+ *                                 (both, and QK_OWN_DOTS, where a set has an instruction for them; else they are here)
  *   QK_COLUMNS                    outputs of a panel that are summed at once, as registers allow: 16 or 4
  *   QK_QUANTIZE, QK_START         functions of its row operations: quantize and start_q8
  *
@@ -12,6 +13,15 @@
 #include "kernels/rows/quantize.h"
 
 #define QK_FEW_ROWS 6 /* from so many on a tile is faster */
+
+#ifndef QK_OWN_DOTS
+static inline vi qk_dot_pairs(vi acc, vi a, vi b) { return vi_dot_pairs(acc, a, b); }
+static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
+  int32_t x;
+  memcpy(&x, p, sizeof x);
+  return vi_dot_pairs(acc, a, vi_set1(x));
+}
+#endif
 
 /* The greatest magnitudes of a row, by lane. */
 QK_INLINE vi qk_row_most(const float *x, size_t d, const float *smooth) {
