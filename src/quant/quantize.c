@@ -328,6 +328,7 @@ static quern_status fit_recipe(qn_quantizer *q) {
     r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
   if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
   if (r->preset && q->arch.causal && r->weight_bits == 4 && r->weight_group) r->weight_min = r->weight_steps = 1;
+  if (r->preset && q->arch.causal && !strcmp(r->name, "int8")) qn_recipe_spread(r);
   r->split = 0;
   if (r->migrate)
     return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
@@ -354,6 +355,9 @@ static void rotate_heads(qn_quantizer *q) {
   if (a->causal && fits && (q->recipe.rotate || q->recipe.rotate2)) a->head_hadamard = 1;
 }
 
+/* Queries and keys that positions rotate are balanced whatever is smoothed (balance.h). */
+static int balances(const qn_quantizer *q) { return q->recipe.id == QN_RECIPE_INT8 && q->arch.causal && q->arch.rotary; }
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
@@ -363,7 +367,7 @@ static quern_status examine(qn_quantizer *q) {
     QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
     memset(q->trails.data, 0, q->trails.cap);
   }
-  if (q->maxima.data) {
+  if (q->recipe.smooth) {
     q->smoothed = q->maxima;
     q->smoothed.data = NULL;
     QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
@@ -418,7 +422,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
-  if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  if (q->recipe.smooth || balances(q)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
   QN_TRY(qn_quantizer_declare(q)); /* first: from here on the config's sizes are those of tensors that are there */
