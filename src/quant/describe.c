@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "quant/fold.h"
 #include "quant/quantizer.h"
 #include "text/tokenizer.h"
 
@@ -69,7 +70,14 @@ const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it)
   return s->groups > 1 ? s : NULL;
 }
 
-int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
+/* Of floats, in a file only what folds. */
+int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) {
+  if (!q->recipe.smooth || it->input < 0) return 0;
+  return q->recipe.weight_bits < 32 || qn_fold_fits(&q->arch, (uint32_t)it->input);
+}
+int qn_quantizer_multiplies(const qn_quantizer *q, const qn_item *it) {
+  return qn_quantizer_smooths(q, it) && !(q->recipe.transforms && qn_fold_fits(&q->arch, (uint32_t)it->input));
+}
 
 uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it) {
   return it->input >= 0 ? q->recipe.activation_bits : 8;
@@ -329,7 +337,7 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
   if (qn_quantizer_group_sums(q, it))
     QN_TRY(declare_part(q, it, ".in.sums", QRN_F32, QRN_PANELS, it->n,
                         qk_groups(it->k, qn_quantizer_input_group(q, it)), 0));
-  if (qn_quantizer_smooths(q, it)) {
+  if (qn_quantizer_multiplies(q, it)) {
     qn_item channels = *it;
     channels.n = it->k;
     QN_TRY(declare(q, &channels, ".smooth", QRN_F32, QRN_ROWS, 1));

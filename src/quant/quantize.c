@@ -11,6 +11,7 @@
 #include "quant/balance.h"
 #include "quant/calibrate.h"
 #include "quant/choose_smooth.h"
+#include "quant/fold.h"
 #include "quant/groups.h"
 #include "quant/permute.h"
 #include "quant/quantizer.h"
@@ -98,7 +99,7 @@ static quern_status read_part(qn_quantizer *q, const qn_item *it, uint32_t p, co
   return QUERN_OK;
 }
 
-static quern_status read_item(qn_quantizer *q, qn_item *it) {
+quern_status qn_quantizer_read(qn_quantizer *q, qn_item *it) {
   uint64_t dim[2];
   const uint32_t rank = qn_item_source_shape(it, 0, dim);
   if (it->kind == QN_ITEM_RELATIVE) {
@@ -156,7 +157,8 @@ static quern_status choose_splits(qn_quantizer *q) {
 
 static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row) {
   size_t elements = (size_t)it->n * it->k;
-  QN_TRY(read_item(q, it));
+  QN_TRY(qn_quantizer_read(q, it));
+  if (q->recipe.transforms && q->smoothed.data) qn_fold_item(&q->smoothed, &q->arch, it, q->floats, q->bias);
   if (it->kind == QN_ITEM_LINEAR) {
     QN_TRY(qn_quantizer_write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
@@ -354,20 +356,24 @@ static void rotate_heads(qn_quantizer *q) {
   if (a->causal && fits && (q->recipe.rotate || q->recipe.rotate2)) a->head_hadamard = 1;
 }
 
+/* Room for smoothing vectors that are needed after their operator is written. */
+static quern_status keep_smoothing(qn_quantizer *q) {
+  void *p = NULL;
+  if (!q->maxima.data || !(q->job->report || q->recipe.transforms)) return QUERN_OK;
+  q->smoothed = q->maxima;
+  q->smoothed.data = NULL;
+  QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
+  q->smoothed.data = p;
+  return QUERN_OK;
+}
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
-  void *p = NULL;
   if (!job->report) return QUERN_OK;
   if (q->samples.rows) {
     QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
     memset(q->trails.data, 0, q->trails.cap);
-  }
-  if (q->maxima.data) {
-    q->smoothed = q->maxima;
-    q->smoothed.data = NULL;
-    QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
-    q->smoothed.data = p;
   }
   if (!job->calibration || q->recipe.id == QN_RECIPE_FLOAT) return QUERN_OK;
   const qn_examining e = {q->env, job, &q->recipe, &q->arch, &q->plan, &q->migration};
@@ -419,12 +425,14 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
   if (q->recipe.smooth) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  QN_TRY(keep_smoothing(q));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
   QN_TRY(qn_quantizer_declare(q)); /* first: from here on the config's sizes are those of tensors that are there */
   QN_TRY(qn_quantizer_describe(q));
   QN_TRY(reserve(q));
   QN_TRY(choose_splits(q));
+  QN_TRY(qn_quantizer_find_smooth(q));
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
                      : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));

@@ -29,7 +29,7 @@ typedef struct qn_quantizer {
   qn_migration migration;
   qn_choice choice;        /* of a recipe with max_loss */
   qn_examination examined; /* for a report */
-  qn_maxima smoothed;      /* for a report: smoothing vectors, laid out as maxima are */
+  qn_maxima smoothed;      /* for a report, and where inputs are transformed: smoothing vectors, laid out as maxima are */
   uint32_t *split;         /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
   uint64_t done, total; /* progress: embeddings, layers, head */
@@ -58,6 +58,8 @@ int qn_quantizer_group_sums(const qn_quantizer *q, const qn_item *it);
 /* The site of an operator's input, where it is static and has groups; else NULL. */
 const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
+/* Whether its smoothing vector is in the file, since it does not fold (fold.h). */
+int qn_quantizer_multiplies(const qn_quantizer *q, const qn_item *it);
 
 /* Bits of the codes of an operator's input. */
 uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it);
@@ -67,6 +69,11 @@ qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it);
 int qn_quantizer_needs_moments(const qn_quantizer *q);
 int qn_quantizer_needs_samples(const qn_quantizer *q);
+
+/* quantize.c: an item's floats, of a linear operator its bias too, into the working memory, in the orders that the recipe calls for.
+   find_smooth.c: the smoothing vectors of inputs that are transformed, before anything is written. */
+quern_status qn_quantizer_read(qn_quantizer *q, qn_item *it);
+quern_status qn_quantizer_find_smooth(qn_quantizer *q);
 
 /* write_linear.c: the working memory as an item's codes; one of an item's tensors; all of a linear operator's, whose weights are in
    q->floats. */
