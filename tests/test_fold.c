@@ -47,10 +47,14 @@ static uint32_t outputs_of(const char *name, int causal, float *out, uint32_t ro
   return n;
 }
 
-static void check_same(const char *family, int causal) {
+/* merge: QN_ROTATE2_HADAMARD, signs and a Hadamard matrix within heads; QN_ROTATE2_DENSE, a rotation; else none. */
+static void check_same(const char *family, int causal, uint32_t merge) {
   static float want[4096], got[4096];
   double error = 0, power = 0;
-  const qn_recipe r = smoothed();
+  qn_recipe r = smoothed();
+  r.merge = merge != QN_ROTATE2_NONE;
+  r.rotate2 = merge;
+  r.block = 16, r.steps = 4;
   CHECK_EQ(make_one(NULL, "float"), QUERN_OK);
   CHECK_EQ(make_one(&r, "folded"), QUERN_OK);
   const uint32_t n = outputs_of("float", causal, want, 4096);
@@ -59,20 +63,23 @@ static void check_same(const char *family, int causal) {
     error += ((double)want[i] - (double)got[i]) * ((double)want[i] - (double)got[i]);
     power += (double)want[i] * (double)want[i];
   }
-  printf("  %s: %.2g\n", family, sqrt(error / power));
+  printf("  %s, %u: %.2g\n", family, merge, sqrt(error / power));
   CHECK(n && error > 0 && sqrt(error / power) < 2e-6);
 }
 
 static void test_exact(void) {
   static const char *const families[] = {"llama", "gemma3", "phi2", "nomic"};
   for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
-    const tiny_decoder o = tiny_decoder_of(families[i]);
+    tiny_decoder o = tiny_decoder_of(families[i]);
+    o.head_dim = 16;
+    if (i >= 2) o.heads = o.kv_heads = 2;
     CHECK(tiny_decoder_write(dir, &o));
-    check_same(families[i], i < 3);
+    for (uint32_t merge = QN_ROTATE2_NONE; merge <= QN_ROTATE2_HADAMARD; merge++) check_same(families[i], i < 3, merge);
   }
-  const tiny_options o = tiny_defaults();
+  tiny_options o = tiny_defaults();
+  o.heads = 2;
   CHECK(tiny_model_write(dir, &o));
-  check_same("bert", 0);
+  for (uint32_t merge = QN_ROTATE2_NONE; merge <= QN_ROTATE2_HADAMARD; merge++) check_same("bert", 0, merge);
 }
 
 /* By the recipe's file: vectors are there where they do not fold. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "faulty_alloc.h"
+#include "format/qrn.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "quant/greedy.h"
@@ -166,7 +167,7 @@ static void check_step(const qn_products *e, const qn_recipe *r, uint32_t block)
   memcpy(found, given, sizeof rows);
   const qn_transform_shape s = qn_transform_shape_of(r, K);
   CHECK_EQ(s.block, block);
-  CHECK_EQ(qn_transform_find(&t, e, r, K, 3, found, ROWS, &trail), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, e, r, &s, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK(!t.first == !s.first && !t.order == !s.order && !t.second == !s.second && !t.signs == !s.signs);
   CHECK_EQ(qn_transform_rows(&t, e, 0, rows, ROWS), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, e, 1, changed, N), QUERN_OK);
@@ -220,6 +221,7 @@ static void test_kernel(void) {
   qn_pool *pool = NULL;
   const qn_products e = products_of(&kernels, &pool);
   const qn_recipe r = recipe_of(1, 1, QN_ROTATE2_DENSE, B);
+  const qn_transform_shape s = qn_transform_shape_of(&r, K);
   qn_transform t = {0};
   qn_trail trail = {0};
   static int8_t codes[ROWS * K];
@@ -228,7 +230,7 @@ static void test_kernel(void) {
   make_rows();
   float *found = malloc(sizeof rows);
   memcpy(found, given, sizeof rows);
-  CHECK_EQ(qn_transform_find(&t, &e, &r, K, 3, found, ROWS, &trail), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, &e, &r, &s, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, &e, 0, rows, ROWS), QUERN_OK);
   int16_t *first = aligned_alloc(64, B * B * 2), *second = aligned_alloc(64, B * B * 2);
   qn_transform_panels(t.first, B, first);
@@ -295,6 +297,7 @@ static void test_memory(void) {
   qn_env_init(&faulty, &alloc, NULL, NULL, 0);
   qn_products e = products_of(&kernels, &pool);
   const qn_recipe r = recipe_of(1, 1, QN_ROTATE2_DENSE, 16);
+  const qn_transform_shape s = qn_transform_shape_of(&r, K);
   e.env = &faulty;
   quern_status status = QUERN_E_MEMORY;
   for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 100; f.fail_at++) {
@@ -302,7 +305,7 @@ static void test_memory(void) {
     qn_trail trail = {0};
     f.calls = 0;
     make_rows();
-    status = qn_transform_find(&t, &e, &r, K, 3, rows, ROWS, &trail);
+    status = qn_transform_find(&t, &e, &r, &s, K, 3, rows, ROWS, &trail);
     if (status == QUERN_OK) status = qn_transform_rows(&t, &e, 1, changed, N);
     qn_transform_free(&faulty, &t);
     CHECK(f.live == 0 && f.wrong_sizes == 0);
@@ -369,6 +372,27 @@ static void test_files(void) {
     free(got);
     free(want);
   }
+}
+
+/* One rotation of attention's output is in the weights: the file has none of it, and the model is as good. */
+static void test_merged(void) {
+  static const char json[] =
+      "{\"name\":\"merged\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},"
+      "\"transform\":\"duquant\",\"steps\":8,\"merge\":true}";
+  char recipe[300], path[300];
+  qrn_reader f;
+  size_t n = 0;
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && set_texts() && tiny_text(dir, "merged.json", json));
+  snprintf(recipe, sizeof recipe, "%s/merged.json", dir);
+  CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+  CHECK_EQ(make_one(recipe, "ref", 3, "x", texts), QUERN_OK);
+  CHECK(cosine("x") > 0.99);
+  path_of(path, sizeof path, "x");
+  uint8_t *data = tiny_read(path, &n);
+  CHECK_EQ(qrn_open(&f, &env, data, n), QUERN_OK);
+  CHECK(!qrn_find_tensor(&f, "layers.0.attn.out.in.rotation") && qrn_find_tensor(&f, "layers.0.attn.qkv.in.rotation"));
+  free(data);
 }
 
 /* Scores of the token behind six, by the file of that name. */
@@ -440,6 +464,7 @@ int main(void) {
   qn_fpenv_leave(guard);
   RUN(test_decoders); /* first: encoders leave their pooling in the folder */
   RUN(test_files);
+  RUN(test_merged);
   RUN(test_faults);
   tiny_dir_remove(dir);
   return TEST_END();

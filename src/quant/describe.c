@@ -82,8 +82,14 @@ int qn_quantizer_multiplies(const qn_quantizer *q, const qn_item *it) {
 uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it) {
   return it->input >= 0 ? q->recipe.activation_bits : 8;
 }
+/* Of floats, in a file only what is merged. */
 qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it) {
-  return q->recipe.transforms && it->input >= 0 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
+  if (!q->recipe.transforms || it->input < 0) return (qn_transform_shape){0};
+  if (q->recipe.merge && it->input == QN_SITE_ATTN_OUT_IN) {
+    const qn_transform_shape s = qn_transform_shape_within(&q->recipe, q->arch.head_dim);
+    if (s.block) return s;
+  }
+  return q->recipe.weight_bits < 32 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
 }
 int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it) {
   return it->input >= 0 && q->recipe.activation_clip > 0 && q->recipe.id == QN_RECIPE_INT8;

@@ -159,6 +159,7 @@ static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row
   size_t elements = (size_t)it->n * it->k;
   QN_TRY(qn_quantizer_read(q, it));
   if (q->recipe.transforms && q->smoothed.data) qn_fold_item(&q->smoothed, &q->arch, it, q->floats, q->bias);
+  QN_TRY(qn_quantizer_merge(q, it));
   if (it->kind == QN_ITEM_LINEAR) {
     QN_TRY(qn_quantizer_write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
@@ -474,6 +475,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_examination_free(env, &q.examined);
   qn_moments_free(env, &q.moments);
   qn_samples_free(env, &q.samples);
+  qn_transform_free(env, &q.merged);
   qn_buffer_free(env, &q.trails);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);

@@ -24,6 +24,7 @@ typedef struct qn_quantizer {
   qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
   qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
   qn_samples samples;   /* rows of the same inputs, where they are transformed */
+  qn_transform merged;  /* what values have of attention's output, until that is written */
   qn_buffer trails;     /* for a report: qn_trail [layers, QN_SITE_KINDS] */
   qn_plan plan;         /* the sites of a static recipe */
   qn_migration migration;
@@ -80,8 +81,9 @@ quern_status qn_quantizer_find_smooth(qn_quantizer *q);
 qn_packed qn_quantizer_packed(const qn_quantizer *q);
 quern_status qn_quantizer_write(qn_quantizer *q, const qn_item *it, const char *suffix, const void *data, size_t bytes);
 quern_status qn_quantizer_write_linear(qn_quantizer *q, const qn_item *it);
-/* write_transform.c: the transform of an operator's input, by which q->floats, its weights already smoothed by q->smooth, are changed; its
-   tensors. */
+/* write_transform.c: values and their bias, in q->floats and q->bias, in the basis that attention's output of that layer has, where the two are merged.
+   The transform of an operator's input, by which q->floats, its weights already smoothed, are changed; its tensors, where it is not merged. */
+quern_status qn_quantizer_merge(qn_quantizer *q, const qn_item *it);
 quern_status qn_quantizer_transform(qn_quantizer *q, const qn_item *it, qn_transform *t);
 quern_status qn_quantizer_write_transform(qn_quantizer *q, const qn_item *it, const qn_transform *t);
 quern_status qn_quantizer_declare_transform(qn_quantizer *q, const qn_item *it);

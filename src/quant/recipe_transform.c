@@ -57,7 +57,7 @@ static quern_status read_count(qn_env *env, const qn_json *j, const char *file, 
 }
 
 quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha"};
+  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha", "merge"};
   const uint32_t at = qn_json_get(j, 0, "transform");
   uint32_t kind = 0, row = 0;
   for (size_t i = 0; i < sizeof members / sizeof members[0] && !at; i++)
@@ -86,6 +86,8 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   QN_TRY(read_count(env, j, file, "restart", 0, STEPS_MOST, RESTART, &r->restart));
   QN_TRY(read_word(env, j, file, "outlier", outliers, 2, &row));
   r->outlier_row = (int)row;
+  r->merge = qn_json_bool(j, 0, "merge", 0);
+  if (r->merge && !r->rotate && !r->rotate2) return refuse(env, file, "merge is for rotations: the recipe has none");
   const double alpha = qn_json_number(j, 0, "alpha", ALPHA / 8.0);
   r->alpha = alpha >= 0 && alpha < 1 ? (uint32_t)(8 * alpha) : 8;
   if ((double)r->alpha != 8 * alpha || r->alpha > 7)
@@ -126,9 +128,9 @@ size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes) 
   if (!kind) return qn_format(text, bytes, ",\"transform\":\"none\",\"alpha\":%s", alpha);
   return qn_format(text, bytes,
                    ",\"transform\":\"%s\",\"rotate\":%s,\"permute\":%s,\"rotate2\":%s,\"block\":%u,\"steps\":%u,"
-                   "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s",
+                   "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s%s",
                    kinds[kind], r->rotate ? "true" : "false", r->permute ? "true" : "false", second[r->rotate2], r->block,
-                   r->steps, r->restart, outliers[r->outlier_row], alpha);
+                   r->steps, r->restart, outliers[r->outlier_row], alpha, r->merge ? ",\"merge\":true" : "");
 }
 
 size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, size_t bytes) {
