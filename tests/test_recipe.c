@@ -68,7 +68,10 @@ static void keeps_recipes(void) {
       "\"smooth\":false,\"split\":0,\"transform\":\"none\",\"alpha\":0.625}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
       "\"smooth\":true,\"split\":0,\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,"
-      "\"rotate2\":\"hadamard\",\"block\":256,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5}"};
+      "\"rotate2\":\"hadamard\",\"block\":256,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"smooth\":true,\"split\":0,\"transform\":\"auto\",\"rotate\":true,\"permute\":true,"
+      "\"rotate2\":true,\"block\":64,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5,\"budget\":5}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -118,6 +121,10 @@ static void reads_recipes(void) {
       {TRANSFORM("\"transform\":\"duquant\",\"split\":4"), QUERN_E_UNSUPPORTED, "split and transform"},
       {TRANSFORM("\"transform\":\"none\",\"merge\":true"), QUERN_E_UNSUPPORTED, "merge is for rotations"},
       {TRANSFORM("\"transform\":\"duquant\",\"merge\":1"), QUERN_E_SOURCE, "merge is true or false"},
+      {TRANSFORM("\"transform\":\"duquant\",\"budget\":4"), QUERN_E_UNSUPPORTED, "budget belongs to transform \"auto\""},
+      {TRANSFORM("\"transform\":\"auto\",\"budget\":65"), QUERN_E_SOURCE, "budget is a number from 1 to 64"},
+      {TRANSFORM("\"transform\":\"auto\",\"rotate\":false,\"permute\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
+       "begins with a rotation"},
       {TRANSFORM("\"transform\":\"none\",\"rotate\":true"), QUERN_E_UNSUPPORTED, "has no rotation"},
       {TRANSFORM("\"transform\":\"duquant\",\"rotate\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
        "permute without a rotation"},

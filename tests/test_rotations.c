@@ -430,15 +430,54 @@ static void test_decoders(void) {
   }
 }
 
-static void test_faults(void) {
+/* Transforms that are chosen: the same on every kernel set and thread count, and as the budget allows. */
+static void test_chosen(void) {
+  static const struct {
+    const char *budget;
+    int chooses;
+  } made[] = {{"1", 0}, {"64", 1}};
+  char recipe[300], path[300];
+  size_t n[2] = {0};
+  uint8_t *data[2] = {NULL};
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  snprintf(recipe, sizeof recipe, "%s/auto.json", dir);
+  path_of(path, sizeof path, "x");
+  CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+  for (size_t i = 0; i < 2; i++) {
+    char json[400];
+    qrn_reader f;
+    uint32_t wide = 0;
+    snprintf(json, sizeof json,
+             "{\"name\":\"auto\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true},\"activations\":{\"bits\":4},"
+             "\"embeddings\":{\"bits\":8},\"transform\":\"auto\",\"block\":16,\"steps\":8,\"budget\":%s}",
+             made[i].budget);
+    CHECK(tiny_text(dir, "auto.json", json));
+    for (int j = 0; j < 2; j++) {
+      CHECK_EQ(make_one(recipe, j ? "ref" : NULL, j ? 3 : 1, "x", texts), QUERN_OK);
+      data[j] = tiny_read(path, &n[j]);
+    }
+    CHECK(data[0] && data[1] && n[0] == n[1] && !memcmp(data[0], data[1], n[0]));
+    CHECK(cosine("x") > 0.8);
+    CHECK_EQ(qrn_open(&f, &env, data[0], n[0]), QUERN_OK);
+    for (uint32_t t = 0; t < f.tensor_count; t++) {
+      const char *name = qrn_tensor_name(&f, &f.tensors[t]);
+      wide += (strstr(name, ".in.rotation") && f.tensors[t].dim[0] != 16) || strstr(name, ".in.signs");
+    }
+    CHECK_EQ(wide > 0, made[i].chooses);
+    free(data[0]);
+    free(data[1]);
+  }
+}
+
+/* Every allocation may fail; what is merged and chosen has some of its own. */
+static void check_faults(const char *recipe) {
   faulty_alloc f = {0};
   const quern_allocator alloc = {sizeof alloc, 0, &f, faulty_alloc_alloc, faulty_alloc_free};
-  tiny_options o = tiny_defaults();
   char path[300];
-  o.layers = 1;
-  CHECK(tiny_model_write(dir, &o) && set_texts());
   path_of(path, sizeof path, "faulty");
-  const making k = {.threads = 1, .recipe = "duquant4-lwc", .texts = texts, .alloc = &alloc};
+  (void)remove(path);
+  const making k = {.threads = 1, .recipe = recipe, .texts = texts, .alloc = &alloc};
   quern_status status = QUERN_E_MEMORY;
   for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 1000; f.fail_at++) {
     f.calls = 0;
@@ -448,6 +487,19 @@ static void test_faults(void) {
   }
   CHECK_EQ(status, QUERN_OK);
   printf("  %ld allocations\n", f.fail_at - 2);
+}
+
+static void test_faults(void) {
+  char path[300];
+  tiny_options o = tiny_defaults();
+  o.layers = 1;
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  CHECK(tiny_text(dir, "faults.json",
+                  "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},"
+                  "\"transform\":\"auto\",\"steps\":2,\"budget\":2,\"merge\":true}"));
+  snprintf(path, sizeof path, "%s/faults.json", dir);
+  check_faults("duquant4-lwc");
+  check_faults(path);
 }
 
 int main(void) {
@@ -465,6 +517,7 @@ int main(void) {
   RUN(test_decoders); /* first: encoders leave their pooling in the folder */
   RUN(test_files);
   RUN(test_merged);
+  RUN(test_chosen);
   RUN(test_faults);
   tiny_dir_remove(dir);
   return TEST_END();

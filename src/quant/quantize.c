@@ -429,11 +429,13 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(keep_smoothing(q));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
-  QN_TRY(qn_quantizer_declare(q)); /* first: from here on the config's sizes are those of tensors that are there */
-  QN_TRY(qn_quantizer_describe(q));
+  QN_TRY(qn_quantizer_size(q)); /* first: from here on the config's sizes are those of tensors that are there */
   QN_TRY(reserve(q));
   QN_TRY(choose_splits(q));
   QN_TRY(qn_quantizer_find_smooth(q));
+  QN_TRY(qn_quantizer_choose_transforms(q));
+  QN_TRY(qn_quantizer_declare(q));
+  QN_TRY(qn_quantizer_describe(q));
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
                      : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));
@@ -476,6 +478,7 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_moments_free(env, &q.moments);
   qn_samples_free(env, &q.samples);
   qn_transform_free(env, &q.merged);
+  qn_free(env, q.shapes, q.shapes_bytes);
   qn_buffer_free(env, &q.trails);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);

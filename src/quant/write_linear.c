@@ -94,6 +94,21 @@ cleanup:
   return status;
 }
 
+quern_status qn_quantizer_pack_nearest(qn_quantizer *q, const qn_item *it) {
+  const qn_form f = qn_quantizer_form(q, it);
+  const qn_packed p = qn_quantizer_packed(q);
+  if (qn_quantizer_plain(q, it)) {
+    qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
+    return QUERN_OK;
+  }
+  if (q->recipe.weight_clip == QN_WEIGHT_CLIP_PART)
+    QN_TRY(clip_rows(q, it, &p, NULL, NULL));
+  else
+    qn_pack_grids(q->floats, it->n, it->k, &f, &p, q->work);
+  qn_pack_codes(q->floats, it->n, it->k, &f, &p);
+  return QUERN_OK;
+}
+
 static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p,
                               const qn_transform *t) {
   quern_context engine;

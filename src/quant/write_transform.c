@@ -6,7 +6,7 @@
 #include "quant/quantizer.h"
 #include "run/context.h"
 
-/* Rows of the input into *out; *count 0: there are none. */
+/* Rows of the input as they are. */
 static quern_status rows_of(const qn_quantizer *q, const qn_item *it, void **out, size_t *count) {
   *count = 0;
   if (!q->samples.rows) return QUERN_OK;
@@ -24,15 +24,24 @@ static void smooth_rows(const qn_quantizer *q, const qn_item *it, float *rows, s
   trail->range[QN_TRAIL_SMOOTHED] = qn_trail_range(rows, count, it->k);
 }
 
+quern_status qn_quantizer_rows(const qn_quantizer *q, const qn_item *it, void **out, size_t *count, qn_trail *trail) {
+  QN_TRY(rows_of(q, it, out, count));
+  if (*count) smooth_rows(q, it, *out, *count, trail);
+  return QUERN_OK;
+}
+
+uint64_t qn_quantizer_transform_seed(const qn_quantizer *q, const qn_item *it) {
+  return qn_draw(q->job->seed, (uint64_t)it->layer * QN_SITE_KINDS + (uint64_t)it->input) >> 32;
+}
+
 /* Of the item its layer, input and inputs alone are read. */
 static quern_status find(qn_quantizer *q, const qn_item *it, const qn_products *e, qn_transform *t) {
   const qn_transform_shape shape = qn_quantizer_shape(q, it);
-  const uint64_t seed = qn_draw(q->job->seed, (uint64_t)it->layer * QN_SITE_KINDS + (uint64_t)it->input) >> 32;
+  const uint64_t seed = qn_quantizer_transform_seed(q, it);
   void *rows = NULL;
   size_t count;
   qn_trail trail = {0};
-  quern_status status = rows_of(q, it, &rows, &count);
-  if (status == QUERN_OK) smooth_rows(q, it, rows, count, &trail);
+  quern_status status = qn_quantizer_rows(q, it, &rows, &count, &trail);
   if (status == QUERN_OK) status = qn_transform_find(t, e, &q->recipe, &shape, it->k, seed, rows, count, &trail);
   if (status == QUERN_OK && q->trails.data)
     ((qn_trail *)(void *)q->trails.data)[it->layer * (int)QN_SITE_KINDS + it->input] = trail;
