@@ -63,12 +63,15 @@ static void keeps_recipes(void) {
       "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\",\"clip\":0.75},"
       "\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"rounding\":\"calibrated\","
       "\"transform\":\"duquant\",\"rotate\":true,\"permute\":false,\"rotate2\":\"hadamard\",\"block\":32,\"steps\":9,"
-      "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25}",
+      "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25,\"merge\":true}",
       "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":4,\"clip\":0.5},\"embeddings\":{\"bits\":8},"
       "\"smooth\":false,\"split\":0,\"transform\":\"none\",\"alpha\":0.625}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
       "\"smooth\":true,\"split\":0,\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,"
-      "\"rotate2\":\"hadamard\",\"block\":256,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5}"};
+      "\"rotate2\":\"hadamard\",\"block\":256,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"smooth\":true,\"split\":0,\"transform\":\"auto\",\"rotate\":true,\"permute\":true,"
+      "\"rotate2\":true,\"block\":64,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":0.5,\"budget\":5}"};
   for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
     qn_recipe r;
     CHECK(write_text(texts[i]));
@@ -116,6 +119,12 @@ static void reads_recipes(void) {
       {TRANSFORM("\"transform\":\"duquant\",\"outlier\":\"token\""), QUERN_E_UNSUPPORTED, "outlier is \"column\""},
       {TRANSFORM("\"transform\":\"duquant\",\"alpha\":0.6"), QUERN_E_UNSUPPORTED, "alpha is a number of eighths"},
       {TRANSFORM("\"transform\":\"duquant\",\"split\":4"), QUERN_E_UNSUPPORTED, "split and transform"},
+      {TRANSFORM("\"transform\":\"none\",\"merge\":true"), QUERN_E_UNSUPPORTED, "merge is for rotations"},
+      {TRANSFORM("\"transform\":\"duquant\",\"merge\":1"), QUERN_E_SOURCE, "merge is true or false"},
+      {TRANSFORM("\"transform\":\"duquant\",\"budget\":4"), QUERN_E_UNSUPPORTED, "budget belongs to transform \"auto\""},
+      {TRANSFORM("\"transform\":\"auto\",\"budget\":65"), QUERN_E_SOURCE, "budget is a number from 1 to 64"},
+      {TRANSFORM("\"transform\":\"auto\",\"rotate\":false,\"permute\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
+       "begins with a rotation"},
       {TRANSFORM("\"transform\":\"none\",\"rotate\":true"), QUERN_E_UNSUPPORTED, "has no rotation"},
       {TRANSFORM("\"transform\":\"duquant\",\"rotate\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
        "permute without a rotation"},

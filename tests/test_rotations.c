@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "faulty_alloc.h"
+#include "format/qrn.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "quant/greedy.h"
@@ -166,7 +167,7 @@ static void check_step(const qn_products *e, const qn_recipe *r, uint32_t block)
   memcpy(found, given, sizeof rows);
   const qn_transform_shape s = qn_transform_shape_of(r, K);
   CHECK_EQ(s.block, block);
-  CHECK_EQ(qn_transform_find(&t, e, r, K, 3, found, ROWS, &trail), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, e, r, &s, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK(!t.first == !s.first && !t.order == !s.order && !t.second == !s.second && !t.signs == !s.signs);
   CHECK_EQ(qn_transform_rows(&t, e, 0, rows, ROWS), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, e, 1, changed, N), QUERN_OK);
@@ -220,6 +221,7 @@ static void test_kernel(void) {
   qn_pool *pool = NULL;
   const qn_products e = products_of(&kernels, &pool);
   const qn_recipe r = recipe_of(1, 1, QN_ROTATE2_DENSE, B);
+  const qn_transform_shape s = qn_transform_shape_of(&r, K);
   qn_transform t = {0};
   qn_trail trail = {0};
   static int8_t codes[ROWS * K];
@@ -228,7 +230,7 @@ static void test_kernel(void) {
   make_rows();
   float *found = malloc(sizeof rows);
   memcpy(found, given, sizeof rows);
-  CHECK_EQ(qn_transform_find(&t, &e, &r, K, 3, found, ROWS, &trail), QUERN_OK);
+  CHECK_EQ(qn_transform_find(&t, &e, &r, &s, K, 3, found, ROWS, &trail), QUERN_OK);
   CHECK_EQ(qn_transform_rows(&t, &e, 0, rows, ROWS), QUERN_OK);
   int16_t *first = aligned_alloc(64, B * B * 2), *second = aligned_alloc(64, B * B * 2);
   qn_transform_panels(t.first, B, first);
@@ -295,6 +297,7 @@ static void test_memory(void) {
   qn_env_init(&faulty, &alloc, NULL, NULL, 0);
   qn_products e = products_of(&kernels, &pool);
   const qn_recipe r = recipe_of(1, 1, QN_ROTATE2_DENSE, 16);
+  const qn_transform_shape s = qn_transform_shape_of(&r, K);
   e.env = &faulty;
   quern_status status = QUERN_E_MEMORY;
   for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 100; f.fail_at++) {
@@ -302,7 +305,7 @@ static void test_memory(void) {
     qn_trail trail = {0};
     f.calls = 0;
     make_rows();
-    status = qn_transform_find(&t, &e, &r, K, 3, rows, ROWS, &trail);
+    status = qn_transform_find(&t, &e, &r, &s, K, 3, rows, ROWS, &trail);
     if (status == QUERN_OK) status = qn_transform_rows(&t, &e, 1, changed, N);
     qn_transform_free(&faulty, &t);
     CHECK(f.live == 0 && f.wrong_sizes == 0);
@@ -371,6 +374,27 @@ static void test_files(void) {
   }
 }
 
+/* One rotation of attention's output is in the weights: the file has none of it, and the model is as good. */
+static void test_merged(void) {
+  static const char json[] =
+      "{\"name\":\"merged\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},"
+      "\"transform\":\"duquant\",\"steps\":8,\"merge\":true}";
+  char recipe[300], path[300];
+  qrn_reader f;
+  size_t n = 0;
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && set_texts() && tiny_text(dir, "merged.json", json));
+  snprintf(recipe, sizeof recipe, "%s/merged.json", dir);
+  CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+  CHECK_EQ(make_one(recipe, "ref", 3, "x", texts), QUERN_OK);
+  CHECK(cosine("x") > 0.99);
+  path_of(path, sizeof path, "x");
+  uint8_t *data = tiny_read(path, &n);
+  CHECK_EQ(qrn_open(&f, &env, data, n), QUERN_OK);
+  CHECK(!qrn_find_tensor(&f, "layers.0.attn.out.in.rotation") && qrn_find_tensor(&f, "layers.0.attn.qkv.in.rotation"));
+  free(data);
+}
+
 /* Scores of the token behind six, by the file of that name. */
 static void scores_of(const char *name, uint32_t vocab, float *out) {
   static const int32_t ids[] = {3, 50, 7, 20, 41, 9};
@@ -406,15 +430,54 @@ static void test_decoders(void) {
   }
 }
 
-static void test_faults(void) {
+/* Transforms that are chosen: the same on every kernel set and thread count, and as the budget allows. */
+static void test_chosen(void) {
+  static const struct {
+    const char *budget;
+    int chooses;
+  } made[] = {{"1", 0}, {"64", 1}};
+  char recipe[300], path[300];
+  size_t n[2] = {0};
+  uint8_t *data[2] = {NULL};
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  snprintf(recipe, sizeof recipe, "%s/auto.json", dir);
+  path_of(path, sizeof path, "x");
+  CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
+  for (size_t i = 0; i < 2; i++) {
+    char json[400];
+    qrn_reader f;
+    uint32_t wide = 0;
+    snprintf(json, sizeof json,
+             "{\"name\":\"auto\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true},\"activations\":{\"bits\":4},"
+             "\"embeddings\":{\"bits\":8},\"transform\":\"auto\",\"block\":16,\"steps\":8,\"budget\":%s}",
+             made[i].budget);
+    CHECK(tiny_text(dir, "auto.json", json));
+    for (int j = 0; j < 2; j++) {
+      CHECK_EQ(make_one(recipe, j ? "ref" : NULL, j ? 3 : 1, "x", texts), QUERN_OK);
+      data[j] = tiny_read(path, &n[j]);
+    }
+    CHECK(data[0] && data[1] && n[0] == n[1] && !memcmp(data[0], data[1], n[0]));
+    CHECK(cosine("x") > 0.8);
+    CHECK_EQ(qrn_open(&f, &env, data[0], n[0]), QUERN_OK);
+    for (uint32_t t = 0; t < f.tensor_count; t++) {
+      const char *name = qrn_tensor_name(&f, &f.tensors[t]);
+      wide += (strstr(name, ".in.rotation") && f.tensors[t].dim[0] != 16) || strstr(name, ".in.signs");
+    }
+    CHECK_EQ(wide > 0, made[i].chooses);
+    free(data[0]);
+    free(data[1]);
+  }
+}
+
+/* Every allocation may fail; what is merged and chosen has some of its own. */
+static void check_faults(const char *recipe) {
   faulty_alloc f = {0};
   const quern_allocator alloc = {sizeof alloc, 0, &f, faulty_alloc_alloc, faulty_alloc_free};
-  tiny_options o = tiny_defaults();
   char path[300];
-  o.layers = 1;
-  CHECK(tiny_model_write(dir, &o) && set_texts());
   path_of(path, sizeof path, "faulty");
-  const making k = {.threads = 1, .recipe = "duquant4-lwc", .texts = texts, .alloc = &alloc};
+  (void)remove(path);
+  const making k = {.threads = 1, .recipe = recipe, .texts = texts, .alloc = &alloc};
   quern_status status = QUERN_E_MEMORY;
   for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 1000; f.fail_at++) {
     f.calls = 0;
@@ -424,6 +487,19 @@ static void test_faults(void) {
   }
   CHECK_EQ(status, QUERN_OK);
   printf("  %ld allocations\n", f.fail_at - 2);
+}
+
+static void test_faults(void) {
+  char path[300];
+  tiny_options o = tiny_defaults();
+  o.layers = 1;
+  CHECK(tiny_model_write(dir, &o) && set_texts());
+  CHECK(tiny_text(dir, "faults.json",
+                  "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},"
+                  "\"transform\":\"auto\",\"steps\":2,\"budget\":2,\"merge\":true}"));
+  snprintf(path, sizeof path, "%s/faults.json", dir);
+  check_faults("duquant4-lwc");
+  check_faults(path);
 }
 
 int main(void) {
@@ -440,6 +516,8 @@ int main(void) {
   qn_fpenv_leave(guard);
   RUN(test_decoders); /* first: encoders leave their pooling in the folder */
   RUN(test_files);
+  RUN(test_merged);
+  RUN(test_chosen);
   RUN(test_faults);
   tiny_dir_remove(dir);
   return TEST_END();

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "kernels/layout.h"
+#include "quant/fold.h"
 #include "quant/quantizer.h"
 #include "text/tokenizer.h"
 
@@ -69,13 +70,27 @@ const qn_site_plan *qn_quantizer_parts(const qn_quantizer *q, const qn_item *it)
   return s->groups > 1 ? s : NULL;
 }
 
-int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) { return q->recipe.smooth && it->input >= 0; }
+/* Of floats, in a file only what folds. */
+int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it) {
+  if (!q->recipe.smooth || it->input < 0) return 0;
+  return q->recipe.weight_bits < 32 || qn_fold_fits(&q->arch, (uint32_t)it->input);
+}
+int qn_quantizer_multiplies(const qn_quantizer *q, const qn_item *it) {
+  return qn_quantizer_smooths(q, it) && !(q->recipe.transforms && qn_fold_fits(&q->arch, (uint32_t)it->input));
+}
 
 uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it) {
   return it->input >= 0 ? q->recipe.activation_bits : 8;
 }
+/* Of floats, in a file only what is merged. */
 qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it) {
-  return q->recipe.transforms && it->input >= 0 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
+  if (!q->recipe.transforms || it->input < 0) return (qn_transform_shape){0};
+  if (q->recipe.merge && it->input == QN_SITE_ATTN_OUT_IN) {
+    const qn_transform_shape s = qn_transform_shape_within(&q->recipe, q->arch.head_dim);
+    if (s.block) return s;
+  }
+  if (q->shapes) return q->shapes[it->layer * (int)QN_SITE_KINDS + it->input];
+  return q->recipe.weight_bits < 32 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
 }
 int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it) {
   return it->input >= 0 && q->recipe.activation_clip > 0 && q->recipe.id == QN_RECIPE_INT8;
@@ -85,7 +100,7 @@ int qn_quantizer_needs_moments(const qn_quantizer *q) {
 }
 int qn_quantizer_needs_samples(const qn_quantizer *q) {
   const qn_recipe *r = &q->recipe;
-  return r->transforms && (r->smooth || r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE);
+  return r->transforms && (r->smooth || r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE || r->budget);
 }
 
 /* ---- what the file says before its data ---- */
@@ -296,13 +311,11 @@ static quern_status declare_form(qn_quantizer *q, const qn_item *it) {
   return declare_part(q, it, ".sums", QRN_F32, QRN_ROWS, it->n, 0, 0);
 }
 
-/* Checks the item against the source, so that a missing tensor is found before anything is written, and declares what
-   it becomes. source_bytes: what it takes there. */
-static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_bytes) {
+/* Finds the item in the source. source_bytes: what it takes there. */
+static quern_status find_item(qn_quantizer *q, qn_item *it, uint64_t *source_bytes) {
   char name[QN_ITEM_NAME_BYTES];
   uint64_t bytes = 0, dim[2];
   const char *suffix = it->kind == QN_ITEM_LINEAR ? ".weight" : "";
-  uint32_t layout = it->kind == QN_ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
   *source_bytes = 0;
   for (uint32_t p = 0; p < it->part_count; p++) {
     const uint32_t rank = qn_item_source_shape(it, p, dim);
@@ -316,6 +329,13 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
     it->has_bias |= bytes > 0;
   }
   it->has_bias |= it->row_copies && q->plan.fold; /* copies differ by it */
+  return QUERN_OK;
+}
+
+/* What it becomes. */
+static quern_status declare_item(qn_quantizer *q, const qn_item *it) {
+  const char *suffix = it->kind == QN_ITEM_LINEAR ? ".weight" : "";
+  const uint32_t layout = it->kind == QN_ITEM_LINEAR ? QRN_PANELS : QRN_ROWS;
   const uint32_t bits = qn_quantizer_bits(q, it);
   if (bits < 8 && it->kind == QN_ITEM_TABLE)
     QN_TRY(declare_small_table(q, it));
@@ -329,7 +349,7 @@ static quern_status declare_item(qn_quantizer *q, qn_item *it, uint64_t *source_
   if (qn_quantizer_group_sums(q, it))
     QN_TRY(declare_part(q, it, ".in.sums", QRN_F32, QRN_PANELS, it->n,
                         qk_groups(it->k, qn_quantizer_input_group(q, it)), 0));
-  if (qn_quantizer_smooths(q, it)) {
+  if (qn_quantizer_multiplies(q, it)) {
     qn_item channels = *it;
     channels.n = it->k;
     QN_TRY(declare(q, &channels, ".smooth", QRN_F32, QRN_ROWS, 1));
@@ -425,6 +445,19 @@ static quern_status vectors(qn_quantizer *q, int declares) {
 }
 quern_status qn_quantizer_write_vectors(qn_quantizer *q) { return vectors(q, 0); }
 
+quern_status qn_quantizer_size(qn_quantizer *q) {
+  const uint32_t count = qn_item_count(&q->arch);
+  for (uint32_t i = 0; i < count; i++) {
+    qn_item it;
+    uint64_t source_bytes;
+    qn_item_at(&q->arch, i, &it);
+    if (it.n == 0) continue;
+    QN_TRY(find_item(q, &it, &source_bytes));
+    size_item(q, &it);
+  }
+  return QUERN_OK;
+}
+
 quern_status qn_quantizer_declare(qn_quantizer *q) {
   const uint32_t count = qn_item_count(&q->arch);
   for (uint32_t i = 0; i < count; i++) {
@@ -432,8 +465,8 @@ quern_status qn_quantizer_declare(qn_quantizer *q) {
     uint64_t source_bytes, before = q->report.tensor_bytes;
     qn_item_at(&q->arch, i, &it);
     if (it.n == 0) continue;
-    QN_TRY(declare_item(q, &it, &source_bytes));
-    size_item(q, &it);
+    QN_TRY(find_item(q, &it, &source_bytes));
+    QN_TRY(declare_item(q, &it));
     if (it.kind == QN_ITEM_VECTOR || it.kind == QN_ITEM_RELATIVE) continue;
     qn_report_row row = {.linear = it.kind == QN_ITEM_LINEAR,
                          .n = it.n,

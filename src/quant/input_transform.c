@@ -17,7 +17,7 @@
 /* ---- shape ------------------------------------------------------------------------------------------------------- */
 
 qn_transform_shape qn_transform_shape_of(const qn_recipe *r, uint32_t k) {
-  qn_transform_shape s = {.block = r->block ? r->block : 128};
+  qn_transform_shape s = {.block = r->block ? r->block : 128, .steps = r->steps};
   const int any = r->rotate || r->rotate2 != QN_ROTATE2_NONE;
   while (s.block > 16 && k % s.block != 0) s.block /= 2;
   if (!any || k % s.block != 0) return (qn_transform_shape){0};
@@ -25,6 +25,16 @@ qn_transform_shape qn_transform_shape_of(const qn_recipe *r, uint32_t k) {
   s.order = r->permute;
   s.second = r->rotate2 == QN_ROTATE2_DENSE;
   s.signs = r->rotate2 == QN_ROTATE2_HADAMARD;
+  return s;
+}
+
+qn_transform_shape qn_transform_shape_within(const qn_recipe *r, uint32_t h) {
+  qn_transform_shape s = qn_transform_shape_of(r, h);
+  if (!s.block) return s;
+  s.first = s.first || s.second;
+  s.signs = s.signs && !s.first;
+  s.order = s.second = 0; /* one rotation after another in the same blocks is one */
+  s.head = h;
   return s;
 }
 
@@ -163,10 +173,18 @@ static int16_t integer_of(float x) {
   return (int16_t)qn_pack_rint(qn_pack_held(x, -2, 2) * QN_ROTATION_ONE);
 }
 
-static quern_status find_rotation(const qn_transform *t, const qn_products *e, const qn_recipe *r, uint64_t seed,
-                                  const float *rows, size_t count, int16_t *to) {
+/* What a search has in all its steps. */
+typedef struct search {
+  const qn_products *e;
+  const qn_recipe *r;
+  const qn_transform_shape *shape;
+} search;
+
+static quern_status find_rotation(const qn_transform *t, const search *s, uint64_t seed, const float *rows,
+                                  size_t count, int16_t *to) {
+  const qn_products *e = s->e;
   const size_t matrix = (size_t)t->block * t->block;
-  const qn_greedy g = {e->kernels, e->pool, count, t->k, t->block, r->steps, r->restart, r->outlier_row, seed};
+  const qn_greedy g = {e->kernels, e->pool, count, t->k, t->block, s->shape->steps, s->r->restart, s->r->outlier_row, seed};
   void *work = NULL;
   quern_status status = QUERN_OK;
   QN_TRY(qn_alloc(e->env, &work, 3 * matrix * sizeof(double), "a rotation"));
@@ -244,12 +262,17 @@ static qn_transform part_of(const qn_transform *t, int16_t *first, int32_t *orde
   return (qn_transform){.k = t->k, .block = t->block, .first = first, .order = order};
 }
 
-static quern_status find(qn_transform *t, const qn_products *e, const qn_recipe *r, uint64_t seed, float *rows,
-                         size_t count, qn_trail *trail) {
+qn_transform qn_transform_narrowed(const qn_transform *t, uint32_t k) {
+  return (qn_transform){.k = k, .block = t->block, .first = t->first, .signs = t->signs};
+}
+
+static quern_status find(qn_transform *t, const search *s, uint64_t seed, float *rows, size_t count, qn_trail *trail) {
+  const qn_products *e = s->e;
+  const uint32_t head = s->shape->head ? s->shape->head : t->k;
   qn_transform part;
   normalize(rows, count, t->k);
   if (t->first) {
-    QN_TRY(find_rotation(t, e, r, seed, rows, count, t->first));
+    QN_TRY(find_rotation(t, s, seed, rows, count, t->first));
     part = part_of(t, t->first, NULL);
     QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
     trail->range[QN_TRAIL_FIRST] = qn_trail_range(rows, count, t->k);
@@ -260,9 +283,9 @@ static quern_status find(qn_transform *t, const qn_products *e, const qn_recipe 
     QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
   }
   if (t->second) {
-    QN_TRY(find_rotation(t, e, r, seed + 1, rows, count, t->second));
+    QN_TRY(find_rotation(t, s, seed + 1, rows, count, t->second));
   }
-  for (uint32_t i = 0; t->signs && i < t->k; i++) t->signs[i] = qn_draw(seed, i) & 1 ? -1 : 1;
+  for (uint32_t i = 0; t->signs && i < t->k; i++) t->signs[i] = qn_draw(seed, i % head) & 1 ? -1 : 1;
   part = part_of(t, t->second, NULL);
   part.signs = t->signs;
   if (!t->second && !t->signs) return QUERN_OK;
@@ -271,11 +294,12 @@ static quern_status find(qn_transform *t, const qn_products *e, const qn_recipe 
   return QUERN_OK;
 }
 
-quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r, uint32_t k, uint64_t seed,
-                               float *rows, size_t count, qn_trail *trail) {
-  const qn_transform_shape s = qn_transform_shape_of(r, k);
-  QN_TRY(create(t, e->env, &s, k));
-  return s.block ? find(t, e, r, seed, rows, count, trail) : QUERN_OK;
+quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r,
+                               const qn_transform_shape *shape, uint32_t k, uint64_t seed, float *rows, size_t count,
+                               qn_trail *trail) {
+  const search s = {e, r, shape};
+  QN_TRY(create(t, e->env, shape, k));
+  return shape->block ? find(t, &s, seed, rows, count, trail) : QUERN_OK;
 }
 
 void qn_transform_panels(const int16_t *m, uint32_t block, int16_t *panels) {

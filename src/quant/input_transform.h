@@ -26,12 +26,15 @@ typedef struct qn_transform {
   size_t bytes;
 } qn_transform;
 
-/* Which of the parts an operator with k inputs has; block 0: none, since no block divides k. */
+/* Which of the parts an operator with k inputs has, and how long its rotations are searched for; block 0: none, since no block divides k. */
 typedef struct qn_transform_shape {
-  uint32_t block;
+  uint32_t block, steps;
   int first, order, second, signs;
+  uint32_t head; /* channels of a head: it does not leave them and is the same in all, so that what makes values can have it; 0: else */
 } qn_transform_shape;
 qn_transform_shape qn_transform_shape_of(const qn_recipe *r, uint32_t k);
+/* One that stays within heads of h channels: a rotation, or signs and a Hadamard matrix. */
+qn_transform_shape qn_transform_shape_within(const qn_recipe *r, uint32_t h);
 
 /* Ranges of rows on their way, each in units of the row's root mean square: the root of their mean square. What codes of few bits lose
    grows with it; of normal noise in 576 channels it is about 6.3. */
@@ -44,8 +47,10 @@ double qn_trail_range(const float *rows, size_t count, size_t k);
 
 /* rows: [count, k] of the input, already smoothed; changed: in the end transformed. Where there are none (count 0) rotations are random and the order stays.
    Ranges of steps go to the trail. To be freed, after a failure too. */
-quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r, uint32_t k, uint64_t seed,
-                               float *rows, size_t count, qn_trail *trail);
+quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r,
+                               const qn_transform_shape *shape, uint32_t k, uint64_t seed, float *rows, size_t count, qn_trail *trail);
+/* As one of the first k channels alone, of which a transform within heads has some. */
+qn_transform qn_transform_narrowed(const qn_transform *t, uint32_t k);
 void qn_transform_free(qn_env *env, qn_transform *t);
 
 /* x [count, k] in the new basis; of weights, inverse 1, so that products with rows that are transformed stay the same: by the inverse of what the

@@ -91,6 +91,8 @@ typedef struct qn_recipe {
   uint32_t block;       /* channels that are rotated together: 16 to 256, a power of two; less where it does not divide them */
   uint32_t steps;       /* of the search for a rotation (greedy.h) */
   uint32_t restart;     /* of these after how many it begins anew; 0: never */
+  uint32_t budget;      /* above 0: transforms are chosen by what they lose, with as many times the work that this one takes (choose_transform.c) */
+  int merge;            /* attention's output has a rotation within heads, which is merged into values (input_transform.h) */
   int outlier_row;      /* its channels are chosen as the published code does */
   int transforms;       /* activations are sampled: they are rotated, or smoothed as these are */
   uint32_t alpha;       /* in eighths, of activations' maxima in smoothing where transforms is 1 */

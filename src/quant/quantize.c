@@ -11,6 +11,7 @@
 #include "quant/balance.h"
 #include "quant/calibrate.h"
 #include "quant/choose_smooth.h"
+#include "quant/fold.h"
 #include "quant/groups.h"
 #include "quant/permute.h"
 #include "quant/quantizer.h"
@@ -98,7 +99,7 @@ static quern_status read_part(qn_quantizer *q, const qn_item *it, uint32_t p, co
   return QUERN_OK;
 }
 
-static quern_status read_item(qn_quantizer *q, qn_item *it) {
+quern_status qn_quantizer_read(qn_quantizer *q, qn_item *it) {
   uint64_t dim[2];
   const uint32_t rank = qn_item_source_shape(it, 0, dim);
   if (it->kind == QN_ITEM_RELATIVE) {
@@ -156,7 +157,9 @@ static quern_status choose_splits(qn_quantizer *q) {
 
 static quern_status write_item(qn_quantizer *q, qn_item *it, qn_report_row **row) {
   size_t elements = (size_t)it->n * it->k;
-  QN_TRY(read_item(q, it));
+  QN_TRY(qn_quantizer_read(q, it));
+  if (q->recipe.transforms && q->smoothed.data) qn_fold_item(&q->smoothed, &q->arch, it, q->floats, q->bias);
+  QN_TRY(qn_quantizer_merge(q, it));
   if (it->kind == QN_ITEM_LINEAR) {
     QN_TRY(qn_quantizer_write_linear(q, it));
   } else if (qn_quantizer_bits(q, it) < 8) {
@@ -358,20 +361,24 @@ static void rotate_heads(qn_quantizer *q) {
 /* Queries and keys that positions rotate are balanced whatever is smoothed (balance.h). */
 static int balances(const qn_quantizer *q) { return q->recipe.id == QN_RECIPE_INT8 && q->arch.causal && q->arch.rotary; }
 
+/* Room for smoothing vectors that are needed after their operator is written. */
+static quern_status keep_smoothing(qn_quantizer *q) {
+  void *p = NULL;
+  if (!q->recipe.smooth || !(q->job->report || q->recipe.transforms)) return QUERN_OK;
+  q->smoothed = q->maxima;
+  q->smoothed.data = NULL;
+  QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
+  q->smoothed.data = p;
+  return QUERN_OK;
+}
+
 /* What a report tells of calibration text, before anything is written. */
 static quern_status examine(qn_quantizer *q) {
   const qn_quantize_job *job = q->job;
-  void *p = NULL;
   if (!job->report) return QUERN_OK;
   if (q->samples.rows) {
     QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
     memset(q->trails.data, 0, q->trails.cap);
-  }
-  if (q->recipe.smooth) {
-    q->smoothed = q->maxima;
-    q->smoothed.data = NULL;
-    QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
-    q->smoothed.data = p;
   }
   if (!job->calibration || q->recipe.id == QN_RECIPE_FLOAT) return QUERN_OK;
   const qn_examining e = {q->env, job, &q->recipe, &q->arch, &q->plan, &q->migration};
@@ -423,12 +430,16 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
   if (q->recipe.smooth || balances(q)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  QN_TRY(keep_smoothing(q));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
-  QN_TRY(qn_quantizer_declare(q)); /* first: from here on the config's sizes are those of tensors that are there */
-  QN_TRY(qn_quantizer_describe(q));
+  QN_TRY(qn_quantizer_size(q)); /* first: from here on the config's sizes are those of tensors that are there */
   QN_TRY(reserve(q));
   QN_TRY(choose_splits(q));
+  QN_TRY(qn_quantizer_find_smooth(q));
+  QN_TRY(qn_quantizer_choose_transforms(q));
+  QN_TRY(qn_quantizer_declare(q));
+  QN_TRY(qn_quantizer_describe(q));
   QN_TRY(job->memory ? qrn_writer_start_memory(q->writer, job->memory)
                      : qrn_writer_start(q->writer, job->dst, job->dry_run));
   QN_TRY(write_all(q));
@@ -470,6 +481,8 @@ static quern_status run_and_release(qn_env *env, const qn_quantize_job *job, que
   qn_examination_free(env, &q.examined);
   qn_moments_free(env, &q.moments);
   qn_samples_free(env, &q.samples);
+  qn_transform_free(env, &q.merged);
+  qn_free(env, q.shapes, q.shapes_bytes);
   qn_buffer_free(env, &q.trails);
   qn_plan_free(env, &q.plan);
   qn_choice_free(env, &q.choice);

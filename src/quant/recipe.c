@@ -271,9 +271,9 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 
 /* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
-  static const char *const flags[] = {"smooth", "static", "symmetric", "minimum", "rotate", "permute"};
+  static const char *const flags[] = {"smooth", "static", "symmetric", "minimum", "rotate", "permute", "merge"};
   static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
-                                        "scale", "zero",  "low",    "high",  "percentile", "outliers", "block", "steps", "restart", "alpha"};
+                                        "scale", "zero",  "low",    "high",  "percentile", "outliers", "block", "steps", "restart", "alpha", "budget"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
@@ -293,7 +293,7 @@ static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, con
   static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
                                         "split", "sites",   "order",       "placement",  "migrate",
                                         "clip",  "unfold",  "max_loss",    "rounding",   "head",
-                                        "transform", "rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha"};
+                                        "transform", "rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha", "merge", "budget"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -9,15 +9,18 @@
 #define RESTART 2u
 #define STEPS_MOST 4096
 #define ALPHA 5u /* eighths */
+#define BUDGET 8u
+#define BUDGET_MOST 64
 
-static const char *const kinds[] = {"none", "hadamard", "duquant"};
+enum { NONE, HADAMARD, DUQUANT, AUTO, KINDS };
+static const char *const kinds[KINDS] = {"none", "hadamard", "duquant", "auto"};
 static const char *const outliers[] = {"column", "row"};
 
 static quern_status refuse(qn_env *env, const char *file, const char *why) {
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s", file, why);
 }
 
-/* Which of two or three words a member is; *out stays where it is absent. */
+/* Which of two or four words a member is; *out stays where it is absent. */
 static quern_status read_word(qn_env *env, const qn_json *j, const char *file, const char *member,
                               const char *const *words, uint32_t count, uint32_t *out) {
   const uint32_t at = qn_json_get(j, 0, member);
@@ -28,7 +31,7 @@ static quern_status read_word(qn_env *env, const qn_json *j, const char *file, c
       return QUERN_OK;
     }
   return word ? qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s is \"%s\", \"%s\"%s", file, member, words[0], words[1],
-                        count > 2 ? " or \"duquant\"" : " alone")
+                        count > 2 ? ", \"duquant\" or \"auto\"" : " alone")
               : QUERN_OK;
 }
 
@@ -57,14 +60,14 @@ static quern_status read_count(qn_env *env, const qn_json *j, const char *file, 
 }
 
 quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha"};
+  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha", "merge", "budget"};
   const uint32_t at = qn_json_get(j, 0, "transform");
   uint32_t kind = 0, row = 0;
   for (size_t i = 0; i < sizeof members / sizeof members[0] && !at; i++)
     if (qn_json_get(j, 0, members[i]))
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s belongs to a \"transform\"", file, members[i]);
   if (!at) return QUERN_OK;
-  QN_TRY(read_word(env, j, file, "transform", kinds, 3, &kind));
+  QN_TRY(read_word(env, j, file, "transform", kinds, KINDS, &kind));
   if (r->id != QN_RECIPE_INT8)
     return refuse(env, file, "transform belongs to activations of 8 bits or less that are not static");
   if (r->activation_group || r->activation_symmetric)
@@ -72,11 +75,11 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
                              "activations");
   if (r->split) return refuse(env, file, "split and transform cannot be combined: leave out one");
   r->transforms = 1;
-  r->rotate = qn_json_bool(j, 0, "rotate", kind == 2);
-  r->permute = qn_json_bool(j, 0, "permute", kind == 2);
-  r->rotate2 = kind == 2 ? QN_ROTATE2_DENSE : kind == 1 ? QN_ROTATE2_HADAMARD : QN_ROTATE2_NONE;
+  r->rotate = qn_json_bool(j, 0, "rotate", kind >= DUQUANT);
+  r->permute = qn_json_bool(j, 0, "permute", kind >= DUQUANT);
+  r->rotate2 = kind >= DUQUANT ? QN_ROTATE2_DENSE : kind == HADAMARD ? QN_ROTATE2_HADAMARD : QN_ROTATE2_NONE;
   QN_TRY(read_second(r, env, j, file));
-  if (kind == 0 && (r->rotate || r->permute || r->rotate2))
+  if (kind == NONE && (r->rotate || r->permute || r->rotate2))
     return refuse(env, file, "transform \"none\" has no rotation and no order");
   if (r->permute && !r->rotate && !r->rotate2)
     return refuse(env, file, "permute without a rotation changes nothing: codes have one scale for all channels");
@@ -86,6 +89,12 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   QN_TRY(read_count(env, j, file, "restart", 0, STEPS_MOST, RESTART, &r->restart));
   QN_TRY(read_word(env, j, file, "outlier", outliers, 2, &row));
   r->outlier_row = (int)row;
+  r->merge = qn_json_bool(j, 0, "merge", 0);
+  if (kind == AUTO) QN_TRY(read_count(env, j, file, "budget", 1, BUDGET_MOST, BUDGET, &r->budget));
+  if (kind != AUTO && qn_json_get(j, 0, "budget")) return refuse(env, file, "budget belongs to transform \"auto\"");
+  if (kind == AUTO && !r->rotate && !r->rotate2)
+    return refuse(env, file, "transform \"auto\" begins with a rotation: the recipe has none");
+  if (r->merge && !r->rotate && !r->rotate2) return refuse(env, file, "merge is for rotations: the recipe has none");
   const double alpha = qn_json_number(j, 0, "alpha", ALPHA / 8.0);
   r->alpha = alpha >= 0 && alpha < 1 ? (uint32_t)(8 * alpha) : 8;
   if ((double)r->alpha != 8 * alpha || r->alpha > 7)
@@ -130,16 +139,18 @@ void qn_recipe_spread(qn_recipe *r) {
 
 size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes) {
   static const char *const second[] = {"false", "true", "\"hadamard\""};
-  char alpha[32];
+  char alpha[32], budget[32] = "";
   if (!r->transforms) return qn_format(text, bytes, "%s", "");
-  const int kind = r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE ? 2 : r->rotate2 ? 1 : 0;
+  const int turns = r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE;
+  const int kind = r->budget ? AUTO : turns ? DUQUANT : r->rotate2 ? HADAMARD : NONE;
   qn_format_number(alpha, sizeof alpha, r->alpha / 8.0);
+  if (r->budget) qn_format(budget, sizeof budget, ",\"budget\":%u", r->budget);
   if (!kind) return qn_format(text, bytes, ",\"transform\":\"none\",\"alpha\":%s", alpha);
   return qn_format(text, bytes,
                    ",\"transform\":\"%s\",\"rotate\":%s,\"permute\":%s,\"rotate2\":%s,\"block\":%u,\"steps\":%u,"
-                   "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s",
+                   "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s%s%s",
                    kinds[kind], r->rotate ? "true" : "false", r->permute ? "true" : "false", second[r->rotate2], r->block,
-                   r->steps, r->restart, outliers[r->outlier_row], alpha);
+                   r->steps, r->restart, outliers[r->outlier_row], alpha, r->merge ? ",\"merge\":true" : "", budget);
 }
 
 size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, size_t bytes) {

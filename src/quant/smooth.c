@@ -164,15 +164,27 @@ qn_smoothing qn_smoothing_of(const qn_arch *a, uint32_t weight_bits, int calibra
   return (qn_smoothing){others[input], 8u - others[input]};
 }
 
-void qn_smooth(float *w, size_t n, size_t k, qn_smoothing by_what, const float *maxima, float *smooth) {
+void qn_smooth_reach(const float *w, size_t n, size_t k, float *most) {
+  memset(most, 0, k * sizeof *most);
+  for (size_t i = 0; i < n; i++)
+    for (size_t j = 0; j < k; j++) most[j] = fmaxf(most[j], fabsf(w[i * k + j]));
+}
+
+void qn_smooth_balance(float *smooth, const float *maxima, size_t k, qn_smoothing by_what) {
   const float least = fmaxf(mean(maxima, k) / 1024, 0x1p-60f); /* a channel that is hardly used may not blow up */
-  for (size_t j = 0; j < k; j++) {
-    float most = 0;
-    for (size_t i = 0; i < n; i++) most = fmaxf(most, fabsf(w[i * k + j]));
-    smooth[j] = eighths(most, by_what.weights) / eighths(fmaxf(maxima[j], least), by_what.inputs);
-  }
+  for (size_t j = 0; j < k; j++)
+    smooth[j] = eighths(smooth[j], by_what.weights) / eighths(fmaxf(maxima[j], least), by_what.inputs);
   const float middle = mean(smooth, k), by = middle > 0 ? middle : 1.0f;
   for (size_t j = 0; j < k; j++) smooth[j] = fminf(fmaxf(smooth[j], by / WITHIN), by * WITHIN);
+}
+
+void qn_smooth_divide(float *w, size_t n, size_t k, const float *smooth) {
   for (size_t i = 0; i < n; i++)
     for (size_t j = 0; j < k; j++) w[i * k + j] /= smooth[j];
+}
+
+void qn_smooth(float *w, size_t n, size_t k, qn_smoothing by_what, const float *maxima, float *smooth) {
+  qn_smooth_reach(w, n, k, smooth);
+  qn_smooth_balance(smooth, maxima, k, by_what);
+  qn_smooth_divide(w, n, k, smooth);
 }

@@ -37,7 +37,12 @@ typedef struct qn_smoothing {
    rounding sees how inputs go together, 3. */
 qn_smoothing qn_smoothing_of(const qn_arch *a, uint32_t weight_bits, int calibrated, uint32_t input);
 
-/* smooth[j] = (max_i |w_ij|)^(weights / 8) / maxima[j]^(inputs / 8), held within a factor of 32 of their mean; w [n, k] is divided by
-   it. */
+/* most[j] = max_i |w_ij|; w: [n, k]. */
+void qn_smooth_reach(const float *w, size_t n, size_t k, float *most);
+/* smooth[j], which is max_i |w_ij| before, becomes that^(weights / 8) / maxima[j]^(inputs / 8), held within a factor of 32 of their mean: never 0. */
+void qn_smooth_balance(float *smooth, const float *maxima, size_t k, qn_smoothing by_what);
+/* w [n, k], each column divided by its channel's. */
+void qn_smooth_divide(float *w, size_t n, size_t k, const float *smooth);
+/* All three. */
 void qn_smooth(float *w, size_t n, size_t k, qn_smoothing by_what, const float *maxima, float *smooth);
 #endif

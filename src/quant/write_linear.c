@@ -28,9 +28,7 @@ quern_status qn_quantizer_write(qn_quantizer *q, const qn_item *it, const char *
 
 /* The maxima of a linear operator's input; those of copies, in the working memory for scales, are their neurons'. */
 static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
-  const uint32_t layer = (uint32_t)it->layer, input = (uint32_t)it->input;
-  if (q->recipe.transforms) return qn_samples_maxima(&q->samples, layer, input);
-  const float *maxima = qn_maxima_of(&q->maxima, layer, input);
+  const float *maxima = qn_maxima_of(&q->maxima, (uint32_t)it->layer, (uint32_t)it->input);
   const uint32_t copies = it->column_copies;
   if (!copies) return maxima;
   memcpy(q->scale, maxima, (it->k - copies) * sizeof *maxima);
@@ -39,11 +37,17 @@ static const float *maxima_of(qn_quantizer *q, const qn_item *it) {
 }
 
 static void smooth(qn_quantizer *q, const qn_item *it) {
+  const uint32_t layer = (uint32_t)it->layer, input = (uint32_t)it->input;
+  if (q->recipe.transforms) { /* found before anything was written */
+    memcpy(q->smooth, qn_maxima_of(&q->smoothed, layer, input), it->k * sizeof *q->smooth);
+    qn_smooth_divide(q->floats, it->n, it->k, q->smooth);
+    return;
+  }
   const qn_smoothing by_what =
-      q->recipe.transforms ? (qn_smoothing){q->recipe.alpha, 8 - q->recipe.alpha} : qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, (uint32_t)it->input);
+      qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, input);
   qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
-  float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
+  float *to = q->smoothed.data + layer * q->smoothed.stride + q->smoothed.offset[input];
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
 }
 
@@ -88,6 +92,21 @@ cleanup:
   qn_free(q->env, values, floats * sizeof(float));
   qn_free(q->env, moments, k * k * sizeof(float));
   return status;
+}
+
+quern_status qn_quantizer_pack_nearest(qn_quantizer *q, const qn_item *it) {
+  const qn_form f = qn_quantizer_form(q, it);
+  const qn_packed p = qn_quantizer_packed(q);
+  if (qn_quantizer_plain(q, it)) {
+    qn_pack_linear_i8(q->floats, it->n, it->k, qn_quantizer_most(q, it), q->packed, q->scale, q->sums);
+    return QUERN_OK;
+  }
+  if (q->recipe.weight_clip == QN_WEIGHT_CLIP_PART)
+    QN_TRY(clip_rows(q, it, &p, NULL, NULL));
+  else
+    qn_pack_grids(q->floats, it->n, it->k, &f, &p, q->work);
+  qn_pack_codes(q->floats, it->n, it->k, &f, &p);
+  return QUERN_OK;
 }
 
 static quern_status pack_form(qn_quantizer *q, const qn_item *it, const qn_form *f, const qn_packed *p,
@@ -143,7 +162,7 @@ static quern_status write_all(qn_quantizer *q, const qn_item *it, const qn_trans
     qn_pack_linear_f32(q->floats, it->n, it->k, q->packed);
     QN_TRY(qn_quantizer_write(q, it, ".weight", q->packed, qk_weight_bytes_f32(it->n, it->k)));
   }
-  if (qn_quantizer_smooths(q, it)) QN_TRY(qn_quantizer_write(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
+  if (qn_quantizer_multiplies(q, it)) QN_TRY(qn_quantizer_write(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
   QN_TRY(qn_quantizer_write_transform(q, it, t));
   return it->has_bias ? qn_quantizer_write(q, it, ".bias", q->bias, it->n * sizeof(float)) : QUERN_OK;
 }
