@@ -6,6 +6,7 @@ QK_TARGET_BEGIN_AVX512
 #include "kernels/lanes/lanes_avx512.h"
 
 #define QK_COLUMNS 16
+#define QK_RADIX 16
 #define QK_QUANTIZE qk_quantize_avx512
 #define QK_START qk_start_q8_avx512
 

@@ -7,13 +7,10 @@ QK_TARGET_BEGIN_AVX512VNNI
 
 #define QK_OWN_DOTS
 #define QK_COLUMNS 16
+#define QK_RADIX 16
 #define QK_QUANTIZE qk_quantize_avx512
 #define QK_START qk_start_q8_avx512
 /* As assembly: gcc 12 copies the accumulator around the intrinsic. */
-static inline vi qk_dot_pairs(vi acc, vi a, vi b) {
-  __asm__("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
-  return acc;
-}
 typedef int32_t qk_pair __attribute__((may_alias));
 static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
   const qk_pair *pair = (const qk_pair *)(const void *)p;

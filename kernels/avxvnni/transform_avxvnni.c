@@ -10,16 +10,13 @@ QK_TARGET_BEGIN_AVX2
 #define QK_QUANTIZE qk_quantize_avx2
 #define QK_START qk_start_q8_avx2
 /* As assembly: no compiler flag is needed for it, and gcc 12 copies the accumulator around the intrinsic. */
-static inline vi qk_dot_pairs(vi acc, vi a, vi b) {
-  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc.lo) : "x"(a.lo), "x"(b.lo));
-  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc.hi) : "x"(a.hi), "x"(b.hi));
-  return acc;
-}
 static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
   int32_t x;
   memcpy(&x, p, sizeof x);
   const __m256i b = _mm256_set1_epi32(x);
-  return qk_dot_pairs(acc, a, (vi){b, b});
+  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc.lo) : "x"(a.lo), "x"(b));
+  __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(acc.hi) : "x"(a.hi), "x"(b));
+  return acc;
 }
 
 #include "kernels/products/transform.h"

@@ -340,6 +340,10 @@ static inline __m256i avx2_dot_pairs(__m256i acc, __m256i a, __m256i b) {
 static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
   return (vi){avx2_dot_pairs(acc.lo, a.lo, b.lo), avx2_dot_pairs(acc.hi, a.hi, b.hi)};
 }
+static inline vi vi_opaque(vi a) {
+  __asm__("" : "+x"(a.lo), "+x"(a.hi));
+  return a;
+}
 QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
 static inline __m256i avx2_join16(__m256i a, __m256i b) {
   return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);

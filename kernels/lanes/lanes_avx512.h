@@ -255,6 +255,10 @@ static inline vi vi_load_columns(const int8_t *p, size_t ld) {
   return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(order));
 }
 static inline vi vi_dot_pairs(vi acc, vi a, vi b) { return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b)); }
+static inline vi vi_opaque(vi a) {
+  __asm__("" : "+v"(a));
+  return a;
+}
 static inline vi vi_shr_signed(vi a, vi n) { return _mm512_srav_epi32(a, n); }
 static inline vi vi_join16(vi a, vi b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
 static inline vi vi_pack16(vi a, vi b) { return _mm512_packs_epi32(a, b); }

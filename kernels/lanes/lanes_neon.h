@@ -341,6 +341,10 @@ static inline vi vi_dot_pairs(vi acc, vi a, vi b) {
   return (vi){neon_dot_pairs(acc.a, a.a, b.a), neon_dot_pairs(acc.b, a.b, b.b), neon_dot_pairs(acc.c, a.c, b.c),
               neon_dot_pairs(acc.d, a.d, b.d)};
 }
+static inline vi vi_opaque(vi x) {
+  __asm__("" : "+w"(x.a), "+w"(x.b), "+w"(x.c), "+w"(x.d));
+  return x;
+}
 static inline int32x4_t neon_shr_signed(int32x4_t a, int32x4_t n) { return vshlq_s32(a, vnegq_s32(n)); }
 QK_LANE_OP2(vi_shr_signed, vi, neon_shr_signed)
 static inline int32x4_t neon_join16(int32x4_t a, int32x4_t b) { return vsliq_n_s32(a, b, 16); }

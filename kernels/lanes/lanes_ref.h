@@ -382,6 +382,7 @@ QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
      vi_add_pairs(a, b): in every four lanes a0 + a1, a2 + a3, b0 + b1, b2 + b3
      vf_twice_low(a), vf_twice_high(a): in every four lanes a0 a0 a1 a1, a2 a2 a3 a3
      vi_dot_pairs(acc, a, b): of each lane acc plus the products of the low and of the high halves, signed; wrapping
+     vi_opaque(a): a, of which a compiler does not know where it comes from
      vi_shr_signed(a, n): of each lane a >> n, 0 <= n < 32, the sign comes in
      vi_join16(a, b): the low halves of a as the low halves, of b as the high ones
      vi_pack16(a, b): lanes that fit as numbers of 16 bits; in every four lanes those of a, then those of b

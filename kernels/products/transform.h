@@ -1,8 +1,8 @@
 /* transform.h - inputs of linear operators in another basis (kernels.h: transform). Over lanes, and what an ISA's file defines before:
  *
- *   qk_dot_pairs(acc, a, b)       acc plus the products of a lane's two halves, signed, of 16 bits
- *   qk_dot_spread(acc, a, p)      the same where all lanes of b are the pair at p
- *                                 (both, and QK_OWN_DOTS, where a set has an instruction for them; else they are here)
+ *   qk_dot_spread(acc, a, p)      acc plus the products of a lane's two halves, signed, of 16 bits, with those of the pair at p; and
+ *                                 QK_OWN_DOTS. Not defined: over the lanes
+ *   QK_RADIX                      16 where registers hold as many vectors beside a few others; not defined: 4
  *   QK_COLUMNS                    outputs of a panel that are summed at once, as registers allow: 16 or 4
  *   QK_QUANTIZE, QK_START         functions of its row operations: quantize and start_q8
  *
@@ -14,8 +14,11 @@
 
 #define QK_FEW_ROWS 6 /* from so many on a tile is faster */
 
+#ifndef QK_RADIX
+#define QK_RADIX 4
+#endif
+#define QK_RADIX_BEGIN (QK_RADIX == 16 ? 8u : 4u) /* of what is read and put into order on the way */
 #ifndef QK_OWN_DOTS
-static inline vi qk_dot_pairs(vi acc, vi a, vi b) { return vi_dot_pairs(acc, a, b); }
 static inline vi qk_dot_spread(vi acc, vi a, const int16_t *p) {
   int32_t x;
   memcpy(&x, p, sizeof x);
@@ -59,13 +62,6 @@ static inline float qk_last_unit(const qk_transform *tr, float unit) {
   if (tr->second) return unit * 0x1p-13f;
   return tr->signs ? unit / __builtin_sqrtf((float)tr->block) : unit;
 }
-/* The pair at p in all lanes. */
-static inline vi qk_pair_at(const int16_t *p) {
-  int32_t x;
-  memcpy(&x, p, sizeof x);
-  return vi_set1(x);
-}
-
 /* ---- sixteen rows ---- */
 
 /* Sixteen rows of two channels at p, in pairs: the first, the second. */
@@ -96,20 +92,26 @@ QK_INLINE void qk_rotate_block(const int16_t *matrix, size_t block, const int32_
   }
 }
 
-/* `radix` values, sums and differences of all pairs of them. */
+/* Channel `at` of the first step as a code of 14 bits. */
+QK_INLINE vi qk_narrowed(const int32_t *t, size_t at, vi half, vi shift) {
+  return vi_shr_signed(vi_add(vi_load(t + at * 16), half), shift);
+}
+
+/* `radix` values, sums and differences of all pairs of them. Differences are opaque: compilers make some of the next level's sums of the
+   last one's, which is more of them. */
 QK_INLINE void qk_butterflies(vi *v, const size_t radix) {
   QK_UNROLL for (size_t h = 1; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
     if (i & h) continue;
     const vi a = v[i], c = v[i + h];
-    v[i] = vi_add(a, c), v[i + h] = vi_sub(a, c);
+    v[i] = vi_add(a, c), v[i + h] = vi_opaque(vi_sub(a, c));
   }
 }
 /* Levels of a block that join values `step` apart and more; last: as floats, whose bounds b takes. */
-QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_bounds *b, const size_t radix) {
-  const int last = step * radix == block;
+QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_bounds *b, const size_t radix,
+                                  const int last) {
   for (size_t base = 0; base < block; base += step * radix)
     for (size_t i = base; i < base + step; i++) {
-      vi v[16];
+      vi v[QK_RADIX];
       QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
       qk_butterflies(v, radix);
       QK_UNROLL for (size_t r = 0; r < radix; r++) {
@@ -119,41 +121,52 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
       }
     }
 }
-/* out[j][row] of pairs, with their signs; block: a power of two. Three levels at once, the first of them as products with the signs. */
-static void qk_hadamard_block(const int8_t *signs, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b) {
-  int16_t wide[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
-  const vi other = vi_set1((int32_t)0xfffe0000u); /* 1 and -1 in 16 bits differ in all but the lowest */
-  for (size_t i = 0; i < block; i += 16) vi_store16(wide + i, vi_load8(signs + i));
-  for (size_t j = 0; j < block; j += 8) {
-    vi v[8];
-    QK_UNROLL for (size_t i = 0; i < 8; i += 2) {
-      const vi a = vi_load(pairs + (j + i) * 8), sign = qk_pair_at(wide + j + i);
-      v[i] = qk_dot_pairs(vi_zero(), a, sign);
-      v[i + 1] = qk_dot_pairs(vi_zero(), a, vi_xor(sign, other));
+/* All levels from `step` on. */
+static void qk_hadamard_rest(int32_t *x, size_t block, size_t step, qk_bounds *b) {
+  for (; step * QK_RADIX < block; step *= 4) qk_hadamard_levels(x, block, step, b, 4, 0);
+  if (step * 2 == block) qk_hadamard_levels(x, block, step, b, 2, 1);
+  if (step * 4 == block) qk_hadamard_levels(x, block, step, b, 4, 1);
+#if QK_RADIX == 16
+  if (step * 8 == block) qk_hadamard_levels(x, block, step, b, 8, 1);
+  if (step * 16 == block) qk_hadamard_levels(x, block, step, b, 16, 1);
+#endif
+}
+/* The first levels of a block of codes in order, NULL: as they lie, with their signs, which stand in the low 16 bits. */
+QK_INLINE void qk_hadamard_begin(const int32_t *t, vi half, vi shift, const int32_t *sign, size_t block, int32_t *y,
+                                 const int32_t *order) {
+  for (size_t j = 0; j < block; j += QK_RADIX_BEGIN, y += QK_RADIX_BEGIN * 16) {
+    vi v[QK_RADIX_BEGIN];
+    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) {
+      const vi code = qk_narrowed(t, order ? (size_t)order[j + i] : j + i, half, shift);
+      v[i] = vi_dot_pairs(vi_zero(), code, vi_set1(sign[j + i]));
     }
-    QK_UNROLL for (size_t h = 2; h < 8; h *= 2) QK_UNROLL for (size_t i = 0; i < 8; i++) {
-      if (i & h) continue;
-      const vi x = v[i], y = v[i + h];
-      v[i] = vi_add(x, y), v[i + h] = vi_sub(x, y);
-    }
-    QK_UNROLL for (size_t i = 0; i < 8; i++) vi_store(out + (j + i) * 16, v[i]);
+    qk_butterflies(v, QK_RADIX_BEGIN);
+    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) vi_store(y + i * 16, v[i]);
   }
-  if (block == 16) qk_hadamard_levels(out, block, 8, b, 2);
-  if (block == 32) qk_hadamard_levels(out, block, 8, b, 4);
-  if (block == 256) qk_hadamard_levels(out, block, 8, b, 4);
-  if (block == 64) qk_hadamard_levels(out, block, 8, b, 8);
-  if (block == 256) qk_hadamard_levels(out, block, 32, b, 8);
-  if (block == 128) qk_hadamard_levels(out, block, 8, b, 16);
+}
+/* The block of channels from `at` on, a power of two of them, in order and with their signs, to y. */
+static void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, vi half, vi shift, int32_t *y,
+                              qk_bounds *b) {
+  int32_t sign[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
+  const size_t block = tr->block;
+  for (size_t i = 0; i < block; i += 16)
+    vi_store(sign + i, vi_and(vi_load8(tr->signs + at + i), vi_set1(0xffff)));
+  if (tr->order)
+    qk_hadamard_begin(t, half, shift, sign, block, y, tr->order + at);
+  else
+    qk_hadamard_begin(t + at * 16, half, shift, sign, block, y, NULL);
+  qk_hadamard_rest(y, block, QK_RADIX_BEGIN, b);
 }
 
-/* Codes of 14 bits of 32 channels, or of 16 where there are no more, of 16 rows, to pairs; by [rows] 0: a row of zeros. */
+/* Codes of 14 bits of 32 channels, or of 16 where there are no more, of 16 rows, to pairs; by [rows] 0: a row of zeros. whole: all rows
+   are there and none is one of zeros. */
 QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const float *by, size_t channels, int32_t *pairs,
-                             const float *smooth) {
+                             const int whole, const float *smooth) {
   vi w[16];
   const size_t next = channels > 16 ? 16 : 0;
   for (size_t r = 0; r < 16; r++) {
     w[r] = vi_zero();
-    if (r >= rows || by[r] == 0.0f) continue;
+    if (!whole && (r >= rows || by[r] == 0.0f)) continue;
     const vf a = qk_smoothed(vf_load(x + r * ldx), smooth, 0, 16);
     const vf b = qk_smoothed(vf_load(x + r * ldx + next), smooth, next, 16);
     w[r] = vi_pack16(vf_to_vi(vf_mul(a, vf_set1(by[r]))), vf_to_vi(vf_mul(b, vf_set1(by[r]))));
@@ -161,6 +174,18 @@ QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const floa
   vi_transpose(w);
   QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
       if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
+}
+static void qk_tile_wide(const qk_transform *tr, const float *x, size_t ldx, size_t d, size_t rows, const float *by,
+                         int32_t *pairs) {
+  int whole = rows == 16;
+  for (size_t r = 0; r < rows; r++) whole &= by[r] != 0.0f;
+  for (size_t i = 0; i < d; i += 32) {
+    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
+    if (whole)
+      QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8, 1);
+    else
+      QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8, 0);
+  }
 }
 /* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
 static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
@@ -174,35 +199,40 @@ static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, 
   }
   return b.hi;
 }
-/* Back to codes, in order and in pairs [d/2][16][2]. */
-static void qk_tile_pairs(const int32_t *order, size_t d, const int32_t *t, vi half, vi shift, int32_t *pairs) {
-  for (size_t j = 0; j < d; j += 2) {
-    const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
-    const vi x = vi_shr_signed(vi_add(vi_load(t + a * 16), half), shift);
-    const vi y = vi_shr_signed(vi_add(vi_load(t + b * 16), half), shift);
-    vi_store(pairs + j * 8, vi_join16(x, y));
+/* n channels from `at` on as codes, in order and in pairs [n/2][16][2]. */
+static void qk_tile_pairs(const int32_t *order, size_t at, size_t n, const int32_t *t, vi half, vi shift,
+                          int32_t *pairs) {
+  for (size_t j = 0; j < n; j += 2) {
+    const size_t a = order ? (size_t)order[at + j] : at + j, b = order ? (size_t)order[at + j + 1] : at + j + 1;
+    vi_store(pairs + j * 8, vi_join16(qk_narrowed(t, a, half, shift), qk_narrowed(t, b, half, shift)));
   }
 }
-/* Second step: floats y [d][16], and the lanes' bounds. */
-static qk_bounds qk_tile_second(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *y) {
+/* Second step, of what the first one left: floats y [d][16], and the lanes' bounds. */
+static qk_bounds qk_tile_second(const qk_transform *tr, size_t d, const int32_t *t, vi half, vi shift, int32_t *y) {
+  int32_t pairs[QK_TRANSFORM_BLOCK * 8] __attribute__((aligned(64)));
   qk_bounds b = qk_bounds_none();
   for (size_t at = 0; at < d; at += tr->block) {
+    int32_t *out = y + at * 16;
     if (tr->second) {
-      qk_rotate_block(tr->second, tr->block, pairs + at * 8, y + at * 16, &b, 1);
+      qk_tile_pairs(tr->order, at, tr->block, t, half, shift, pairs);
+      qk_rotate_block(tr->second, tr->block, pairs, out, &b, 1);
     } else if (tr->signs) {
-      qk_hadamard_block(tr->signs + at, tr->block, pairs + at * 8, y + at * 16, &b);
+      qk_hadamard_block(tr, at, t, half, shift, out, &b);
     } else {
-      for (size_t i = at; i < at + tr->block; i += 2) {
-        const vi a = vi_load(pairs + i * 8);
-        const vf first = vi_to_vf(qk_first_of(a)), second = vi_to_vf(qk_second_of(a));
-        qk_bounds_take(&b, first);
-        qk_bounds_take(&b, second);
-        vi_store(y + i * 16, vi_bits(first));
-        vi_store(y + i * 16 + 16, vi_bits(second));
+      for (size_t i = 0; i < tr->block; i++) {
+        const vf code = vi_to_vf(qk_narrowed(t, tr->order ? (size_t)tr->order[at + i] : at + i, half, shift));
+        qk_bounds_take(&b, code);
+        vi_store(out + i * 16, vi_bits(code));
       }
     }
   }
   return b;
+}
+/* Codes of four channels, those of a row in a lane. */
+QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
+  vf v[4];
+  QK_UNROLL for (size_t e = 0; e < 4; e++) v[e] = vf_fma(vf_load(y + e * 16), grid->by, grid->zero);
+  return vi_codes4(v[0], v[1], v[2], v[3], held);
 }
 /* Codes of y, and each row's scale and zero. unit: [16]. */
 static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_bounds b, const float *unit, size_t row,
@@ -215,36 +245,31 @@ static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_boun
   int8_t *codes = q->codes + row * q->ld;
   qk_store_n(q->scale + row, vf_mul(grid.scale, vf_load(unit)), rows);
   qk_store_n(q->zero + row, grid.zero, rows);
-  for (size_t i = 0; i < d; i += 16) {
+  size_t i = 0;
+  for (; rows == 16 && i + 64 <= d; i += 64) { /* whole lines of a row */
+    vi w[16];
+    QK_UNROLL for (size_t c = 0; c < 16; c++) w[c] = qk_codes_of4(floats + (i + 4 * c) * 16, &grid, held);
+    vi_transpose(w);
+    QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + i), w[r]);
+  }
+  for (; i < d; i += 16) {
+    int8_t some[16 * 16];
     vi w[4];
-    QK_UNROLL for (size_t s = 0; s < 4; s++) {
-      vf v[4];
-      QK_UNROLL for (size_t e = 0; e < 4; e++)
-          v[e] = vf_fma(vf_load(floats + (i + 4 * s + e) * 16), grid.by, grid.zero);
-      w[s] = vi_codes4(v[0], v[1], v[2], v[3], held);
-    }
-    if (rows == 16) {
-      vi_store_words(codes + i, q->ld, w);
-    } else {
-      int8_t some[16 * 16];
-      vi_store_words(some, 16, w);
-      for (size_t r = 0; r < rows; r++) memcpy(codes + r * q->ld + i, some + r * 16, 16);
-    }
+    QK_UNROLL for (size_t c = 0; c < 4; c++) w[c] = qk_codes_of4(floats + (i + 4 * c) * 16, &grid, held);
+    vi_store_words(some, 16, w);
+    for (size_t r = 0; r < rows; r++) memcpy(codes + r * q->ld + i, some + r * 16, 16);
   }
 }
 
 static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
                                 void *scratch, size_t row, size_t rows) {
-  int32_t *t = scratch, *pairs = t + d * 16, sizes[16], shifts[16], halves[16];
+  int32_t *t = scratch, *y = t + d * 16, *pairs = y, sizes[16], shifts[16], halves[16]; /* no pairs where there are results */
   float unit[16], by[16];
   vi most[16];
   for (size_t r = 0; r < 16; r++)
     most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
   const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
-  for (size_t i = 0; i < d; i += 32) {
-    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
-    QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8);
-  }
+  qk_tile_wide(tr, x, ldx, d, rows, by, pairs);
   vi_store(sizes, qk_tile_first(tr, d, pairs, t));
   for (size_t r = 0; r < 16; r++) {
     shifts[r] = qk_shift_of((uint32_t)sizes[r]);
@@ -252,9 +277,8 @@ static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t l
     if (tr->first) unit[r] = qk_shifted_unit(unit[r], shifts[r]);
     unit[r] = qk_last_unit(tr, unit[r]);
   }
-  qk_tile_pairs(tr->order, d, t, vi_load(halves), vi_load(shifts), pairs);
-  const qk_bounds b = qk_tile_second(tr, d, pairs, t);
-  qk_tile_codes(q, t, d, b, unit, row, rows);
+  const qk_bounds b = qk_tile_second(tr, d, t, vi_load(halves), vi_load(shifts), y);
+  qk_tile_codes(q, y, d, b, unit, row, rows);
   QK_START(q, (uint32_t)d, row, row + rows);
   return bad;
 }
