@@ -15,6 +15,7 @@
 #include "quant/groups.h"
 #include "quant/permute.h"
 #include "quant/quantizer.h"
+#include "quant/recipe.h"
 #include "quant/relative.h"
 #include "quant/split.h"
 #include "quant/suppress.h"
