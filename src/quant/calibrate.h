@@ -29,6 +29,12 @@ typedef struct qn_calibration_text {
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
 /* The same of those with the most bytes, of equal ones the first. */
 quern_status qn_calibration_longest(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows);
+/* Of n rows the `best` with the greatest measure, of equal ones the first, become the first ones, in the order of rows. */
+typedef struct qn_ranked_row {
+  double measure;
+  size_t row;
+} qn_ranked_row;
+void qn_rank_rows(qn_ranked_row *rows, size_t n, size_t best);
 /* Rows as the job selects them: of outliers, the float model of its source is made for that. */
 quern_status qn_calibration_select(qn_calibration_text *t, qn_env *env, const qn_quantize_job *job, uint32_t rows);
 /* Texts of a row, and rows. */

@@ -138,19 +138,18 @@ static quern_status find_columns(qn_calibration_text *t, qn_env *env, source *s,
   return QUERN_OK;
 }
 
-/* A line that is one of the longest, so far as their number goes. */
-typedef struct row_length {
-  size_t bytes, row;
-} row_length;
-
-static int by_length(const void *a, const void *b) {
-  const row_length *x = a, *y = b;
-  if (x->bytes != y->bytes) return x->bytes > y->bytes ? -1 : 1;
+static int by_row(const void *a, const void *b) {
+  const qn_ranked_row *x = a, *y = b;
   return x->row < y->row ? -1 : x->row > y->row;
 }
-static int by_row(const void *a, const void *b) {
-  const row_length *x = a, *y = b;
-  return x->row < y->row ? -1 : x->row > y->row;
+static int by_measure(const void *a, const void *b) {
+  const qn_ranked_row *x = a, *y = b;
+  return x->measure > y->measure ? -1 : x->measure < y->measure ? 1 : by_row(a, b);
+}
+
+void qn_rank_rows(qn_ranked_row *rows, size_t n, size_t best) {
+  qn_sort_items(rows, n, sizeof *rows, by_measure);
+  qn_sort_items(rows, best, sizeof *rows, by_row);
 }
 
 /* Row i of those left is taken with the chance that as many are taken as are still wanted. */
@@ -166,17 +165,16 @@ static quern_status take_drawn(qn_calibration_text *t, qn_env *env, const source
 }
 
 static quern_status take_longest(qn_calibration_text *t, qn_env *env, const source *s, size_t wanted) {
-  const size_t bytes = t->rows_found * sizeof(row_length);
+  const size_t bytes = t->rows_found * sizeof(qn_ranked_row);
   line_reader r = s->body;
   span line;
   void *p = NULL;
   size_t next = 0;
   quern_status status = QUERN_OK;
-  QN_TRY(qn_alloc_array(env, &p, t->rows_found, sizeof(row_length), "lengths of calibration text"));
-  row_length *rows = p;
-  for (size_t i = 0; next_line(&r, &line); i++) rows[i] = (row_length){line.n, i};
-  qn_sort_items(rows, t->rows_found, sizeof *rows, by_length);
-  qn_sort_items(rows, wanted, sizeof *rows, by_row);
+  QN_TRY(qn_alloc_array(env, &p, t->rows_found, sizeof(qn_ranked_row), "lengths of calibration text"));
+  qn_ranked_row *rows = p;
+  for (size_t i = 0; next_line(&r, &line); i++) rows[i] = (qn_ranked_row){(double)line.n, i};
+  qn_rank_rows(rows, t->rows_found, wanted);
   r = s->body;
   for (size_t i = 0; status == QUERN_OK && next < wanted && next_line(&r, &line); i++) {
     if (rows[next].row != i) continue;

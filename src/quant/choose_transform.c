@@ -22,12 +22,12 @@
 typedef struct trial {
   qn_quantizer *q;
   const qn_products *e;
-  qn_item some;          /* the operator with the outputs that are measured */
-  const float *rows;     /* [count, k], of which the first `measured` are drawn */
+  qn_item some;      /* the operator with the outputs that are measured */
+  const float *rows; /* [count, k], of which the first `measured` are drawn */
   size_t count, measured;
-  float *moving;         /* as rows */
+  float *moving;           /* as rows */
   float *weights, *panels; /* [some.n, k], smoothed; as a product's */
-  float *want, *got;     /* [measured, some.n] */
+  float *want, *got;       /* [measured, some.n] */
 } trial;
 
 /* ---- candidates -------------------------------------------------------------------------------------------------- */
@@ -75,7 +75,8 @@ static uint64_t cost_of(const trial *t, const qn_transform_shape *s) {
 
 /* A row as what its codes stand for (docs/NUMERICS.md, Codes). */
 static void round_row(float *x, size_t k, uint32_t bits, float clip) {
-  const float low_code = bits == 8 ? -127 : -(float)(1u << (bits - 1)), high_code = bits == 8 ? 127 : (float)((1u << (bits - 1)) - 1);
+  const float low_code = bits == 8 ? -127 : -(float)(1u << (bits - 1)),
+              high_code = bits == 8 ? 127 : (float)((1u << (bits - 1)) - 1);
   float low = 0, high = 0;
   for (size_t i = 0; i < k; i++) {
     low = x[i] < low ? x[i] : low;
@@ -87,7 +88,8 @@ static void round_row(float *x, size_t k, uint32_t bits, float clip) {
   const float by = (high_code - low_code) / range, scale = range / (high_code - low_code);
   const float zero = qn_pack_rint(low_code - low * by);
   for (size_t i = 0; i < k; i++)
-    x[i] = (qn_pack_held(qn_pack_rint(qn_pack_held(x[i] * by + zero, -4096, 4096)), low_code, high_code) - zero) * scale;
+    x[i] = (qn_pack_held(qn_pack_rint(qn_pack_held(x[i] * by + zero, -4096, 4096)), low_code, high_code) - zero) *
+           scale;
 }
 
 static void multiply(const trial *t, const float *x, const float *w, float *out) {
@@ -233,7 +235,8 @@ quern_status qn_quantizer_choose_transforms(qn_quantizer *q) {
   for (uint32_t i = 0; i < qn_item_count(&q->arch); i++) {
     qn_item it;
     qn_item_at(&q->arch, i, &it);
-    if (it.kind == QN_ITEM_LINEAR && it.input >= 0) own[it.layer * (int)QN_SITE_KINDS + it.input] = qn_quantizer_shape(q, &it);
+    if (it.kind == QN_ITEM_LINEAR && it.input >= 0)
+      own[it.layer * (int)QN_SITE_KINDS + it.input] = qn_quantizer_shape(q, &it);
   }
   q->shapes = own;
   q->shapes_bytes = shapes * sizeof *own;

@@ -3,28 +3,22 @@
 #include <string.h>
 
 #include "base/checked.h"
-#include "base/sort.h"
 #include "kernels/layout.h"
 #include "quant/calibrate.h"
 #include "run/decoder.h"
 
-#define DRAWN 4u         /* times as many rows, of which the ones with the most outliers are taken */
-#define BEGINNING 128u   /* tokens of a text, special ones included */
-#define ONE 1024.0       /* what squared ranges are counted in: as integers, whose sum has no order */
-#define RANGE_MOST 1e9f  /* above what any row has: twice its channels */
-
-typedef struct row_score {
-  size_t row;
-  double score;
-} row_score;
+#define DRAWN 4u        /* times as many rows, of which the ones with the most outliers are taken */
+#define BEGINNING 128u  /* tokens of a text, special ones included */
+#define ONE 1024.0      /* what squared ranges are counted in: as integers, whose sum has no order */
+#define RANGE_MOST 1e9f /* above what any row has: twice its channels */
 
 typedef struct scoring {
   qn_env *env;
   const qn_quantize_job *job;
   const qn_calibration_text *text;
   quern_session *s;
-  uint64_t *of_token; /* [max_tokens] of the pass */
-  row_score *scores;  /* [rows] sums over tokens in the end divided by them */
+  uint64_t *of_token;    /* [max_tokens] of the pass */
+  qn_ranked_row *scores; /* [rows] means over tokens */
 } scoring;
 
 /* The square of a row's range over its root mean square: what codes with one scale a token lose by. */
@@ -46,7 +40,8 @@ static void observe(void *user, const qn_seen *seen) {
   if (seen->layer == QN_NO_LAYER ||
       (k != QN_SITE_QKV_IN && k != QN_SITE_ATTN_OUT_IN && k != QN_SITE_FFN_UP_IN && k != QN_SITE_FFN_DOWN_IN))
     return;
-  for (size_t r = 0; r < seen->rows; r++) c->of_token[seen->row + r] += square_of_range(seen->x + r * seen->ld, seen->d);
+  for (size_t r = 0; r < seen->rows; r++)
+    c->of_token[seen->row + r] += square_of_range(seen->x + r * seen->ld, seen->d);
 }
 
 static quern_status end_pass(void *user, size_t first, uint32_t batch) {
@@ -57,7 +52,7 @@ static quern_status end_pass(void *user, size_t first, uint32_t batch) {
   for (uint32_t i = 0; i < batch && first + i < rows; i++) {
     double sum = 0;
     for (uint32_t t = 0; t < s->lens[i]; t++) sum += (double)c->of_token[s->starts[i] + t];
-    c->scores[first + i].score = sum / (double)qn_max_size(s->lens[i], 1);
+    c->scores[first + i].measure = sum / (double)qn_max_size(s->lens[i], 1);
   }
   memset(c->of_token, 0, s->max_tokens * sizeof *c->of_token);
   if (job->progress && job->progress(job->progress_user, first + batch, rows, "selecting text"))
@@ -72,8 +67,8 @@ static quern_status run_session(scoring *c) {
   memset(c->of_token, 0, c->s->max_tokens * sizeof *c->of_token);
   c->s->observe = observe;
   c->s->observe_user = c;
-  const quern_status status =
-      qn_calibration_run(c->s, c->env, c->text, c->text->texts, end_pass, c, "selecting text", c->job->calibration);
+  const quern_status status = qn_calibration_run(c->s, c->env, c->text, c->text->texts, end_pass, c, "selecting text",
+                                                 c->job->calibration);
   qn_free(c->env, c->of_token, c->s->max_tokens * sizeof *c->of_token);
   return status;
 }
@@ -91,18 +86,8 @@ static quern_status run_model(void *user, quern_model *m) {
   return status;
 }
 
-static int by_score(const void *a, const void *b) {
-  const row_score *x = a, *y = b;
-  if (x->score != y->score) return x->score > y->score ? -1 : 1;
-  return x->row < y->row ? -1 : x->row > y->row;
-}
-static int by_row(const void *a, const void *b) {
-  const row_score *x = a, *y = b;
-  return x->row < y->row ? -1 : x->row > y->row;
-}
-
 /* Rows of scores [count], ascending, stay in the text. */
-static void keep_rows(qn_calibration_text *t, const row_score *scores, size_t count) {
+static void keep_rows(qn_calibration_text *t, const qn_ranked_row *scores, size_t count) {
   const size_t each = qn_calibration_each(t);
   int64_t *offsets = (int64_t *)(void *)t->offsets.data, at = 0;
   size_t texts = 0;
@@ -122,16 +107,15 @@ static quern_status take_outliers(qn_calibration_text *t, qn_env *env, const qn_
   const size_t drawn = qn_calibration_rows(t);
   void *p = NULL;
   if (drawn <= rows) return QUERN_OK;
-  QN_TRY(qn_alloc_array(env, &p, drawn, sizeof(row_score), "outliers of texts"));
+  QN_TRY(qn_alloc_array(env, &p, drawn, sizeof(qn_ranked_row), "outliers of texts"));
   scoring c = {.env = env, .job = job, .text = t, .scores = p};
-  for (size_t i = 0; i < drawn; i++) c.scores[i] = (row_score){i, 0};
+  for (size_t i = 0; i < drawn; i++) c.scores[i] = (qn_ranked_row){0, i};
   const quern_status status = qn_with_float_model(env, job, run_model, &c);
   if (status == QUERN_OK) {
-    qn_sort_items(c.scores, drawn, sizeof *c.scores, by_score);
-    qn_sort_items(c.scores, rows, sizeof *c.scores, by_row);
+    qn_rank_rows(c.scores, drawn, rows);
     keep_rows(t, c.scores, rows);
   }
-  qn_free(env, p, drawn * sizeof(row_score));
+  qn_free(env, p, drawn * sizeof(qn_ranked_row));
   return status;
 }
 
