@@ -519,6 +519,9 @@ QUERN_API quern_status quern_generate_batch(quern_session *s, const quern_genera
 /* ---- quantize ---------------------------------------------------------------------------------------------------- */
 
 #define QUERN_DRY_RUN 1u /* do everything but write the file */
+#define QUERN_SELECT_RANDOM 0u   /* rows drawn by the seed */
+#define QUERN_SELECT_LONGEST 1u  /* those with the most bytes */
+#define QUERN_SELECT_OUTLIERS 2u /* of four times as many drawn those whose activations have the most outliers: a pass of the float model */
 
 typedef struct quern_quantize_options {
   uint32_t size;
@@ -537,6 +540,8 @@ typedef struct quern_quantize_options {
   /* For recipe "auto" and others with max_loss: of the outputs on the calibration text, their squared error over their
      spread, above 0 and at most 1; 0: as the recipe says. */
   double max_loss;
+  uint32_t select; /* QUERN_SELECT_*: which rows of the calibration file */
+  uint32_t reserved;
 } quern_quantize_options;
 
 typedef struct quern_quantize_result {

@@ -370,6 +370,64 @@ static void test_draws(void) {
   qn_calibration_free(&env, &b);
 }
 
+static void check_selected(const char *content, uint32_t select, uint32_t rows, const char *want) {
+  char path[300];
+  qn_calibration_text t;
+  snprintf(path, sizeof path, "%s/rows.txt", dir);
+  CHECK(tiny_text(dir, "rows.txt", content));
+  const qn_quantize_job job = {.src = dir, .calibration = path, .select = select};
+  CHECK_EQ(qn_calibration_select(&t, &env, &job, rows), QUERN_OK);
+  const int same = t.utf8.bytes == strlen(want) && !memcmp(t.utf8.data, want, strlen(want));
+  CHECK(same);
+  if (!same) printf("  %.*s, not %s\n", (int)t.utf8.bytes, (const char *)t.utf8.data, want);
+  qn_calibration_free(&env, &t);
+}
+
+/* The longest rows, in the order of the file, and of equal ones the first; pairs whole. Those with the most outliers are
+   the same ones each time. */
+static void test_selections(void) {
+  tiny_options o = tiny_defaults();
+  CHECK(tiny_model_write(dir, &o));
+  check_selected("a\nbb cc\nd\nee ff\ng h i j\n", QN_SELECT_LONGEST, 2, "bb ccg h i j");
+  check_selected("a\nbb\n", QN_SELECT_LONGEST, 5, "abb");
+  check_selected("a\tb\ncat\ton a mat\nd\te\n", QN_SELECT_LONGEST, 1, "caton a mat");
+  check_selected("a\nbb\n", QN_SELECT_OUTLIERS, 2, "abb");
+  qn_calibration_text one, more;
+  CHECK(write_texts(60));
+  for (int pass = 0; pass < 2; pass++) {
+    const qn_quantize_job job = {.src = dir, .calibration = texts, .select = QN_SELECT_OUTLIERS, .seed = 1};
+    CHECK_EQ(qn_calibration_select(pass ? &more : &one, &env, &job, 12), QUERN_OK);
+  }
+  CHECK(one.texts == 12 && more.utf8.bytes == one.utf8.bytes && !memcmp(one.utf8.data, more.utf8.data, one.utf8.bytes));
+  const int64_t *offsets = (const int64_t *)(const void *)one.offsets.data;
+  for (size_t i = 0; i < one.texts; i++) CHECK(offsets[i] < offsets[i + 1]);
+  CHECK(offsets[12] == (int64_t)one.utf8.bytes);
+  qn_calibration_free(&env, &one);
+  qn_calibration_free(&env, &more);
+}
+
+/* Every allocation of a selection may fail. */
+static void test_selection_faults(void) {
+  static const uint32_t kinds[] = {QN_SELECT_LONGEST, QN_SELECT_OUTLIERS};
+  for (size_t i = 0; i < 2; i++) {
+    faulty_alloc f = {0};
+    const quern_allocator alloc = {sizeof alloc, 0, &f, faulty_alloc_alloc, faulty_alloc_free};
+    qn_env faulty;
+    quern_status status = QUERN_E_MEMORY;
+    qn_env_init(&faulty, &alloc, NULL, NULL, 0);
+    for (f.fail_at = 1; status == QUERN_E_MEMORY && f.fail_at < 1000; f.fail_at++) {
+      const qn_quantize_job job = {.src = dir, .calibration = texts, .select = kinds[i]};
+      qn_calibration_text t;
+      f.calls = 0;
+      status = qn_calibration_select(&t, &faulty, &job, 12);
+      qn_calibration_free(&faulty, &t);
+      CHECK(f.live == 0 && f.wrong_sizes == 0);
+    }
+    CHECK_EQ(status, QUERN_OK);
+    CHECK(f.fail_at > 3);
+  }
+}
+
 static void refused(const char *recipe, const char *calibration, quern_status status, const char *words) {
   char message[512] = "", path[300];
   path_of(path, sizeof path, "refused");
@@ -457,6 +515,8 @@ int main(void) {
   RUN(test_jsonl);
   RUN(test_tsv);
   RUN(test_draws);
+  RUN(test_selections);
+  RUN(test_selection_faults);
   RUN(test_bad_input);
   RUN(test_memory);
   tiny_dir_remove(dir);

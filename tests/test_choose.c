@@ -178,6 +178,10 @@ static void test_refused(void) {
   CHECK_EQ(quern_quantize_file(c, dir, out, &q, NULL), QUERN_E_ARGUMENT);
   quern_context_error(c, message, sizeof message);
   CHECK(says("--calibrate"));
+  q.select = 3;
+  CHECK_EQ(quern_quantize_file(c, dir, out, &q, NULL), QUERN_E_ARGUMENT);
+  quern_context_error(c, message, sizeof message);
+  CHECK(says("select is QUERN_SELECT_RANDOM"));
   quern_context_free(c);
   CHECK(access(out, F_OK) != 0);
 }

@@ -316,6 +316,7 @@ expect 2 quantize_without_output 'needs -o' quantize "$work"
 for x in 0 -1 1.5 nan x 0.1x; do
   expect 2 "max_loss_$x" 'max-loss takes a number above 0 and at most 1' quantize "$work" -o "$work/x.qrn" --recipe auto --max-loss "$x"
 done
+expect 2 select_of_another_kind 'random\|longest\|outliers' quantize "$work" -o "$work/x.qrn" --select shortest
 expect 2 max_loss_of_another 'auto.*not for mixed' quantize "$work" -o "$work/x.qrn" --recipe mixed --max-loss 0.1
 expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
 expect 1 quantize_says_first_that_it_cannot_write 'none/x.qrn: .*folder does not exist' quantize no/such -o "$work/none/x.qrn"

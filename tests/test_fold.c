@@ -20,8 +20,14 @@ static quern_status make_one(const qn_recipe *made, const char *name) {
 
 /* Smoothing as a transform has it, in floats. */
 static qn_recipe smoothed(void) {
-  return (qn_recipe){.name = "folded", .id = QN_RECIPE_FLOAT, .weight_bits = 32, .activation_bits = 32, .embedding_bits = 32,
-                     .smooth = 1, .transforms = 1, .alpha = 5};
+  return (qn_recipe){.name = "folded",
+                     .id = QN_RECIPE_FLOAT,
+                     .weight_bits = 32,
+                     .activation_bits = 32,
+                     .embedding_bits = 32,
+                     .smooth = 1,
+                     .transforms = 1,
+                     .alpha = 5};
 }
 
 /* Hidden states of tokens, or a decoder's scores of the last; returns how many. */

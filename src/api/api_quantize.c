@@ -28,6 +28,8 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
   if (!dst && !dry_run) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no file to write; QUERN_DRY_RUN needs none");
   if (!(o.max_loss >= 0 && o.max_loss <= 1))
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
+  if (o.select >= QN_SELECTS || o.reserved)
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "select is QUERN_SELECT_RANDOM, _LONGEST or _OUTLIERS, reserved is 0");
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
                                .recipe = o.recipe,
@@ -35,6 +37,7 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
                                .report = o.report_path,
                                .seed = o.seed,
                                .calibration_rows = o.calibration_rows,
+                               .select = o.select,
                                .max_loss = o.max_loss,
                                .dry_run = dry_run,
                                .limit = o.max_bytes,

@@ -4,7 +4,7 @@
 
 typedef struct values {
   const char *output, *recipe, *calibrate, *report, *print_recipe;
-  uint32_t seed, rows;
+  uint32_t seed, rows, select;
   double max_loss;
   int dry_run;
 } values;
@@ -110,6 +110,7 @@ static int run(qn_cli_state *c) {
   o.flags = v->dry_run ? QUERN_DRY_RUN : 0;
   o.seed = v->seed;
   o.calibration_rows = v->rows;
+  o.select = v->select ? v->select - 1 : QUERN_SELECT_RANDOM;
   o.max_loss = v->max_loss;
   o.recipe = v->recipe;
   o.calibration_path = v->calibrate;
@@ -132,6 +133,7 @@ static const qn_cli_option options[] = {
      "\"text\"",
      offsetof(values, calibrate), 0, 0},
     {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
+    {"select", 0, CLI_CHOICE, "random|longest|outliers", "which of them; default: random", offsetof(values, select), 0, 0},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},
     {"max-loss", 0, CLI_REAL, "X", "recipe auto: squared error of the outputs over their spread; default: 0.02",
      offsetof(values, max_loss), 0, 1},

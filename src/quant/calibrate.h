@@ -27,6 +27,16 @@ typedef struct qn_calibration_text {
 /* One text a line, a tab separates the two of a pair; or, where the first line names columns separated by tabs, the first
    of QN_TEXT_COLUMNS that are there; of a .jsonl file the "text" of each line's object. Blank lines are left out. At most `rows` are drawn. */
 quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed);
+/* The same of those with the most bytes, of equal ones the first. */
+quern_status qn_calibration_longest(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows);
+/* Of n rows the `best` with the greatest measure, of equal ones the first, become the first ones, in the order of rows. */
+typedef struct qn_ranked_row {
+  double measure;
+  size_t row;
+} qn_ranked_row;
+void qn_rank_rows(qn_ranked_row *rows, size_t n, size_t best);
+/* Rows as the job selects them: of outliers, the float model of its source is made for that. */
+quern_status qn_calibration_select(qn_calibration_text *t, qn_env *env, const qn_quantize_job *job, uint32_t rows);
 /* Texts of a row, and rows. */
 static inline size_t qn_calibration_each(const qn_calibration_text *t) { return t->pairs ? 2 : 1; }
 static inline size_t qn_calibration_rows(const qn_calibration_text *t) { return t->texts / qn_calibration_each(t); }

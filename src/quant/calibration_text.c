@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/sort.h"
 #include "quant/calibrate.h"
 
 typedef struct span {
@@ -137,8 +138,56 @@ static quern_status find_columns(qn_calibration_text *t, qn_env *env, source *s,
   return QUERN_OK;
 }
 
+static int by_row(const void *a, const void *b) {
+  const qn_ranked_row *x = a, *y = b;
+  return x->row < y->row ? -1 : x->row > y->row;
+}
+static int by_measure(const void *a, const void *b) {
+  const qn_ranked_row *x = a, *y = b;
+  return x->measure > y->measure ? -1 : x->measure < y->measure ? 1 : by_row(a, b);
+}
+
+void qn_rank_rows(qn_ranked_row *rows, size_t n, size_t best) {
+  qn_sort_items(rows, n, sizeof *rows, by_measure);
+  qn_sort_items(rows, best, sizeof *rows, by_row);
+}
+
+/* Row i of those left is taken with the chance that as many are taken as are still wanted. */
+static quern_status take_drawn(qn_calibration_text *t, qn_env *env, const source *s, size_t wanted, uint32_t seed) {
+  line_reader r = s->body;
+  span line;
+  for (size_t i = 0; wanted && next_line(&r, &line); i++) {
+    if (qn_draw(seed, i) % (t->rows_found - i) >= wanted) continue;
+    QN_TRY(take_row(t, env, s, line, i + 1));
+    wanted--;
+  }
+  return QUERN_OK;
+}
+
+static quern_status take_longest(qn_calibration_text *t, qn_env *env, const source *s, size_t wanted) {
+  const size_t bytes = t->rows_found * sizeof(qn_ranked_row);
+  line_reader r = s->body;
+  span line;
+  void *p = NULL;
+  size_t next = 0;
+  quern_status status = QUERN_OK;
+  QN_TRY(qn_alloc_array(env, &p, t->rows_found, sizeof(qn_ranked_row), "lengths of calibration text"));
+  qn_ranked_row *rows = p;
+  for (size_t i = 0; next_line(&r, &line); i++) rows[i] = (qn_ranked_row){(double)line.n, i};
+  qn_rank_rows(rows, t->rows_found, wanted);
+  r = s->body;
+  for (size_t i = 0; status == QUERN_OK && next < wanted && next_line(&r, &line); i++) {
+    if (rows[next].row != i) continue;
+    status = take_row(t, env, s, line, i + 1);
+    next++;
+  }
+  qn_free(env, p, bytes);
+  return status;
+}
+
+/* seed: NULL, the longest are taken. */
 static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *path, const qn_map *map, uint32_t rows,
-                              uint32_t seed) {
+                              const uint32_t *seed) {
   source s = {.path = path,
               .jsonl = ends_in(path, ".jsonl"),
               .body = {(const char *)map->data, (const char *)map->data + map->bytes}};
@@ -152,23 +201,24 @@ static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *p
   for (r = s.body; next_line(&r, &line);) t->rows_found++;
   if (!t->rows_found) return qn_fail(&env->error, QUERN_E_SOURCE, "%s has a header and no rows", path);
   QN_TRY(qn_buffer_append(env, &t->offsets, &zero, sizeof zero));
-  /* Row i of those left is taken with the chance that as many are taken as are still wanted. */
-  size_t wanted = qn_min_size(rows, t->rows_found), i = 0;
-  for (r = s.body; wanted && next_line(&r, &line); i++) {
-    if (qn_draw(seed, i) % (t->rows_found - i) >= wanted) continue;
-    QN_TRY(take_row(t, env, &s, line, i + 1));
-    wanted--;
-  }
-  return QUERN_OK;
+  const size_t wanted = qn_min_size(rows, t->rows_found);
+  return seed ? take_drawn(t, env, &s, wanted, *seed) : take_longest(t, env, &s, wanted);
 }
 
-quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed) {
+static quern_status read_file(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, const uint32_t *seed) {
   qn_map map;
   *t = (qn_calibration_text){0};
   QN_TRY(qn_map_open(&map, env, path, 0));
   const quern_status status = read_rows(t, env, path, &map, rows, seed);
   qn_map_close(&map);
   return status;
+}
+
+quern_status qn_calibration_read(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, uint32_t seed) {
+  return read_file(t, env, path, rows, &seed);
+}
+quern_status qn_calibration_longest(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows) {
+  return read_file(t, env, path, rows, NULL);
 }
 
 void qn_calibration_free(qn_env *env, qn_calibration_text *t) {

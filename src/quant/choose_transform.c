@@ -1,10 +1,10 @@
 /* choose_transform.c - for each input of a layer's operators, where the recipe leaves that open, the transform that loses least: how wide
  * its blocks are, whether its second rotation is found, a Hadamard matrix or none, and how long is searched (quantizer.h).
  *
- * A candidate is found on half of the rows drawn of the input and on those with the largest magnitudes; then the other half goes through it, codes
- * of rows and the nearest codes of some output channels are multiplied, and the squared difference from the float product is what it loses. The
- * recipe's own transform is the first candidate. The budget is counted in multiply-adds as the sizes have them, not in time, so that the same seed
- * chooses the same. */
+ * A candidate is found on all rows that were kept; then those drawn go through it, codes of rows and the nearest codes of some output channels are
+ * multiplied, and the squared difference from the float product, over the squares of that, is what it loses of a row: tokens with massive outliers
+ * count as much as others. The recipe's own transform is the first candidate, and stays unless another is better by more than so few rows can
+ * be wrong by. The budget is counted in multiply-adds as the sizes have them, not in time, so that the same seed chooses the same. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -17,16 +17,17 @@
 #define CHANNELS 256u  /* of an operator's outputs are measured, at most */
 #define ROWS_LEAST 16u /* of an input, to choose by */
 #define LONGER 4u      /* times as many steps */
+#define BETTER 0.97    /* of what the recipe's own loses, at most */
 
 typedef struct trial {
   qn_quantizer *q;
   const qn_products *e;
-  qn_item some;          /* the operator with the outputs that are measured */
-  const float *rows;     /* [found + measured, k] */
-  size_t found, measured;
-  float *moving;         /* as rows */
+  qn_item some;      /* the operator with the outputs that are measured */
+  const float *rows; /* [count, k], of which the first `measured` are drawn */
+  size_t count, measured;
+  float *moving;           /* as rows */
   float *weights, *panels; /* [some.n, k], smoothed; as a product's */
-  float *want, *got;     /* [measured, some.n] */
+  float *want, *got;       /* [measured, some.n] */
 } trial;
 
 /* ---- candidates -------------------------------------------------------------------------------------------------- */
@@ -65,7 +66,7 @@ static int same(const qn_transform_shape *a, const qn_transform_shape *b) {
 /* Multiply-adds of a trial, in thousands. */
 static uint64_t cost_of(const trial *t, const qn_transform_shape *s) {
   const uint64_t k = t->some.k, block = s->block, searches = (uint64_t)(s->first + s->second);
-  const uint64_t search = searches * s->steps * (t->found * k + block * block) * block;
+  const uint64_t search = searches * s->steps * (t->count * k + block * block) * block;
   const uint64_t steps = (uint64_t)(s->first + (s->second || s->signs));
   return (search + steps * (t->some.n + t->measured) * k * block + t->measured * t->some.n * k) / 1000;
 }
@@ -74,7 +75,8 @@ static uint64_t cost_of(const trial *t, const qn_transform_shape *s) {
 
 /* A row as what its codes stand for (docs/NUMERICS.md, Codes). */
 static void round_row(float *x, size_t k, uint32_t bits, float clip) {
-  const float low_code = bits == 8 ? -127 : -(float)(1u << (bits - 1)), high_code = bits == 8 ? 127 : (float)((1u << (bits - 1)) - 1);
+  const float low_code = bits == 8 ? -127 : -(float)(1u << (bits - 1)),
+              high_code = bits == 8 ? 127 : (float)((1u << (bits - 1)) - 1);
   float low = 0, high = 0;
   for (size_t i = 0; i < k; i++) {
     low = x[i] < low ? x[i] : low;
@@ -86,7 +88,8 @@ static void round_row(float *x, size_t k, uint32_t bits, float clip) {
   const float by = (high_code - low_code) / range, scale = range / (high_code - low_code);
   const float zero = qn_pack_rint(low_code - low * by);
   for (size_t i = 0; i < k; i++)
-    x[i] = (qn_pack_held(qn_pack_rint(qn_pack_held(x[i] * by + zero, -4096, 4096)), low_code, high_code) - zero) * scale;
+    x[i] = (qn_pack_held(qn_pack_rint(qn_pack_held(x[i] * by + zero, -4096, 4096)), low_code, high_code) - zero) *
+           scale;
 }
 
 static void multiply(const trial *t, const float *x, const float *w, float *out) {
@@ -103,7 +106,8 @@ static quern_status lose(const trial *t, const qn_transform *by, double *error) 
   const qn_form f = qn_quantizer_form(q, &t->some);
   const qn_packed p = qn_quantizer_packed(q);
   const float clip = q->recipe.activation_clip > 0 ? (float)q->recipe.activation_clip : 1;
-  float *x = t->moving + t->found * k, *w = q->floats;
+  float *x = t->moving, *w = q->floats;
+  memcpy(x, t->rows, t->measured * k * sizeof *x);
   memcpy(w, t->weights, (size_t)n * k * sizeof *w);
   QN_TRY(qn_transform_rows(by, t->e, 1, w, n));
   QN_TRY(qn_transform_rows(by, t->e, 0, x, t->measured));
@@ -113,9 +117,14 @@ static quern_status lose(const trial *t, const qn_transform *by, double *error) 
   for (size_t r = 0; r < t->measured; r++) round_row(x + r * k, k, qn_quantizer_input_bits(q, &t->some), clip);
   multiply(t, x, w, t->got);
   *error = 0;
-  for (size_t i = 0; i < t->measured * n; i++) {
-    const double d = (double)t->got[i] - (double)t->want[i];
-    *error += d * d;
+  for (size_t r = 0; r < t->measured; r++) {
+    double lost = 0, power = 0;
+    for (size_t i = r * n; i < (r + 1) * n; i++) {
+      const double d = (double)t->got[i] - (double)t->want[i];
+      lost += d * d;
+      power += (double)t->want[i] * (double)t->want[i];
+    }
+    if (power > 0) *error += lost / power;
   }
   return QUERN_OK;
 }
@@ -124,8 +133,8 @@ static quern_status try_one(const trial *t, const qn_transform_shape *s, double 
   const uint64_t seed = qn_quantizer_transform_seed(t->q, &t->some);
   qn_transform by = {0};
   qn_trail trail = {0};
-  memcpy(t->moving, t->rows, (t->found + t->measured) * t->some.k * sizeof *t->moving);
-  quern_status status = qn_transform_find(&by, t->e, &t->q->recipe, s, t->some.k, seed, t->moving, t->found, &trail);
+  memcpy(t->moving, t->rows, t->count * t->some.k * sizeof *t->moving);
+  quern_status status = qn_transform_find(&by, t->e, &t->q->recipe, s, t->some.k, seed, t->moving, t->count, &trail);
   if (status == QUERN_OK) status = lose(t, &by, error);
   qn_transform_free(t->e->env, &by);
   return status;
@@ -138,6 +147,7 @@ static quern_status choose(const trial *t, qn_transform_shape *best) {
   qn_transform_shape s;
   double least, error;
   QN_TRY(try_one(t, &own, &least));
+  least *= BETTER;
   left -= cost;
   for (uint32_t i = 0; candidate(r, t->some.k, i, &s); i++) {
     if (!s.block || same(&s, &own) || (cost = cost_of(t, &s)) > left) continue;
@@ -150,16 +160,6 @@ static quern_status choose(const trial *t, qn_transform_shape *best) {
 
 /* ---- all inputs -------------------------------------------------------------------------------------------------- */
 
-/* Rows in the order of a trial: of those drawn every second, and the largest, are searched on. */
-static void arrange(const qn_quantizer *q, trial *t, const float *rows, size_t count, float *to) {
-  const size_t k = t->some.k, drawn = qn_samples_site(&q->samples, (uint32_t)t->some.layer, (uint32_t)t->some.input)->drawn_count;
-  t->measured = drawn / 2;
-  t->found = count - t->measured;
-  size_t at[2] = {0, t->found};
-  for (size_t r = 0; r < count; r++) memcpy(to + at[r < drawn && r % 2]++ * k, rows + r * k, k * sizeof *to);
-  t->rows = to;
-}
-
 /* Outputs evenly spaced over all, in t->weights, smoothed. */
 static void pick_channels(const qn_quantizer *q, const qn_item *it, const trial *t) {
   const size_t k = it->k;
@@ -169,32 +169,26 @@ static void pick_channels(const qn_quantizer *q, const qn_item *it, const trial 
     qn_smooth_divide(t->weights, t->some.n, k, qn_maxima_of(&q->smoothed, (uint32_t)it->layer, (uint32_t)it->input));
 }
 
-static void lay_out(trial *t, qn_arena *a, float **rows) {
+static void lay_out(trial *t, qn_arena *a) {
   const size_t k = t->some.k, n = t->some.n;
-  *rows = qn_arena_take(a, QN_SAMPLES_MOST * k, sizeof **rows);
-  t->moving = qn_arena_take(a, QN_SAMPLES_MOST * k, sizeof *t->moving);
+  t->moving = qn_arena_take(a, t->count * k, sizeof *t->moving);
   t->weights = qn_arena_take(a, n * k, sizeof *t->weights);
   t->panels = qn_arena_take(a, qk_panels(n) * QK_PANEL * k, sizeof *t->panels);
-  t->want = qn_arena_take(a, QN_SAMPLES_DRAWN * n, sizeof *t->want);
-  t->got = qn_arena_take(a, QN_SAMPLES_DRAWN * n, sizeof *t->got);
+  t->want = qn_arena_take(a, t->measured * n, sizeof *t->want);
+  t->got = qn_arena_take(a, t->measured * n, sizeof *t->got);
 }
 
-static quern_status choose_with(trial *t, const qn_item *it, const float *kept, size_t count, qn_transform_shape *best) {
+static quern_status choose_with(trial *t, const qn_item *it, qn_transform_shape *best) {
   qn_arena a = {0};
   void *memory = NULL;
-  float *rows;
-  lay_out(t, &a, &rows);
+  lay_out(t, &a);
   const size_t bytes = a.used;
   QN_TRY(qn_alloc(t->e->env, &memory, bytes, "trials of a transform"));
   a = (qn_arena){.base = memory, .cap = bytes};
-  lay_out(t, &a, &rows);
-  arrange(t->q, t, kept, count, rows);
-  quern_status status = QUERN_OK;
-  if (t->measured >= ROWS_LEAST) {
-    pick_channels(t->q, it, t);
-    multiply(t, t->rows + t->found * t->some.k, t->weights, t->want);
-    status = choose(t, best);
-  }
+  lay_out(t, &a);
+  pick_channels(t->q, it, t);
+  multiply(t, t->rows, t->weights, t->want);
+  const quern_status status = choose(t, best);
   qn_free(t->e->env, memory, bytes);
   return status;
 }
@@ -204,12 +198,13 @@ static quern_status choose_input(qn_quantizer *q, qn_item *it, const qn_products
   trial t = {.q = q, .e = e, .some = *it};
   qn_trail trail = {0};
   void *rows = NULL;
-  size_t count = 0;
   if (!best->block || best->head) return QUERN_OK; /* nothing is left to choose */
   t.some.n = (uint32_t)qn_min_size(it->n, CHANNELS);
   QN_TRY(qn_quantizer_read(q, it));
-  quern_status status = qn_quantizer_rows(q, it, &rows, &count, &trail);
-  if (status == QUERN_OK) status = choose_with(&t, it, rows, count, best);
+  quern_status status = qn_quantizer_rows(q, it, &rows, &t.count, &trail);
+  t.rows = rows;
+  t.measured = qn_samples_site(&q->samples, (uint32_t)it->layer, (uint32_t)it->input)->drawn_count;
+  if (status == QUERN_OK && t.measured >= ROWS_LEAST) status = choose_with(&t, it, best);
   qn_free(q->env, rows, QN_SAMPLES_MOST * (size_t)it->k * sizeof(float));
   return status;
 }
@@ -240,7 +235,8 @@ quern_status qn_quantizer_choose_transforms(qn_quantizer *q) {
   for (uint32_t i = 0; i < qn_item_count(&q->arch); i++) {
     qn_item it;
     qn_item_at(&q->arch, i, &it);
-    if (it.kind == QN_ITEM_LINEAR && it.input >= 0) own[it.layer * (int)QN_SITE_KINDS + it.input] = qn_quantizer_shape(q, &it);
+    if (it.kind == QN_ITEM_LINEAR && it.input >= 0)
+      own[it.layer * (int)QN_SITE_KINDS + it.input] = qn_quantizer_shape(q, &it);
   }
   q->shapes = own;
   q->shapes_bytes = shapes * sizeof *own;

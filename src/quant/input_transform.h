@@ -41,6 +41,7 @@ qn_transform_shape qn_transform_shape_within(const qn_recipe *r, uint32_t h);
 enum { QN_TRAIL_RAW, QN_TRAIL_SMOOTHED, QN_TRAIL_FIRST, QN_TRAIL_SECOND, QN_TRAIL_STEPS };
 typedef struct qn_trail {
   double range[QN_TRAIL_STEPS]; /* 0: there is no such step, or no row was kept */
+  qn_transform_shape shape;
   double uneven[2];             /* the largest mean of a block's channel maxima over the mean of all, before and behind the order */
 } qn_trail;
 double qn_trail_range(const float *rows, size_t count, size_t k);

@@ -122,10 +122,14 @@ qn_site_rule qn_recipe_site(const qn_recipe *r, const qn_site *site);
 /* Every rule of a static recipe names a site of the model, and says what it may be. */
 quern_status qn_recipe_check_sites(const qn_recipe *r, qn_env *env, const qn_arch *a);
 
+/* Which rows of the calibration file: drawn by the seed, the longest, those with the most outliers of four times as many drawn. */
+enum { QN_SELECT_RANDOM, QN_SELECT_LONGEST, QN_SELECT_OUTLIERS, QN_SELECTS };
+
 typedef struct qn_quantize_job {
   const char *src, *dst;
   const char *recipe, *calibration, *report; /* may be NULL */
   uint32_t seed, calibration_rows;           /* 0: QN_CALIBRATION_ROWS */
+  uint32_t select;                           /* QN_SELECT_* */
   double max_loss;                           /* in the place of the recipe's; 0: not said */
   int dry_run;
   uint64_t limit;

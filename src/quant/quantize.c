@@ -261,7 +261,7 @@ static quern_status with_text(qn_quantizer *q, const char *why,
                    "recipe %s %s: give texts to calibrate on (--calibrate FILE, one text a line)", q->recipe.name, why);
   const uint32_t most = q->arch.causal ? QN_CALIBRATION_LONG : QN_CALIBRATION_ROWS;
   const uint32_t rows = job->calibration_rows ? job->calibration_rows : most;
-  quern_status status = qn_calibration_read(&text, q->env, job->calibration, rows, job->seed);
+  quern_status status = qn_calibration_select(&text, q->env, job, rows);
   if (status == QUERN_OK && text.unnamed)
     qn_log(q->env, 1, "%s: the first line names no columns of text (" QN_TEXT_COLUMNS "): every line is taken as text",
            job->calibration);

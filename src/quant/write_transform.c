@@ -40,7 +40,7 @@ static quern_status find(qn_quantizer *q, const qn_item *it, const qn_products *
   const uint64_t seed = qn_quantizer_transform_seed(q, it);
   void *rows = NULL;
   size_t count;
-  qn_trail trail = {0};
+  qn_trail trail = {.shape = shape};
   quern_status status = qn_quantizer_rows(q, it, &rows, &count, &trail);
   if (status == QUERN_OK) status = qn_transform_find(t, e, &q->recipe, &shape, it->k, seed, rows, count, &trail);
   if (status == QUERN_OK && q->trails.data)

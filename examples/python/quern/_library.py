@@ -98,7 +98,7 @@ class Generated(Struct):
 class QuantizeOptions(Struct):
     _fields_ = [("size", u32), ("flags", u32), ("seed", u32), ("calibration_rows", u32), ("recipe", ct.c_char_p),
                 ("calibration_path", ct.c_char_p), ("report_path", ct.c_char_p), ("max_bytes", u64),
-                ("progress", Progress), ("progress_user", ptr), ("max_loss", ct.c_double)]
+                ("progress", Progress), ("progress_user", ptr), ("max_loss", ct.c_double), ("select", u32), ("reserved", u32)]
 
 
 class QuantizeResult(Struct):

@@ -367,14 +367,15 @@ class Model:
 
 
 def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", *,
-             calibrate: Optional[FilePath] = None, rows: int = 0, seed: int = 0, max_loss: float = 0.0,
+             calibrate: Optional[FilePath] = None, rows: int = 0, seed: int = 0, max_loss: float = 0.0, select: str = "random",
              report: Optional[FilePath] = None, dry_run: bool = False, max_bytes: int = 0, threads: int = 0,
              progress: Optional[Callable[[int, int, str], Optional[bool]]] = None) -> Dict[str, float]:
     """Makes dst, a .qrn file, from src, a Hugging Face directory or a GGUF file, as `quern quantize` does. Gives source_bytes, bytes,
     worst_weight_error and loss (of recipes with max_loss, else 0).
 
     recipe: a preset's name, or the path of a JSON recipe.   calibrate: a file of texts, for recipes with static ranges
-    or calibrated rounding; `rows` of them (0: 256) are drawn by `seed`.   max_loss: of recipe "auto" (0: as the recipe
+    or calibrated rounding; `rows` of them (0: 256) are drawn by `seed`.   select: or they are the "longest", or of four times
+    as many drawn those with the most "outliers".   max_loss: of recipe "auto" (0: as the recipe
     says).   report: a folder for report.json and report.html.   dry_run: do all but write dst, which may be None.
     max_bytes: of memory and of any source file (0: no limit).   progress(done, total, what) may return True to cancel.
     dst is replaced only when all went well."""
@@ -384,7 +385,8 @@ def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", 
         path = lambda p: None if p is None else os.fsencode(p)
         options = QuantizeOptions(flags=DRY_RUN if dry_run else 0, seed=seed, calibration_rows=rows,
                                    recipe=path(recipe), calibration_path=path(calibrate), report_path=path(report),
-                                   max_bytes=max_bytes, progress=callback, max_loss=max_loss)
+                                   max_bytes=max_bytes, progress=callback, max_loss=max_loss,
+                                   select=("random", "longest", "outliers").index(select))
         result = QuantizeResult()
         context.check(lib.quern_quantize_file(context.handle, os.fsencode(src), path(dst), ct.byref(options),
                                                ct.byref(result)))
