@@ -251,8 +251,8 @@ printf 'score\tsentence1\tsentence2\n' >"$work/bad.tsv"
 expect 1 eval_no_rows 'no rows' eval "$MODEL" --task sts --data "$work/bad.tsv"
 : >"$work/bad.tsv"
 expect 1 eval_empty 'empty' eval "$MODEL" --task sts --data "$work/bad.tsv"
-expect 1 eval_no_head 'no classification head: take --task sts or retrieval' eval "$MODEL" --task classify --data "$work/sts.tsv"
-expect 1 classify_no_head 'no classification head: take quern embed or search' classify "$MODEL"
+expect 1 eval_no_head 'no classification head: it is an embedder, take --task sts or retrieval' eval "$MODEL" --task classify --data "$work/sts.tsv"
+expect 1 classify_no_head 'no classification head: it is an embedder, take quern embed or search' classify "$MODEL"
 
 # Retrieval: 12 documents, the last 11 the same, so that equal scores rank by their order; metrics known by hand.
 retrieval=$work/retrieval

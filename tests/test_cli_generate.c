@@ -303,8 +303,9 @@ static void test_refused(void) {
   }
   CHECK_EQ(quern("generate"), 2);
   CHECK_EQ(quern("generate @/encoder.qrn -p on"), 1);
-  CHECK(has("encoder.qrn predicts no next tokens; 'quern embed'"));
+  CHECK(has("encoder.qrn predicts no next tokens: it is an embedder, take quern embed or search\n"));
   CHECK_EQ(quern("embed @/m.qrn @/prompt"), 1);
+  CHECK(has("m.qrn gives no embeddings: it is a decoder, take quern generate\n"));
   CHECK_EQ(quern("generate @/m.qrn -p ''"), 1);
   CHECK(has("the prompt is empty"));
   CHECK_EQ(quern("generate @/m.qrn </dev/null"), 1);
@@ -410,7 +411,7 @@ static void test_perplexity(void) {
   CHECK_EQ(quern("eval @/m.qrn --task ppl --data @/ppl --context 193"), 2);
   CHECK(has("reads at most 192 tokens"));
   CHECK_EQ(quern("eval @/encoder.qrn --task ppl --data @/ppl"), 1);
-  CHECK(has("--task ppl needs a decoder"));
+  CHECK(has("encoder.qrn predicts no next tokens: it is an embedder, take --task sts or retrieval\n"));
 }
 
 #define ROWS 12
@@ -484,7 +485,7 @@ static void test_choice_refused(void) {
   CHECK_EQ(quern("eval @/m.qrn --task choice --data @/choice.tsv --reference @/m.qrn"), 2);
   CHECK(has("takes no --reference"));
   CHECK_EQ(quern("eval @/encoder.qrn --task choice --data @/choice.tsv"), 1);
-  CHECK(has("--task choice needs a decoder"));
+  CHECK(has("predicts no next tokens: it is an embedder, take --task sts or retrieval\n"));
 }
 
 /* ---- bench ------------------------------------------------------------------------------------------------------- */

@@ -81,7 +81,7 @@ static void test_classify(void) {
   CHECK_EQ(quern("classify @/score.qrn @/texts"), 0);
   CHECK_EQ(count("{\"score\":"), 4);
   CHECK_EQ(quern("embed @/classes.qrn @/texts"), 1);
-  CHECK(has("classes.qrn gives no embeddings: take quern classify\n"));
+  CHECK(has("classes.qrn gives no embeddings: it is a classifier, take quern classify\n"));
 }
 
 /* A line's result does not depend on the lines around it, nor on whether these are pairs. */
