@@ -253,7 +253,15 @@ static void opens_a_path(void) {
   qn_gguf_close(&g);
   CHECK_EQ(qn_gguf_open(&g, &env, path, w.bytes - 1), QUERN_E_LIMIT);
   CHECK(tiny_file(dir, "a.gguf", "", 0));
-  CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, "not a GGUF file"));
+  CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, "not a GGUF file, or one that is cut short (0 bytes)"));
+  static const char *const others[][3] = {{"\x89QRN\r\n\x1a\n", "8", "a model file that is made already"},
+                                          {"\x10\1\0\0\0\0\0\0{\"__", "12", "not a GGUF file, but safetensors"},
+                                          {"PK\3\4", "4", "save the model as safetensors"},
+                                          {"{}", "2", "give the directory that it lies in"}};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    CHECK(tiny_file(dir, "a.gguf", others[i][0], (size_t)atoi(others[i][1])));
+    CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, others[i][2]));
+  }
   tiny_dir_remove(dir);
   free(w.data);
 }
