@@ -317,6 +317,8 @@ for x in 0 -1 1.5 nan x 0.1x; do
   expect 2 "max_loss_$x" 'max-loss takes a number above 0 and at most 1' quantize "$work" -o "$work/x.qrn" --recipe auto --max-loss "$x"
 done
 expect 2 max_loss_of_another 'auto.*not for mixed' quantize "$work" -o "$work/x.qrn" --recipe mixed --max-loss 0.1
+expect 2 rows_without_text 'drawn from calibration text, and none is given' quantize "$work" -o "$work/x.qrn" --rows 8
+expect 3 quantize_a_model 'not a GGUF file, but a model file that is made already' quantize "$MODEL" -o "$work/x.qrn"
 expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
 expect 1 quantize_says_first_that_it_cannot_write 'none/x.qrn: .*folder does not exist' quantize no/such -o "$work/none/x.qrn"
 mkdir "$work/source"

@@ -28,6 +28,9 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
   if (!dst && !dry_run) return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "no file to write; QUERN_DRY_RUN needs none");
   if (!(o.max_loss >= 0 && o.max_loss <= 1))
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
+  if (o.calibration_rows && !o.calibration_path)
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "calibration rows (--rows) are drawn from calibration text, and none is given (--calibrate FILE)");
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
                                .recipe = o.recipe,
