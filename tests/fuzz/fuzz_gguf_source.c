@@ -18,11 +18,26 @@ static void end(void) {
   tiny_dir_remove(dir);
 }
 
+/* Of LLaMA's file, so that its metadata has texts and lists of all kinds. */
+static void put_tokenizer(tiny_gguf *w) {
+  static const char *const tokens[] = {"a", "b", "ab", "<e>"};
+  static const int32_t types[] = {1, 1, 1, 3};
+  tiny_gguf_text(w, "tokenizer.ggml.model", "gpt2");
+  tiny_gguf_text(w, "tokenizer.ggml.pre", "gpt-2");
+  tiny_gguf_array(w, "tokenizer.ggml.tokens", 8, 4);
+  for (int i = 0; i < 4; i++) tiny_gguf_string(w, tokens[i]);
+  tiny_gguf_items(w, "tokenizer.ggml.token_type", 5, 4, types, sizeof types);
+  tiny_gguf_array(w, "tokenizer.ggml.merges", 8, 1);
+  tiny_gguf_string(w, "a b");
+  tiny_gguf_int(w, "tokenizer.ggml.eos_token_id", 3);
+}
+
 static void begin(void) {
   snprintf(dir, sizeof dir, "/dev/shm/quern-fuzz-XXXXXX");
   FUZZ_NEED(mkdtemp(dir) || tiny_dir_make(dir, sizeof dir));
   for (size_t i = 0; i < FAMILIES; i++) {
-    const tiny_decoder o = tiny_decoder_of(families[i]);
+    tiny_decoder o = tiny_decoder_of(families[i]);
+    if (!strcmp(families[i], "llama")) o.more_keys = put_tokenizer;
     tiny_decoder_make_gguf(&good[i], &o);
   }
   atexit(end);
