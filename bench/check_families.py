@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Compares decoders of every family with transformers, layer by layer, on small random models with outliers.
 
-    check_families.py [--build build] [--only TEXT] [--tokens 150]
+    check_families.py [--build build] [--only TEXT] [--tokens 150] [--gguf]
 
 Each case is a directory as transformers' save_pretrained writes it, quantized with the recipe float by the quern command. The
 first 1, 2, ... all of its layers are models of their own, so that a difference shows at the layer that brings it in: logits of
 all tokens of decoders, hidden states of encoders, by the norm of the difference over the norm. Cases with `old`
-have config.json as transformers 4 wrote it. Exit status 1 if one is above 1e-4. Needs numpy, torch and transformers.
+have config.json as transformers 4 wrote it. With --gguf each model is written as a GGUF file in F32 too, as llama.cpp's
+converter does (families_gguf.py), and the same outputs of both sources are compared. Exit status 1 if one is above 1e-4.
+Needs numpy, torch and transformers, and with --gguf gguf.
 """
 import argparse
 import copy
@@ -158,6 +160,34 @@ class Quern:
         return result
 
 
+def quantize(command, source, made):
+    done = subprocess.run([command, "quantize", source, "-o", made, "--recipe", "float", "--quiet"], capture_output=True,
+                          text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip())
+
+
+def relative(ours, theirs):
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+
+
+def compare_gguf(quern, command, model, ids):
+    """Relative differences of the first 1, 2, ... layers, of a GGUF file from a directory."""
+    differences = []
+    for n in range(1, model.config.num_hidden_layers + 1):
+        part = first_layers(model, n)
+        with tempfile.TemporaryDirectory() as directory:
+            sources = [os.path.join(directory, name) for name in ("hf", "m.gguf")]
+            part.save_pretrained(sources[0])
+            families_gguf.write(part, sources[1])
+            outputs = []
+            for source in sources:
+                quantize(command, source, source + ".qrn")
+                outputs.append(quern.outputs(source + ".qrn", ids, True))
+        differences.append(relative(outputs[1], outputs[0]))
+    return differences
+
+
 def compare(quern, command, model, ids, old):
     """Relative errors of the first 1, 2, ... layers."""
     errors = []
@@ -170,15 +200,12 @@ def compare(quern, command, model, ids, old):
                 path = os.path.join(source, "config.json")
                 config = old_config(json.load(open(path)))
                 json.dump(config, open(path, "w"))
-            done = subprocess.run([command, "quantize", source, "-o", made, "--recipe", "float", "--quiet"],
-                                  capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(done.stderr.strip())
+            quantize(command, source, made)
             out = part(input_ids=torch.tensor([ids]))
             decoder = hasattr(out, "logits")
             theirs = (out.logits if decoder else out.last_hidden_state)[0].double().numpy()
             ours = quern.outputs(made, ids, decoder)
-        errors.append(float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs)))
+        errors.append(relative(ours, theirs))
     return errors
 
 
@@ -187,20 +214,26 @@ def main():
     p.add_argument("--build", default="build", help="where quern and libquern.so are")
     p.add_argument("--only", default="", help="cases whose name has this text")
     p.add_argument("--tokens", type=int, default=150)
+    p.add_argument("--gguf", action="store_true", help="GGUF files beside directories, in the place of transformers")
     a = p.parse_args()
     quern, command = Quern(os.path.join(a.build, "libquern.so")), os.path.join(a.build, "quern")
     ids = np.random.default_rng(3).integers(0, VOCAB, a.tokens).tolist()
     bad = 0
-    print(f"torch {torch.__version__}, transformers {tf.__version__}, {a.tokens} tokens: relative error after 1, 2, ... layers")
+    what = "a GGUF file beside a directory, " if a.gguf else ""
+    print(f"torch {torch.__version__}, transformers {tf.__version__}, {what}{a.tokens} tokens: relative error after 1, 2, ... layers")
     for name, (kind, config, members) in CASES.items():
-        for old in (False, True):
+        for old in (False, True)[:1 if a.gguf else 2]:
             title = name + (", old" if old else "")
             if a.only not in title:
                 continue
+            if a.gguf and "query_pre_attn_scalar" in members:  # no key says it: it is the width of heads there
+                members = dict(members, query_pre_attn_scalar=members["head_dim"])
             model = kind(config(**members)).eval()
+            if a.gguf and not hasattr(model, "lm_head"):
+                continue  # EmbeddingGemma is another architecture there, which is not read
             fill(model, 1)
             try:
-                errors = compare(quern, command, model, ids, old)
+                errors = compare_gguf(quern, command, model, ids) if a.gguf else compare(quern, command, model, ids, old)
             except RuntimeError as e:
                 print(f"{title:32} {e}")
                 bad += 1
@@ -212,6 +245,8 @@ def main():
 
 
 if __name__ == "__main__":
+    if "--gguf" in sys.argv:
+        import families_gguf
     tf.logging.set_verbosity_error()
     tf.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)

@@ -527,7 +527,7 @@ typedef struct quern_quantize_options {
   uint32_t size;
   uint32_t flags;
   uint32_t seed;
-  uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256 */
+  uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256, of decoders 96. Needs calibration_path */
   const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
   /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
      columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have; of a .jsonl file

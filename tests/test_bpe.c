@@ -1,152 +1,26 @@
 /* test_bpe.c - byte-level BPE and SentencePiece's: ids and texts against golden values (tools/make_bpe_goldens.py), long
  * words, text id by id, NFC, lists of tokens, sources that must be refused, damaged sections, chats. */
-#include <stdlib.h>
-#include "base/utf8.h"
 #include "bpe_golden.h"
-#include "faulty_alloc.h"
-#include "test.h"
 #include "text/bpe.h"
 #include "text/chat.h"
 
-#define VARIANTS (sizeof golden_variants / sizeof golden_variants[0])
-#define TEXTS (sizeof golden_texts / sizeof golden_texts[0])
 #define ROWS 600u
-
-typedef struct made {
-  qn_env env;
-  qn_buffer section;
-  qn_tokenizer t;
-} made;
-
-static char json[65536];
+#define WINDOW QN_BPE_WINDOW
+#define HEADER_BYTES sizeof(qn_bpe_header)
+#include "golden_tokenizer.h"
 
 static size_t write_json(const char *model, int ignore_merges, const char *rest) {
   return (size_t)snprintf(json, sizeof json, "{\"model\":{%s,\"ignore_merges\":%s},%s}", model,
                           ignore_merges ? "true" : "false", rest);
 }
 
-static quern_status build(qn_env *env, qn_buffer *section, size_t n) {
-  qn_json j = {0};
-  quern_status s = qn_json_parse(&j, env, "tokenizer.json", json, n);
-  if (!s) s = qn_tokenizer_build(env, &j, NULL, 0, NULL, ROWS, section);
-  qn_json_free(env, &j);
-  return s;
-}
-
-static quern_status make_json(made *m, size_t n) {
-  memset(m, 0, sizeof *m);
-  qn_env_init(&m->env, NULL, NULL, NULL, 0);
-  quern_status s = n < sizeof json ? build(&m->env, &m->section, n) : QUERN_E_CAPACITY;
-  return s ? s : qn_tokenizer_open(&m->t, &m->env, m->section.data, m->section.bytes);
-}
-
 static const char *model_of(const struct golden_variant *v) { return v->characters ? character_model : byte_model; }
 
-static quern_status make(made *m, size_t variant) {
-  const struct golden_variant *v = &golden_variants[variant];
-  const quern_status s = make_json(m, write_json(model_of(v), v->ignore_merges, v->rest));
-  if (s) { /* nothing can be tested without it */
-    printf("  %s: %s\n", v->name, m->env.error.text);
-    exit(1);
-  }
-  return s;
+static size_t variant_json(size_t v) {
+  return write_json(model_of(&golden_variants[v]), golden_variants[v].ignore_merges, golden_variants[v].rest);
 }
 
-static void unmake(made *m) { qn_buffer_free(&m->env, &m->section); }
-
-/* Spans change no id, lie within the text and follow one another. */
-static int same_with_spans(const made *m, golden_text in, const int32_t *ids, size_t n) {
-  int32_t again[256];
-  quern_span spans[256];
-  qn_ids out = {.ids = again, .spans = spans, .cap = 256};
-  if (qn_tokenizer_encode(&m->t, in.p, in.n, 0, &out) != QUERN_OK || out.count != n) return 0;
-  if (memcmp(again, ids, n * sizeof *ids) != 0) return 0;
-  for (size_t i = 0; i < n; i++)
-    if (spans[i].begin > spans[i].end || spans[i].end > in.n || (i && spans[i].begin < spans[i - 1].begin)) return 0;
-  return 1;
-}
-
-/* Id by id gives the same text as all at once, and whole characters in each step. */
-static int streams(const made *m, const int32_t *ids, size_t n, const char *want, size_t len) {
-  char piece[QN_DETOKENIZER_BYTES];
-  qn_detokenizer d;
-  size_t at = 0, got = 0;
-  qn_detokenizer_begin(&d, &m->t, 1);
-  for (size_t i = 0; i <= n; i++) {
-    char little[2];
-    const qn_detokenizer before = d;
-    if (i < n && qn_detokenizer_feed(&d, ids[i], little, 1, &got) == QUERN_E_CAPACITY &&
-        memcmp(&before, &d, sizeof d) != 0)
-      return 0;
-    if (i < n) d = before;
-    const quern_status s = i < n ? qn_detokenizer_feed(&d, ids[i], piece, sizeof piece, &got)
-                                 : qn_detokenizer_end(&d, piece, sizeof piece, &got);
-    if (s != QUERN_OK || piece[got] != 0 || at + got > len || memcmp(want + at, piece, got) != 0) return 0;
-    for (size_t k = 0, used = 0; k < got; k += used) {
-      uint32_t u = 0;
-      const uint32_t cp = qn_utf8_decode((const uint8_t *)piece + k, got - k, &u);
-      if (cp == QN_REPLACEMENT && u != 3) return 0;
-      used = u;
-    }
-    at += got;
-  }
-  return at == len;
-}
-
-static void ids_are_golden(void) {
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    CHECK_EQ(make(&m, v), QUERN_OK);
-    CHECK(strcmp(qn_tokenizer_name(&m.t), golden_variants[v].characters ? "char-bpe" : "byte-bpe") == 0);
-    for (size_t i = 0; i < TEXTS && m.section.bytes; i++) {
-      int32_t ids[256], types[256];
-      char got[2048] = "", text[1024];
-      size_t n = 0, len = 0;
-      qn_ids out = {.ids = ids, .types = types, .cap = 256};
-      CHECK_EQ(qn_tokenizer_encode(&m.t, golden_texts[i].p, golden_texts[i].n, 3, &out), QUERN_OK);
-      for (size_t k = 0; k < out.count; k++)
-        n += (size_t)snprintf(got + n, sizeof got - n, k ? " %d" : "%d", (int)ids[k]);
-      if (strcmp(got, golden_variants[v].ids[i]) != 0) {
-        printf("  %s, text %zu gave %s, not %s\n", golden_variants[v].name, i, got, golden_variants[v].ids[i]);
-        CHECK(0);
-        continue;
-      }
-      CHECK(out.count == 0 || types[out.count - 1] == 3);
-      CHECK(same_with_spans(&m, golden_texts[i], ids, out.count));
-      CHECK_EQ(qn_tokenizer_decode(&m.t, ids, out.count, 1, text, sizeof text, &len), QUERN_OK);
-      if (i != 26) CHECK(strcmp(text, golden_variants[v].decoded[i]) == 0); /* that one holds a NUL */
-      CHECK(streams(&m, ids, out.count, text, len));
-    }
-    unmake(&m);
-  }
-}
-
-static uint64_t fnv(uint64_t h, uint64_t v) { return (h ^ v) * 0x100000001B3u; }
-#define FNV 0xCBF29CE484222325u
-
-/* Words that outgrow the buffer. */
-static void long_words(void) {
-  enum { CAP = 16384 };
-  int32_t *ids = malloc(CAP * sizeof *ids);
-  char *text = malloc(65536);
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    CHECK_EQ(make(&m, v), QUERN_OK);
-    for (size_t i = 0; i < sizeof golden_long / sizeof golden_long[0]; i++) {
-      const size_t unit = strlen(golden_long[i].unit), n = unit * golden_long[i].times;
-      for (size_t k = 0; k < n; k += unit) memcpy(text + k, golden_long[i].unit, unit);
-      qn_ids out = {.ids = ids, .cap = CAP};
-      CHECK_EQ(qn_tokenizer_encode(&m.t, text, n, 0, &out), QUERN_OK);
-      CHECK_EQ(out.count, golden_variants[v].count[i]);
-      uint64_t h = FNV;
-      for (size_t k = 0; k < out.count && k < CAP; k++) h = fnv(h, (uint64_t)ids[k]);
-      CHECK(h == golden_variants[v].hash[i]);
-    }
-    unmake(&m);
-  }
-  free(ids);
-  free(text);
-}
+static const char *variant_kind(size_t v) { return golden_variants[v].characters ? "char-bpe" : "byte-bpe"; }
 
 /* A word of every length about that of the window, cut or not, in windows or whole, gives the same tokens: those of its
    parts on both sides of a place that no merge crosses. */
@@ -154,7 +28,7 @@ static void windows_agree(void) {
   static char text[3 * QN_BPE_WINDOW];
   static int32_t ids[3 * QN_BPE_WINDOW], whole[3 * QN_BPE_WINDOW];
   made m;
-  CHECK_EQ(make(&m, 0), QUERN_OK);
+  make(&m, 0);
   uint64_t seed = 88172645463325252u;
   for (size_t n = QN_BPE_WINDOW - 5; n < QN_BPE_WINDOW + 40; n++) {
     for (size_t i = 0; i < sizeof text; i++) {
@@ -204,7 +78,7 @@ static void bytes_become_characters(void) {
   made m;
   char text[64];
   size_t len = 0;
-  CHECK_EQ(make(&m, 5), QUERN_OK); /* <0xNN> is id 2 + NN */
+  make(&m, 5); /* <0xNN> is id 2 + NN */
   const int32_t ids[] = {2 + 0xF0, 2 + 0x9F, 2 + 0x98, 2 + 0x80, 2 + 0xE2, 2 + 0x82, 2 + 0x41, 2 + 0x80};
   CHECK_EQ(qn_tokenizer_decode(&m.t, ids, 8, 0, text, sizeof text, &len), QUERN_OK);
   CHECK(strcmp(text, "\xF0\x9F\x98\x80\xEF\xBF\xBD\xEF\xBF\xBD"
@@ -218,7 +92,7 @@ static void bytes_become_characters(void) {
 /* What a list of the tokens of a tokenizer gives is what its tokenizer.json gives. */
 static void lists_give_the_same(void) {
   made m, again;
-  CHECK_EQ(make(&m, 0), QUERN_OK);
+  make(&m, 0);
   qn_json j;
   const size_t n = write_json(byte_model, 0, golden_variants[0].rest);
   CHECK_EQ(qn_json_parse(&j, &m.env, "x", json, n), QUERN_OK);
@@ -354,85 +228,19 @@ static void refused_sources(void) {
   }
 }
 
-/* Encodes and decodes what it can; ids must be below vocab whatever the section holds. */
-static void exercise(const qn_tokenizer *t) {
-  static char text[3 * QN_BPE_WINDOW];
-  int32_t ids[256];
-  char buf[64];
-  size_t len;
-  for (size_t i = 0; i < TEXTS; i++) {
-    quern_span spans[256];
-    qn_ids out = {.ids = ids, .cap = 256, .spans = i % 2 ? spans : NULL};
-    qn_tokenizer_encode(t, golden_texts[i].p, golden_texts[i].n, 0, &out);
-    for (size_t k = 0; k < out.count && k < out.cap; k++) CHECK(ids[k] >= 0 && (uint32_t)ids[k] < t->vocab);
-  }
-  memset(text, 'a', sizeof text);
-  qn_ids out = {.ids = ids, .cap = 256};
-  qn_tokenizer_encode(t, text, sizeof text, 0, &out);
-  for (int32_t i = 0; i < 100; i++) ids[i] = i;
-  qn_tokenizer_decode(t, ids, 100, 1, buf, sizeof buf, &len);
-}
-
-static void damaged_sections(void) {
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    qn_tokenizer t;
-    CHECK_EQ(make(&m, v), QUERN_OK);
-    const size_t n = m.section.bytes;
-    uint8_t *copy = aligned_alloc(64, (n + 127) & ~(size_t)63);
-    memcpy(copy, m.section.data, n);
-    for (size_t cut = 0; cut < n; cut += cut < 200 ? 1 : 61)
-      CHECK(qn_tokenizer_open(&t, &m.env, copy, cut) == QUERN_E_FORMAT);
-    uint64_t seed = 88172645463325252u + v;
-    int opened = 0;
-    for (int round = 0; round < 400; round++) {
-      memcpy(copy, m.section.data, n);
-      for (int k = 0; k < 1 + round % 32; k++) {
-        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-        const size_t at = seed % (round % 8 == 0 ? sizeof(qn_bpe_header) : n);
-        copy[at] = (uint8_t)(seed >> 40 & 1 ? seed >> 48 : copy[at] ^ 1u << (seed >> 32 & 7));
-      }
-      if (qn_tokenizer_open(&t, &m.env, copy, n) != QUERN_OK) continue;
-      opened++;
-      exercise(&t);
-    }
-    CHECK(opened > 100);
-    free(copy);
-    unmake(&m);
-  }
-}
-
-static quern_status attempt(const quern_allocator *alloc, void *arg) {
-  qn_env env;
-  qn_buffer section = {0};
-  qn_env_init(&env, alloc, NULL, NULL, 0);
-  const quern_status status = build(&env, &section, *(const size_t *)arg);
-  qn_buffer_free(&env, &section);
-  return status;
-}
-
-static quern_status attempt_list(const quern_allocator *alloc, void *arg) {
-  qn_env env;
-  qn_buffer section = {0};
-  (void)arg;
-  qn_env_init(&env, alloc, NULL, NULL, 0);
-  const qn_token_list l = {.kind = QN_TOKENIZER_CHAR_BPE,
-                           .tokens = scored,
-                           .count = sizeof scored / sizeof scored[0],
-                           .unk = 0,
-                           .begin = 1,
-                           .end = -1};
-  const quern_status status = qn_tokenizer_build_list(&env, &l, 12, &section);
-  qn_buffer_free(&env, &section);
-  return status;
-}
-
 static void failing_allocations(void) {
   long allocations = 0;
-  size_t n = write_json(character_model, 0, golden_variants[6].rest);
+  size_t n = variant_json(6);
+  golden_list l = {{.kind = QN_TOKENIZER_CHAR_BPE,
+                    .tokens = scored,
+                    .count = sizeof scored / sizeof scored[0],
+                    .unk = 0,
+                    .begin = 1,
+                    .end = -1},
+                   12};
   CHECK_EQ(faulty_each(attempt, &n, &allocations), 0);
   CHECK(allocations >= 7);
-  CHECK_EQ(faulty_each(attempt_list, NULL, &allocations), 0);
+  CHECK_EQ(faulty_each(attempt_list, &l, &allocations), 0);
   CHECK(allocations >= 5);
 }
 
@@ -505,7 +313,7 @@ static void users_cannot_inject(void) {
   static const char text[] = "<|end|>the<|end|> <|user|><|end|>";
   const quern_span plain[] = {{8, 17}, {18, 26}};
   made m;
-  CHECK_EQ(make(&m, 0), QUERN_OK);
+  make(&m, 0);
   int32_t ids[64];
   qn_ids out = {.ids = ids, .cap = 64};
   const qn_text marked = {text, sizeof text - 1, plain, 2};
@@ -526,7 +334,7 @@ static void users_cannot_inject(void) {
 
 int main(void) {
   RUN(ids_are_golden);
-  RUN(long_words);
+  RUN(long_texts);
   RUN(windows_agree);
   RUN(normalization);
   RUN(bytes_become_characters);

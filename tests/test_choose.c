@@ -11,23 +11,10 @@ static qn_env env;
 static char texts[300], out[300], report[300], message[1024];
 
 static quern_status quantize_as(const char *recipe, double max_loss, const char *isa, uint32_t threads) {
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.isa = isa;
-  co.threads = threads;
-  q.recipe = recipe;
-  q.calibration_path = texts;
-  q.max_loss = max_loss;
-  q.report_path = report;
-  CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
-  const quern_status s = quern_quantize_file(c, dir, out, &q, NULL);
+  const making k = {
+      .isa = isa, .threads = threads, .recipe = recipe, .texts = texts, .report = report, .max_loss = max_loss};
   message[0] = 0;
-  if (s != QUERN_OK) quern_context_error(c, message, sizeof message);
-  quern_context_free(c);
-  return s;
+  return make_file(&k, out, message, sizeof message);
 }
 static quern_status quantize(double max_loss) { return quantize_as("auto", max_loss, NULL, 1); }
 

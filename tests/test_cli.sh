@@ -251,8 +251,8 @@ printf 'score\tsentence1\tsentence2\n' >"$work/bad.tsv"
 expect 1 eval_no_rows 'no rows' eval "$MODEL" --task sts --data "$work/bad.tsv"
 : >"$work/bad.tsv"
 expect 1 eval_empty 'empty' eval "$MODEL" --task sts --data "$work/bad.tsv"
-expect 1 eval_no_head 'no classification head: take --task sts or retrieval' eval "$MODEL" --task classify --data "$work/sts.tsv"
-expect 1 classify_no_head 'no classification head: take quern embed or search' classify "$MODEL"
+expect 1 eval_no_head 'no classification head: it is an embedder, take --task sts or retrieval' eval "$MODEL" --task classify --data "$work/sts.tsv"
+expect 1 classify_no_head 'no classification head: it is an embedder, take quern embed or search' classify "$MODEL"
 
 # Retrieval: 12 documents, the last 11 the same, so that equal scores rank by their order; metrics known by hand.
 retrieval=$work/retrieval
@@ -318,6 +318,8 @@ for x in 0 -1 1.5 nan x 0.1x; do
 done
 expect 2 select_of_another_kind 'random\|longest\|outliers' quantize "$work" -o "$work/x.qrn" --select shortest
 expect 2 max_loss_of_another 'auto.*not for mixed' quantize "$work" -o "$work/x.qrn" --recipe mixed --max-loss 0.1
+expect 2 rows_without_text 'drawn from calibration text, and none is given' quantize "$work" -o "$work/x.qrn" --rows 8
+expect 3 quantize_a_model 'not a GGUF file, but a model file that is made already' quantize "$MODEL" -o "$work/x.qrn"
 expect 1 quantize_missing 'no/such' quantize no/such -o "$work/x.qrn"
 expect 1 quantize_says_first_that_it_cannot_write 'none/x.qrn: .*folder does not exist' quantize no/such -o "$work/none/x.qrn"
 mkdir "$work/source"

@@ -148,10 +148,10 @@ static void test_refused(void) {
   CHECK_EQ(quern("eval @/m.qrn --task squad --data @/squad.tsv --reference @/classes.qrn"), 1);
   CHECK(has("classes.qrn has no span head"));
   CHECK_EQ(quern("classify @/m.qrn @/pairs"), 1);
-  CHECK(has("no classification head: take quern answer"));
+  CHECK(has("no classification head: it is an encoder that finds answers, take quern answer"));
   CHECK_EQ(quern("embed @/m.qrn @/pairs"), 1);
   CHECK_EQ(quern("eval @/m.qrn --task sts --data @/squad.tsv"), 1);
-  CHECK(has("m.qrn gives no embeddings: take --task squad"));
+  CHECK(has("m.qrn gives no embeddings: it is an encoder that finds answers, take --task squad"));
   CHECK_EQ(tiny_text(dir, "bad", "Where?\tthe mat\nno tab here\n"), 1);
   CHECK_EQ(quern("answer @/m.qrn @/bad"), 1);
   CHECK(has("line 2 of ") && has("has no tab"));

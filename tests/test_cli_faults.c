@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include "quern.h"
 #include "test.h"
+#include "tiny_bpe.h"
+#include "tiny_decoder.h"
 #include "tiny_model.h"
 
 WRAPPED_DECLARE(void *, malloc, size_t n);
@@ -26,7 +28,7 @@ char *__wrap_strdup(const char *text) { return wrapped_fails(WRAPPED_MEMORY) ? N
 
 static char dir[256], out[300], said[300], heard[300];
 
-/* MODEL, HEADED (a classifier), SOURCE, TEXTS, PAIRS (of a STS file), RETRIEVAL, OUT stand for paths. */
+/* MODEL, HEADED (a classifier), DECODER, SOURCE, LLAMA (of the decoder), TEXTS, PAIRS (of a STS file), RETRIEVAL, OUT stand for paths. */
 static const char *const commands[] = {
     "inspect MODEL",
     "verify MODEL",
@@ -38,12 +40,15 @@ static const char *const commands[] = {
     "eval MODEL --task sts --data PAIRS --threads 1",
     "eval MODEL --task retrieval --data RETRIEVAL --threads 1",
     "quantize SOURCE -o OUT --quiet",
+    "quantize LLAMA -o OUT --recipe duquant4 --calibrate TEXTS --threads 1 --quiet",
+    "generate DECODER -p cat -n 3 --temperature 1 --threads 1",
+    "generate DECODER --lines TEXTS -n 2 --json --threads 1",
 };
 
 static const char *path_of(const char *word, char *path, size_t cap) {
   static const char *const names[][2] = {{"MODEL", "m.qrn"},     {"HEADED", "h.qrn"},    {"SOURCE", "source"},
                                          {"TEXTS", "texts.txt"}, {"PAIRS", "pairs.tsv"}, {"OUT", "out"},
-                                         {"RETRIEVAL", "data"}};
+                                         {"RETRIEVAL", "data"},  {"LLAMA", "llama"},     {"DECODER", "d.qrn"}};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     if (strcmp(names[i][0], word) != 0) continue;
     snprintf(path, cap, "%s/%s", dir, names[i][1]);
@@ -129,6 +134,12 @@ static void setup(void) {
     CHECK(tiny_model_write(source, &o));
     CHECK_EQ(quern_quantize_file(c, source, path, NULL, NULL), QUERN_OK);
   }
+  tiny_decoder d = tiny_decoder_of("llama");
+  d.layers = 1, d.vocab = TINY_BPE_TOKENS, d.more_config = TINY_BPE_CONFIG;
+  snprintf(source, sizeof source, "%s/llama", dir);
+  snprintf(path, sizeof path, "%s/d.qrn", dir);
+  CHECK(mkdir(source, 0700) == 0 && tiny_decoder_write(source, &d) && tiny_bpe_write(source));
+  CHECK_EQ(quern_quantize_file(c, source, path, NULL, NULL), QUERN_OK);
   quern_context_free(c);
   CHECK(tiny_text(dir, "texts.txt", "the cat sat\nthe dog\na1 is in\n"));
   CHECK(tiny_text(dir, "pairs.tsv",

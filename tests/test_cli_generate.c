@@ -303,8 +303,9 @@ static void test_refused(void) {
   }
   CHECK_EQ(quern("generate"), 2);
   CHECK_EQ(quern("generate @/encoder.qrn -p on"), 1);
-  CHECK(has("encoder.qrn predicts no next tokens; 'quern embed'"));
+  CHECK(has("encoder.qrn predicts no next tokens: it is an embedder, take quern embed or search\n"));
   CHECK_EQ(quern("embed @/m.qrn @/prompt"), 1);
+  CHECK(has("m.qrn gives no embeddings: it is a decoder, take quern generate\n"));
   CHECK_EQ(quern("generate @/m.qrn -p ''"), 1);
   CHECK(has("the prompt is empty"));
   CHECK_EQ(quern("generate @/m.qrn </dev/null"), 1);
@@ -410,7 +411,7 @@ static void test_perplexity(void) {
   CHECK_EQ(quern("eval @/m.qrn --task ppl --data @/ppl --context 193"), 2);
   CHECK(has("reads at most 192 tokens"));
   CHECK_EQ(quern("eval @/encoder.qrn --task ppl --data @/ppl"), 1);
-  CHECK(has("--task ppl needs a decoder"));
+  CHECK(has("encoder.qrn predicts no next tokens: it is an embedder, take --task sts or retrieval\n"));
 }
 
 #define ROWS 12
@@ -484,7 +485,7 @@ static void test_choice_refused(void) {
   CHECK_EQ(quern("eval @/m.qrn --task choice --data @/choice.tsv --reference @/m.qrn"), 2);
   CHECK(has("takes no --reference"));
   CHECK_EQ(quern("eval @/encoder.qrn --task choice --data @/choice.tsv"), 1);
-  CHECK(has("--task choice needs a decoder"));
+  CHECK(has("predicts no next tokens: it is an embedder, take --task sts or retrieval\n"));
 }
 
 /* ---- bench ------------------------------------------------------------------------------------------------------- */
@@ -528,6 +529,19 @@ static void test_bench(void) {
   CHECK_EQ(quern("bench @/m.qrn --batch 1 --seq 16"), 1);
 }
 
+/* A printed preset of 4 bits, with what the note says of decoders, makes the file that its name makes. */
+static void test_printed_recipe(void) {
+  CHECK_EQ(quern("quantize @/m -o @/int4.qrn --recipe int4"), 0);
+  CHECK(has("weights of an operator off by at most "));
+  CHECK_EQ(quern("quantize --print-recipe int4"), 0);
+  CHECK(has("of decoders int4 gives weights \"minimum\": true and \"scales\": \"integer\""));
+  CHECK_EQ(quern("quantize --print-recipe int4 --quiet >@/own.json && "
+                 "sed -i -e 's/\"minimum\": false/\"minimum\": true/' -e 's/\"float\"/\"integer\"/' @/own.json"),
+           0);
+  CHECK_EQ(quern("quantize @/m -o @/own.qrn --recipe @/own.json"), 0);
+  CHECK_EQ(quern("verify @/own.qrn && cmp @/own.qrn @/int4.qrn"), 0);
+}
+
 int main(void) {
   if (!cli_run_begin()) return 1;
   RUN(test_models);
@@ -545,6 +559,7 @@ int main(void) {
     RUN(test_choice);
     RUN(test_choice_refused);
     RUN(test_bench);
+    RUN(test_printed_recipe);
   }
   quern_session_free(session);
   quern_model_free(model);

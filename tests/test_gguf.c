@@ -217,6 +217,25 @@ static void reports_what_is_not_finite(void) {
   free(w.data);
 }
 
+/* Blocks whose every bit is set: scales that are NaN, of every type that is read. */
+static void reports_scales_that_are_nan(void) {
+  for (uint32_t id = 0; qn_gguf_type_of(id); id++) {
+    const qn_gguf_type *type = qn_gguf_type_of(id);
+    float x[512];
+    tiny_gguf w;
+    qn_gguf g;
+    if (!type->expand) continue;
+    tiny_gguf_begin(&w);
+    tiny_gguf_tensor(&w, "x", id, 2, (const uint64_t[]){type->values, 2}, 0);
+    tiny_gguf_end(&w, 2 * type->bytes);
+    memset(w.data + w.bytes - 2 * type->bytes, 0xff, 2 * type->bytes);
+    if (!opens(&g, &w)) return;
+    CHECK(says(qn_gguf_read(&g, &g.tensors[0], 0, 2, x), QUERN_E_NONFINITE, "x: element 0 is NaN"));
+    qn_gguf_close(&g);
+    free(w.data);
+  }
+}
+
 /* Types known by size alone keep the file readable. */
 static void names_other_types(void) {
   for (uint32_t id = 0; qn_gguf_type_of(id); id++) {
@@ -253,7 +272,15 @@ static void opens_a_path(void) {
   qn_gguf_close(&g);
   CHECK_EQ(qn_gguf_open(&g, &env, path, w.bytes - 1), QUERN_E_LIMIT);
   CHECK(tiny_file(dir, "a.gguf", "", 0));
-  CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, "not a GGUF file"));
+  CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, "not a GGUF file, or one that is cut short (0 bytes)"));
+  static const char *const others[][3] = {{"\x89QRN\r\n\x1a\n", "8", "a model file that is made already"},
+                                          {"\x10\1\0\0\0\0\0\0{\"__", "12", "not a GGUF file, but safetensors"},
+                                          {"PK\3\4", "4", "save the model as safetensors"},
+                                          {"{}", "2", "give the directory that it lies in"}};
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+    CHECK(tiny_file(dir, "a.gguf", others[i][0], (size_t)atoi(others[i][1])));
+    CHECK(says(qn_gguf_open(&g, &env, path, 0), QUERN_E_SOURCE, others[i][2]));
+  }
   tiny_dir_remove(dir);
   free(w.data);
 }
@@ -290,6 +317,7 @@ int main(int argc, char **argv) {
   RUN(reads_shapes);
   RUN(blocks_are_ggmls);
   RUN(reports_what_is_not_finite);
+  RUN(reports_scales_that_are_nan);
   RUN(names_other_types);
   RUN(opens_a_path);
   return TEST_END();

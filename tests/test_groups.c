@@ -266,7 +266,7 @@ enum { FINE_FORMS = 3, UNEVEN = 5, LAYERS = 6, EACH_CHANNEL = 8, FORMS = sizeof 
 /* dir/made.qrn by a recipe. */
 static quern_status quantize(const char *recipe, const char *isa, uint32_t threads, const quern_allocator *alloc,
                              char *message, size_t cap) {
-  const making k = {isa, threads, alloc, recipe, texts};
+  const making k = {.isa = isa, .threads = threads, .alloc = alloc, .recipe = recipe, .texts = texts};
   char path[300];
   path_of(path, sizeof path, "made");
   return make_file(&k, path, message, cap);

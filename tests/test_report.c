@@ -65,20 +65,10 @@ static char *read_text(const char *folder, const char *name) {
 static char *read_page(const char *name) { return read_text(report, name); }
 
 static quern_status quantize(const char *recipe, const char *calibration, uint32_t threads) {
-  quern_context *c = NULL;
-  quern_context_options co;
-  quern_quantize_options q;
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&q, sizeof q);
-  co.threads = threads;
-  q.recipe = recipe;
-  q.calibration_path = calibration;
-  q.report_path = report;
-  CHECK_EQ(quern_context_create(&c, &co), QUERN_OK);
-  const quern_status s = quern_quantize_file(c, dir, out, &q, NULL);
-  char message[512];
-  if (s != QUERN_OK && quern_context_error(c, message, sizeof message)) printf("  %s\n", message);
-  quern_context_free(c);
+  const making k = {.threads = threads, .recipe = recipe, .texts = calibration, .report = report};
+  char message[512] = "";
+  const quern_status s = make_file(&k, out, message, sizeof message);
+  if (s != QUERN_OK) printf("  %s\n", message);
   return s;
 }
 

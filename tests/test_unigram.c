@@ -1,110 +1,24 @@
 /* test_unigram.c - unigram tokenizers against what the tokenizers package gives (unigram_golden.h), words longer than the window,
  * lists as a GGUF has them, damaged sections, sources that are refused. */
-#include <stdlib.h>
-#include "faulty_alloc.h"
-#include "test.h"
 #include "text/unigram.h"
 #include "unigram_golden.h"
 
-#define VARIANTS (sizeof golden_variants / sizeof golden_variants[0])
-#define TEXTS (sizeof golden_texts / sizeof golden_texts[0])
-#define LONGS (sizeof golden_long / sizeof golden_long[0])
 #define ROWS 700u
-
-typedef struct made {
-  qn_env env;
-  qn_buffer section;
-  qn_tokenizer t;
-} made;
-
-static char json[65536];
+#define WINDOW QN_UNIGRAM_WINDOW
+#define HEADER_BYTES sizeof(qn_unigram_header)
+#include "golden_tokenizer.h"
 
 static size_t write_json(const char *model, const char *rest) {
   return (size_t)snprintf(json, sizeof json, "{\"model\":%s,%s}", model, rest);
-}
-
-static quern_status build(qn_env *env, qn_buffer *section, size_t n) {
-  qn_json j = {0};
-  quern_status s = qn_json_parse(&j, env, "tokenizer.json", json, n);
-  if (!s) s = qn_tokenizer_build(env, &j, NULL, 0, NULL, ROWS, section);
-  qn_json_free(env, &j);
-  return s;
-}
-
-static quern_status make_json(made *m, size_t n) {
-  memset(m, 0, sizeof *m);
-  qn_env_init(&m->env, NULL, NULL, NULL, 0);
-  const quern_status s = n < sizeof json ? build(&m->env, &m->section, n) : QUERN_E_CAPACITY;
-  return s ? s : qn_tokenizer_open(&m->t, &m->env, m->section.data, m->section.bytes);
 }
 
 static size_t variant_json(size_t v) {
   return write_json(golden_variants[v].fallback ? fallback_model : plain_model, golden_variants[v].rest);
 }
 
-static void make(made *m, size_t v) {
-  if (!make_json(m, variant_json(v))) return;
-  printf("  %s: %s\n", golden_variants[v].name, m->env.error.text); /* nothing can be tested without it */
-  exit(1);
-}
-
-static void unmake(made *m) { qn_buffer_free(&m->env, &m->section); }
-
-static void texts(void) {
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    make(&m, v);
-    CHECK(strcmp(qn_tokenizer_name(&m.t), "unigram") == 0);
-    for (size_t i = 0; i < TEXTS; i++) {
-      int32_t ids[256], again[256];
-      quern_span spans[256];
-      char got[2048] = "", text[2048];
-      size_t at = 0, n = 0;
-      qn_ids out = {.ids = ids, .cap = 256}, traced = {.ids = again, .cap = 256, .spans = spans};
-      CHECK_EQ(qn_tokenizer_encode(&m.t, golden_texts[i].p, golden_texts[i].n, 3, &out), QUERN_OK);
-      for (size_t k = 0; k < out.count; k++) at += (size_t)sprintf(got + at, k ? " %d" : "%d", ids[k]);
-      if (strcmp(got, golden_variants[v].ids[i]) != 0)
-        printf("  %s, text %zu gave %s, not %s\n", golden_variants[v].name, i, got, golden_variants[v].ids[i]);
-      CHECK(strcmp(got, golden_variants[v].ids[i]) == 0);
-      CHECK_EQ(qn_tokenizer_encode(&m.t, golden_texts[i].p, golden_texts[i].n, 3, &traced), QUERN_OK);
-      CHECK(traced.count == out.count && !memcmp(ids, again, out.count * sizeof *ids));
-      for (size_t k = 0; k < traced.count; k++)
-        CHECK(spans[k].begin <= spans[k].end && spans[k].end <= golden_texts[i].n &&
-              (!k || spans[k].begin >= spans[k - 1].begin));
-      CHECK_EQ(qn_tokenizer_decode(&m.t, ids, out.count, 1, text, sizeof text, &n), QUERN_OK);
-      const int holds_nul = memchr(golden_texts[i].p, 0, golden_texts[i].n) != NULL;
-      if (!holds_nul && strcmp(text, golden_variants[v].decoded[i]) != 0)
-        printf("  %s, text %zu reads \"%s\", not \"%s\"\n", golden_variants[v].name, i, text,
-               golden_variants[v].decoded[i]);
-      CHECK(holds_nul || strcmp(text, golden_variants[v].decoded[i]) == 0);
-    }
-    unmake(&m);
-  }
-}
-
-/* Words longer than the window are cut where all ways agree. */
-static void long_texts(void) {
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    make(&m, v);
-    for (size_t i = 0; i < LONGS; i++) {
-      const size_t unit = strlen(golden_long[i].unit), n = unit * golden_long[i].times;
-      char *text = malloc(n);
-      int32_t *ids = malloc((4 * n + 1) * sizeof *ids);
-      quern_span *spans = malloc((4 * n + 1) * sizeof *spans);
-      for (size_t k = 0; k < golden_long[i].times; k++) memcpy(text + k * unit, golden_long[i].unit, unit);
-      for (int traced = 0; traced < 2; traced++) {
-        qn_ids out = {.ids = ids, .cap = 4 * n + 1, .spans = traced ? spans : NULL};
-        CHECK_EQ(qn_tokenizer_encode(&m.t, text, n, 0, &out), QUERN_OK);
-        uint64_t h = 0xCBF29CE484222325u;
-        for (size_t k = 0; k < out.count && k < out.cap; k++) h = (h ^ (uint64_t)ids[k]) * 0x100000001B3u;
-        CHECK_EQ(out.count, golden_variants[v].count[i]);
-        CHECK(h == golden_variants[v].hash[i]);
-      }
-      free(spans), free(ids), free(text);
-    }
-    unmake(&m);
-  }
+static const char *variant_kind(size_t v) {
+  (void)v;
+  return "unigram";
 }
 
 /* Which of two ways a word begins with may show at its end: that is looked for, but not for ever. */
@@ -235,84 +149,17 @@ static void refused(void) {
   }
 }
 
-/* Encodes and decodes what it can; ids must be below vocab whatever the section holds. */
-static void exercise(const qn_tokenizer *t) {
-  static char text[3 * QN_UNIGRAM_WINDOW];
-  int32_t ids[256];
-  char buf[64];
-  size_t len;
-  for (size_t i = 0; i < TEXTS; i++) {
-    quern_span spans[256];
-    qn_ids out = {.ids = ids, .cap = 256, .spans = i % 2 ? spans : NULL};
-    qn_tokenizer_encode(t, golden_texts[i].p, golden_texts[i].n, 0, &out);
-    for (size_t k = 0; k < out.count && k < out.cap; k++) CHECK(ids[k] >= 0 && (uint32_t)ids[k] < t->vocab);
-  }
-  memset(text, 'a', sizeof text);
-  qn_ids out = {.ids = ids, .cap = 256};
-  qn_tokenizer_encode(t, text, sizeof text, 0, &out);
-  for (int32_t i = 0; i < 100; i++) ids[i] = i;
-  qn_tokenizer_decode(t, ids, 100, 1, buf, sizeof buf, &len);
-}
-
-static void damaged_sections(void) {
-  for (size_t v = 0; v < VARIANTS; v++) {
-    made m;
-    qn_tokenizer t;
-    make(&m, v);
-    const size_t n = m.section.bytes;
-    uint8_t *copy = aligned_alloc(64, (n + 127) & ~(size_t)63);
-    memcpy(copy, m.section.data, n);
-    for (size_t cut = 0; cut < n; cut += cut < 200 ? 1 : 61)
-      CHECK(qn_tokenizer_open(&t, &m.env, copy, cut) == QUERN_E_FORMAT);
-    uint64_t seed = 88172645463325252u + v;
-    int opened = 0;
-    for (int round = 0; round < 400; round++) {
-      memcpy(copy, m.section.data, n);
-      for (int k = 0; k < 1 + round % 32; k++) {
-        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-        const size_t at = seed % (round % 8 == 0 ? sizeof(qn_unigram_header) : n);
-        copy[at] = (uint8_t)(seed >> 40 & 1 ? seed >> 48 : copy[at] ^ 1u << (seed >> 32 & 7));
-      }
-      if (qn_tokenizer_open(&t, &m.env, copy, n) != QUERN_OK) continue;
-      opened++;
-      exercise(&t);
-    }
-    CHECK(opened > 100);
-    free(copy);
-    unmake(&m);
-  }
-}
-
-static quern_status attempt(const quern_allocator *alloc, void *arg) {
-  qn_env env;
-  qn_buffer section = {0};
-  qn_env_init(&env, alloc, NULL, NULL, 0);
-  const quern_status status = build(&env, &section, *(const size_t *)arg);
-  qn_buffer_free(&env, &section);
-  return status;
-}
-
-static quern_status attempt_list(const quern_allocator *alloc, void *arg) {
-  qn_env env;
-  qn_buffer section = {0};
-  qn_token_list l = list_of();
-  (void)arg;
-  qn_env_init(&env, alloc, NULL, NULL, 0);
-  const quern_status status = qn_tokenizer_build_list(&env, &l, 10, &section);
-  qn_buffer_free(&env, &section);
-  return status;
-}
-
 static void allocations_fail(void) {
   long allocations = 0;
   size_t n = variant_json(0);
+  golden_list l = {list_of(), 10};
   CHECK_EQ(faulty_each(attempt, &n, &allocations), 0);
   CHECK(allocations >= 5);
-  CHECK_EQ(faulty_each(attempt_list, NULL, &allocations), 0);
+  CHECK_EQ(faulty_each(attempt_list, &l, &allocations), 0);
 }
 
 int main(void) {
-  RUN(texts);
+  RUN(ids_are_golden);
   RUN(long_texts);
   RUN(words_are_looked_through);
   RUN(lists);

@@ -101,7 +101,8 @@ typedef struct making {
   const char *isa;
   uint32_t threads;
   const quern_allocator *alloc;
-  const char *recipe, *texts; /* texts NULL: no calibration */
+  const char *recipe, *texts, *report; /* texts, report NULL: none */
+  double max_loss;
 } making;
 /* The model of `dir` as the file `path`. message: NULL, or room for what the context says of it in the end. */
 static inline quern_status make_file(const making *k, const char *path, char *message, size_t cap) {
@@ -115,6 +116,8 @@ static inline quern_status make_file(const making *k, const char *path, char *me
   co.alloc = k->alloc;
   q.recipe = k->recipe;
   q.calibration_path = k->texts;
+  q.report_path = k->report;
+  q.max_loss = k->max_loss;
   quern_status s = quern_context_create(&c, &co);
   if (s == QUERN_OK) s = quern_quantize_file(c, dir, path, &q, NULL);
   if (c && message) quern_context_error(c, message, cap);

@@ -30,6 +30,9 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
   if (o.select >= QN_SELECTS || o.reserved)
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "select is QUERN_SELECT_RANDOM, _LONGEST or _OUTLIERS, reserved is 0");
+  if (o.calibration_rows && !o.calibration_path)
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "calibration rows (--rows) are drawn from calibration text, and none is given (--calibrate FILE)");
   const qn_quantize_job job = {.src = src,
                                .dst = dst,
                                .recipe = o.recipe,

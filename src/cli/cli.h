@@ -269,7 +269,7 @@ int qn_cli_model_answer(qn_cli_model *m, const qn_cli_batch *b, const quern_answ
                         float *scores);
 /* A line with a tab, cut there into the two texts of a pair, is added to b; else the one text. */
 int qn_cli_batch_add_pair(qn_cli_state *c, qn_cli_batch *b, const char *line, size_t n, int *pair);
-/* Fails since the model lacks what is asked of it, and says which verb, or task of eval, fits it. */
+/* Fails since the model lacks what is asked of it, and says what it is and which verb, or task of eval, fits it. */
 int qn_cli_model_fail_kind(const qn_cli_model *m, const char *lacks);
 /* Remarks how many texts were cut. */
 void qn_cli_model_report_cut(qn_cli_model *m);

@@ -64,13 +64,19 @@ int qn_cli_model_open(qn_cli_model *m, qn_cli_state *c, const char *path, uint32
 
 int qn_cli_model_fail_kind(const qn_cli_model *m, const char *lacks) {
   const quern_model_info *info = &m->info;
-  const int task = strcmp(m->c->verb->name, "eval") == 0;
-  const char *fits = info->span              ? task ? "--task squad" : "quern answer"
-                     : info->labels          ? task ? "--task classify" : "quern classify"
-                     : info->embedding_width ? task ? "--task sts or retrieval" : "quern embed or search"
-                                             : NULL;
-  if (!fits) return qn_cli_fail(m->c, CLI_FAILED, "%s %s", m->path, lacks);
-  return qn_cli_fail(m->c, CLI_FAILED, "%s %s: take %s", m->path, lacks, fits);
+  const struct {
+    uint32_t is;
+    const char *kind, *verb, *task;
+  } kinds[] = {{info->decoder, "a decoder", "quern generate", "--task ppl or choice"},
+               {info->span, "an encoder that finds answers", "quern answer", "--task squad"},
+               {info->labels, "a classifier", "quern classify", "--task classify"},
+               {info->embedding_width, "an embedder", "quern embed or search", "--task sts or retrieval"}};
+  const int is_eval = strcmp(m->c->verb->name, "eval") == 0;
+  for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    if (kinds[i].is)
+      return qn_cli_fail(m->c, CLI_FAILED, "%s %s: it is %s, take %s", m->path, lacks, kinds[i].kind,
+                         is_eval ? kinds[i].task : kinds[i].verb);
+  return qn_cli_fail(m->c, CLI_FAILED, "%s %s", m->path, lacks);
 }
 
 /* Keeps its counts. */

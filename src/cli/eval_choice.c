@@ -215,8 +215,7 @@ static int run_rows(choice *c) {
 
 int qn_eval_choice(qn_eval_run *r) {
   choice c = {.r = r};
-  if (!r->model.info.decoder)
-    return qn_cli_fail(r->c, CLI_FAILED, "%s predicts no next tokens: --task choice needs a decoder", r->model.path);
+  if (!r->model.info.decoder) return qn_cli_model_fail_kind(&r->model, "predicts no next tokens");
   if (r->has_reference) return qn_cli_fail(r->c, CLI_USAGE, "--task choice takes no --reference");
   int code = find_columns(&c);
   if (!code) code = run_rows(&c);

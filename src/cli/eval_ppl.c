@@ -106,8 +106,7 @@ static int run_windows(ppl *p) {
 }
 
 static int prepare(ppl *p, qn_cli_model *m) {
-  if (!m->info.decoder)
-    return qn_cli_fail(p->r->c, CLI_FAILED, "%s predicts no next tokens: --task ppl needs a decoder", m->path);
+  if (!m->info.decoder) return qn_cli_model_fail_kind(m, "predicts no next tokens");
   if (p->context > m->info.max_tokens)
     return qn_cli_fail(p->r->c, CLI_USAGE, "--context %u: %s reads at most %u tokens", (unsigned)p->context, m->path,
                        (unsigned)m->info.max_tokens);

@@ -304,9 +304,7 @@ static int run(qn_cli_state *c) {
   int code = prompt ? CLI_DONE : qn_cli_lines_open(&lines, c, path);
   if (code) return code;
   code = qn_cli_model_open(&m, c, c->argument[0], 0);
-  if (!code && !m.info.decoder)
-    code = qn_cli_fail(c, CLI_FAILED, "%s predicts no next tokens; 'quern embed' or 'classify' may be what it is for",
-                       m.path);
+  if (!code && !m.info.decoder) code = qn_cli_model_fail_kind(&m, "predicts no next tokens");
   if (!code) code = qn_cli_model_cache(&m, v->cache);
   sink s = {.m = &m, .v = v, .streams = !c->common.json};
   if (!code && v->lines) {

@@ -69,6 +69,12 @@ static int print_recipe(qn_cli_state *c, const char *name) {
   const char *json = quern_recipe_json(name);
   if (!json) return unknown_recipe(c, name);
   print_indented(c->out, json);
+  if (!strncmp(name, "int4", 4))
+    qn_cli_note(
+        c,
+        "of decoders %s gives weights \"minimum\": true and \"scales\": \"integer\", and with --calibrate chooses "
+        "\"smooth\"; a recipe in a file is carried out as it stands",
+        name);
   return CLI_DONE;
 }
 
@@ -89,9 +95,10 @@ static void print_result(qn_cli_state *c, const values *v, const quern_quantize_
     qn_cli_json_end(&j);
     return;
   }
-  qn_cli_out_format(c->out, "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), worst weight error %.4f",
+  qn_cli_out_format(c->out,
+                    "%s %s: %.1f MB of weights -> %.1f MB (%.0f %%), weights of an operator off by at most %.2f %%",
                     v->dry_run ? "would write" : "wrote", v->output ? v->output : "the model",
-                    (double)r->source_bytes * 1e-6, (double)r->bytes * 1e-6, share, r->worst_weight_error);
+                    (double)r->source_bytes * 1e-6, (double)r->bytes * 1e-6, share, 100 * r->worst_weight_error);
   if (r->loss > 0) qn_cli_out_format(c->out, ", loss of the outputs %.4g", r->loss);
   qn_cli_out_text(c->out, "\n");
 }
@@ -147,7 +154,10 @@ const qn_cli_verb qn_cli_verb_quantize = {
     .name = "quantize",
     .arguments = "SRC -o OUT.qrn",
     .summary = "Makes a model file out of a Hugging Face directory or a GGUF file.",
-    .details = "SRC holds config.json, model.safetensors (or its shards) and the tokenizer's files.",
+    .details =
+        "SRC is a GGUF file, or holds config.json, model.safetensors (or its shards) and the tokenizer's files.\n"
+        "In the end it prints sizes, and how far the weights of an operator are off at most: the root mean square\n"
+        "of what rounding changed over that of the weights (--json: worst_weight_error, 0.01 for 1 %).",
     .options = options,
     .option_count = sizeof options / sizeof options[0],
     .min_arguments = 0,

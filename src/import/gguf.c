@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/sort.h"
+#include "format/qrn.h"
 
 #define GGUF_HEADER 24u     /* magic, version, two counts */
 #define GGUF_KEY_BYTES 14u  /* at least: length, a byte, kind, a byte */
@@ -276,12 +277,29 @@ static quern_status gguf_check_tensors(qn_gguf *g) {
 
 /* ---- the file ---- */
 
+/* Refuses what is no GGUF file; of files that are often given in its place it says what to give. */
+static quern_status gguf_refuse(const qn_gguf *g) {
+  static const struct {
+    uint32_t at, bytes;
+    const char *start, *what;
+  } others[] = {
+      {0, 8, QRN_MAGIC, "a model file that is made already: use it as it is, or give the source that it was made of"},
+      /* Its header's length ends with a zero byte: one of 2^56 bytes is none. */
+      {7, 2, "\0{", "safetensors, which are weights alone: give the directory with config.json and the tokenizer's files"},
+      {0, 4, "PK\3\4", "a zip archive, perhaps of PyTorch: save the model as safetensors and give its directory"},
+      {0, 1, "{", "JSON: give the directory that it lies in"}};
+  qn_error *e = &g->env->error;
+  for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+    if (g->map.bytes >= others[i].at + others[i].bytes &&
+        !memcmp(g->map.data + others[i].at, others[i].start, others[i].bytes))
+      return qn_fail(e, QUERN_E_SOURCE, "%s: not a GGUF file, but %s", g->name, others[i].what);
+  return qn_fail(e, QUERN_E_SOURCE, "%s: not a GGUF file, or one that is cut short (%zu bytes)", g->name, g->map.bytes);
+}
+
 /* Magic, version, counts. A file of the other byte order has the same magic, and its version's bytes turned. */
 static quern_status gguf_take_header(gguf_reader *r, qn_gguf *g, uint64_t *tensors, uint64_t *keys) {
   qn_error *e = &g->env->error;
-  if (g->map.bytes < GGUF_HEADER || memcmp(g->map.data, "GGUF", 4) != 0)
-    return qn_fail(e, QUERN_E_SOURCE, "%s: not a GGUF file, or one that is cut short (%zu bytes)", g->name,
-                   g->map.bytes);
+  if (g->map.bytes < GGUF_HEADER || memcmp(g->map.data, "GGUF", 4) != 0) return gguf_refuse(g);
   g->version = qn_load_u32(g->map.data + 4);
   if (g->version != 0 && (g->version & 0xffff) == 0) {
     return qn_fail(e, QUERN_E_UNSUPPORTED, "%s: a big-endian GGUF file; make it again for little-endian machines",

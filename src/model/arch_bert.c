@@ -10,7 +10,7 @@ static const qn_name outer[] = {
     {"head.pooler", "pooler.dense"},
     {NULL, NULL},
 };
-static const qn_name layer[] = {
+const qn_name qn_bert_layer[] = {
     {"attn.q", "attention.self.query"},
     {"attn.k", "attention.self.key"},
     {"attn.v", "attention.self.value"},
@@ -28,16 +28,12 @@ static const qn_name head[] = {
 static const qn_encoder_names names = {
     .prefix = "bert.",
     .classes = "Bert",
-    .width = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .ffn = "intermediate_size",
-    .hidden_act = "hidden_act",
+    QN_BERT_MEMBERS,
     .head_activation = QN_ACT_TANH,
     .has_types = 1,
     .outer = outer,
     .layer_stem = "encoder.layer.",
-    .layer = layer,
+    .layer = qn_bert_layer,
     .head = head,
 };
 

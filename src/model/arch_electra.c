@@ -10,17 +10,6 @@ static const qn_name outer[] = {
     {"embed.project", "embeddings_project"},
     {NULL, NULL},
 };
-static const qn_name layer[] = {
-    {"attn.q", "attention.self.query"},
-    {"attn.k", "attention.self.key"},
-    {"attn.v", "attention.self.value"},
-    {"attn.out", "attention.output.dense"},
-    {"attn.norm", "attention.output.LayerNorm"},
-    {"ffn.up", "intermediate.dense"},
-    {"ffn.down", "output.dense"},
-    {"ffn.norm", "output.LayerNorm"},
-    {NULL, NULL},
-};
 static const qn_name head[] = {
     {"head.pooler", "classifier.dense"},
     {"head.out", "classifier.out_proj"},
@@ -29,16 +18,12 @@ static const qn_name head[] = {
 static const qn_encoder_names names = {
     .prefix = "electra.",
     .classes = "Electra",
-    .width = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .ffn = "intermediate_size",
-    .hidden_act = "hidden_act",
+    QN_BERT_MEMBERS,
     .head_activation = QN_ACT_GELU,
     .has_types = 1,
     .outer = outer,
     .layer_stem = "encoder.layer.",
-    .layer = layer,
+    .layer = qn_bert_layer,
     .head = head,
 };
 

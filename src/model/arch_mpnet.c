@@ -24,11 +24,7 @@ static const qn_name head[] = {
 static const qn_encoder_names names = {
     .prefix = "mpnet.",
     .classes = "MPNet",
-    .width = "hidden_size",
-    .layers = "num_hidden_layers",
-    .heads = "num_attention_heads",
-    .ffn = "intermediate_size",
-    .hidden_act = "hidden_act",
+    QN_BERT_MEMBERS,
     .head_activation = QN_ACT_TANH,
     .has_types = 0,
     .outer = outer,

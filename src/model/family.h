@@ -25,6 +25,12 @@ typedef struct qn_encoder_names {
   const qn_name *head;    /* of a classification, without the prefix */
 } qn_encoder_names;
 
+/* Members of config.json as BERT has them, and the names of its layers, which others share. */
+#define QN_BERT_MEMBERS                                                                                                \
+  .width = "hidden_size", .layers = "num_hidden_layers", .heads = "num_attention_heads", .ffn = "intermediate_size",   \
+  .hidden_act = "hidden_act"
+extern const qn_name qn_bert_layer[];
+
 /* A post-norm encoder with a classification or span head or none, absolute positions from row 0. */
 quern_status qn_encoder_describe(const qn_encoder_names *f, qn_arch *a, qn_env *env, const qn_json *config,
                                  qn_has_fn *has_tensor, void *user);

@@ -28,7 +28,7 @@ float qn_quantizer_most(const qn_quantizer *q, const qn_item *it) {
 qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it) {
   const qn_recipe *r = &q->recipe;
   qn_form f = {.bits = qn_quantizer_bits(q, it)};
-  if (it->input < 0 && !(it->head && f.bits < 8)) return f;
+  if (it->input < 0 && !it->head) return f;
   f.group = it->head ? r->head_group : r->weight_group;
   if (f.bits < 8 && !f.group) f.group = (uint32_t)qk_k8(it->k);
   f.steps = !it->head && r->weight_steps;

@@ -53,6 +53,12 @@ void qn_moments_free(qn_env *env, qn_moments *m) {
   *m = (qn_moments){0};
 }
 
+uint64_t qn_moments_tokens_wanted(const qn_moments *m) {
+  size_t widest = 0;
+  for (size_t i = 0; i < INPUTS; i++) widest = qn_max_size(widest, m->width[inputs[i]]);
+  return (uint64_t)widest * QN_MOMENTS_TOKENS;
+}
+
 void qn_moments_of(const qn_moments *m, uint32_t layer, uint32_t input, uint32_t copies, const uint32_t *source,
                    const float *smooth, float *c) {
   const float *from = matrix_of(m, layer, input);
@@ -126,6 +132,7 @@ static quern_status add_pass(void *user, size_t first, uint32_t batch) {
   const size_t rows = qn_calibration_rows(c->text);
   c->count = s->starts[batch - 1] + s->lens[batch - 1];
   if (c->samples) c->samples->base += c->count;
+  if (c->m) c->m->tokens += c->count;
   for (uint32_t layer = 0; c->m && layer < c->m->layers; layer++)
     for (size_t i = 0; i < INPUTS; i++) {
       c->width = c->m->width[inputs[i]];

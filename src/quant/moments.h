@@ -11,7 +11,12 @@ typedef struct qn_moments {
   size_t bytes;
   uint32_t layers, width[QN_SITE_KINDS]; /* channels; 0: no operator's input */
   size_t offset[QN_SITE_KINDS], stride;  /* of an input within a layer, of a layer; in floats */
+  uint64_t tokens;                       /* that were run */
 } qn_moments;
+
+/* With fewer tokens than this for each channel of the widest input, codes follow the text's chance: on MiniLM and SmolLM2 with about one
+   they were no better than the nearest (docs/ACCURACY.md). */
+#define QN_MOMENTS_TOKENS 2u
 
 /* Makes the float model of job's source in memory and runs it over the text: moments, and rows where samples is not NULL. m NULL: rows
    alone, and then text NULL stands for random tokens. The same bytes for any number of threads and any instruction set. Both are to be
@@ -20,6 +25,8 @@ quern_status qn_moments_observe(qn_moments *m, qn_samples *samples, qn_env *env,
                                 const qn_calibration_text *text);
 void qn_moments_free(qn_env *env, qn_moments *m);
 
+/* Tokens that QN_MOMENTS_TOKENS asks for. */
+uint64_t qn_moments_tokens_wanted(const qn_moments *m);
 /* The moments of an operator's input into c [k, k], of which the lower triangle is written; k is its width and `copies`: channel
    width + i is channel source[i] once more. smooth: [k], what each channel is multiplied by; NULL: 1. */
 void qn_moments_of(const qn_moments *m, uint32_t layer, uint32_t input, uint32_t copies, const uint32_t *source,

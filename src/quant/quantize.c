@@ -247,8 +247,15 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
 static quern_status observe_inputs(qn_quantizer *q, const qn_calibration_text *text) {
   const int chooses = text && q->recipe.preset && q->recipe.smooth && q->arch.causal && !q->recipe.transforms;
   if (chooses && q->recipe.rounding) QN_TRY(qn_choose_smooth(q->env, q->job, &q->recipe, text));
-  return qn_moments_observe(qn_quantizer_needs_moments(q) ? &q->moments : NULL,
-                            qn_quantizer_needs_samples(q) ? &q->samples : NULL, q->env, q->job, text);
+  qn_moments *m = qn_quantizer_needs_moments(q) ? &q->moments : NULL;
+  QN_TRY(qn_moments_observe(m, qn_quantizer_needs_samples(q) ? &q->samples : NULL, q->env, q->job, text));
+  q->report.calibration_tokens = m ? m->tokens : 0;
+  q->report.calibration_wanted = m ? qn_moments_tokens_wanted(m) : 0;
+  if (q->report.calibration_tokens < q->report.calibration_wanted)
+    qn_log(q->env, 1,
+           "%s: %llu tokens are little to choose codes by, and can make the model worse than without: give %llu or more",
+           q->job->calibration, (unsigned long long)m->tokens, (unsigned long long)q->report.calibration_wanted);
+  return QUERN_OK;
 }
 
 /* Draws the calibration text for fn. why: what a recipe has that needs it. */

@@ -112,7 +112,7 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES | CLIP
                                                  : v == 8 ? GROUP
                                                           : 0)
-                       : head                 ? (v < 8 ? GROUP | MINIMUM : 0)
+                       : head                 ? (v < 8 ? GROUP | MINIMUM : v == 8 ? GROUP : 0)
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE

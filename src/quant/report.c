@@ -121,6 +121,10 @@ static int say_rounding(const qn_report *r, qn_page *p) {
   qn_page_put(p, "Calibrated rounding: codes of weights are those that change outputs least on %llu rows of ",
               (unsigned long long)r->calibration_rows);
   qn_page_escaped(p, r->calibration);
+  qn_page_put(p, ", %llu tokens", (unsigned long long)r->calibration_tokens);
+  if (r->calibration_tokens < r->calibration_wanted)
+    qn_page_put(p, ", which is little: %llu or more are better than the nearest codes",
+                (unsigned long long)r->calibration_wanted);
   qn_page_text(p, ".");
   return 1;
 }

@@ -192,7 +192,9 @@ void qn_report_json(qn_page *p, const qn_report *r) {
   if (r->calibration) {
     qn_page_text(p, "{\"file\": ");
     qn_page_string(p, r->calibration);
-    qn_page_put(p, ", \"rows\": %llu, \"seed\": %u}", (unsigned long long)r->calibration_rows, r->seed);
+    qn_page_put(p, ", \"rows\": %llu, \"seed\": %u", (unsigned long long)r->calibration_rows, r->seed);
+    if (r->calibration_tokens) qn_page_put(p, ", \"tokens\": %llu", (unsigned long long)r->calibration_tokens);
+    qn_page_text(p, "}");
   } else {
     qn_page_text(p, "null");
   }

@@ -2,65 +2,17 @@
  * model are put right first, or nothing would get past them. Statuses must be those that the header tells, and sequences
  * must hold what they were given. */
 #include <math.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include "base/hash.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/tiny_decoder.h"
+#include "tests/fuzz/fuzz_decoder.h"
 
 enum { VOCAB = 80, SEQUENCES = 3, PAGES = 4 };
 
-static quern_context *context;
-static quern_model *model;
-static char path[64];
-static uint64_t model_checksum;
+static fuzz_decoder decoder;
 
-static void begin(void) {
-  char dir[256], file[300];
-  quern_context_options co;
-  quern_quantize_options qo;
-  tiny_decoder o = tiny_decoder_of("llama");
-  quern_context_options_init(&co, sizeof co);
-  quern_quantize_options_init(&qo, sizeof qo);
-  co.threads = 1;
-  o.layers = 1, o.positions = 200;
-  FUZZ_NEED(tiny_dir_make(dir, sizeof dir) && tiny_decoder_write(dir, &o));
-  snprintf(file, sizeof file, "%s/m.qrn", dir);
-  FUZZ_NEED(quern_context_create(&context, &co) == QUERN_OK);
-  FUZZ_NEED(quern_quantize_file(context, dir, file, &qo, NULL) == QUERN_OK);
-  size_t bytes = 0;
-  uint8_t *data = tiny_read(file, &bytes);
-  FUZZ_NEED(data && bytes > 64);
-  memcpy(&model_checksum, data + 56, sizeof model_checksum);
-  void *copy;
-  FUZZ_NEED(posix_memalign(&copy, 64, bytes) == 0);
-  memcpy(copy, data, bytes);
-  free(data);
-  FUZZ_NEED(quern_model_open_memory(&model, context, copy, bytes, NULL) == QUERN_OK);
-  tiny_dir_remove(dir);
-  const char *shm = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-  snprintf(path, sizeof path, "%s/quern-fuzz-%ld", shm, (long)getpid());
-}
-
-/* The rest of the input as a saved file, sealed. */
+/* The rest of the input as a saved file. */
 static void write_saved(fuzz_input *in) {
   size_t n;
   const uint8_t *p = fuzz_take(in, 1 << 16, &n);
-  uint8_t *copy = malloc(n + 1);
-  FILE *f = fopen(path, "wb");
-  FUZZ_NEED(copy && f);
-  memcpy(copy, p, n);
-  if (n >= 72) {
-    const uint64_t size = n;
-    memcpy(copy, "\x89QSQ\r\n\x1a\n", 8);
-    memcpy(copy + 16, &model_checksum, 8);
-    memcpy(copy + 48, &size, 8);
-    const uint64_t sum = qn_xxh64(copy, n - 8, 0);
-    memcpy(copy + n - 8, &sum, 8);
-  }
-  FUZZ_NEED(fwrite(copy, 1, n, f) == n && fclose(f) == 0);
-  free(copy);
+  fuzz_write_saved(&decoder, p, n);
 }
 
 static int32_t on_token(void *user, int32_t id, const char *utf8, size_t len) {
@@ -145,15 +97,15 @@ static void step(quern_session *s, fuzz_input *in, uint32_t *lengths) {
       break;
     default:
       if (fuzz_u8(in) & 1) {
-        status = quern_sequence_save(s, seq, path);
-        if (status == QUERN_OK) status = quern_sequence_restore(s, other, path);
+        status = quern_sequence_save(s, seq, fuzz_path);
+        if (status == QUERN_OK) status = quern_sequence_restore(s, other, fuzz_path);
         if (status == QUERN_OK) lengths[other] = lengths[seq];
       } else {
         write_saved(in);
-        if (quern_sequence_restore(s, other, path) == QUERN_OK)
+        if (quern_sequence_restore(s, other, fuzz_path) == QUERN_OK)
           FUZZ_NEED(quern_sequence_length(s, other, &lengths[other]) == QUERN_OK);
       }
-      unlink(path);
+      unlink(fuzz_path);
   }
   for (uint32_t i = 0; i < SEQUENCES; i++)
     FUZZ_NEED(quern_sequence_length(s, i, &length) == QUERN_OK && length == lengths[i]);
@@ -164,7 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   quern_session *s = NULL;
   quern_session_options so;
   uint32_t lengths[SEQUENCES] = {0};
-  if (!model) begin();
+  if (!decoder.model) fuzz_make_decoder(&decoder, "llama");
   quern_session_options_init(&so, sizeof so);
   so.max_tokens = 1 + fuzz_below(&in, 64);
   so.max_sequences = SEQUENCES;
@@ -172,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   static const uint32_t bits[] = {8, 32, 4, 32};
   so.cache_bits = bits[fuzz_u8(&in) & 3];
   so.logit_rows = 1 + fuzz_below(&in, 8);
-  FUZZ_NEED(quern_session_create(&s, model, &so) == QUERN_OK);
+  FUZZ_NEED(quern_session_create(&s, decoder.model, &so) == QUERN_OK);
   for (int i = 0; i < 60 && in.left; i++) step(s, &in, lengths);
   for (uint32_t i = 0; i < SEQUENCES; i++) FUZZ_NEED(quern_sequence_free(s, i) == QUERN_OK);
   quern_stats st = {.size = sizeof st};

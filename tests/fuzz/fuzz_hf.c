@@ -1,11 +1,9 @@
 /* fuzz_hf.c - a Hugging Face directory as one input, through the quantizer: refused with a message and no file left behind,
  * or made into a file that verifies and runs. Parts are separated by bytes 0xFF, in the order of `files`; an empty part is
  * a file that is not there; the header of model.safetensors gets its length and its data. The first byte chooses options. */
-#include <stdio.h>
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/fuzz_quantize.h"
 #include "tests/tiny_model.h"
 
-#define HEAP_BYTES ((size_t)64 << 20)
 #define DATA_BYTES 6144u
 
 static const char *const files[] = {"model.safetensors",
@@ -69,17 +67,12 @@ static void put_files(fuzz_input *in) {
 
 /* What was made runs; damage in the source may show as a status, never as a fault or a value that is not finite. */
 static void use(quern_context *c, const char *path) {
-  quern_model *m = NULL;
   quern_session *s = NULL;
-  quern_model_options o;
-  quern_model_options_init(&o, sizeof o);
-  o.flags = QUERN_OPEN_VERIFY;
-  FUZZ_NEED(quern_model_open(&m, c, path, &o) == QUERN_OK);
   quern_session_options so;
-  quern_model_info info = {.size = sizeof info};
+  quern_model_info info;
+  quern_model *m = fuzz_open_made(c, path, &info);
   quern_session_options_init(&so, sizeof so);
   so.max_sequences = 2;
-  FUZZ_NEED(quern_model_get_info(m, &info) == QUERN_OK);
   so.max_tokens = info.max_tokens < 64 ? 64 : info.max_tokens;
   if (quern_session_create(&s, m, &so) == QUERN_OK) {
     const size_t width = info.labels ? info.labels : info.embedding_width;
@@ -98,33 +91,15 @@ static void use(quern_context *c, const char *path) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
   fuzz_input in = {data, bytes};
-  fuzz_heap heap = {.left = HEAP_BYTES};
-  const quern_allocator alloc = fuzz_allocator(&heap);
-  quern_context_options co;
   quern_quantize_options qo;
-  quern_context *c = NULL;
-  char path[300], message[600] = "";
+  char path[300];
   if (!dir[0]) make_dir();
   const uint32_t options = fuzz_u8(&in);
   put_files(&in);
   snprintf(path, sizeof path, "%s/m.qrn", dir);
-  quern_context_options_init(&co, sizeof co);
   quern_quantize_options_init(&qo, sizeof qo);
-  co.alloc = &alloc;
-  co.threads = 1;
   qo.recipe = options & 1 ? "int8" : "float";
   if (options & 2) qo.max_bytes = (uint64_t)16 << (options >> 4 & 15) << 4;
-  if (options & 4) heap.fail_at = 1 + (options >> 3);
-  FUZZ_NEED((quern_context_create(&c, &co) == QUERN_OK) || heap.fail_at);
-  if (!c) return 0;
-  const quern_status status = quern_quantize_file(c, dir, path, &qo, NULL);
-  FUZZ_NEED(quern_context_error(c, message, sizeof message) == QUERN_OK);
-  FUZZ_NEED(status >= QUERN_OK && status <= QUERN_E_TASK && status != QUERN_E_ARGUMENT);
-  FUZZ_NEED(status == QUERN_OK || (message[0] && access(path, F_OK) != 0));
-  heap.fail_at = 0;
-  if (status == QUERN_OK) use(c, path);
-  unlink(path);
-  quern_context_free(c);
-  FUZZ_NEED(!heap.live && heap.left == HEAP_BYTES);
+  fuzz_quantize(dir, path, &qo, options & 4 ? 1 + (options >> 3) : 0, use);
   return 0;
 }
