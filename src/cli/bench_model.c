@@ -19,8 +19,9 @@ typedef struct result {
 
 /* Multiplications and additions per token of a sequence: the linear operators, and attention's two products. */
 static double ops_per_token(const quern_model_info *info, uint32_t seq) {
-  double d = info->width, ffn = info->ffn_width;
-  return info->layers * (2 * (4 * d * d + 2 * d * ffn) + 4 * (double)seq * d);
+  const double d = info->width, inner = (double)info->heads * info->head_dim, kv = (double)info->kv_heads * info->head_dim;
+  const double attention = d * (inner + 2 * kv) + inner * d, ffn = (info->gated ? 3 : 2) * d * info->ffn_width;
+  return info->layers * (2 * (attention + ffn) + 4 * (double)seq * inner);
 }
 
 static uint64_t next_random(uint64_t *state) {

@@ -1,0 +1,94 @@
+"""engines.py - the engines of bench/decoders. Each measures a case and gives tokens a second; a case is ("prefill", TOKENS), ("decode",
+DEPTH) or, of encoders, ("encode", SEQUENCES, TOKENS).
+
+Quern is a process for every case, llama.cpp one for all (llama.py), both on the CPUs that are theirs when they start.
+"""
+import json
+import os
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+QUERN = os.path.join(ROOT, "build", "quern")
+
+
+class Quern:
+    def __init__(self, recipe, path, cpus, tokens):
+        self.name, self.path, self.cpus, self.tokens = f"Quern {recipe}", path, cpus, tokens
+        self.peak, self.bandwidth = 0.0, 0.0  # of this machine at the time, operations and bytes a second
+        self.work = {}  # operations of a token, or bytes that it reads, by case
+        self.memory, self.open_ms = 0, []
+
+    def run(self, *arguments):
+        os.sched_setaffinity(0, self.cpus)
+        command = [QUERN, *arguments, "--threads", str(len(self.cpus)), "--json", "--quiet"]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    def measure(self, case):
+        what, number = case[:2]
+        if what == "encode":
+            shape = ["--batch", str(number), "--seq", str(case[2])]
+        elif what == "prefill":
+            shape = ["--prompt", str(number)]
+        else:
+            shape = ["--decode", str(self.tokens), "--depth", str(number)]
+        got = self.run("bench", self.path, *shape, "--repeat", "1")
+        self.memory, self.open_ms = max(self.memory, got["peak_rss_bytes"]), self.open_ms + [got["load_ms"]]
+        if what == "decode":
+            self.bandwidth = max(self.bandwidth, got["bandwidth_bytes_per_second"])
+            self.work[case] = got["bytes_per_token"]
+            return got["decode_tokens_per_second"]
+        speed = got["tokens_per_second" if what == "encode" else "prefill_tokens_per_second"]
+        self.peak = max(self.peak, got["peak_gops"] * 1e9)
+        self.work[case] = got["gops"] * 1e9 / speed
+        return speed
+
+    def perplexity(self, path, context, windows):
+        limit = ["--limit", str(windows)] if windows else []
+        return self.run("eval", self.path, "--task", "ppl", "--data", path, "--context", str(context),
+                        *limit)["metrics"]["perplexity"]
+
+    def close(self):
+        pass
+
+
+class Llama:
+    def __init__(self, kind, path, cpus, tokens, context):
+        self.name, self.path, self.cpus, self.tokens = f"llama.cpp {kind}", path, cpus, tokens
+        self.memory, self.open_ms = 0, []
+        os.sched_setaffinity(0, cpus)
+        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "llama.py"), path, str(len(cpus)), str(context)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            sys.exit(f"{self.name}: the worker did not start")
+        self.open_ms.append(self.ask("opened"))
+
+    def ask(self, *words):
+        print(*words, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer:
+            sys.exit(f"{self.name}: the worker ended")
+        return float(answer)
+
+    def measure(self, case):
+        speed = self.ask(*case, *([self.tokens] if case[0] == "decode" else []))
+        self.memory = self.ask("memory")
+        return speed
+
+    def perplexity(self, path, context, windows):
+        return self.ask("perplexity", os.path.abspath(path), context, windows)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def quantize(source, path, recipe):
+    subprocess.run([QUERN, "quantize", source, "-o", path, "--recipe", recipe, "--quiet"], check=True)
+
+
+def convert(source, path, kind):
+    import llama
+    llama.begin()
+    llama.convert(source, path, kind, len(os.sched_getaffinity(0)))
