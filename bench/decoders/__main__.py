@@ -2,8 +2,8 @@
 
     python3 bench/decoders --source MODEL.gguf --out RESULT [--recipes int4,int8] [--peers q4_0,q8_0] [--threads 1,2]
 
-Engines take turns: every engine a case, then the next case, with each number of threads, as often as --rounds says; the best run
-counts. All are pinned to the same CPUs. Files are kept in build/decoders. A recipe is held against the peer at its place in --peers.
+Engines take turns: every engine a case, --repeat times, then the next case, with each number of threads, as often as --rounds says;
+the best run counts. All are pinned to the same CPUs. Files are kept in build/decoders. A recipe is held against the peer at its place in --peers.
 Of encoders --encode 16x128 is the case. RESULT.json has every number, RESULT.md the tables.
 """
 import argparse
@@ -43,6 +43,7 @@ def options():
     parser.add_argument("--decode", type=int, default=64, help="tokens to decode; default: 64")
     parser.add_argument("--encode", type=shapes, default="", help="SEQUENCESxTOKENS, of encoders, instead of prompts and depths")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=2, help="runs in a turn; default: 2")
     parser.add_argument("--text", help="for perplexity: a text file; without it none is measured")
     parser.add_argument("--context", type=int, default=512, help="tokens of a perplexity window; default: 512")
     parser.add_argument("--windows", type=int, default=0, help="windows at most; default: all of the text")
@@ -65,10 +66,10 @@ def begin(o, cpus, context):
     result = []
     for recipe in o.recipes:
         path = made(o, f"{recipe}.qrn", lambda target, r=recipe: engines.quantize(o.source, target, r))
-        result.append(engines.Quern(recipe, path, cpus, o.decode))
-    for kind in o.peers:
+        result.append(engines.Quern(recipe, path, cpus, o.decode, o.repeat))
+    for kind in dict.fromkeys(o.peers):
         path = made(o, f"{kind}.gguf", lambda target, k=kind: engines.convert(o.source, target, k))
-        result.append(engines.Llama(kind, path, cpus, o.decode, context))
+        result.append(engines.Llama(kind, path, cpus, o.decode, o.repeat, context))
     return result
 
 

@@ -1,4 +1,4 @@
-"""engines.py - the engines of bench/decoders. Each measures a case and gives tokens a second; a case is ("prefill", TOKENS), ("decode",
+"""engines.py - the engines of bench/decoders. Each runs a case some times and gives the most tokens a second; a case is ("prefill", TOKENS), ("decode",
 DEPTH) or, of encoders, ("encode", SEQUENCES, TOKENS).
 
 Quern is a process for every case, llama.cpp one for all (llama.py), both on the CPUs that are theirs when they start.
@@ -14,8 +14,8 @@ QUERN = os.path.join(ROOT, "build", "quern")
 
 
 class Quern:
-    def __init__(self, recipe, path, cpus, tokens):
-        self.name, self.path, self.cpus, self.tokens = f"Quern {recipe}", path, cpus, tokens
+    def __init__(self, recipe, path, cpus, tokens, repeat):
+        self.name, self.path, self.cpus, self.tokens, self.repeat = f"Quern {recipe}", path, cpus, tokens, repeat
         self.peak, self.bandwidth = 0.0, 0.0  # of this machine at the time, operations and bytes a second
         self.work = {}  # operations of a token, or bytes that it reads, by case
         self.memory, self.open_ms = 0, []
@@ -33,16 +33,16 @@ class Quern:
             shape = ["--prompt", str(number)]
         else:
             shape = ["--decode", str(self.tokens), "--depth", str(number)]
-        got = self.run("bench", self.path, *shape, "--repeat", "1")
+        got = self.run("bench", self.path, *shape, "--repeat", str(self.repeat))
         self.memory, self.open_ms = max(self.memory, got["peak_rss_bytes"]), self.open_ms + [got["load_ms"]]
         if what == "decode":
             self.bandwidth = max(self.bandwidth, got["bandwidth_bytes_per_second"])
             self.work[case] = got["bytes_per_token"]
-            return got["decode_tokens_per_second"]
-        speed = got["tokens_per_second" if what == "encode" else "prefill_tokens_per_second"]
+            return got["best_decode_tokens_per_second"]
+        speed = "tokens_per_second" if what == "encode" else "prefill_tokens_per_second"
         self.peak = max(self.peak, got["peak_gops"] * 1e9)
-        self.work[case] = got["gops"] * 1e9 / speed
-        return speed
+        self.work[case] = got["gops"] * 1e9 / got[speed]
+        return got["best_" + speed]
 
     def perplexity(self, path, context, windows):
         limit = ["--limit", str(windows)] if windows else []
@@ -54,8 +54,8 @@ class Quern:
 
 
 class Llama:
-    def __init__(self, kind, path, cpus, tokens, context):
-        self.name, self.path, self.cpus, self.tokens = f"llama.cpp {kind}", path, cpus, tokens
+    def __init__(self, kind, path, cpus, tokens, repeat, context):
+        self.name, self.path, self.cpus, self.tokens, self.repeat = f"llama.cpp {kind}", path, cpus, tokens, repeat
         self.memory, self.open_ms = 0, []
         os.sched_setaffinity(0, cpus)
         self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "llama.py"), path, str(len(cpus)), str(context)],
@@ -72,7 +72,8 @@ class Llama:
         return float(answer)
 
     def measure(self, case):
-        speed = self.ask(*case, *([self.tokens] if case[0] == "decode" else []))
+        words = [*case, *([self.tokens] if case[0] == "decode" else [])]
+        speed = max(self.ask(*words) for _ in range(self.repeat))
         self.memory = self.ask("memory")
         return speed
 

@@ -107,6 +107,7 @@ static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const res
   qn_cli_json_int(&j, "seq", shape->seq);
   qn_cli_json_int(&j, "repeat", n);
   qn_cli_json_double(&j, "tokens_per_second", tokens_per_second);
+  qn_cli_json_double(&j, "best_tokens_per_second", (double)shape->batch * shape->seq / (r->ms[0] * 1e-3));
   qn_cli_json_open(&j, "latency_ms", '{');
   qn_cli_json_double(&j, "p50", p50);
   qn_cli_json_double(&j, "p99", p99);
