@@ -3,8 +3,9 @@
     python3 bench/decoders --source MODEL.gguf --out RESULT [--recipes int4,int8] [--peers q4_0,q8_0] [--threads 1,2]
 
 Engines take turns: every engine a case, --repeat times, then the next case, with each number of threads, as often as --rounds says;
-the best run counts. All are pinned to the same CPUs. Files are kept in build/decoders. A recipe is held against the peer at its place in --peers.
-Of encoders --encode 16x128 is the case. RESULT.json has every number, RESULT.md the tables.
+the best run counts. All are pinned to the same CPUs. Files are kept in build/decoders. A recipe is held against the peer at its place in --peers; a
+.qrn file in the place of a recipe is taken as it is. Of encoders --encode 16x128 is the case. RESULT.json has every number, RESULT.md the
+tables.
 """
 import argparse
 import json
@@ -32,9 +33,9 @@ def shapes(text):
 
 def options():
     parser = argparse.ArgumentParser(prog="bench/decoders", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--source", required=True, help="a GGUF file of a decoder, with --encode of an encoder")
+    parser.add_argument("--source", help="a GGUF file of a decoder, with --encode of an encoder, for all that is no file yet")
     parser.add_argument("--out", required=True, help="RESULT.json and RESULT.md are written")
-    parser.add_argument("--recipes", type=names, default="int4,int8", help="of Quern; default: int4,int8")
+    parser.add_argument("--recipes", type=names, default="int4,int8", help="of Quern, or .qrn files; default: int4,int8")
     parser.add_argument("--peers", type=names, default="q4_0,q8_0",
                         help="llama.cpp's file types (f32 too), in the order of --recipes; default: q4_0,q8_0")
     parser.add_argument("--threads", type=numbers, default="1", help="one or more numbers; default: 1")
@@ -50,8 +51,14 @@ def options():
     return parser.parse_args()
 
 
+def name_of(recipe):
+    return os.path.basename(recipe).removesuffix(".qrn")
+
+
 def made(o, name, make):
     """A converted file, kept until the source is newer."""
+    if not o.source:
+        sys.exit(f"bench/decoders: {name} is made of a --source, and none is given")
     folder = os.path.join(engines.ROOT, "build", "decoders", os.path.splitext(os.path.basename(o.source))[0])
     path = os.path.join(folder, name)
     os.makedirs(folder, exist_ok=True)
@@ -65,8 +72,9 @@ def begin(o, cpus, context):
     """The engines with so many threads as there are CPUs."""
     result = []
     for recipe in o.recipes:
-        path = made(o, f"{recipe}.qrn", lambda target, r=recipe: engines.quantize(o.source, target, r))
-        result.append(engines.Quern(recipe, path, cpus, o.decode, o.repeat))
+        path = recipe if recipe.endswith(".qrn") else \
+            made(o, f"{recipe}.qrn", lambda target, r=recipe: engines.quantize(o.source, target, r))
+        result.append(engines.Quern(name_of(recipe), path, cpus, o.decode, o.repeat))
     for kind in dict.fromkeys(o.peers):
         path = made(o, f"{kind}.gguf", lambda target, k=kind: engines.convert(o.source, target, k))
         result.append(engines.Llama(kind, path, cpus, o.decode, o.repeat, context))
@@ -104,8 +112,8 @@ def main():
     by_threads = {n: begin(o, cpus[:n], context) for n in o.threads}
     runs = measure(by_threads, cases, o.rounds)
     first = by_threads[o.threads[0]]
-    result = {"machine": described, "threads": o.threads, "source": os.path.basename(o.source), "cases": cases,
-              "pairs": [[f"Quern {r}", f"llama.cpp {o.peers[i]}" if i < len(o.peers) else None]
+    result = {"machine": described, "threads": o.threads, "source": os.path.basename(o.source or ""), "cases": cases,
+              "pairs": [[f"Quern {name_of(r)}", f"llama.cpp {o.peers[i]}" if i < len(o.peers) else None]
                         for i, r in enumerate(o.recipes)],
               "limits": {str(n): limits(group) for n, group in by_threads.items()},
               "work": {e.name: {tables.name_of(case): work for case, work in e.work.items()}

@@ -10,7 +10,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
-QUERN = os.path.join(ROOT, "build", "quern")
+QUERN = os.path.join(os.environ.get("BUILD", os.path.join(ROOT, "build")), "quern")
 
 
 class Quern:

@@ -63,8 +63,9 @@ def tables(result):
     counts = result["threads"]
     for threads in counts:
         limits = result["limits"][str(threads)]
-        parts.append([f"{threads} thread{'s' if threads > 1 else ''}: peak {limits['peak'] / 1e9:,.0f} GOPS, bandwidth "
-                      f"{limits['bandwidth'] / 1e9:.1f} GB/s", ""] + speeds(result, threads))
+        said = [f"peak {limits['peak'] / 1e9:,.0f} GOPS"] if limits["peak"] else []
+        said += [f"bandwidth {limits['bandwidth'] / 1e9:.1f} GB/s"] if limits["bandwidth"] else []
+        parts.append([f"{threads} thread{'s' if threads > 1 else ''}: {', '.join(said)}", ""] + speeds(result, threads))
     if len(counts) > 1:
         parts.append(scaling(result, counts[0], counts[-1]))
     parts.append(files(result))
