@@ -1,7 +1,7 @@
 """engines.py - the engines of bench/decoders. Each runs a case some times and gives the most tokens a second; a case is ("prefill", TOKENS), ("decode",
 DEPTH) or, of encoders, ("encode", SEQUENCES, TOKENS).
 
-Quern is a process for every case, llama.cpp one for all (llama.py), both on the CPUs that are theirs when they start.
+Quern is a process for every case, llama.cpp two for all (llama.py), all of them on the CPUs that are theirs when they start.
 """
 import json
 import os
@@ -54,35 +54,41 @@ class Quern:
 
 
 class Llama:
+    """With flash attention and without it, each a process; the faster counts, case by case."""
+
     def __init__(self, kind, path, cpus, tokens, repeat, context):
         self.name, self.path, self.cpus, self.tokens, self.repeat = f"llama.cpp {kind}", path, cpus, tokens, repeat
         self.memory, self.open_ms = 0, []
         os.sched_setaffinity(0, cpus)
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "llama.py"), path, str(len(cpus)), str(context)],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        if self.process.stdout.readline() != "ready\n":
-            sys.exit(f"{self.name}: the worker did not start")
-        self.open_ms.append(self.ask("opened"))
+        command = [sys.executable, os.path.join(HERE, "llama.py"), path, str(len(cpus)), str(context)]
+        alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's threads would wait beside
+        self.workers = [subprocess.Popen(command + [flash], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=alone)
+                        for flash in ("1", "0")]
+        for worker in self.workers:
+            if worker.stdout.readline() != "ready\n":
+                sys.exit(f"{self.name}: the worker did not start")
+            self.open_ms.append(self.ask(worker, "opened"))
 
-    def ask(self, *words):
-        print(*words, file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
+    def ask(self, worker, *words):
+        print(*words, file=worker.stdin, flush=True)
+        answer = worker.stdout.readline()
         if not answer:
             sys.exit(f"{self.name}: the worker ended")
         return float(answer)
 
     def measure(self, case):
         words = [*case, *([self.tokens] if case[0] == "decode" else [])]
-        speed = max(self.ask(*words) for _ in range(self.repeat))
-        self.memory = self.ask("memory")
+        speed = max(self.ask(worker, *words) for _ in range(self.repeat) for worker in self.workers)
+        self.memory = min(self.ask(worker, "memory") for worker in self.workers)
         return speed
 
     def perplexity(self, path, context, windows):
-        return self.ask("perplexity", os.path.abspath(path), context, windows)
+        return self.ask(self.workers[-1], "perplexity", os.path.abspath(path), context, windows)
 
     def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+        for worker in self.workers:
+            worker.stdin.close()
+            worker.wait()
 
 
 def quantize(source, path, recipe):

@@ -1,8 +1,8 @@
 """llama.py - llama.cpp's decoders, built from source by the package llama-cpp-python, called by its C interface.
 
-As a program it is the worker of bench/decoders: `llama.py FILE.gguf THREADS CONTEXT` reads commands, one a line, and answers
+As a program it is the worker of bench/decoders: `llama.py FILE.gguf THREADS CONTEXT FLASH` reads commands, one a line, and answers
 each with a number: `prefill N`, `decode DEPTH N` (tokens a second), `perplexity TEXT CONTEXT WINDOWS`; of encoders `encode SEQUENCES TOKENS`
-(tokens a second); `opened` (ms that opening took), `memory` (bytes, the peak of the process).
+(tokens a second); `opened` (ms that opening took), `memory` (bytes, the peak of the process). FLASH: 1 with flash attention, 0 without.
 """
 import ctypes
 import os
@@ -31,7 +31,7 @@ def convert(source, target, kind, threads):
 
 
 class Model:
-    def __init__(self, path, threads, context):
+    def __init__(self, path, threads, context, flash):
         begin_at = time.perf_counter()
         self.model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
         if not self.model:
@@ -42,6 +42,7 @@ class Model:
         options.embeddings = self.is_encoder()
         options.n_seq_max = MOST_SEQUENCES if self.is_encoder() else 1
         options.n_threads = options.n_threads_batch = threads
+        options.flash_attn_type = flash
         self.context = lib.llama_init_from_model(self.model, options)
         self.open_ms = (time.perf_counter() - begin_at) * 1e3
         self.vocab = lib.llama_model_get_vocab(self.model)
@@ -143,7 +144,7 @@ def some_ids(count, words):
 
 def main():
     begin()
-    model = Model(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    model = Model(sys.argv[1], *map(int, sys.argv[2:5]))
     print("ready", flush=True)
     for line in sys.stdin:
         verb, *rest = line.split()
