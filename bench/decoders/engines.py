@@ -23,7 +23,10 @@ class Quern:
     def run(self, *arguments):
         os.sched_setaffinity(0, self.cpus)
         command = [QUERN, *arguments, "--threads", str(len(self.cpus)), "--json", "--quiet"]
-        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        done = subprocess.run(command, stdout=subprocess.PIPE)
+        if done.returncode:
+            sys.exit(f"{self.name}: it ended with {done.returncode}")
+        return json.loads(done.stdout)
 
     def measure(self, case):
         what, number = case[:2]
@@ -92,7 +95,8 @@ class Llama:
 
 
 def quantize(source, path, recipe):
-    subprocess.run([QUERN, "quantize", source, "-o", path, "--recipe", recipe, "--quiet"], check=True)
+    if subprocess.run([QUERN, "quantize", source, "-o", path, "--recipe", recipe, "--quiet"]).returncode:
+        sys.exit(f"Quern {recipe}: no file was made of {source}")
 
 
 def convert(source, path, kind):
