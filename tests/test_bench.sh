@@ -90,6 +90,12 @@ fi
   grep -q 'no result of bench/peers' "$work/out"
 report report_refuses_what_is_no_comparison $? "$work/out"
 
+BUILD=$BUILD "$PYTHON" bench/decoders --recipes "$MODEL" --peers "" --encode 2x16 --threads 1 --rounds 1 --repeat 1 \
+  --out "$work/decoders" >"$work/out" 2>&1 && grep -q '^| 2 x 16 tokens | [0-9,.]* | 0\.' "$work/decoders.md" && grep -q '"open_ms"' "$work/decoders.json"
+report decoders_take_a_file $? "$work/out"
+! "$PYTHON" bench/decoders --recipes int4 --peers "" --out "$work/none" >"$work/out" 2>&1 && grep -q 'made of a --source' "$work/out"
+report decoders_want_a_source $? "$work/out"
+
 if ! "$PYTHON" -c 'import numpy' 2>/dev/null; then
   echo "skip the comparison: no $PYTHON with numpy"
   finish

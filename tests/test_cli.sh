@@ -342,6 +342,13 @@ expect 0 bench_counted_bars 'i8mm +\[1\] counted by make check-qemu' bench --ker
 same bench_reasons_once "$(grep -c 'counted by' "$work/out")" 1
 expect 1 bench_no_kernel 'nonesuch' bench --kernels nonesuch
 expect 2 bench_long 'at most 512' bench "$MODEL" --seq 513
+printf 'A line.\n\nAnd another one, that is longer.\n' >"$work/text"
+run 0 bench_text bench "$MODEL" --text "$work/text" --repeat 2 --json && is_json bench_text
+expect 0 bench_text_tokens '"lines":3,"bytes":39,"tokens":17,"repeat":2,"bytes_per_second":' bench "$MODEL" --text "$work/text" --repeat 2 --json
+expect 0 bench_text_shown 'tokenizing +[0-9.]+ MB/s' bench "$MODEL" --text "$work/text" --repeat 2
+: >"$work/in"
+expect 1 bench_no_text 'standard input: no text' bench "$MODEL" --text -
+expect 2 bench_text_alone 'only --repeat' bench "$MODEL" --text "$work/text" --seq 16
 
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

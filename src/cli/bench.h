@@ -73,6 +73,8 @@ typedef struct qn_bench_decoding {
   uint32_t cache; /* of CLI_CACHE_OPTION */
 } qn_bench_decoding;
 int qn_bench_decoder(qn_cli_state *c, const char *path, const qn_bench_decoding *shape);
+/* Of lines of a file; NULL or "-": standard input. */
+int qn_bench_text(qn_cli_state *c, const char *path, const char *file, uint32_t repeat);
 /* What the forms of a model share (bench_model.c): ids from a fixed seed, what the process took at most, whether all is float. */
 void qn_bench_random_ids(int32_t *ids, size_t n, uint32_t vocab);
 uint64_t qn_bench_peak_rss(void);

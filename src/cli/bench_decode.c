@@ -132,8 +132,14 @@ static void print_result(bench *b) {
   qn_cli_json_int(&j, "decode", shape->decode);
   qn_cli_json_int(&j, "depth", shape->depth);
   qn_cli_json_int(&j, "repeat", shape->repeat);
-  if (r->prefill) qn_cli_json_double(&j, "prefill_tokens_per_second", prefill);
-  if (r->decode) qn_cli_json_double(&j, "decode_tokens_per_second", decode);
+  if (r->prefill) {
+    qn_cli_json_double(&j, "prefill_tokens_per_second", prefill);
+    qn_cli_json_double(&j, "best_prefill_tokens_per_second", r->prefill[shape->repeat - 1]); /* the median has sorted them */
+  }
+  if (r->decode) {
+    qn_cli_json_double(&j, "decode_tokens_per_second", decode);
+    qn_cli_json_double(&j, "best_decode_tokens_per_second", r->decode[shape->repeat - 1]);
+  }
   qn_cli_json_double(&j, "load_ms", r->load_ms);
   qn_cli_json_int(&j, "peak_rss_bytes", r->peak_rss);
   if (r->prefill) {

@@ -19,8 +19,9 @@ typedef struct result {
 
 /* Multiplications and additions per token of a sequence: the linear operators, and attention's two products. */
 static double ops_per_token(const quern_model_info *info, uint32_t seq) {
-  double d = info->width, ffn = info->ffn_width;
-  return info->layers * (2 * (4 * d * d + 2 * d * ffn) + 4 * (double)seq * d);
+  const double d = info->width, inner = (double)info->heads * info->head_dim, kv = (double)info->kv_heads * info->head_dim;
+  const double attention = d * (inner + 2 * kv) + inner * d, ffn = (info->gated ? 3 : 2) * d * info->ffn_width;
+  return info->layers * (2 * (attention + ffn) + 4 * (double)seq * inner);
 }
 
 static uint64_t next_random(uint64_t *state) {
@@ -106,6 +107,7 @@ static void print_result(qn_cli_model *m, const qn_bench_shape *shape, const res
   qn_cli_json_int(&j, "seq", shape->seq);
   qn_cli_json_int(&j, "repeat", n);
   qn_cli_json_double(&j, "tokens_per_second", tokens_per_second);
+  qn_cli_json_double(&j, "best_tokens_per_second", (double)shape->batch * shape->seq / (r->ms[0] * 1e-3));
   qn_cli_json_open(&j, "latency_ms", '{');
   qn_cli_json_double(&j, "p50", p50);
   qn_cli_json_double(&j, "p99", p99);

@@ -4,6 +4,7 @@
 typedef struct values {
   qn_bench_shape shape;
   qn_bench_decoding decoding;
+  const char *text;
   int kernels, limits;
 } values;
 
@@ -16,6 +17,11 @@ static int measure(qn_cli_state *c) {
   if (v->kernels) return qn_bench_kernels(c, c->arguments ? c->argument[0] : NULL);
   if (!c->arguments) return qn_cli_fail(c, CLI_USAGE, "needs a MODEL, --kernels or --limits");
   qn_bench_decoding decoding = v->decoding;
+  if (v->text) {
+    if (shape.batch || shape.seq || decoding.prompt || decoding.decode || decoding.depth || decoding.cache)
+      return qn_cli_fail(c, CLI_USAGE, "--text is about the tokenizer alone: only --repeat goes with it");
+    return qn_bench_text(c, c->argument[0], v->text, shape.repeat ? shape.repeat : 5);
+  }
   if (decoding.prompt || decoding.decode || decoding.depth || decoding.cache) {
     if (shape.batch || shape.seq)
       return qn_cli_fail(c, CLI_USAGE,
@@ -48,7 +54,8 @@ static const qn_cli_option options[] = {
     {"depth", 0, CLI_COUNT, "K", "of a decoder: tokens before those of --decode; default: 0",
      offsetof(values, decoding.depth), 0, 1 << 20},
     CLI_CACHE_OPTION(values, decoding.cache, "of a decoder: "),
-    {"repeat", 0, CLI_COUNT, "R", "runs that are timed; default: 20", offsetof(values, shape.repeat), 1, 1000000},
+    {"text", 0, CLI_TEXT, "FILE", "the tokenizer's speed on lines of a file", offsetof(values, text), 0, 0},
+    {"repeat", 0, CLI_COUNT, "R", "runs that are timed; default: 20, of decoders and tokenizers 5", offsetof(values, shape.repeat), 1, 1000000},
     {"kernels", 0, CLI_FLAG, NULL, "each kernel on one thread; an argument selects rows by a part of their name",
      offsetof(values, kernels), 0, 0},
     {"limits", 0, CLI_FLAG, NULL, "operations per second and bandwidths of this machine", offsetof(values, limits), 0,
@@ -58,7 +65,7 @@ static const qn_cli_option options[] = {
 const qn_cli_verb qn_cli_verb_bench = {
     .name = "bench",
     .arguments = "MODEL | --kernels [FILTER] | --limits",
-    .summary = "Measures speed: of a model, of the kernels, of the machine.",
+    .summary = "Measures speed: of a model, of its tokenizer, of the kernels, of the machine.",
     .details =
         "The fraction of the peak counts real operations against the fastest register-resident loop of the\n"
         "instructions that the kernels use, measured in the same run on as many threads. Of a decoder the\n"

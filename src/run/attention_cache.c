@@ -76,7 +76,8 @@ static uint32_t parts_of_segment(const attend_task *t, const qn_segment *seg) {
   return t->blocks ? qn_parts_of(r.end - r.first, t->blocks) : qn_parts_of(seg->rows, t->rows);
 }
 
-/* Unit number i. Heads alternate, and rows that see most come first. */
+/* Unit number i. Heads alternate, and rows ascend: a lane's own units are of about the rows that it takes through the steps before and
+   behind (rows_run.c), so that most of what it reads and leaves is in its own cache. */
 static unit unit_at(const attend_task *t, uint32_t i) {
   const quern_session *s = t->g->s;
   const uint32_t heads = t->g->arch->kv_heads;
@@ -92,7 +93,7 @@ static unit unit_at(const attend_task *t, uint32_t i) {
   if (low) i -= s->segments[low - 1].units;
   unit u = {.seg = seg, .head = i % heads, .r1 = seg->rows, .part = i / heads};
   if (t->blocks) return u;
-  u.r0 = (qn_parts_of(seg->rows, t->rows) - 1 - u.part) * t->rows;
+  u.r0 = u.part * t->rows;
   u.r1 = (uint32_t)qn_min_size(u.r0 + t->rows, seg->rows);
   return u;
 }
