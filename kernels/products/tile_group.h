@@ -69,6 +69,8 @@ QK_INLINE void qk_steps_group(const qk_tile_group *t, qk_sum sum[QK_TILE_ROWS][Q
   QK_UNROLL for (int s = 0; s < n; s++) {
     qk_nib_w b[QK_TILE_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_nib_load(w + (size_t)p * panel_bytes + s * 64);
+    if (QK_WIDE && rows == 1)
+      QK_UNROLL for (int p = 0; p < panels; p++) qk_ask_ahead(w + (size_t)p * panel_bytes + s * 64, panels);
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
       QK_UNROLL for (int p = 0; p < panels; p++) sum[r][p] = begin && s == 0 ? qk_sum_first(total[r][p], b[p], x)
@@ -255,7 +257,7 @@ QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_
     const uint8_t *from = w + s / 2 * 64;
     const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
     const qk_nib_a x = qk_nib_spread(a + s * 4);
-    if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+    if (s % 2 == 0) qk_ask_ahead(from, 1);
     sum[c] = first ? qk_sum_first(total[c], b, x) : qk_sum_next(sum[c], b, x);
   }
   QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = qk_sum_end(total[c], sum[c]);
@@ -312,7 +314,7 @@ QK_INLINE void qk_side_rows(const qk_tile_group *t, size_t panels, const int row
           const uint8_t *from = w + s / 2 * 64;
           const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
           const int c = s % 2 * (chains - 1);
-          if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+          if (s % 2 == 0) qk_ask_ahead(from, 1);
           QK_UNROLL for (int r = 0; r < rows; r++)
               total[r][c] = qk_sum_next(total[r][c], b, qk_nib_spread(a + (size_t)r * lda + s * 4));
         }
