@@ -7,6 +7,7 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/lanes/lanes_avx2.h"
 
 #define QK_WIDE 0
+#define QK_GROUP_BLOCKS 48u /* of one panel: 24 KB */
 #define QK_FINISH_GROUP qk_finish_group_avx2
 #define QK_TILE_ROWS 4
 #define QK_TILE_PANELS 1

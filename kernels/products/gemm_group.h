@@ -139,11 +139,13 @@ static inline int qk_group_whole_row(const qk_gemm_group *op) { return QK_WIDE &
 static inline int qk_group_in_place(const qk_gemm_group *op, int row) {
   return op->bits == 8 || (QK_GROUP_ROW && row && op->bits == 4);
 }
-/* Chunks are of whole groups, unless all inputs are one. */
+/* Chunks are as even as can be, and of whole groups, unless all inputs are one. */
 static inline size_t qk_group_chunk(const qk_gemm_group *op, int row) {
-  const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, each = op->a.group / QK_GROUP;
-  if (qk_group_in_place(op, row) || blocks <= QK_GROUP_BLOCKS) return blocks;
-  return qk_group_whole_row(op) || each > QK_GROUP_BLOCKS ? QK_GROUP_BLOCKS : QK_GROUP_BLOCKS / each * each;
+  const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, group = op->a.group / QK_GROUP;
+  const size_t each = qk_group_whole_row(op) || group > QK_GROUP_BLOCKS ? 1 : group;
+  const size_t most = QK_GROUP_BLOCKS / each * each, chunks = (blocks + most - 1) / most;
+  if (qk_group_in_place(op, row) || chunks == 1) return blocks;
+  return qk_round_up((blocks + chunks - 1) / chunks, each);
 }
 
 /* The tiles, with panels p ... sums: room for one, or where there are several chunks for each, with the rows of a whole one. */

@@ -26,9 +26,6 @@
 #else
 #define qk_steps_high qk_nib_high
 #endif
-/* Bytes of weights asked for ahead, into the L2 and then into the L1 cache: lines from memory wait for less room in the former. */
-#define QK_STEPS_AHEAD 4096
-#define QK_STEPS_SOON 1536
 #define QK_STEPS_PANELS 16u   /* between two epilogues */
 #define QK_STEPS_BLOCKS 1024u /* of 32 inputs at most: room for the sums of their codes */
 #define QK_STEPS_FEW 4u       /* rows, all together: side by side, or in passes over panels that are in the L2 cache then */
@@ -78,8 +75,7 @@ QK_INLINE void qk_steps_block(vi low[QK_STEPS_ROWS], vi high[QK_STEPS_ROWS], con
     const uint8_t *from = w + s / 2 * 64;
     const qk_nib_w b = s % 2 ? qk_steps_high(from) : qk_nib_low(from);
     if (s % 2 == 0) {
-      __builtin_prefetch(from + QK_STEPS_AHEAD, 0, 2);
-      __builtin_prefetch(from + QK_STEPS_SOON);
+      qk_ask_ahead(from, 1);
     }
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
@@ -116,7 +112,7 @@ QK_INLINE void qk_steps_panel(const qk_steps_rows *t, size_t p, float *out, cons
     }
     size_t n = qk_least(left, t->each);
     left -= n;
-    __builtin_prefetch(step + QK_STEPS_AHEAD / 16);
+    __builtin_prefetch(step + QK_ROW_AHEAD / 16);
     if (--to_step == 0) to_step = t->by_step, step += QK_PANEL;
     for (; n > 0; n--, a += QK_GROUP, w += QK_SMALL_BYTES) qk_steps_block(low, high, a, lda, w, rows);
     QK_UNROLL for (int r = 0; r < rows; r++) all[r] = vi_add(all[r], vi_mul(vi_add(low[r], vi_sar(high[r], 4)), by));

@@ -11,7 +11,15 @@
 #define QK_ROWS_4(X, panels) X(1, panels) QK_ROWS_FROM_2_TO_4(X, panels)
 #define QK_ROWS_6(X, panels) X(1, panels) QK_ROWS_FROM_2_TO_6(X, panels)
 
-#define QK_ROW_AHEAD 2048 /* bytes of weights that a single row asks for before their use */
+/* Bytes of weights that a few rows ask for before their use, into the L2 and then into the L1 cache: lines from memory wait for less room
+   in the former. */
+#define QK_ROW_AHEAD 8192
+#define QK_ROW_SOON 2048
+/* For the line at w of one of `streams` panels that are read side by side. */
+QK_INLINE void qk_ask_ahead(const uint8_t *w, const int streams) {
+  __builtin_prefetch(w + QK_ROW_AHEAD / streams, 0, 2);
+  __builtin_prefetch(w + QK_ROW_SOON / streams);
+}
 
 #define QK_TILE_WIDTH (QK_TILE_PANELS * 16) /* columns of a full tile */
 

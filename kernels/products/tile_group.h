@@ -57,8 +57,9 @@ QK_INLINE vi qk_group_first(const qk_tile_group *t, const int32_t *start) {
    where sums go on one by one; unpacking: see qk_tile_group. */
 typedef struct qk_group_way {
   int single, unrolled, unpacking;
-  int narrow; /* activations of 4 bits, whose sums over a chunk, 8 * QK_GROUP_BLOCKS steps of 4 * 15 * 8 in pairs, fit into qk_sum */
+  int narrow; /* activations of 4 bits: sums of QK_NARROW_BLOCKS go on in qk_sum */
 } qk_group_way;
+#define QK_NARROW_BLOCKS 16u /* 128 steps of 2 * 15 * 8 in a lane of 16 bits */
 
 /* Steps s ... s + n - 1 of a block at a and w, n and s even; begin: the first of them begins the sums. */
 QK_INLINE void qk_steps_group(const qk_tile_group *t, qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS],
@@ -68,6 +69,8 @@ QK_INLINE void qk_steps_group(const qk_tile_group *t, qk_sum sum[QK_TILE_ROWS][Q
   QK_UNROLL for (int s = 0; s < n; s++) {
     qk_nib_w b[QK_TILE_PANELS];
     QK_UNROLL for (int p = 0; p < panels; p++) b[p] = qk_nib_load(w + (size_t)p * panel_bytes + s * 64);
+    if (QK_WIDE && rows == 1)
+      QK_UNROLL for (int p = 0; p < panels; p++) qk_ask_ahead(w + (size_t)p * panel_bytes + s * 64, panels);
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
       QK_UNROLL for (int p = 0; p < panels; p++) sum[r][p] = begin && s == 0 ? qk_sum_first(total[r][p], b[p], x)
@@ -151,15 +154,16 @@ QK_INLINE void qk_sum_blocks(const qk_tile_group *t, vi total[QK_TILE_ROWS][QK_T
   for (size_t s = n * 8; s > 0; s--, at->a += 4, at->w += 64)
     qk_steps_group(t, total, total, at->a, at->w, 1, 0, rows, panels);
 #else
-  if (way.narrow) {
+  for (size_t some; way.narrow; n -= some) {
+    if (!n) return;
     qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
+    some = n < QK_NARROW_BLOCKS ? n : QK_NARROW_BLOCKS;
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
         sum[r][p] = qk_sum_begin(total[r][p]);
-    for (size_t s = n * 4; s > 0; s--, at->a += 8, at->w += 128)
+    for (size_t s = some * 4; s > 0; s--, at->a += 8, at->w += 128)
       qk_steps_group(t, sum, total, at->a, at->w, 2, 0, rows, panels);
     QK_UNROLL for (int r = 0; r < rows; r++) QK_UNROLL for (int p = 0; p < panels; p++)
         total[r][p] = qk_sum_end(total[r][p], sum[r][p]);
-    return;
   }
   do {
     qk_sum sum[QK_TILE_ROWS][QK_TILE_PANELS];
@@ -253,7 +257,7 @@ QK_INLINE void qk_block_q4(vi total[QK_Q4_CHAINS], const int8_t *a, const uint8_
     const uint8_t *from = w + s / 2 * 64;
     const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
     const qk_nib_a x = qk_nib_spread(a + s * 4);
-    if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+    if (s % 2 == 0) qk_ask_ahead(from, 1);
     sum[c] = first ? qk_sum_first(total[c], b, x) : qk_sum_next(sum[c], b, x);
   }
   QK_UNROLL for (int c = 0; c < QK_Q4_CHAINS; c++) total[c] = qk_sum_end(total[c], sum[c]);
@@ -310,7 +314,7 @@ QK_INLINE void qk_side_rows(const qk_tile_group *t, size_t panels, const int row
           const uint8_t *from = w + s / 2 * 64;
           const qk_nib_w b = s % 2 ? qk_nib_high(from) : qk_nib_low(from);
           const int c = s % 2 * (chains - 1);
-          if (s % 2 == 0) __builtin_prefetch(from + QK_ROW_AHEAD);
+          if (s % 2 == 0) qk_ask_ahead(from, 1);
           QK_UNROLL for (int r = 0; r < rows; r++)
               total[r][c] = qk_sum_next(total[r][c], b, qk_nib_spread(a + (size_t)r * lda + s * 4));
         }

@@ -77,7 +77,7 @@ static __attribute__((noinline)) void qk_row_run(const qk_tile_q8 *t, size_t pan
     QK_UNROLL for (int i = 0; i < QK_ROW_CHAINS; i++) acc[i] = vi_set1(i ? 0 : qk_dot_start(t->start[0]));
     for (size_t s = t->panel_bytes / (64 * QK_ROW_CHAINS); s > 0; s--) {
       QK_UNROLL for (int i = 0; i < QK_ROW_CHAINS; i++) {
-        __builtin_prefetch(w + i * 64 + QK_ROW_AHEAD);
+        qk_ask_ahead(w + i * 64, 1);
         acc[i] = qk_dot(acc[i], qk_dot_load(w + i * 64), qk_dot_spread(a + i * 4));
       }
       a += 4 * QK_ROW_CHAINS;

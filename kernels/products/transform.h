@@ -199,34 +199,30 @@ static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, 
   }
   return b.hi;
 }
-/* n channels from `at` on as codes, in order and in pairs [n/2][16][2]. */
-static void qk_tile_pairs(const int32_t *order, size_t at, size_t n, const int32_t *t, vi half, vi shift,
-                          int32_t *pairs) {
-  for (size_t j = 0; j < n; j += 2) {
-    const size_t a = order ? (size_t)order[at + j] : at + j, b = order ? (size_t)order[at + j + 1] : at + j + 1;
+/* Codes in order and in pairs [d/2][16][2]. */
+static void qk_tile_pairs(const int32_t *order, size_t d, const int32_t *t, vi half, vi shift, int32_t *pairs) {
+  for (size_t j = 0; j < d; j += 2) {
+    const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
     vi_store(pairs + j * 8, vi_join16(qk_narrowed(t, a, half, shift), qk_narrowed(t, b, half, shift)));
   }
 }
-/* Second step, of what the first one left: floats y [d][16], and the lanes' bounds. */
-static qk_bounds qk_tile_second(const qk_transform *tr, size_t d, const int32_t *t, vi half, vi shift, int32_t *y) {
-  int32_t pairs[QK_TRANSFORM_BLOCK * 8] __attribute__((aligned(64)));
-  qk_bounds b = qk_bounds_none();
-  for (size_t at = 0; at < d; at += tr->block) {
-    int32_t *out = y + at * 16;
-    if (tr->second) {
-      qk_tile_pairs(tr->order, at, tr->block, t, half, shift, pairs);
-      qk_rotate_block(tr->second, tr->block, pairs, out, &b, 1);
-    } else if (tr->signs) {
-      qk_hadamard_block(tr, at, t, half, shift, out, &b);
-    } else {
-      for (size_t i = 0; i < tr->block; i++) {
-        const vf code = vi_to_vf(qk_narrowed(t, tr->order ? (size_t)tr->order[at + i] : at + i, half, shift));
-        qk_bounds_take(&b, code);
-        vi_store(out + i * 16, vi_bits(code));
-      }
-    }
+/* Second step, of what the first one left in t: floats [d][16] in t or in other, and the lanes' bounds. */
+static const int32_t *qk_tile_second(const qk_transform *tr, size_t d, int32_t *t, vi half, vi shift, int32_t *other,
+                                     qk_bounds *b) {
+  if (tr->second) { /* passes of their own, so that the matrix stays in the L1 cache */
+    qk_tile_pairs(tr->order, d, t, half, shift, other);
+    for (size_t at = 0; at < d; at += tr->block)
+      qk_rotate_block(tr->second, tr->block, other + at * 8, t + at * 16, b, 1);
+    return t;
   }
-  return b;
+  for (size_t at = 0; at < d && tr->signs; at += tr->block)
+    qk_hadamard_block(tr, at, t, half, shift, other + at * 16, b);
+  for (size_t j = 0; j < d && !tr->signs; j++) {
+    const vf code = vi_to_vf(qk_narrowed(t, tr->order ? (size_t)tr->order[j] : j, half, shift));
+    qk_bounds_take(b, code);
+    vi_store(other + j * 16, vi_bits(code));
+  }
+  return other;
 }
 /* Codes of four channels, those of a row in a lane. */
 QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
@@ -263,21 +259,22 @@ static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_boun
 
 static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
                                 void *scratch, size_t row, size_t rows) {
-  int32_t *t = scratch, *y = t + d * 16, *pairs = y, sizes[16], shifts[16], halves[16]; /* no pairs where there are results */
+  int32_t *t = scratch, *other = t + d * 16, sizes[16], shifts[16], halves[16];
   float unit[16], by[16];
   vi most[16];
   for (size_t r = 0; r < 16; r++)
     most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
   const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
-  qk_tile_wide(tr, x, ldx, d, rows, by, pairs);
-  vi_store(sizes, qk_tile_first(tr, d, pairs, t));
+  qk_tile_wide(tr, x, ldx, d, rows, by, other);
+  vi_store(sizes, qk_tile_first(tr, d, other, t));
   for (size_t r = 0; r < 16; r++) {
     shifts[r] = qk_shift_of((uint32_t)sizes[r]);
     halves[r] = qk_half_of(shifts[r]);
     if (tr->first) unit[r] = qk_shifted_unit(unit[r], shifts[r]);
     unit[r] = qk_last_unit(tr, unit[r]);
   }
-  const qk_bounds b = qk_tile_second(tr, d, t, vi_load(halves), vi_load(shifts), y);
+  qk_bounds b = qk_bounds_none();
+  const int32_t *y = qk_tile_second(tr, d, t, vi_load(halves), vi_load(shifts), other, &b);
   qk_tile_codes(q, y, d, b, unit, row, rows);
   QK_START(q, (uint32_t)d, row, row + rows);
   return bad;
