@@ -43,7 +43,7 @@ static void smooth(qn_quantizer *q, const qn_item *it) {
       q->recipe.transforms ? (qn_smoothing){q->recipe.alpha, 8 - q->recipe.alpha} : qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, (uint32_t)it->input);
   qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
-  float *to = q->smoothed.data + (uint32_t)it->layer * q->smoothed.stride + q->smoothed.offset[it->input];
+  float *to = q->smoothed.data + qn_inputs_at(&q->smoothed.inputs, (uint32_t)it->layer, (uint32_t)it->input);
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
 }
 
