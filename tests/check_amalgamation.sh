@@ -2,27 +2,10 @@
 # The library as one file (make amalgamation): it compiles by the one command that it names, and by strict ones, without a
 # warning, exports what the library exports, and its embeddings of the shipped model are the library's, to the byte, on
 # every kernel set. Run from the project's root. BUILD, MODEL, CC: as in the Makefile.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
 CC=${CC:-gcc}
-NM=${NM:-nm}
 LC_ALL=C
 export LC_ALL
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-one.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
-
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | head -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
+. tests/report.sh
 
 cp "$BUILD/quern.c" "$BUILD/quern.h" "$work" || exit 1
 # Nothing of the tree is left in it but its own header.
@@ -45,7 +28,7 @@ if $NM "$work/quern.o" >"$work/symbols" 2>/dev/null && command -v readelf >/dev/
   [ ! -s "$work/out" ] && [ -s "$work/declared" ]
   report has_all_declared $? "$work/out"
 else
-  echo "skip symbols: no nm and readelf"
+  skip "symbols: no nm and readelf"
 fi
 
 cat >"$work/dump.c" <<'END'
@@ -92,5 +75,4 @@ while read -r isa; do
     cmp "$work/want" "$work/got" >>"$work/out" 2>&1 && [ "$(wc -c <"$work/got")" -eq "$n" ]
   report "same_bytes_$isa" $? "$work/out"
 done <"$work/sets"
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish

@@ -3,37 +3,17 @@
 # without their headers can tell: those of another C library for AArch64 stand in. What Apple's systems lack is not asked
 # for. Nothing is linked or run. Run from the project's root. BUILD: as in the Makefile; objects go to $BUILD-NAME and are
 # kept. CLANG, SYSROOT: a clang, and where the headers are.
-BUILD=${BUILD:-build}
 CLANG=${CLANG:-clang}
 SYSROOT=${SYSROOT:-/usr/aarch64-linux-gnu}
 MAKE=${MAKE:-make}
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-targets.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/report.sh
 
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
-have() { command -v "$1" >/dev/null 2>&1; }
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
 if ! have "$CLANG"; then
-  echo "skip other targets: no $CLANG"
+  skip "other targets: no $CLANG"
   finish
 fi
 if [ ! -f "$SYSROOT/include/stdio.h" ]; then
-  echo "skip other targets: no headers of a C library for AArch64 in $SYSROOT/include (Debian: libc6-dev-arm64-cross)"
+  skip "other targets: no headers of a C library for AArch64 in $SYSROOT/include (Debian: libc6-dev-arm64-cross)"
   finish
 fi
 builtin=$("$CLANG" -print-resource-dir)/include
@@ -50,7 +30,7 @@ echo 'int main(void) { return 0; }' >"$work/empty.c"
 # target NAME TRIPLE INCLUDES: builds objects; kernel sets for AArch64 are in.
 target() {
   if ! "$CLANG" --target="$2" -c -o "$work/empty.o" "$work/empty.c" 2>/dev/null; then
-    echo "skip $1: this clang has no target $2"
+    skip "$1: this clang has no target $2"
     return 1
   fi
   ar=ar
@@ -63,7 +43,7 @@ target() {
     [ ! -s "$work/out" ]
     report "${1}_has_its_kernels" $? "$work/out"
   else
-    echo "skip ${1}_has_its_kernels: no llvm-nm"
+    skip "${1}_has_its_kernels: no llvm-nm"
   fi
 }
 # portable NAME: nothing that Linux or its C library alone has is called.

@@ -23,12 +23,12 @@ static qn_arch arch_of(uint32_t rotary, uint32_t head_norm) {
 /* Maxima of two layers: keys have one far beyond the others. */
 static float data[2 * (HEADS + SHARED) * H];
 static qn_maxima maxima_of(void) {
-  qn_maxima m = {.data = data, .layers = 2, .stride = (HEADS + SHARED) * H};
-  m.width[QN_SITE_Q] = HEADS * H;
-  m.width[QN_SITE_K] = SHARED * H;
-  m.offset[QN_SITE_K] = HEADS * H;
+  qn_maxima m = {.data = data, .inputs = {.layers = 2, .stride = (HEADS + SHARED) * H}};
+  m.inputs.width[QN_SITE_Q] = HEADS * H;
+  m.inputs.width[QN_SITE_K] = SHARED * H;
+  m.inputs.offset[QN_SITE_K] = HEADS * H;
   for (size_t i = 0; i < sizeof data / sizeof data[0]; i++) data[i] = 1.0f + fabsf(tiny_weight(3, "m", i));
-  data[m.stride + HEADS * H + 3] = 400.0f; /* channel 3 of the first head of the second layer */
+  data[m.inputs.stride + HEADS * H + 3] = 400.0f; /* channel 3 of the first head of the second layer */
   return m;
 }
 
@@ -86,7 +86,7 @@ static void others_are_left(void) {
   float w[4] = {1, 2, 3, 4}, bias[2] = {5, 6};
   qn_balance_item(&m, &a, &it, w, bias);
   it.input = QN_SITE_QKV_IN;
-  m.width[QN_SITE_K] = 0;
+  m.inputs.width[QN_SITE_K] = 0;
   qn_balance_item(&m, &a, &it, w, bias);
   m.data = NULL;
   qn_balance_item(&m, &a, &it, w, bias);

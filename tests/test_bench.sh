@@ -1,38 +1,16 @@
 #!/bin/sh
 # The scripts in bench/: the comparison with the shipped model and no other engine, and the report on its result and on
 # the sample. Run from the project's root. BUILD, MODEL: as in the Makefile. PYTHON: a python3, used when it has numpy.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
-PYTHON=${PYTHON:-python3}
 PYTHONDONTWRITEBYTECODE=1
 export PYTHONDONTWRITEBYTECODE
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-bench.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/report.sh
 
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
-
-if [ -n "${RUN:-}" ] || nm -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
-  echo "skip the measuring scripts: a sanitizer's or an emulated build"
+if instrumented; then
+  skip "the measuring scripts: a sanitizer's or an emulated build"
   finish
 fi
 if ! command -v "$PYTHON" >/dev/null 2>&1; then
-  echo "skip the measuring scripts: no $PYTHON"
+  skip "the measuring scripts: no $PYTHON"
   finish
 fi
 
@@ -83,7 +61,7 @@ assert loops["avx512vnni", "qk_tile_6x4", "sapphirerapids"]["multiply_adds"] % 1
 END
   report inner_loops $? "$work/out"
 else
-  echo "skip inner_loops: no llvm-mca-19 or objdump, or another machine"
+  skip "inner_loops: no llvm-mca-19 or objdump, or another machine"
 fi
 
 ! "$PYTHON" bench/report --peers $sample/limits.json -o "$work/none.html" >"$work/out" 2>&1 &&
@@ -97,7 +75,7 @@ report decoders_take_a_file $? "$work/out"
 report decoders_want_a_source $? "$work/out"
 
 if ! "$PYTHON" -c 'import numpy' 2>/dev/null; then
-  echo "skip the comparison: no $PYTHON with numpy"
+  skip "the comparison: no $PYTHON with numpy"
   finish
 fi
 

@@ -1,25 +1,8 @@
 #!/bin/sh
 # The bindings in examples/, each built without a network, tested and asked a question; a language whose tools are not
 # here is skipped. Run from the project's root. BUILD, MODEL: as in the Makefile.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
-NM=${NM:-nm}
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-bindings.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/report.sh
 
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
-have() { command -v "$1" >/dev/null 2>&1; }
 # answers NAME COMMAND...: the program says which passage is meant.
 answers() {
   name=$1
@@ -27,14 +10,9 @@ answers() {
   "$@" "$model" "My faucet won't stop leaking" <examples/passages.txt >"$work/out" 2>&1 && grep -q 'tap drips' "$work/out"
   report "$name" $? "$work/out"
 }
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
 
-if [ -n "${RUN:-}" ] || $NM -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
-  echo "skip the bindings: a sanitizer's or an emulated build"
+if instrumented; then
+  skip "the bindings: a sanitizer's or an emulated build"
   finish
 fi
 case $MODEL in /*) model=$MODEL ;; *) model=$PWD/$MODEL ;; esac
@@ -48,7 +26,7 @@ if have cargo && cargo --version >/dev/null 2>&1; then
   report rust_example_builds $? "$work/out"
   answers rust_example "$build/rust/debug/examples/search"
 else
-  echo "skip rust: no cargo"
+  skip "rust: no cargo"
 fi
 
 cc=${CC:-gcc}
@@ -67,7 +45,7 @@ if have go && [ "$(go env CGO_ENABLED 2>/dev/null)" = 1 ]; then
   report go_example_builds $? "$work/out"
   answers go_example "$work/go_search"
 else
-  echo "skip go: no go with cgo"
+  skip "go: no go with cgo"
 fi
 
 # Where node keeps its headers: beside it, or where its package says.
@@ -80,7 +58,7 @@ if have node && [ -f "$headers/node_api.h" ]; then
   report node_tests $? "$work/out"
   answers node_example env QUERN_ADDON="$work/quern.node" node examples/node/search.js
 else
-  echo "skip node: no node with its headers"
+  skip "node: no node with its headers"
 fi
 
 java_home=${JAVA_HOME:-$(java -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java\.home = //p')}
@@ -94,6 +72,6 @@ if have javac && have java && [ -f "$java_home/include/jni.h" ]; then
   report java_tests $? "$work/out"
   answers java_example java -Djava.library.path="$work" -cp "$work/classes" Search
 else
-  echo "skip java: no javac with jni.h"
+  skip "java: no javac with jni.h"
 fi
 finish

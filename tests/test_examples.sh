@@ -2,23 +2,7 @@
 # The pages and the examples agree: README's programs are the files in examples/ to the letter, they compile and give
 # sensible answers, and no link between pages leads nowhere. Run from the project's root. BUILD,
 # MODEL: as in the Makefile. PYTHON: a python3, used when it has numpy.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-examples.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
-
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | head -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
+. tests/report.sh
 
 # block LANGUAGE N: the Nth fenced block of that language in README.md.
 block() {
@@ -63,14 +47,9 @@ awk 'length($0) < 40 || /\t/ { print FILENAME ":" FNR ": short, or with a tab" }
 [ ! -s "$work/out" ] && [ "$n" -ge 100 ] && [ "$n" -le 200 ]
 report passages $? "$work/out"
 
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
 
-if [ -n "${RUN:-}" ] || nm -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
-  echo "skip the programs: a sanitizer's or an emulated build"
+if instrumented; then
+  skip "the programs: a sanitizer's or an emulated build"
   finish
 fi
 
@@ -106,7 +85,6 @@ sed -n '/^`make demo`/,/^## /p' README.md | sed -n '/^```$/,/^```$/p' | grep -v 
 [ "$(wc -l <"$work/readme")" -ge 4 ] && ! grep -vxFf "$work/out" "$work/readme" >"$work/differ"
 report readme_demo $? "$work/differ"
 
-PYTHON=${PYTHON:-python3}
 if command -v "$PYTHON" >/dev/null 2>&1; then
   mkdir "$work/none" && echo 'raise ModuleNotFoundError("no numpy")' >"$work/none/numpy.py"
   for program in examples/python/example.py examples/python/generate.py "bench/peers --help"; do
@@ -145,6 +123,6 @@ quern.quantize(sys.argv[1], sys.argv[1] + ".qrn")' "$work/tiny" >"$work/out" 2>&
     "Why do I cry in the kitchen?" >"$work/out" 2>&1 && grep -q Onions "$work/out"
   report python_example $? "$work/out"
 else
-  echo "skip python: no $PYTHON with numpy"
+  skip "python: no $PYTHON with numpy"
 fi
 finish

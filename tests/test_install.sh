@@ -4,36 +4,13 @@
 # moved; `make uninstall` leaves no file. The
 # pages that the command makes of itself are well formed. Run from the project's root. BUILD, MODEL, CC: as in the
 # Makefile.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
-NM=${NM:-nm}
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-install.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/report.sh
 
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
-skip() { echo "skip $1"; }
-have() { command -v "$1" >/dev/null 2>&1; }
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
 # clean COMMAND...: with a new home and no variable but PATH.
 mkdir "$work/home"
 clean() { env -i PATH="$PATH" HOME="$work/home" LC_ALL=C "$@"; }
 
-if [ -n "${RUN:-}" ] || $NM -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
+if instrumented; then
   skip "installation: a sanitizer's or an emulated build"
   finish
 fi

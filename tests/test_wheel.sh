@@ -2,37 +2,14 @@
 # The Python wheel: pip makes it without a network, it installs into a fresh virtual environment, and the tests of
 # examples/python pass on what was installed. Run from the project's root. BUILD, MODEL: as in the Makefile. PYTHON: a
 # python3, used when it has numpy, venv and pip.
-BUILD=${BUILD:-build}
-MODEL=${MODEL:-models/all-MiniLM-L6-v2.int8.qrn}
-NM=${NM:-nm}
-PYTHON=${PYTHON:-python3}
-work=$(mktemp -d "${TMPDIR:-/tmp}/quern-wheel.XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
+. tests/report.sh
 
-# report NAME CODE [OUTPUT]
-report() {
-  if [ "$2" = 0 ]; then
-    echo "ok   $1"
-    passed=$((passed + 1))
-  else
-    [ ! -s "${3:-/dev/null}" ] || sed 's/^/  /' "$3" | tail -n 20
-    echo "FAIL $1"
-    failed=$((failed + 1))
-  fi
-}
-finish() {
-  echo "$passed passed, $failed failed"
-  [ "$failed" = 0 ]
-  exit
-}
-
-if [ -n "${RUN:-}" ] || $NM -u "$BUILD/libquern.a" 2>/dev/null | grep -qE ' U __(asan|tsan|ubsan|msan)_'; then
-  echo "skip the wheel: a sanitizer's or an emulated build"
+if instrumented; then
+  skip "the wheel: a sanitizer's or an emulated build"
   finish
 fi
 if ! "$PYTHON" -c 'import numpy, venv, ensurepip' 2>/dev/null; then
-  echo "skip the wheel: no $PYTHON with numpy, venv and pip"
+  skip "the wheel: no $PYTHON with numpy, venv and pip"
   finish
 fi
 case $MODEL in /*) model=$MODEL ;; *) model=$PWD/$MODEL ;; esac

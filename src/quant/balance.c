@@ -28,7 +28,7 @@ static void scale(float *w, size_t n, float by) {
 }
 
 void qn_balance_item(const qn_maxima *m, const qn_arch *a, const qn_item *it, float *w, float *bias) {
-  if (!m->data || !m->width[QN_SITE_K] || it->layer < 0) return;
+  if (!m->data || !m->inputs.width[QN_SITE_K] || it->layer < 0) return;
   const uint32_t layer = (uint32_t)it->layer, group = a->heads / a->kv_heads, h = a->head_dim;
   const size_t length = strlen(it->name);
   const char *norm = length > 11 ? it->name + length - 11 : ""; /* "q.norm.gain" */

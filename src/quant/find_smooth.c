@@ -7,7 +7,7 @@
 
 static quern_status find(qn_quantizer *q, qn_item *it) {
   const uint32_t layer = (uint32_t)it->layer, input = (uint32_t)it->input;
-  float *to = q->smoothed.data + layer * q->smoothed.stride + q->smoothed.offset[input];
+  float *to = q->smoothed.data + qn_inputs_at(&q->smoothed.inputs, layer, input);
   const size_t k = it->k;
   if (q->arch.place == QN_PLACE_PARALLEL && input == QN_SITE_FFN_UP_IN) { /* one norm for both blocks */
     memcpy(to, qn_maxima_of(&q->smoothed, layer, QN_SITE_QKV_IN), k * sizeof *to);

@@ -13,9 +13,6 @@
 #define PASS_TOKENS 512u /* at least: what one text may have, if that is more */
 #define PASS_TEXTS QN_CALIBRATION_BATCH
 
-static const uint32_t inputs[] = {QN_SITE_QKV_IN, QN_SITE_ATTN_OUT_IN, QN_SITE_FFN_UP_IN, QN_SITE_FFN_DOWN_IN};
-#define INPUTS (sizeof inputs / sizeof inputs[0])
-
 /* ---- the matrices ------------------------------------------------------------------------------------------------ */
 
 /* Channels of the rows of block b of a matrix of k. */
@@ -25,22 +22,22 @@ static size_t block_at(size_t b) { return b * (b + 1) / 2 * BLOCK * BLOCK; }
 static size_t blocks_of(size_t k) { return (k + BLOCK - 1) / BLOCK; }
 static size_t matrix_floats(size_t k) { return block_at(k / BLOCK) + k % BLOCK * k; }
 
+/* Floats of the matrices of a layer before that of `input`; QN_SITE_KINDS: of all. */
+static size_t matrix_at(const qn_moments *m, uint32_t input) {
+  size_t floats = 0;
+  for (uint32_t i = 0; i < input; i++) floats += matrix_floats(m->inputs.width[i]);
+  return floats;
+}
+
 static float *matrix_of(const qn_moments *m, uint32_t layer, uint32_t input) {
-  return m->data + layer * m->stride + m->offset[input];
+  return m->data + layer * matrix_at(m, QN_SITE_KINDS) + matrix_at(m, input);
 }
 
 static quern_status create(qn_moments *m, qn_env *env, const qn_arch *a) {
   void *p = NULL;
   size_t floats;
-  *m = (qn_moments){.layers = a->layers};
-  m->width[QN_SITE_QKV_IN] = m->width[QN_SITE_FFN_UP_IN] = a->width;
-  m->width[QN_SITE_ATTN_OUT_IN] = a->heads * a->head_dim;
-  m->width[QN_SITE_FFN_DOWN_IN] = a->ffn;
-  for (size_t i = 0; i < INPUTS; i++) {
-    m->offset[inputs[i]] = m->stride;
-    m->stride += matrix_floats(m->width[inputs[i]]);
-  }
-  if (!qn_mul_size(m->stride, m->layers, &floats))
+  *m = (qn_moments){.inputs = qn_inputs_of(a, 0)};
+  if (!qn_mul_size(matrix_at(m, QN_SITE_KINDS), m->inputs.layers, &floats))
     return qn_fail(&env->error, QUERN_E_MEMORY, "moments of activations do not fit the address space");
   QN_TRY(qn_alloc_array(env, &p, floats, sizeof *m->data, "moments of the activations"));
   m->data = p;
@@ -53,16 +50,18 @@ void qn_moments_free(qn_env *env, qn_moments *m) {
   *m = (qn_moments){0};
 }
 
-uint64_t qn_moments_tokens_wanted(const qn_moments *m) {
-  size_t widest = 0;
-  for (size_t i = 0; i < INPUTS; i++) widest = qn_max_size(widest, m->width[inputs[i]]);
-  return (uint64_t)widest * QN_MOMENTS_TOKENS;
+static size_t widest(const qn_inputs *l) {
+  size_t width = 0;
+  for (uint32_t i = 0; i < QN_SITE_KINDS; i++) width = qn_max_size(width, l->width[i]);
+  return width;
 }
+
+uint64_t qn_moments_tokens_wanted(const qn_moments *m) { return (uint64_t)widest(&m->inputs) * QN_MOMENTS_TOKENS; }
 
 void qn_moments_of(const qn_moments *m, uint32_t layer, uint32_t input, uint32_t copies, const uint32_t *source,
                    const float *smooth, float *c) {
   const float *from = matrix_of(m, layer, input);
-  const size_t width = m->width[input], k = width + copies;
+  const size_t width = m->inputs.width[input], k = width + copies;
   for (size_t i = 0; i < k; i++)
     for (size_t j = 0; j <= i; j++) {
       const size_t a = i < width ? i : source[i - width], b = j < width ? j : source[j - width];
@@ -83,7 +82,6 @@ typedef struct collector {
   quern_session *s;
   size_t rows_most;
   float *rows; /* what the operators of a pass took: of each layer and input [rows_most, width] */
-  size_t row_floats, row_offset[QN_SITE_KINDS]; /* of a layer; of an input within it, for each row */
   /* One operator's at a time: */
   const float *x; /* [count, width] */
   size_t count, width;
@@ -92,13 +90,13 @@ typedef struct collector {
 } collector;
 
 static float *rows_of(const collector *c, uint32_t layer, uint32_t input) {
-  return c->rows + (layer * c->row_floats + c->row_offset[input]) * c->rows_most;
+  return c->rows + qn_inputs_at(&c->m->inputs, layer, input) * c->rows_most;
 }
 
 static void observe(void *user, const qn_seen *seen) {
   const collector *c = user;
   if (c->samples) qn_samples_see(c->samples, seen);
-  if (!c->m || seen->layer == QN_NO_LAYER || !c->m->width[seen->kind]) return;
+  if (!c->m || !qn_inputs_have(&c->m->inputs, seen->layer, seen->kind)) return;
   float *to = rows_of(c, seen->layer, seen->kind) + seen->row * seen->d;
   for (size_t r = 0; r < seen->rows; r++) memcpy(to + r * seen->d, seen->x + r * seen->ld, seen->d * sizeof *to);
 }
@@ -133,11 +131,12 @@ static quern_status add_pass(void *user, size_t first, uint32_t batch) {
   c->count = s->starts[batch - 1] + s->lens[batch - 1];
   if (c->samples) c->samples->base += c->count;
   if (c->m) c->m->tokens += c->count;
-  for (uint32_t layer = 0; c->m && layer < c->m->layers; layer++)
-    for (size_t i = 0; i < INPUTS; i++) {
-      c->width = c->m->width[inputs[i]];
-      c->x = rows_of(c, layer, inputs[i]);
-      c->matrix = matrix_of(c->m, layer, inputs[i]);
+  for (uint32_t layer = 0; c->m && layer < c->m->inputs.layers; layer++)
+    for (uint32_t input = 0; input < QN_SITE_KINDS; input++) {
+      if (!qn_inputs_have(&c->m->inputs, layer, input)) continue;
+      c->width = c->m->inputs.width[input];
+      c->x = rows_of(c, layer, input);
+      c->matrix = matrix_of(c->m, layer, input);
       qn_pool_run(s->pool, turn, c, (uint32_t)blocks_of(c->width));
       qn_pool_run(s->pool, add, c, (uint32_t)blocks_of(c->width));
     }
@@ -156,22 +155,18 @@ static quern_status run(collector *c) {
 /* Memory for the rows of a pass, and for one operator's of them. */
 static quern_status run_with_memory(collector *c) {
   void *rows = NULL, *work = NULL;
-  size_t widest = 0, floats;
+  size_t floats;
   if (!c->m) return run(c);
-  for (size_t i = 0; i < INPUTS; i++) {
-    c->row_offset[inputs[i]] = c->row_floats;
-    c->row_floats += c->m->width[inputs[i]];
-    widest = qn_max_size(widest, c->m->width[inputs[i]]);
-  }
-  if (!qn_mul_size(c->row_floats * c->m->layers, c->rows_most, &floats))
+  const size_t most = widest(&c->m->inputs);
+  if (!qn_mul_size(c->m->inputs.stride * c->m->inputs.layers, c->rows_most, &floats))
     return qn_fail(&c->env->error, QUERN_E_MEMORY, "calibration does not fit the address space");
-  const size_t turned = (widest + qk_panels(widest) * QK_PANEL) * c->rows_most;
+  const size_t turned = (most + qk_panels(most) * QK_PANEL) * c->rows_most;
   quern_status status = qn_alloc_array(c->env, &rows, floats, sizeof *c->rows, "inputs of a pass");
   if (status == QUERN_OK) status = qn_alloc_array(c->env, &work, turned, sizeof(float), "inputs of an operator");
   if (status == QUERN_OK) {
     c->rows = rows;
     c->columns = work;
-    c->panels = c->columns + widest * c->rows_most;
+    c->panels = c->columns + most * c->rows_most;
     status = run(c);
   }
   qn_free(c->env, work, turned * sizeof(float));

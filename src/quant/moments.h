@@ -7,15 +7,14 @@
 
 /* Symmetric matrices, of which rows in blocks are kept, each as far as its last row's diagonal. */
 typedef struct qn_moments {
+  qn_inputs inputs;
   float *data;
   size_t bytes;
-  uint32_t layers, width[QN_SITE_KINDS]; /* channels; 0: no operator's input */
-  size_t offset[QN_SITE_KINDS], stride;  /* of an input within a layer, of a layer; in floats */
-  uint64_t tokens;                       /* that were run */
+  uint64_t tokens; /* that were run */
 } qn_moments;
 
-/* With fewer tokens than this for each channel of the widest input, codes follow the text's chance: on MiniLM and SmolLM2 with about one
-   they were no better than the nearest (docs/ACCURACY.md). */
+/* With fewer tokens than this for each channel of the widest input codes follow what is by chance in the text: with one they are about as
+   good as the nearest ones, with less worse (docs/ACCURACY.md, "Rounding by calibration"). */
 #define QN_MOMENTS_TOKENS 2u
 
 /* Makes the float model of job's source in memory and runs it over the text: moments, and rows where samples is not NULL. m NULL: rows

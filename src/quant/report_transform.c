@@ -79,7 +79,7 @@ void qn_report_trails(qn_page *p, const qn_report *r, int json) {
   for (uint32_t i = 0; i < qn_site_count(r->arch); i++) {
     qn_site site;
     qn_site_at(r->arch, i, &site);
-    if (site.layer == QN_NO_LAYER || !r->samples->width[site.kind]) continue;
+    if (!qn_inputs_have(&r->samples->inputs, site.layer, site.kind)) continue;
     const qn_trail *t = &r->trails[site.layer * QN_SITE_KINDS + site.kind];
     const qn_sample_site *s = qn_samples_site(r->samples, site.layer, site.kind);
     if (json) qn_page_text(p, n++ ? ",\n    " : "\n    ");

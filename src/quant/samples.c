@@ -6,29 +6,19 @@
 #include "base/sort.h"
 #include "quant/calibrate.h"
 
-static const uint32_t inputs[] = {QN_SITE_QKV_IN, QN_SITE_ATTN_OUT_IN, QN_SITE_FFN_UP_IN, QN_SITE_FFN_DOWN_IN};
-#define INPUTS (sizeof inputs / sizeof inputs[0])
-
 quern_status qn_samples_create(qn_samples *s, qn_env *env, const qn_arch *a, uint64_t seed) {
   void *p = NULL;
-  *s = (qn_samples){.seed = seed, .layers = a->layers, .lock = PTHREAD_MUTEX_INITIALIZER};
-  s->width[QN_SITE_QKV_IN] = s->width[QN_SITE_FFN_UP_IN] = a->width;
-  s->width[QN_SITE_ATTN_OUT_IN] = (size_t)a->heads * a->head_dim;
-  s->width[QN_SITE_FFN_DOWN_IN] = a->ffn;
-  for (size_t i = 0; i < INPUTS; i++) {
-    s->offset[inputs[i]] = s->stride;
-    s->stride += s->width[inputs[i]];
-  }
-  const size_t channels = s->stride * s->layers; /* bounded by qn_arch_check */
+  *s = (qn_samples){.seed = seed, .inputs = qn_inputs_of(a, 0), .lock = PTHREAD_MUTEX_INITIALIZER};
+  const size_t channels = s->inputs.stride * s->inputs.layers, sites = (size_t)s->inputs.layers * QN_SITE_KINDS;
   QN_TRY(qn_alloc_array(env, &p, channels, QN_SAMPLES_MOST * sizeof(float), "rows of activations"));
   s->rows = p;
   s->row_bytes = channels * QN_SAMPLES_MOST * sizeof(float);
   QN_TRY(qn_alloc_array(env, &p, channels, sizeof(float), "maxima of activations"));
   s->maxima = p;
   s->maxima_bytes = channels * sizeof(float);
-  QN_TRY(qn_alloc_array(env, &p, (size_t)s->layers * QN_SITE_KINDS, sizeof *s->sites, "rows of activations"));
+  QN_TRY(qn_alloc_array(env, &p, sites, sizeof *s->sites, "rows of activations"));
   s->sites = p;
-  s->site_bytes = (size_t)s->layers * QN_SITE_KINDS * sizeof *s->sites;
+  s->site_bytes = sites * sizeof *s->sites;
   return QUERN_OK;
 }
 
@@ -40,10 +30,10 @@ void qn_samples_free(qn_env *env, qn_samples *s) {
 }
 
 static float *rows_of(const qn_samples *s, uint32_t layer, uint32_t input) {
-  return s->rows + (layer * s->stride + s->offset[input]) * QN_SAMPLES_MOST;
+  return s->rows + qn_inputs_at(&s->inputs, layer, input) * QN_SAMPLES_MOST;
 }
 const float *qn_samples_maxima(const qn_samples *s, uint32_t layer, uint32_t input) {
-  return s->maxima + layer * s->stride + s->offset[input];
+  return s->maxima + qn_inputs_at(&s->inputs, layer, input);
 }
 
 /* Whether a is to be kept rather than b. */
@@ -83,10 +73,10 @@ static int measure(const float *x, size_t d, qn_kept_row *out) {
 }
 
 void qn_samples_see(qn_samples *s, const qn_seen *seen) {
-  if (seen->layer == QN_NO_LAYER || !s->width[seen->kind]) return;
+  if (!qn_inputs_have(&s->inputs, seen->layer, seen->kind)) return;
   qn_sample_site *site = &s->sites[seen->layer * QN_SITE_KINDS + seen->kind];
   float *rows = rows_of(s, seen->layer, seen->kind);
-  float *maxima = s->maxima + seen->layer * s->stride + s->offset[seen->kind];
+  float *maxima = s->maxima + qn_inputs_at(&s->inputs, seen->layer, seen->kind);
   const size_t d = seen->d;
   for (size_t r = 0; r < seen->rows; r++) {
     const float *x = seen->x + r * seen->ld;
@@ -114,7 +104,7 @@ static int by_row(const void *a, const void *b) {
 static int by_magnitude(const void *a, const void *b) { return larger_before(a, b) ? -1 : 1; }
 
 void qn_samples_end(qn_samples *s) {
-  for (size_t i = 0; i < (size_t)s->layers * QN_SITE_KINDS; i++) {
+  for (size_t i = 0; i < (size_t)s->inputs.layers * QN_SITE_KINDS; i++) {
     qn_sample_site *site = &s->sites[i];
     qn_sort_items(site->drawn, site->drawn_count, sizeof *site->drawn, by_row);
     qn_sort_items(site->largest, site->largest_count, sizeof *site->largest, by_magnitude);
@@ -124,7 +114,7 @@ void qn_samples_end(qn_samples *s) {
 size_t qn_samples_rows(const qn_samples *s, uint32_t layer, uint32_t input, float *out) {
   const qn_sample_site *site = qn_samples_site(s, layer, input);
   const float *rows = rows_of(s, layer, input);
-  const size_t d = s->width[input];
+  const size_t d = s->inputs.width[input];
   for (uint32_t i = 0; i < site->drawn_count; i++)
     memcpy(out + i * d, rows + site->drawn[i].slot * d, d * sizeof *out);
   for (uint32_t i = 0; i < site->largest_count; i++)

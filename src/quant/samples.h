@@ -4,6 +4,7 @@
 #define QN_SAMPLES_H
 #include <pthread.h>
 
+#include "quant/inputs.h"
 #include "run/session.h"
 
 #define QN_SAMPLES_DRAWN 192u
@@ -26,9 +27,7 @@ typedef struct qn_sample_site {
 
 typedef struct qn_samples {
   uint64_t seed, base; /* base: rows of the passes before */
-  uint32_t layers;
-  size_t width[QN_SITE_KINDS];          /* channels; 0: not here */
-  size_t offset[QN_SITE_KINDS], stride; /* channels before an input within a layer; of a layer */
+  qn_inputs inputs;
   float *rows;                          /* of each input [QN_SAMPLES_MOST, width] */
   float *maxima;                        /* of each input [width] */
   qn_sample_site *sites;                /* [layers, QN_SITE_KINDS] */

@@ -18,21 +18,9 @@ _Static_assert(TEXTS * TEXT_TOKENS == QN_RANDOM_TOKENS, "smooth.h says how many"
 /* ---- maxima ------------------------------------------------------------------------------------------------------ */
 
 static quern_status create(qn_maxima *m, qn_env *env, const qn_arch *a) {
-  const size_t inner = (size_t)a->heads * a->head_dim;
-  const size_t width[QN_SITE_KINDS] = {[QN_SITE_QKV_IN] = a->width,
-                                       [QN_SITE_Q] = a->rotary ? inner : 0,
-                                       [QN_SITE_K] = a->rotary ? (size_t)a->kv_heads * a->head_dim : 0,
-                                       [QN_SITE_ATTN_OUT_IN] = inner,
-                                       [QN_SITE_FFN_UP_IN] = a->width,
-                                       [QN_SITE_FFN_DOWN_IN] = a->ffn};
   void *p = NULL;
-  *m = (qn_maxima){.layers = a->layers};
-  for (size_t i = 0; i < QN_SITE_KINDS; i++) {
-    m->width[i] = width[i];
-    m->offset[i] = m->stride;
-    m->stride += width[i];
-  }
-  const size_t floats = m->stride * m->layers; /* bounded by qn_arch_check */
+  *m = (qn_maxima){.inputs = qn_inputs_of(a, 1)};
+  const size_t floats = m->inputs.stride * m->inputs.layers;
   QN_TRY(qn_alloc_array(env, &p, floats, sizeof *m->data, "maxima of the activations"));
   m->data = p;
   m->bytes = floats * sizeof *m->data;
@@ -45,7 +33,7 @@ void qn_maxima_free(qn_env *env, qn_maxima *m) {
 }
 
 const float *qn_maxima_of(const qn_maxima *m, uint32_t layer, uint32_t input) {
-  return m->data + layer * m->stride + m->offset[input];
+  return m->data + qn_inputs_at(&m->inputs, layer, input);
 }
 
 typedef struct observer {
@@ -55,8 +43,8 @@ typedef struct observer {
 
 static void observe(void *user, const qn_seen *seen) {
   observer *o = user;
-  if (seen->layer == QN_NO_LAYER || !o->maxima->width[seen->kind]) return;
-  float *most = o->maxima->data + seen->layer * o->maxima->stride + o->maxima->offset[seen->kind];
+  if (!qn_inputs_have(&o->maxima->inputs, seen->layer, seen->kind)) return;
+  float *most = o->maxima->data + qn_inputs_at(&o->maxima->inputs, seen->layer, seen->kind);
   pthread_mutex_lock(&o->lock);
   for (size_t r = 0; r < seen->rows; r++) {
     for (size_t i = 0; i < seen->d; i++) {

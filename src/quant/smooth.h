@@ -3,16 +3,15 @@
  * same). Exact in float. The maxima of the inputs come from a run of the float model. */
 #ifndef QN_SMOOTH_H
 #define QN_SMOOTH_H
+#include "quant/inputs.h"
 #include "quant/quant.h"
 #include "run/session.h"
 
 /* Largest magnitudes of the channels of every linear operator's input, and where positions rotate queries and keys of those. */
 typedef struct qn_maxima {
-  float *data;
+  qn_inputs inputs;
+  float *data; /* of each channel */
   size_t bytes;
-  uint32_t layers;
-  size_t width[QN_SITE_KINDS]; /* channels; 0: not here */
-  size_t offset[QN_SITE_KINDS], stride; /* of an input within a layer, of a layer; in floats */
 } qn_maxima;
 
 /* Makes the float model of job's source in memory and runs it on texts of random tokens drawn by job->seed: what is an outlier

@@ -47,7 +47,7 @@ static void smooth(qn_quantizer *q, const qn_item *it) {
       qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, input);
   qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
-  float *to = q->smoothed.data + layer * q->smoothed.stride + q->smoothed.offset[input];
+  float *to = q->smoothed.data + qn_inputs_at(&q->smoothed.inputs, layer, input);
   memcpy(to, q->smooth, (it->k - it->column_copies) * sizeof *to);
 }
 
