@@ -12,7 +12,7 @@ typedef struct result {
   double *prefill, *decode; /* [repeat] tokens per second, or NULL */
   double load_ms, peak_gops, bandwidth;
   double token_ops, token_bytes; /* multiplications and additions, and bytes read, of linear operators, of one token */
-  uint64_t peak_rss; /* bytes, of the process before the bandwidth's memory is there */
+  uint64_t peak_rss;             /* bytes, of the process before the bandwidth's memory is there */
   uint32_t threads;
   const char *isa;
 } result;
@@ -119,8 +119,7 @@ static void print_result(bench *b) {
     if (r->decode)
       qn_cli_out_format(o, "  decode      %.1f tokens/s at depth %u, %.1f GB/s, %.1f %% of this machine's %.1f\n",
                         decode, (unsigned)shape->depth, decode * bytes * 1e-9, 100 * fraction_read, r->bandwidth);
-    qn_cli_out_format(o, "  load        %.3f ms\n  peak memory %.1f MB\n", r->load_ms,
-                      (double)r->peak_rss * 1e-6);
+    qn_cli_out_format(o, "  load        %.3f ms\n  peak memory %.1f MB\n", r->load_ms, (double)r->peak_rss * 1e-6);
     return;
   }
   qn_cli_json j = {.out = b->m.c->out};
@@ -134,7 +133,8 @@ static void print_result(bench *b) {
   qn_cli_json_int(&j, "repeat", shape->repeat);
   if (r->prefill) {
     qn_cli_json_double(&j, "prefill_tokens_per_second", prefill);
-    qn_cli_json_double(&j, "best_prefill_tokens_per_second", r->prefill[shape->repeat - 1]); /* the median has sorted them */
+    qn_cli_json_double(&j, "best_prefill_tokens_per_second",
+                       r->prefill[shape->repeat - 1]); /* the median has sorted them */
   }
   if (r->decode) {
     qn_cli_json_double(&j, "decode_tokens_per_second", decode);

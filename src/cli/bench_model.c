@@ -19,7 +19,8 @@ typedef struct result {
 
 /* Multiplications and additions per token of a sequence: the linear operators, and attention's two products. */
 static double ops_per_token(const quern_model_info *info, uint32_t seq) {
-  const double d = info->width, inner = (double)info->heads * info->head_dim, kv = (double)info->kv_heads * info->head_dim;
+  const double d = info->width, inner = (double)info->heads * info->head_dim,
+               kv = (double)info->kv_heads * info->head_dim;
   const double attention = d * (inner + 2 * kv) + inner * d, ffn = (info->gated ? 3 : 2) * d * info->ffn_width;
   return info->layers * (2 * (attention + ffn) + 4 * (double)seq * inner);
 }

@@ -56,8 +56,9 @@ static void print_result(bench *b, uint32_t repeat) {
   const double speed = qn_bench_median(b->speed, repeat), best = b->speed[repeat - 1];
   if (!b->m.c->common.json) {
     qn_cli_out *o = b->m.c->out;
-    qn_cli_out_format(o, "%s: %llu lines, %.2f MB, %llu tokens, %u runs\n", b->m.path, (unsigned long long)b->texts.texts,
-                      (double)b->texts.bytes * 1e-6, (unsigned long long)b->tokens, (unsigned)repeat);
+    qn_cli_out_format(o, "%s: %llu lines, %.2f MB, %llu tokens, %u runs\n", b->m.path,
+                      (unsigned long long)b->texts.texts, (double)b->texts.bytes * 1e-6, (unsigned long long)b->tokens,
+                      (unsigned)repeat);
     qn_cli_out_format(o, "  tokenizing  %.2f MB/s (median run), %.2f (best)\n", speed * 1e-6, best * 1e-6);
     return;
   }
