@@ -48,6 +48,8 @@ void qk_gemm_wide_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0,
 void qk_gemm_wide_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_wide_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 /* Of a set's qk_gemm_group many rows times 4 bits with integer steps, of activations with one scale a row (products/gemm_steps.h). */
+void qk_gemm_steps_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
+void qk_gemm_steps_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_steps_avx512(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_steps_avx512vnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1);

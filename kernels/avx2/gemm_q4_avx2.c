@@ -51,7 +51,7 @@ void qk_finish_group_avx2(const qk_gemm_group *op, const float *sums, size_t lds
 }
 
 void qk_gemm_group_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_or(op, m0, m1, p0, p1, NULL, qk_gemm_wide_avx2);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_steps_avx2, qk_gemm_wide_avx2);
 }
 QK_TARGET_END
 #endif

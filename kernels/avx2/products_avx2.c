@@ -24,9 +24,14 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
 #include "kernels/products/gemm_q8.h"
+#define QK_STEPS_UNPACKED 24576u
+#include "kernels/products/gemm_steps.h"
 
 void qk_gemm_q8_avx2(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+}
+void qk_gemm_steps_avx2(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_steps_over_tiles(op, m0, m1, p0, p1);
 }
 void qk_gemm_f32_avx2(const qk_gemm_f32 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_f32_over_tiles(op, m0, m1, p0, p1);

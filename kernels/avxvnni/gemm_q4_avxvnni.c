@@ -24,7 +24,7 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/products/row_steps.h"
 
 void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
-  qk_gemm_group_or(op, m0, m1, p0, p1, NULL, qk_gemm_wide_avxvnni);
+  qk_gemm_group_or(op, m0, m1, p0, p1, qk_gemm_steps_avxvnni, qk_gemm_wide_avxvnni);
 }
 QK_TARGET_END
 #endif

@@ -22,9 +22,14 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_q8.h"
+#define QK_STEPS_UNPACKED 24576u
+#include "kernels/products/gemm_steps.h"
 
 static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
+}
+void qk_gemm_steps_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1) {
+  qk_gemm_steps_over_tiles(op, m0, m1, p0, p1);
 }
 static void attention_q8(const qk_attention_q8 *op, size_t r0, size_t r1) { qk_attention_q8_over_tiles(op, r0, r1); }
 static void attention_codes(const qk_attention_codes *op, size_t r0, size_t r1) {

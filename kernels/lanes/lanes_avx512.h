@@ -263,7 +263,7 @@ static inline vi vi_shr_signed(vi a, vi n) { return _mm512_srav_epi32(a, n); }
 static inline vi vi_join16(vi a, vi b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
 static inline vi vi_pack16(vi a, vi b) { return _mm512_packs_epi32(a, b); }
 /* Words of four rows in each 128-bit part, then parts of four. */
-static inline void vi_transpose(vi w[16]) {
+QK_INLINE void vi_transpose(vi w[16]) {
   vi q[16];
   QK_UNROLL for (int i = 0; i < 16; i += 4) {
     const vi a = _mm512_unpacklo_epi32(w[i], w[i + 1]), b = _mm512_unpackhi_epi32(w[i], w[i + 1]);

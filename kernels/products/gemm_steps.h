@@ -8,7 +8,9 @@
 #include "kernels/products/tile_q8.h"
 #include "kernels/products/unpack_steps.h"
 
+#ifndef QK_STEPS_UNPACKED
 #define QK_STEPS_UNPACKED 40960u /* bytes of a block of panels */
+#endif
 #define QK_STEPS_TILES 32u
 /* Blocks of 32 inputs at once, at most. */
 #define QK_STEPS_CHUNK (QK_STEPS_UNPACKED / (QK_TILE_PANELS * QK_PANEL * QK_GROUP))

@@ -124,12 +124,14 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
 /* All levels from `step` on. */
 static void qk_hadamard_rest(int32_t *x, size_t block, size_t step, qk_bounds *b) {
   for (; step * QK_RADIX < block; step *= 4) qk_hadamard_levels(x, block, step, b, 4, 0);
-  if (step * 2 == block) qk_hadamard_levels(x, block, step, b, 2, 1);
-  if (step * 4 == block) qk_hadamard_levels(x, block, step, b, 4, 1);
+  qk_bounds some = *b; /* in registers for the last levels alone */
+  if (step * 2 == block) qk_hadamard_levels(x, block, step, &some, 2, 1);
+  if (step * 4 == block) qk_hadamard_levels(x, block, step, &some, 4, 1);
 #if QK_RADIX == 16
-  if (step * 8 == block) qk_hadamard_levels(x, block, step, b, 8, 1);
-  if (step * 16 == block) qk_hadamard_levels(x, block, step, b, 16, 1);
+  if (step * 8 == block) qk_hadamard_levels(x, block, step, &some, 8, 1);
+  if (step * 16 == block) qk_hadamard_levels(x, block, step, &some, 16, 1);
 #endif
+  *b = some;
 }
 /* The first levels of a block of codes in order, NULL: as they lie, with their signs, which stand in the low 16 bits. */
 QK_INLINE void qk_hadamard_begin(const int32_t *t, vi half, vi shift, const int32_t *sign, size_t block, int32_t *y,
@@ -145,8 +147,8 @@ QK_INLINE void qk_hadamard_begin(const int32_t *t, vi half, vi shift, const int3
   }
 }
 /* The block of channels from `at` on, a power of two of them, in order and with their signs, to y. */
-static void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, vi half, vi shift, int32_t *y,
-                              qk_bounds *b) {
+static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, vi half,
+                                                        vi shift, int32_t *y, qk_bounds *b) {
   int32_t sign[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
   const size_t block = tr->block;
   for (size_t i = 0; i < block; i += 16)
