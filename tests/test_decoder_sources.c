@@ -299,17 +299,28 @@ static void heads_are_as_recipes_say(void) {
       {"gemma3", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":4,\"minimum\":false}}", "u4", 32, 0, 0},
       {"llama", "{\"name\":\"r\"," REST "4}}", "i8", 0, 0, 1},
       {"llama", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":4,\"group\":64}}", "u4", 64, 1, 1},
+      {"llama", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":8,\"group\":32}}", "i8", 32, 0, 1},
+      {"gemma3", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":8,\"group\":32}}", "i8", 32, 0, 0},
+      {"gemma3", "int8", "i8", 64, 0, 0}, /* presets are made for decoders */
+      {"llama", "int8-g32", "i8", 32, 0, 1},
+      {"llama", "int4", "i8", 0, 0, 1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const tiny_decoder o = tiny_decoder_of(cases[i].family);
     char recipe[400];
     size_t n = 0;
     fresh(&o);
-    CHECK(tiny_text(dir, "r.json", cases[i].recipe));
+    const int preset = cases[i].recipe[0] != '{';
+    char made[1024] = "";
+    size_t bytes = 0;
+    CHECK(preset || tiny_text(dir, "r.json", cases[i].recipe));
     snprintf(recipe, sizeof recipe, "%s/r.json", dir);
-    uint8_t *data = quantized(dir, recipe, &n);
+    uint8_t *data = quantized(dir, preset ? cases[i].recipe : recipe, &n);
     quern_model *m = opened(data, n);
     if (!m) return;
+    CHECK_EQ(quern_model_get_meta(m, "recipe.json", made, sizeof made, &bytes), QUERN_OK);
+    CHECK_EQ(strstr(made, "\"smooth\":true") != NULL, !preset);
+    CHECK_EQ(strstr(made, "\"transform\":\"hadamard\"") != NULL, preset && cases[i].group > 0);
     CHECK(has_tensor(m, "head.out.weight", cases[i].dtype, cases[i].group));
     CHECK_EQ(has_tensor(m, "head.out.min", "f32", 0), cases[i].min);
     CHECK_EQ(has_tensor(m, "embed.tokens", strstr(cases[i].recipe, ":4}}") ? "u4" : "i8",

@@ -5,12 +5,8 @@
 
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
-#include "quant/choose_smooth.h"
 #include "quant/moments.h"
 #include "quant/round.h"
-#include "run/score.h"
-#include "tiny_bpe.h"
-#include "tiny_decoder.h"
 #include "tiny_faults.h"
 
 static qn_env env;
@@ -404,76 +400,10 @@ static void test_memory(void) {
   faulty_make("tiny");
 }
 
-/* ---- decoders: smoothed or not ------------------------------------------------------------------------------------- */
-
-/* What texts score together, and one after another through the tokenizer. */
-typedef struct scores {
-  double together, apart;
-} scores;
-static quern_status score_texts(void *user, quern_model *m) {
-  scores *to = user;
-  quern_session *s = NULL;
-  qn_calibration_text text;
-  int32_t ids[64];
-  float p[64];
-  to->apart = 0;
-  CHECK_EQ(qn_calibration_read(&text, &env, texts, 8, 0), QUERN_OK);
-  CHECK_EQ(qn_calibration_session(&s, &env, m), QUERN_OK);
-  CHECK_EQ(qn_calibration_score(s, &env, &text, text.texts, &to->together), QUERN_OK);
-  const int64_t *o = (const int64_t *)(const void *)text.offsets.data;
-  for (size_t i = 0; i < text.texts; i++) {
-    qn_ids list = {.ids = ids, .cap = 64};
-    CHECK_EQ(qn_tokenizer_encode(&m->tokenizer, (const char *)text.utf8.data + o[i], (size_t)(o[i + 1] - o[i]), 0, &list),
-             QUERN_OK);
-    CHECK(list.count > 1 && list.count <= 64);
-    qn_decode_truncate(s, 0, 0);
-    CHECK_EQ(qn_score(s, 0, ids, (uint32_t)list.count, p), QUERN_OK);
-    for (size_t j = 0; j < list.count; j++) to->apart += (double)p[j];
-  }
-  qn_session_free(s);
-  qn_calibration_free(&env, &text);
-  return QUERN_OK;
-}
-
-/* A preset's weights are smoothed if calibration text is likelier by a model with smoothing than by one without. */
-static void test_smooth_by_text(void) {
-  tiny_decoder o = tiny_decoder_of("llama");
-  o.vocab = TINY_BPE_TOKENS, o.more_config = TINY_BPE_CONFIG;
-  for (uint32_t seed = 1; seed <= 6; seed++) {
-    char recipe[1024] = "";
-    scores by[2];
-    size_t n = 0;
-    o.seed = seed;
-    CHECK(tiny_decoder_write(dir, &o) && tiny_bpe_write(dir));
-    CHECK(tiny_text(dir, "texts.txt", "the cat on a mat\nthat is the other cat\nnot on the mat\n"));
-    for (int smooth = 0; smooth < 2; smooth++) {
-      qn_recipe r;
-      CHECK_EQ(qn_recipe_load(&r, &env, "int4"), QUERN_OK);
-      r.smooth = smooth;
-      r.rounding = QN_ROUNDING_NEAREST;
-      const qn_quantize_job job = {.src = dir, .made = &r};
-      const qn_fpenv guard = qn_fpenv_enter();
-      CHECK_EQ(qn_with_model(&env, &job, &job, score_texts, &by[smooth]), QUERN_OK);
-      qn_fpenv_leave(guard);
-      CHECK(by[smooth].together < -1 && by[smooth].together == by[smooth].apart);
-      qn_recipe_free(&env, &r);
-    }
-    CHECK(by[0].together != by[1].together);
-    CHECK_EQ(make_one("int4", NULL, 1, "int4", texts), QUERN_OK);
-    opened m = open_model("int4", NULL, 1, 0, 0);
-    CHECK_EQ(quern_model_get_meta(m.m, "recipe.json", recipe, sizeof recipe, &n), QUERN_OK);
-    CHECK(strstr(recipe, by[1].together > by[0].together ? "\"smooth\":true" : "\"smooth\":false") != NULL);
-    close_model(&m);
-  }
-  tiny_dir_remove(dir); /* encoders would find the tokenizer */
-  CHECK(!mkdir(dir, 0777));
-}
-
 int main(void) {
   qn_env_init(&env, NULL, NULL, NULL, 0);
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   snprintf(texts, sizeof texts, "%s/texts.txt", dir);
-  RUN(test_smooth_by_text); /* first: encoders leave their pooling in the folder */
   RUN(test_never_worse);
   RUN(test_same_everywhere);
   RUN(test_odd_moments);

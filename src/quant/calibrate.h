@@ -56,10 +56,6 @@ quern_status qn_calibration_run(quern_session *s, qn_env *env, const qn_calibrat
 quern_status qn_calibration_decode(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
                                    qn_emit_fn *emit, void *user);
 
-/* The sum of the natural logarithms of the probabilities of the tokens of the first `count` texts, each after those before it. */
-quern_status qn_calibration_score(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
-                                  double *sum);
-
 /* Pool and kernels that a job runs models with: its own, or one thread and the best kernels, which closing frees. */
 quern_status qn_engine_open(quern_context *c, qn_env *env, const qn_quantize_job *job);
 void qn_engine_close(quern_context *c, const qn_quantize_job *job);

@@ -86,43 +86,17 @@ static quern_status run(texts *t, size_t count, qn_emit_fn *emit, void *user) {
   return run_pass(t, first, emit, user);
 }
 
-static quern_status begin(texts *t, quern_session *s, qn_env *env, const qn_calibration_text *text) {
-  void *p = NULL;
-  *t = (texts){.s = s, .env = env, .text = text};
-  t->room = qn_max_size(s->max_tokens, s->text_tokens);
-  t->left = text->tokens_most ? text->tokens_most : SIZE_MAX;
-  QN_TRY(qn_alloc_array(env, &p, 3 * t->room, sizeof *t->ids, "ids of calibration text"));
-  t->ids = p;
-  t->types = t->ids + t->room;
-  t->one = t->types + t->room;
-  return QUERN_OK;
-}
-
-static void end(const texts *t) { qn_free(t->env, t->ids, 3 * t->room * sizeof *t->ids); }
-
 quern_status qn_calibration_decode(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
                                    qn_emit_fn *emit, void *user) {
-  texts t;
-  QN_TRY(begin(&t, s, env, text));
+  void *p = NULL;
+  texts t = {.s = s, .env = env, .text = text};
+  t.room = qn_max_size(s->max_tokens, s->text_tokens);
+  t.left = text->tokens_most ? text->tokens_most : SIZE_MAX;
+  QN_TRY(qn_alloc_array(env, &p, 3 * t.room, sizeof *t.ids, "ids of calibration text"));
+  t.ids = p;
+  t.types = t.ids + t.room;
+  t.one = t.types + t.room;
   const quern_status status = run(&t, count, emit, user);
-  end(&t);
-  return status;
-}
-
-quern_status qn_calibration_score(quern_session *s, qn_env *env, const qn_calibration_text *text, size_t count,
-                                  double *sum) {
-  texts t;
-  quern_status status = QUERN_OK;
-  QN_TRY(begin(&t, s, env, text));
-  float *score = (float *)(void *)t.types; /* a text's types are not needed once it is encoded */
-  *sum = 0;
-  for (size_t i = 0; i < count && status == QUERN_OK; i++) {
-    uint32_t len = 0;
-    status = encode(&t, i, &len);
-    qn_decode_truncate(s, 0, 0);
-    if (status == QUERN_OK && len) status = qn_score(s, 0, t.ids, len, score);
-    for (uint32_t j = 0; j < len && status == QUERN_OK; j++) *sum += (double)score[j];
-  }
-  end(&t);
+  qn_free(env, p, 3 * t.room * sizeof *t.ids);
   return status;
 }

@@ -10,12 +10,11 @@
 #include "kernels/layout.h"
 #include "quant/balance.h"
 #include "quant/calibrate.h"
-#include "quant/choose_smooth.h"
+#include "quant/fit_recipe.h"
 #include "quant/fold.h"
 #include "quant/groups.h"
 #include "quant/permute.h"
 #include "quant/quantizer.h"
-#include "quant/recipe.h"
 #include "quant/relative.h"
 #include "quant/split.h"
 #include "quant/suppress.h"
@@ -245,8 +244,6 @@ static quern_status calibrate(qn_quantizer *q, const qn_calibration_text *text) 
 
 /* Second moments and rows of inputs, as the recipe needs them. text: NULL with rows alone. */
 static quern_status observe_inputs(qn_quantizer *q, const qn_calibration_text *text) {
-  const int chooses = text && q->recipe.preset && q->recipe.smooth && q->arch.causal && !q->recipe.transforms;
-  if (chooses && q->recipe.rounding) QN_TRY(qn_choose_smooth(q->env, q->job, &q->recipe, text));
   qn_moments *m = qn_quantizer_needs_moments(q) ? &q->moments : NULL;
   QN_TRY(qn_moments_observe(m, qn_quantizer_needs_samples(q) ? &q->samples : NULL, q->env, q->job, text));
   q->report.calibration_tokens = m ? m->tokens : 0;
@@ -328,47 +325,6 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
-/* What a recipe does to encoders like BERT alone is left out for others, and what it does to decoders alone for all but those; a
-   head that is the table of tokens too has that table's bits where the recipe says nothing of heads. The file's recipe says what
-   was done. */
-static quern_status fit_recipe(qn_quantizer *q) {
-  qn_recipe *r = &q->recipe;
-  if (!q->arch.causal || r->id != QN_RECIPE_INT8)
-    r->activation_outliers = 0;
-  else if (!r->activation_outliers)
-    r->activation_outliers = r->activation_group ? (int)r->activation_group : QN_OUTLIER_GROUP;
-  if (qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
-  if (r->preset && q->arch.causal && r->weight_bits == 4 && r->weight_group) r->weight_min = r->weight_steps = 1;
-  if (r->preset && q->arch.causal && !strcmp(r->name, "int8")) qn_recipe_spread(r);
-  r->split = 0;
-  if (r->migrate)
-    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s migrates gains, which is done in encoders like BERT alone", r->name);
-  if (!q->arch.tied || r->head_bits || r->embedding_bits >= 8) return QUERN_OK;
-  if (r->embedding_bits == 6) {
-    r->head_bits = 6;
-    return QUERN_OK;
-  }
-  if (r->embedding_bits != 4)
-    return qn_fail(&q->env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s: embeddings of %u bits are the head of this model too, which has 8, 6 or 4", r->name,
-                   r->embedding_bits);
-  r->head_bits = 4;
-  r->head_group = 32;
-  r->head_min = 1;
-  return QUERN_OK;
-}
-
-/* Heads whose keys may lie in caches of few bits: rotated too, where a Hadamard matrix fits them. */
-static void rotate_heads(qn_quantizer *q) {
-  qn_arch *a = &q->arch;
-  const int fits = a->rotary && a->head_dim >= QK_LANES && !(a->head_dim & (a->head_dim - 1));
-  if (a->causal && fits && (q->recipe.rotate || q->recipe.rotate2)) a->head_hadamard = 1;
-}
-
-/* Queries and keys that positions rotate are balanced whatever is smoothed (balance.h). */
-static int balances(const qn_quantizer *q) { return q->recipe.id == QN_RECIPE_INT8 && q->arch.causal && q->arch.rotary; }
-
 /* Room for smoothing vectors that are needed after their operator is written. */
 static quern_status keep_smoothing(qn_quantizer *q) {
   void *p = NULL;
@@ -421,8 +377,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
-  QN_TRY(fit_recipe(q));
-  rotate_heads(q);
+  QN_TRY(qn_fit_recipe(&q->recipe, &q->arch, q->env));
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
@@ -437,7 +392,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
-  if (q->recipe.smooth || balances(q)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  if (q->recipe.smooth || qn_balances(&q->recipe, &q->arch)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(keep_smoothing(q));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));

@@ -126,7 +126,8 @@ quern_status qn_recipe_clips(qn_recipe *r, qn_env *env, const qn_json *j, uint32
 
 void qn_recipe_spread(qn_recipe *r) {
   r->smooth = 0;
-  r->split = 0;
+  r->activation_group = 0;
+  r->activation_symmetric = 0;
   r->transforms = 1;
   r->rotate2 = QN_ROTATE2_HADAMARD;
   r->block = BLOCK;
