@@ -303,7 +303,7 @@ static void heads_are_as_recipes_say(void) {
       {"gemma3", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":8,\"group\":32}}", "i8", 32, 0, 0},
       {"gemma3", "int8", "i8", 64, 0, 0}, /* presets are made for decoders */
       {"llama", "int8-g32", "i8", 32, 0, 1},
-      {"llama", "int4", "i8", 0, 0, 1},
+      {"llama", "int4", "i8", 64, 0, 1},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     const tiny_decoder o = tiny_decoder_of(cases[i].family);
@@ -320,7 +320,7 @@ static void heads_are_as_recipes_say(void) {
     if (!m) return;
     CHECK_EQ(quern_model_get_meta(m, "recipe.json", made, sizeof made, &bytes), QUERN_OK);
     CHECK_EQ(strstr(made, "\"smooth\":true") != NULL, !preset);
-    CHECK_EQ(strstr(made, "\"transform\":\"hadamard\"") != NULL, preset && cases[i].group > 0);
+    CHECK_EQ(strstr(made, "\"transform\":\"hadamard\"") != NULL, preset && strstr(cases[i].recipe, "int8") != NULL);
     CHECK(has_tensor(m, "head.out.weight", cases[i].dtype, cases[i].group));
     CHECK_EQ(has_tensor(m, "head.out.min", "f32", 0), cases[i].min);
     CHECK_EQ(has_tensor(m, "embed.tokens", strstr(cases[i].recipe, ":4}}") ? "u4" : "i8",

@@ -6,20 +6,19 @@
 #include "kernels/layout.h"
 #include "quant/recipe.h"
 
-#define HEAD_GROUP 64u /* of a decoder's head of 8 bits */
+#define HEAD_GROUP 64u /* of a decoder's head of 8 bits: rows of tables of tokens have outliers (docs/ACCURACY.md) */
 
-/* Presets for decoders. Smoothing serves them less: 8 bits spread their inputs by a Hadamard matrix (docs/ROTATION.md), and weights of 4
-   bits stay on the grid that a source of few bits has them on. */
+/* Presets for decoders. Weights of 8 bits spread their inputs by a Hadamard matrix in the place of smoothing (docs/ROTATION.md); those
+   of 4 bits in groups have integer steps, and stay on the grid that a source of few bits has them on. */
 static void fit_decoder(qn_recipe *r) {
-  const int eight = !strcmp(r->name, "int8"), grouped = !strcmp(r->name, "int8-g32");
-  if (eight || grouped) {
-    qn_recipe_spread(r);
-    r->head_bits = 8;
-    r->head_group = grouped ? r->weight_group : HEAD_GROUP;
-  } else if (r->weight_bits == 4 && r->weight_group) {
+  if (r->weight_bits == 8) qn_recipe_spread(r);
+  if (r->weight_bits == 4 && r->weight_group) {
     r->weight_min = r->weight_steps = 1;
     r->smooth = 0;
   }
+  if (r->embedding_bits < 8) return;
+  r->head_bits = 8;
+  r->head_group = r->weight_bits == 8 && r->weight_group ? r->weight_group : HEAD_GROUP;
 }
 
 /* A head that is the table of tokens too, where the recipe has few bits for tables and says nothing of heads. */
