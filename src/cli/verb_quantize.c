@@ -69,12 +69,11 @@ static int print_recipe(qn_cli_state *c, const char *name) {
   const char *json = quern_recipe_json(name);
   if (!json) return unknown_recipe(c, name);
   print_indented(c->out, json);
-  if (!strncmp(name, "int4", 4))
-    qn_cli_note(
-        c,
-        "of decoders %s gives weights \"minimum\": true and \"scales\": \"integer\", and with --calibrate chooses "
-        "\"smooth\"; a recipe in a file is carried out as it stands",
-        name);
+  if (!strncmp(name, "int", 3))
+    qn_cli_note(c,
+                "of decoders %s is another (docs/RECIPES.md, and inspect of the file that it gives); a recipe in a file is "
+                "carried out as it stands",
+                name);
   return CLI_DONE;
 }
 
