@@ -67,6 +67,7 @@ static const check checks[] = {
     {"gemm_q8_large", check_gemm_q8_large, 40, 0, 0xc40bd256d3a8d352u},
     {"gemm_group", check_gemm_group, 400, 0, 0xdeaa6f7e71ccdddau},
     {"steps_rows", check_steps_rows, 60, 0, 0x1fc37099e1d6968au},
+    {"group_chunks", check_group_chunks, 40, 0, 0x6fdec887c115f8f5u},
     {"gemm_narrow", check_gemm_narrow, 300, 0, 0x40cf3bf48bdd6ce7u},
     {"gemm_steps", check_gemm_steps, 200, 0, 0xe043e8a07f97bc42u},
     {"gemm_grouped", check_gemm_grouped, 400, 0, 0x4cd1af8009386783u},

@@ -238,6 +238,12 @@ static int check_steps_rows(const qk_table *ref, const qk_table *t) {
   return compare_gemm_group(ref, t, kind, m, n, k);
 }
 
+/* Inputs beyond what the sets with the longest chunks unpack at once. */
+static int check_group_chunks(const qk_table *ref, const qk_table *t) {
+  const size_t m = PICK(3, 4, 5, 7, 129, 133), n = 1 + below(70), k = PICK(1505, 1536, 1537, 1600, 2080, 3100);
+  return compare_gemm_group(ref, t, below(NARROW + 1), m, n, k);
+}
+
 /* Sizes at which rows come in strips, panels in blocks and K in parts (gemm_amx.h). */
 static int check_gemm_q8_large(const qk_table *ref, const qk_table *t) {
   size_t m = below(2) ? 1 + below(70) : PICK(19, 20, 31, 32, 33, 35, 36, 47, 48, 49, 52, 63, 64, 65, 96, 99, 132);
