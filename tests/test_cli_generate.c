@@ -482,6 +482,9 @@ static void test_choice_refused(void) {
     CHECK_EQ(quern("eval @/m.qrn --task choice --data @/bad.tsv"), 1);
     CHECK(has(bad[i][1]));
   }
+  CHECK_EQ(tiny_text(dir, "bad.tsv", "gold\tquestion\tc0\tc1\n0\tthe\t\t\n0\tthe\ta\tb\n1\tthe\t\t\n"), 1);
+  CHECK_EQ(quern("eval @/m.qrn --task choice --data @/bad.tsv --json"), 0);
+  CHECK(has("\"rows\":1") && has("rows without a choice are left out: 2"));
   CHECK_EQ(quern("eval @/m.qrn --task choice --data @/choice.tsv --reference @/m.qrn"), 2);
   CHECK(has("takes no --reference"));
   CHECK_EQ(quern("eval @/encoder.qrn --task choice --data @/choice.tsv"), 1);
