@@ -134,14 +134,20 @@ QK_INLINE void qk_steps_panel(const qk_steps_rows *t, size_t p, float *out, cons
       vf_store(out + (size_t)r * QK_STEPS_PANELS * QK_PANEL, grouped ? acc[r] : vi_to_vf(all[r]));
 }
 
-#define QK_STEPS_DEFINE(r)                                                                                             \
-  static __attribute__((noinline)) void qk_steps_##r(const qk_steps_rows *t, size_t p, size_t panels, float *out) {    \
-    for (size_t i = 0; i < panels; i++) qk_steps_panel(t, p + i, out + i * QK_PANEL, r);                               \
-  }
-QK_STEPS_DEFINE(1)
-QK_STEPS_DEFINE(2)
+/* Panels from p on, in code of its own for each number of rows. */
+QK_INLINE void qk_steps_panels(const qk_steps_rows *t, size_t p, size_t panels, float *out, const int rows) {
+  for (size_t i = 0; i < panels; i++) qk_steps_panel(t, p + i, out + i * QK_PANEL, rows);
+}
+static __attribute__((noinline)) void qk_steps_1(const qk_steps_rows *t, size_t p, size_t panels, float *out) {
+  qk_steps_panels(t, p, panels, out, 1);
+}
+static __attribute__((noinline)) void qk_steps_2(const qk_steps_rows *t, size_t p, size_t panels, float *out) {
+  qk_steps_panels(t, p, panels, out, 2);
+}
 #if QK_STEPS_ROWS == 4
-QK_STEPS_DEFINE(4)
+static __attribute__((noinline)) void qk_steps_4(const qk_steps_rows *t, size_t p, size_t panels, float *out) {
+  qk_steps_panels(t, p, panels, out, 4);
+}
 #endif
 
 /* Whether a product is one for qk_steps_over_rows. Groups of weights and of activations must be whole numbers of each other. */
