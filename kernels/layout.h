@@ -58,7 +58,7 @@ typedef struct qk_transform {
 #define QK_TRANSFORM_BLOCK 256u   /* at most */
 #define QK_TRANSFORM_MOST 8191.0f /* of the codes that a row becomes */
 static inline size_t qk_rotation_bytes(size_t block) { return qk_panels(block) * QK_PANEL * block * sizeof(int16_t); }
-/* Of 16 rows: sums, [k][16], and codes of 16 bits in pairs, [k/2][16][2]. */
+/* Of 16 rows: sums, [k][16], and beside them codes of 16 bits in pairs, [k/2][16][2], or the results, [k][16]. */
 static inline size_t qk_transform_scratch(size_t k) { return k * 16 * 2 * sizeof(int32_t); }
 
 /* Of the codes of a static site: integers, -127 <= lowest <= 0 <= highest <= 127. */

@@ -28,8 +28,8 @@
 #endif
 #define QK_STEPS_PANELS 16u   /* between two epilogues */
 #define QK_STEPS_BLOCKS 1024u /* of 32 inputs at most: room for the sums of their codes */
-#define QK_STEPS_FEW 4u       /* rows, all together: side by side, or in passes over panels that are in the L2 cache then */
-#define QK_STEPS_PASSES 2u    /* of them at most, whatever QK_STEPS_ROWS */
+#define QK_STEPS_FEW 4u /* rows, all together: side by side, or in passes over panels that are in the L2 cache then */
+#define QK_STEPS_PASSES 2u /* of them at most, whatever QK_STEPS_ROWS */
 
 /* Rows of a product in pieces: runs of inputs with one step and one scale of activations. */
 typedef struct qk_steps_rows {
@@ -74,9 +74,7 @@ QK_INLINE void qk_steps_block(vi low[QK_STEPS_ROWS], vi high[QK_STEPS_ROWS], con
   QK_UNROLL for (int s = 0; s < 8; s++) {
     const uint8_t *from = w + s / 2 * 64;
     const qk_nib_w b = s % 2 ? qk_steps_high(from) : qk_nib_low(from);
-    if (s % 2 == 0) {
-      qk_ask_ahead(from, 1);
-    }
+    if (s % 2 == 0) qk_ask_ahead(from, 1);
     QK_UNROLL for (int r = 0; r < rows; r++) {
       const qk_nib_a x = qk_nib_spread(a + (size_t)r * lda + s * 4);
       if (QK_STEPS_SHIFT) {
@@ -124,8 +122,8 @@ QK_INLINE void qk_steps_panel(const qk_steps_rows *t, size_t p, float *out, cons
       const size_t at = (t->m + (size_t)r) * scales + scaled;
       acc[r] = vf_fma(vf_mul(vi_to_vf(all[r]), scale), vf_set1(op->a.scale[at]), acc[r]);
       if (!op->a.symmetric)
-        acc[r] = vf_fma(vf_set1(-op->a.zero[at] * op->a.scale[at]), vf_load(op->value_sums + (p * scales + scaled) * 16),
-                        acc[r]);
+        acc[r] = vf_fma(vf_set1(-op->a.zero[at] * op->a.scale[at]),
+                        vf_load(op->value_sums + (p * scales + scaled) * 16), acc[r]);
       all[r] = vi_zero();
     }
     scaled++;

@@ -151,8 +151,7 @@ static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, 
                                                         vi shift, int32_t *y, qk_bounds *b) {
   int32_t sign[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
   const size_t block = tr->block;
-  for (size_t i = 0; i < block; i += 16)
-    vi_store(sign + i, vi_and(vi_load8(tr->signs + at + i), vi_set1(0xffff)));
+  for (size_t i = 0; i < block; i += 16) vi_store(sign + i, vi_and(vi_load8(tr->signs + at + i), vi_set1(0xffff)));
   if (tr->order)
     qk_hadamard_begin(t, half, shift, sign, block, y, tr->order + at);
   else
