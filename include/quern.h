@@ -518,17 +518,19 @@ QUERN_API quern_status quern_generate_batch(quern_session *s, const quern_genera
 
 /* ---- quantize ---------------------------------------------------------------------------------------------------- */
 
-#define QUERN_DRY_RUN 1u /* do everything but write the file */
-#define QUERN_SELECT_RANDOM 0u   /* rows drawn by the seed */
-#define QUERN_SELECT_LONGEST 1u  /* those with the most bytes */
-#define QUERN_SELECT_OUTLIERS 2u /* of four times as many drawn those whose activations have the most outliers: a pass of the float model */
+#define QUERN_DRY_RUN 1u        /* do everything but write the file */
+#define QUERN_SELECT_RANDOM 0u  /* rows drawn by the seed */
+#define QUERN_SELECT_LONGEST 1u /* those with the most bytes */
+#define QUERN_SELECT_OUTLIERS                                                                                          \
+  2u /* of four times as many drawn those whose activations have the most outliers: a pass of the float model */
 
 typedef struct quern_quantize_options {
   uint32_t size;
   uint32_t flags;
   uint32_t seed;
-  uint32_t calibration_rows; /* drawn from the calibration file by the seed; 0: 256, of decoders 96. Needs calibration_path */
-  const char *recipe;        /* NULL: "int8"; a preset's name or the path of a .json recipe */
+  uint32_t
+      calibration_rows; /* drawn from the calibration file by the seed; 0: 256, of decoders 96. Needs calibration_path */
+  const char *recipe;   /* NULL: "int8"; a preset's name or the path of a .json recipe */
   /* NULL: none; texts for recipes with static ranges or calibrated rounding: one a line, a tab separates a pair; or
      columns named by the first line as quern eval has them, which a .tsv file of more than two columns must have; of a .jsonl file
      the member "text" of each line's object */

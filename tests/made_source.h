@@ -13,7 +13,7 @@
 #include "tiny_model.h"
 
 static qn_arch tiny_source;
-static int tiny_biased;         /* 0: no biases; 1: of queries, keys and values; 2: of all operators */
+static int tiny_biased; /* 0: no biases; 1: of queries, keys and values; 2: of all operators */
 static uint64_t tiny_seed = 7;
 
 static inline int tiny_ends(const char *name, const char *end) {

@@ -49,8 +49,12 @@ static void rows_are_balanced(void) {
   for (uint32_t rotary = 4; rotary <= H; rotary += 4) {
     const qn_arch a = arch_of(rotary, 0);
     const qn_maxima m = maxima_of();
-    const qn_item it = {
-        .name = "layers.1.attn.qkv", .kind = QN_ITEM_LINEAR, .n = ROWS, .k = WIDTH, .layer = 1, .input = QN_SITE_QKV_IN};
+    const qn_item it = {.name = "layers.1.attn.qkv",
+                        .kind = QN_ITEM_LINEAR,
+                        .n = ROWS,
+                        .k = WIDTH,
+                        .layer = 1,
+                        .input = QN_SITE_QKV_IN};
     for (uint32_t i = 0; i < ROWS * WIDTH; i++) w[i] = was[i] = tiny_weight(1, "w", i);
     for (uint32_t i = 0; i < ROWS; i++) bias[i] = bias_was[i] = tiny_weight(2, "b", i);
     for (uint32_t i = 0; i < WIDTH; i++) x[i] = tiny_weight(4, "x", i);
@@ -75,14 +79,16 @@ static void gains_are_balanced(void) {
   for (uint32_t i = 0; i < H; i++) a_q[i] = a_k[i] = 1.0f;
   qn_balance_item(&m, &a, &q, a_q, NULL);
   qn_balance_item(&m, &a, &k, a_k, NULL);
-  for (uint32_t i = 0; i < H; i++) CHECK(fabsf(a_q[i] * a_k[i] - 1.0f) < 1e-6f && a_k[i] == a_k[i < H / 2 ? i + H / 2 : i - H / 2]);
+  for (uint32_t i = 0; i < H; i++)
+    CHECK(fabsf(a_q[i] * a_k[i] - 1.0f) < 1e-6f && a_k[i] == a_k[i < H / 2 ? i + H / 2 : i - H / 2]);
   CHECK(a_k[3] < 0.11f && a_k[0] > 0.5f);
 }
 
 static void others_are_left(void) {
   const qn_arch a = arch_of(H, 0);
   qn_maxima m = maxima_of();
-  qn_item it = {.name = "layers.1.attn.out", .kind = QN_ITEM_LINEAR, .n = 2, .k = 2, .layer = 1, .input = QN_SITE_ATTN_OUT_IN};
+  qn_item it = {
+      .name = "layers.1.attn.out", .kind = QN_ITEM_LINEAR, .n = 2, .k = 2, .layer = 1, .input = QN_SITE_ATTN_OUT_IN};
   float w[4] = {1, 2, 3, 4}, bias[2] = {5, 6};
   qn_balance_item(&m, &a, &it, w, bias);
   it.input = QN_SITE_QKV_IN;

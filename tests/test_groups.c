@@ -194,13 +194,20 @@ static void test_order(const char *order, uint32_t orders) {
   qn_recipe r;
   qn_plan p;
   qn_observed seen = {0};
-  const qn_arch a = {.layers = LAYERS_HERE, .width = D, .heads = 4, .head_dim = 16, .ffn = 96, .head = QN_HEAD_CLASSIFY,
-                     .labels = 2, .recipe = QN_RECIPE_STATIC};
+  const qn_arch a = {.layers = LAYERS_HERE,
+                     .width = D,
+                     .heads = 4,
+                     .head_dim = 16,
+                     .ffn = 96,
+                     .head = QN_HEAD_CLASSIFY,
+                     .labels = 2,
+                     .recipe = QN_RECIPE_STATIC};
   snprintf(path, sizeof path, "%s/order.json", dir);
-  snprintf(json, sizeof json,
-           "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
-           "8},\"order\":\"%s\",\"sites\":{\"*.ffn.down.out\":{\"groups\":4},\"*.ffn.sum\":{\"groups\":4}}}",
-           order);
+  snprintf(
+      json, sizeof json,
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
+      "8},\"order\":\"%s\",\"sites\":{\"*.ffn.down.out\":{\"groups\":4},\"*.ffn.sum\":{\"groups\":4}}}",
+      order);
   CHECK(tiny_text(dir, "order.json", json));
   CHECK_EQ(qn_recipe_load(&r, &env, path), QUERN_OK);
   CHECK_EQ(qn_observed_create(&seen, &env, &a, 1, 0), QUERN_OK);

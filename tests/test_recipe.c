@@ -61,7 +61,8 @@ static void keeps_recipes(void) {
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
       "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}",
       "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\",\"clip\":0.75},"
-      "\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"rounding\":\"calibrated\","
+      "\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"rounding\":"
+      "\"calibrated\","
       "\"transform\":\"duquant\",\"rotate\":true,\"permute\":false,\"rotate2\":\"hadamard\",\"block\":32,\"steps\":9,"
       "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25,\"merge\":true}",
       "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":4,\"clip\":0.5},\"embeddings\":{\"bits\":8},"
@@ -121,7 +122,8 @@ static void reads_recipes(void) {
       {TRANSFORM("\"transform\":\"duquant\",\"split\":4"), QUERN_E_UNSUPPORTED, "split and transform"},
       {TRANSFORM("\"transform\":\"none\",\"merge\":true"), QUERN_E_UNSUPPORTED, "merge is for rotations"},
       {TRANSFORM("\"transform\":\"duquant\",\"merge\":1"), QUERN_E_SOURCE, "merge is true or false"},
-      {TRANSFORM("\"transform\":\"duquant\",\"budget\":4"), QUERN_E_UNSUPPORTED, "budget belongs to transform \"auto\""},
+      {TRANSFORM("\"transform\":\"duquant\",\"budget\":4"), QUERN_E_UNSUPPORTED,
+       "budget belongs to transform \"auto\""},
       {TRANSFORM("\"transform\":\"auto\",\"budget\":65"), QUERN_E_SOURCE, "budget is a number from 1 to 64"},
       {TRANSFORM("\"transform\":\"auto\",\"rotate\":false,\"permute\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
        "begins with a rotation"},
@@ -136,7 +138,8 @@ static void reads_recipes(void) {
        QUERN_E_UNSUPPORTED, "weights.clip is a number"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":2},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "activations.clip is above 0"},
-      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":8},"
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
+       "8},"
        "\"transform\":\"duquant\"}",
        QUERN_E_UNSUPPORTED, "that are not static"},
       {"[]", QUERN_E_SOURCE, "JSON object"},

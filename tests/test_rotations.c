@@ -132,8 +132,13 @@ static void test_greedy(void) {
 /* ---- the whole ------------------------------------------------------------------------------------------------------- */
 
 static qn_recipe recipe_of(int rotate, int permute, uint32_t second, uint32_t block) {
-  return (qn_recipe){
-      .transforms = 1, .rotate = rotate, .permute = permute, .rotate2 = second, .block = block, .steps = 12, .restart = 4};
+  return (qn_recipe){.transforms = 1,
+                     .rotate = rotate,
+                     .permute = permute,
+                     .rotate2 = second,
+                     .block = block,
+                     .steps = 12,
+                     .restart = 4};
 }
 
 static qn_products products_of(qk_table *kernels, qn_pool **pool) {
@@ -255,7 +260,10 @@ static double clip_cost(const float *moments, const float *scale, const float *m
   for (uint32_t n = 0; n < N; n++) {
     double error[K];
     for (uint32_t i = 0; i < K; i++) {
-      const double code = scale[n] > 0 ? rint(fmin(fmax(((double)weights[n * K + i] - (double)min[n]) / (double)scale[n], 0), 15)) : 0;
+      const double code = scale[n] > 0
+                              ? rint(
+                                    fmin(fmax(((double)weights[n * K + i] - (double)min[n]) / (double)scale[n], 0), 15))
+                              : 0;
       error[i] = code * (double)scale[n] + (double)min[n] - (double)weights[n * K + i];
     }
     for (uint32_t i = 0; i < K; i++)
@@ -322,7 +330,8 @@ static int set_texts(void) {
   return write_texts(20);
 }
 
-static quern_status make_one(const char *recipe, const char *isa, uint32_t threads, const char *name, const char *from) {
+static quern_status make_one(const char *recipe, const char *isa, uint32_t threads, const char *name,
+                             const char *from) {
   char path[300], message[512] = "";
   const making k = {.isa = isa, .threads = threads, .recipe = recipe, .texts = from};
   path_of(path, sizeof path, name);

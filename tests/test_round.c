@@ -363,7 +363,8 @@ static void test_report(void) {
   snprintf(path, sizeof path, "%s/report.html", report);
   size_t n = 0;
   uint8_t *page = tiny_read(path, &n);
-  CHECK(page && memmem(page, n, "change outputs least on 4 rows of texts.txt, ", 45) && memmem(page, n, "which is little", 15));
+  CHECK(page && memmem(page, n, "change outputs least on 4 rows of texts.txt, ", 45) &&
+        memmem(page, n, "which is little", 15));
   free(page);
   path_of(path, sizeof path, "enough");
   const qn_quantize_job more = {.src = dir, .dst = path, .recipe = "tiny", .calibration = texts, .report = report};

@@ -17,7 +17,8 @@
 
 /* A tile's sums of one chunk to those of the chunks before. */
 static __attribute__((noinline)) void qk_steps_add(int32_t *sums, const int32_t *more, size_t rows) {
-  for (size_t i = 0; i < rows * QK_TILE_WIDTH; i += 16) vi_store(sums + i, vi_add(vi_load(sums + i), vi_load(more + i)));
+  for (size_t i = 0; i < rows * QK_TILE_WIDTH; i += 16)
+    vi_store(sums + i, vi_add(vi_load(sums + i), vi_load(more + i)));
 }
 
 /* Tiles first ... first + count - 1 of `tiles` that `rows` rows are shared by, m being their first row, times panels p ...; next: panels
@@ -28,7 +29,8 @@ static inline void qk_steps_tiles(const qk_gemm_group *op, const qk_gemm_q8 *as,
   int32_t sums[QK_STEPS_TILES * QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
   int32_t more[QK_TILE_ROWS * QK_TILE_WIDTH] __attribute__((aligned(64)));
   static const int32_t none[QK_TILE_ROWS];
-  const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, groups = qk_groups(op->k, op->group), each = op->group / QK_GROUP;
+  const size_t blocks = (op->k + QK_GROUP - 1) / QK_GROUP, groups = qk_groups(op->k, op->group),
+               each = op->group / QK_GROUP;
   const size_t chunks = (blocks + QK_STEPS_CHUNK - 1) / QK_STEPS_CHUNK, panel_bytes = QK_PANEL * qk_k8(op->k) / 2;
   for (size_t c = 0, b = 0, n; c < chunks; c++, b += n) {
     n = qk_tile_share(blocks, chunks, c);
@@ -70,7 +72,8 @@ static inline void qk_gemm_steps_over_tiles(const qk_gemm_group *op, size_t m0, 
                          .n = op->n,
                          .k = op->k,
                          .act = op->act};
-  const size_t tiles = (m1 - m0 + QK_TILE_ROWS - 1) / QK_TILE_ROWS, parts = (tiles + QK_STEPS_TILES - 1) / QK_STEPS_TILES;
+  const size_t tiles = (m1 - m0 + QK_TILE_ROWS - 1) / QK_TILE_ROWS,
+               parts = (tiles + QK_STEPS_TILES - 1) / QK_STEPS_TILES;
   for (size_t p = p0; p < p1; p += QK_TILE_PANELS) {
     const size_t panels = p1 - p < QK_TILE_PANELS ? p1 - p : QK_TILE_PANELS;
     const uint8_t *next = p1 - p > QK_TILE_PANELS ? op->w + (p + QK_TILE_PANELS) * QK_PANEL * qk_k8(op->k) / 2 : NULL;

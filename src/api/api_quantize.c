@@ -29,7 +29,8 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
   if (!(o.max_loss >= 0 && o.max_loss <= 1))
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "max_loss is above 0 and at most 1; 0: as the recipe says");
   if (o.select >= QN_SELECTS || o.reserved)
-    return qn_fail(&c->env.error, QUERN_E_ARGUMENT, "select is QUERN_SELECT_RANDOM, _LONGEST or _OUTLIERS, reserved is 0");
+    return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
+                   "select is QUERN_SELECT_RANDOM, _LONGEST or _OUTLIERS, reserved is 0");
   if (o.calibration_rows && !o.calibration_path)
     return qn_fail(&c->env.error, QUERN_E_ARGUMENT,
                    "calibration rows (--rows) are drawn from calibration text, and none is given (--calibrate FILE)");

@@ -70,10 +70,11 @@ static int print_recipe(qn_cli_state *c, const char *name) {
   if (!json) return unknown_recipe(c, name);
   print_indented(c->out, json);
   if (!strncmp(name, "int", 3))
-    qn_cli_note(c,
-                "of decoders %s is another (docs/RECIPES.md, and inspect of the file that it gives); a recipe in a file is "
-                "carried out as it stands",
-                name);
+    qn_cli_note(
+        c,
+        "of decoders %s is another (docs/RECIPES.md, and inspect of the file that it gives); a recipe in a file is "
+        "carried out as it stands",
+        name);
   return CLI_DONE;
 }
 
@@ -139,7 +140,8 @@ static const qn_cli_option options[] = {
      "\"text\"",
      offsetof(values, calibrate), 0, 0},
     {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
-    {"select", 0, CLI_CHOICE, "random|longest|outliers", "which of them; default: random", offsetof(values, select), 0, 0},
+    {"select", 0, CLI_CHOICE, "random|longest|outliers", "which of them; default: random", offsetof(values, select), 0,
+     0},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},
     {"max-loss", 0, CLI_REAL, "X", "recipe auto: squared error of the outputs over their spread; default: 0.02",
      offsetof(values, max_loss), 0, 1},

@@ -285,7 +285,8 @@ static quern_status gguf_refuse(const qn_gguf *g) {
   } others[] = {
       {0, 8, QRN_MAGIC, "a model file that is made already: use it as it is, or give the source that it was made of"},
       /* Its header's length ends with a zero byte: one of 2^56 bytes is none. */
-      {7, 2, "\0{", "safetensors, which are weights alone: give the directory with config.json and the tokenizer's files"},
+      {7, 2, "\0{",
+       "safetensors, which are weights alone: give the directory with config.json and the tokenizer's files"},
       {0, 4, "PK\3\4", "a zip archive, perhaps of PyTorch: save the model as safetensors and give its directory"},
       {0, 1, "{", "JSON: give the directory that it lies in"}};
   qn_error *e = &g->env->error;

@@ -6,7 +6,7 @@
 #include "quant/quant.h"
 
 #define QN_CALIBRATION_ROWS 256u
-#define QN_CALIBRATION_LONG 96u /* of a decoder, whose texts are longer */
+#define QN_CALIBRATION_LONG 96u     /* of a decoder, whose texts are longer */
 #define QN_CALIBRATION_WINDOW 2048u /* tokens of a decoder's text where `tokens_most` is given */
 #define QN_CALIBRATION_WINDOWS 16u
 #define QN_CALIBRATION_BATCH 32u /* texts of a pass, at most */

@@ -25,7 +25,8 @@ static quern_status encode(const texts *t, size_t i, uint32_t *len) {
   qn_ids one = {.ids = t->one, .cap = room};
   qn_ids out = {.ids = t->ids + t->rows, .types = t->types + t->rows, .cap = t->room - t->rows};
   QN_TRY(qn_tokenizer_encode(k, (const char *)t->text->utf8.data + o[0], (size_t)(o[1] - o[0]), 0, &one));
-  QN_TRY(qn_tokenizer_template(k, t->one, qn_min_size(one.count, room > specials ? room - specials : 0), NULL, 0, 0, &out));
+  QN_TRY(qn_tokenizer_template(k, t->one, qn_min_size(one.count, room > specials ? room - specials : 0), NULL, 0, 0,
+                               &out));
   *len = (uint32_t)qn_min_size(out.count, t->left);
   return QUERN_OK;
 }

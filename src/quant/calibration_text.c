@@ -95,9 +95,9 @@ static quern_status take_object(qn_calibration_text *t, qn_env *env, const sourc
   QN_TRY(qn_json_parse(&j, env, s->path, line.p, line.n));
   const uint32_t at = j.nodes[0].kind == QN_JSON_OBJECT ? qn_json_get(&j, 0, "text") : 0;
   const int is_text = at && j.nodes[at].kind == QN_JSON_STRING && j.nodes[at].bytes;
-  const quern_status status =
-      is_text ? add_text(t, env, (span){j.nodes[at].string, j.nodes[at].bytes})
-              : qn_fail(&env->error, QUERN_E_SOURCE, "%s: row %zu is no object with a \"text\"", s->path, number);
+  const quern_status status = is_text ? add_text(t, env, (span){j.nodes[at].string, j.nodes[at].bytes})
+                                      : qn_fail(&env->error, QUERN_E_SOURCE, "%s: row %zu is no object with a \"text\"",
+                                                s->path, number);
   qn_json_free(env, &j);
   return status;
 }
@@ -205,7 +205,8 @@ static quern_status read_rows(qn_calibration_text *t, qn_env *env, const char *p
   return seed ? take_drawn(t, env, &s, wanted, *seed) : take_longest(t, env, &s, wanted);
 }
 
-static quern_status read_file(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows, const uint32_t *seed) {
+static quern_status read_file(qn_calibration_text *t, qn_env *env, const char *path, uint32_t rows,
+                              const uint32_t *seed) {
   qn_map map;
   *t = (qn_calibration_text){0};
   QN_TRY(qn_map_open(&map, env, path, 0));

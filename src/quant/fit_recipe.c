@@ -61,6 +61,4 @@ quern_status qn_fit_recipe(qn_recipe *r, qn_arch *a, qn_env *env) {
   return !a->tied || r->head_bits || r->embedding_bits >= 8 ? QUERN_OK : fit_tied_head(r, env);
 }
 
-int qn_balances(const qn_recipe *r, const qn_arch *a) {
-  return r->id == QN_RECIPE_INT8 && a->causal && a->rotary;
-}
+int qn_balances(const qn_recipe *r, const qn_arch *a) { return r->id == QN_RECIPE_INT8 && a->causal && a->rotary; }

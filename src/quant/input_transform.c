@@ -69,7 +69,9 @@ static void run_rows(void *user, uint32_t index) {
   qn_product_run(s->e->kernels, &p, 0, n * k / b, 0, qk_panels(b));
 }
 
-static void run_step(task *s) { qn_pool_run(s->e->pool, run_rows, s, (uint32_t)((s->count + TASK_ROWS - 1) / TASK_ROWS)); }
+static void run_step(task *s) {
+  qn_pool_run(s->e->pool, run_rows, s, (uint32_t)((s->count + TASK_ROWS - 1) / TASK_ROWS));
+}
 
 /* What rows are multiplied by, y_j = sum of x_i m_ij, as panels of outputs by inputs; inverse: what weights are, its inverse turned round. */
 static quern_status matrix_panels(const qn_products *e, const int16_t *m, uint32_t b, int inverse, float *panels) {
@@ -80,8 +82,8 @@ static quern_status matrix_panels(const qn_products *e, const int16_t *m, uint32
   if (inverse) qn_orthogonal_inverse(m, b, by, by + (size_t)b * b);
   for (size_t j = 0; j < b; j++)
     for (size_t i = 0; i < b; i++)
-      panels[(j / QK_PANEL * b + i) * QK_PANEL + j % QK_PANEL] =
-          inverse ? (float)by[j * b + i] : (float)m[i * b + j] / QN_ROTATION_ONE;
+      panels[(j / QK_PANEL * b + i) * QK_PANEL + j % QK_PANEL] = inverse ? (float)by[j * b + i]
+                                                                         : (float)m[i * b + j] / QN_ROTATION_ONE;
   qn_free(e->env, work, bytes);
   return QUERN_OK;
 }
@@ -169,9 +171,7 @@ void qn_transform_free(qn_env *env, qn_transform *t) {
   *t = (qn_transform){0};
 }
 
-static int16_t integer_of(float x) {
-  return (int16_t)qn_pack_rint(qn_pack_held(x, -2, 2) * QN_ROTATION_ONE);
-}
+static int16_t integer_of(float x) { return (int16_t)qn_pack_rint(qn_pack_held(x, -2, 2) * QN_ROTATION_ONE); }
 
 /* What a search has in all its steps. */
 typedef struct search {
@@ -184,7 +184,8 @@ static quern_status find_rotation(const qn_transform *t, const search *s, uint64
                                   size_t count, int16_t *to) {
   const qn_products *e = s->e;
   const size_t matrix = (size_t)t->block * t->block;
-  const qn_greedy g = {e->kernels, e->pool, count, t->k, t->block, s->shape->steps, s->r->restart, s->r->outlier_row, seed};
+  const qn_greedy g = {e->kernels,    e->pool,           count, t->k, t->block, s->shape->steps,
+                       s->r->restart, s->r->outlier_row, seed};
   void *work = NULL;
   quern_status status = QUERN_OK;
   QN_TRY(qn_alloc(e->env, &work, 3 * matrix * sizeof(double), "a rotation"));
@@ -282,9 +283,7 @@ static quern_status find(qn_transform *t, const search *s, uint64_t seed, float 
     part = part_of(t, NULL, t->order);
     QN_TRY(qn_transform_rows(&part, e, 0, rows, count));
   }
-  if (t->second) {
-    QN_TRY(find_rotation(t, s, seed + 1, rows, count, t->second));
-  }
+  if (t->second) { QN_TRY(find_rotation(t, s, seed + 1, rows, count, t->second)); }
   for (uint32_t i = 0; t->signs && i < t->k; i++) t->signs[i] = qn_draw(seed, i % head) & 1 ? -1 : 1;
   part = part_of(t, t->second, NULL);
   part.signs = t->signs;

@@ -30,7 +30,8 @@ typedef struct qn_transform {
 typedef struct qn_transform_shape {
   uint32_t block, steps;
   int first, order, second, signs;
-  uint32_t head; /* channels of a head: it does not leave them and is the same in all, so that what makes values can have it; 0: else */
+  uint32_t
+      head; /* channels of a head: it does not leave them and is the same in all, so that what makes values can have it; 0: else */
 } qn_transform_shape;
 qn_transform_shape qn_transform_shape_of(const qn_recipe *r, uint32_t k);
 /* One that stays within heads of h channels: a rotation, or signs and a Hadamard matrix. */
@@ -42,14 +43,15 @@ enum { QN_TRAIL_RAW, QN_TRAIL_SMOOTHED, QN_TRAIL_FIRST, QN_TRAIL_SECOND, QN_TRAI
 typedef struct qn_trail {
   double range[QN_TRAIL_STEPS]; /* 0: there is no such step, or no row was kept */
   qn_transform_shape shape;
-  double uneven[2];             /* the largest mean of a block's channel maxima over the mean of all, before and behind the order */
+  double uneven[2]; /* the largest mean of a block's channel maxima over the mean of all, before and behind the order */
 } qn_trail;
 double qn_trail_range(const float *rows, size_t count, size_t k);
 
 /* rows: [count, k] of the input, already smoothed; changed: in the end transformed. Where there are none (count 0) rotations are random and the order stays.
    Ranges of steps go to the trail. To be freed, after a failure too. */
 quern_status qn_transform_find(qn_transform *t, const qn_products *e, const qn_recipe *r,
-                               const qn_transform_shape *shape, uint32_t k, uint64_t seed, float *rows, size_t count, qn_trail *trail);
+                               const qn_transform_shape *shape, uint32_t k, uint64_t seed, float *rows, size_t count,
+                               qn_trail *trail);
 /* As one of the first k channels alone, of which a transform within heads has some. */
 qn_transform qn_transform_narrowed(const qn_transform *t, uint32_t k);
 void qn_transform_free(qn_env *env, qn_transform *t);

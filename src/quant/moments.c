@@ -185,7 +185,8 @@ static quern_status run_model(void *user, quern_model *m) {
     options.cache_tokens = (uint32_t)tokens + PASS_TEXTS * QN_PAGE_TOKENS;
   }
   QN_TRY(qn_session_resolve(&options, m, &c->env->error));
-  options.max_tokens = (uint32_t)qn_max_size(c->text ? PASS_TOKENS : QN_RANDOM_TOKENS, m->arch.causal ? 0 : options.text_tokens);
+  options.max_tokens = (uint32_t)qn_max_size(c->text ? PASS_TOKENS : QN_RANDOM_TOKENS,
+                                             m->arch.causal ? 0 : options.text_tokens);
   c->rows_most = options.max_tokens;
   QN_TRY(qn_session_create(&c->s, m, &options));
   const quern_status status = run_with_memory(c);

@@ -59,46 +59,48 @@ typedef struct qn_recipe {
   uint32_t id; /* QN_RECIPE_* */
   uint32_t
       weight_bits; /* 2, 4, 6, 8 or 32; of static recipes 4, 6 or 8, in bytes, as elsewhere 6. Operators outside of the layers have 8 instead of fewer, and no groups */
-  uint32_t weight_group;     /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
-  int weight_min;            /* of 2 and 4 bits: a minimum beside each scale; with steps, of 4 bits, a zero point beside each */
-  int weight_steps;          /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
-  int preset;                /* it is one of the presets: what it leaves open is chosen by the model */
-  uint32_t rounding;         /* QN_ROUNDING_*, of 2 and 4 bits */
+  uint32_t weight_group; /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
+  int weight_min;    /* of 2 and 4 bits: a minimum beside each scale; with steps, of 4 bits, a zero point beside each */
+  int weight_steps;  /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
+  int preset;        /* it is one of the presets: what it leaves open is chosen by the model */
+  uint32_t rounding; /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8, 6, 4 or 32 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */
-  int activation_outliers;   /* of decoders, at inputs with outliers in ever other channels: channels with a scale of their own,
+  int activation_outliers; /* of decoders, at inputs with outliers in ever other channels: channels with a scale of their own,
                                 symmetric, as above; -1: as elsewhere; 0, not said: QN_OUTLIER_GROUP, or where all inputs have groups theirs */
-  int activation_symmetric;  /* no zero points at the inputs of the layers' linear operators */
-  uint32_t embedding_bits;   /* 2, 4, 8 or 32; of static recipes also 6, in bytes */
-  uint32_t embedding_group;  /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
-  uint32_t head_bits;        /* of the operator that gives tokens: 8, 4, 32; 0: not said */
-  uint32_t head_group;       /* as weight_group */
-  int head_min;              /* as weight_min */
-  int smooth;                /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
-  uint32_t split;            /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
-  uint32_t unfold;           /* the same of neurons that are unfolded (unfold.h), of static recipes; not with split */
-  uint32_t estimator;        /* QN_RANGE_*, of static recipes */
-  uint32_t order;            /* QN_ORDER_* of the channels of hidden states, of static recipes */
-  double percentile;         /* of that estimator */
-  int inputs_only;           /* of static recipes: inputs of products alone are rounded (recipe_sites.c) */
-  uint32_t migrate, clip;    /* QN_MIGRATE_*, QN_CLIP_* */
-  qn_site_rule *rules;       /* [rule_count], the last that fits counts; NULL: none */
+  int activation_symmetric; /* no zero points at the inputs of the layers' linear operators */
+  uint32_t embedding_bits;  /* 2, 4, 8 or 32; of static recipes also 6, in bytes */
+  uint32_t embedding_group; /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
+  uint32_t head_bits;       /* of the operator that gives tokens: 8, 4, 32; 0: not said */
+  uint32_t head_group;      /* as weight_group */
+  int head_min;             /* as weight_min */
+  int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
+  uint32_t split;           /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
+  uint32_t unfold;          /* the same of neurons that are unfolded (unfold.h), of static recipes; not with split */
+  uint32_t estimator;       /* QN_RANGE_*, of static recipes */
+  uint32_t order;           /* QN_ORDER_* of the channels of hidden states, of static recipes */
+  double percentile;        /* of that estimator */
+  int inputs_only;          /* of static recipes: inputs of products alone are rounded (recipe_sites.c) */
+  uint32_t migrate, clip;   /* QN_MIGRATE_*, QN_CLIP_* */
+  qn_site_rule *rules;      /* [rule_count], the last that fits counts; NULL: none */
   uint32_t rule_count;
   uint32_t rules_room; /* that are allocated */
   /* Inputs of the layers' operators in another basis (input_transform.h), of dynamic recipes: */
-  int rotate, permute;  /* a first rotation; an order of channels behind it */
-  uint32_t rotate2;     /* QN_ROTATE2_* */
-  uint32_t block;       /* channels that are rotated together: 16 to 256, a power of two; less where it does not divide them */
-  uint32_t steps;       /* of the search for a rotation (greedy.h) */
-  uint32_t restart;     /* of these after how many it begins anew; 0: never */
-  uint32_t budget;      /* above 0: transforms are chosen by what they lose, with as many times the work that this one takes (choose_transform.c) */
-  int merge;            /* attention's output has a rotation within heads, which is merged into values (input_transform.h) */
-  int outlier_row;      /* its channels are chosen as the published code does */
-  int transforms;       /* activations are sampled: they are rotated, or smoothed as these are */
-  uint32_t alpha;       /* in eighths, of activations' maxima in smoothing where transforms is 1 */
-  uint32_t weight_clip; /* QN_WEIGHT_CLIP_* */
+  int rotate, permute; /* a first rotation; an order of channels behind it */
+  uint32_t rotate2;    /* QN_ROTATE2_* */
+  uint32_t
+      block; /* channels that are rotated together: 16 to 256, a power of two; less where it does not divide them */
+  uint32_t steps;   /* of the search for a rotation (greedy.h) */
+  uint32_t restart; /* of these after how many it begins anew; 0: never */
+  uint32_t
+      budget; /* above 0: transforms are chosen by what they lose, with as many times the work that this one takes (choose_transform.c) */
+  int merge;  /* attention's output has a rotation within heads, which is merged into values (input_transform.h) */
+  int outlier_row;                     /* its channels are chosen as the published code does */
+  int transforms;                      /* activations are sampled: they are rotated, or smoothed as these are */
+  uint32_t alpha;                      /* in eighths, of activations' maxima in smoothing where transforms is 1 */
+  uint32_t weight_clip;                /* QN_WEIGHT_CLIP_* */
   double weight_part, activation_clip; /* of QN_WEIGHT_CLIP_PART; of each token's range */
-  double max_loss;     /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
+  double max_loss; /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u
 #define QN_OUTLIER_GROUP 64

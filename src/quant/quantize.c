@@ -249,9 +249,10 @@ static quern_status observe_inputs(qn_quantizer *q, const qn_calibration_text *t
   q->report.calibration_tokens = m ? m->tokens : 0;
   q->report.calibration_wanted = m ? qn_moments_tokens_wanted(m) : 0;
   if (q->report.calibration_tokens < q->report.calibration_wanted)
-    qn_log(q->env, 1,
-           "%s: %llu tokens are little to choose codes by, and can make the model worse than without: give %llu or more",
-           q->job->calibration, (unsigned long long)m->tokens, (unsigned long long)q->report.calibration_wanted);
+    qn_log(
+        q->env, 1,
+        "%s: %llu tokens are little to choose codes by, and can make the model worse than without: give %llu or more",
+        q->job->calibration, (unsigned long long)m->tokens, (unsigned long long)q->report.calibration_wanted);
   return QUERN_OK;
 }
 
@@ -386,7 +387,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   if (q->recipe.id == QN_RECIPE_STATIC) {
     QN_TRY(plan_sites(q));
   } else if (qn_quantizer_needs_moments(q)) {
-    QN_TRY(with_text(q, q->recipe.rounding ? "rounds weights by calibration" : "learns ranges of weights", observe_inputs));
+    QN_TRY(with_text(q, q->recipe.rounding ? "rounds weights by calibration" : "learns ranges of weights",
+                     observe_inputs));
   } else if (qn_quantizer_needs_samples(q)) {
     QN_TRY(job->calibration ? with_text(q, "", observe_inputs) : observe_inputs(q, NULL));
   } else if (job->calibration && !job->report) {

@@ -20,20 +20,20 @@ typedef struct qn_quantizer {
   qn_recipe recipe;
   qn_arch arch;
   qn_report report;
-  qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
-  qn_maxima maxima;     /* of the linear operators' inputs, where the recipe smooths */
-  qn_moments moments;   /* of the same inputs, where weights are rounded by calibration */
-  qn_samples samples;   /* rows of the same inputs, where they are transformed */
+  qn_buffer rows_found;       /* the report's rows: they grow with what the source has, not with what its config says */
+  qn_maxima maxima;           /* of the linear operators' inputs, where the recipe smooths */
+  qn_moments moments;         /* of the same inputs, where weights are rounded by calibration */
+  qn_samples samples;         /* rows of the same inputs, where they are transformed */
   qn_transform_shape *shapes; /* [layers, QN_SITE_KINDS] of transforms, where they are chosen; else NULL */
   size_t shapes_bytes;
-  qn_transform merged;  /* what values have of attention's output, until that is written */
-  qn_buffer trails;     /* for a report: qn_trail [layers, QN_SITE_KINDS] */
-  qn_plan plan;         /* the sites of a static recipe */
+  qn_transform merged; /* what values have of attention's output, until that is written */
+  qn_buffer trails;    /* for a report: qn_trail [layers, QN_SITE_KINDS] */
+  qn_plan plan;        /* the sites of a static recipe */
   qn_migration migration;
   qn_choice choice;        /* of a recipe with max_loss */
   qn_examination examined; /* for a report */
-  qn_maxima smoothed;      /* for a report, and where inputs are transformed: smoothing vectors, laid out as maxima are */
-  uint32_t *split;         /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
+  qn_maxima smoothed; /* for a report, and where inputs are transformed: smoothing vectors, laid out as maxima are */
+  uint32_t *split;    /* [layers, arch.ffn_copies]: the neuron that a copy repeats */
   size_t split_bytes;
   uint64_t done, total; /* progress: embeddings, layers, head */
   /* Working memory for the largest item. */

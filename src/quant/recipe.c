@@ -16,8 +16,8 @@
 #define EITHER ",\"rounding\":\"either\""
 #define DUQUANT(weights, activations, more, alpha)                                                                     \
   "\"weights\":{" weights "},\"activations\":{" activations "},\"embeddings\":" EIGHT                                  \
-  ",\"smooth\":true,\"split\":0" more                                                                                \
-  ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,"            \
+  ",\"smooth\":true,\"split\":0" more                                                                                  \
+  ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,"           \
   "\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
 #define STATIC                                                                                                         \
   "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
@@ -56,12 +56,13 @@ static const struct {
     {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("", "") "}}"},
     {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS, UNEVEN POWERS) "}}"},
     {"peg-uneven",
-     "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX("attn.sum", UNEVEN) "," THREE(
-         "ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
+     "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX(
+         "attn.sum", UNEVEN) "," THREE("ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
     {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", EITHER, "0.625")},
     {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", EITHER, "0.625")},
-    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
+    {"duquant4-lwc",
+     "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
@@ -112,7 +113,9 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES | CLIP
                                                  : v == 8 ? GROUP
                                                           : 0)
-                       : head                 ? (v < 8 ? GROUP | MINIMUM : v == 8 ? GROUP : 0)
+                       : head                 ? (v < 8    ? GROUP | MINIMUM
+                                                 : v == 8 ? GROUP
+                                                          : 0)
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
@@ -187,9 +190,8 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
   const int all_float = r->weight_bits == 32 && r->activation_bits == 32 && r->embedding_bits == 32;
   const int is_static = r->id == QN_RECIPE_STATIC;
   const int embeddings = is_one_of(r->embedding_bits, 8, 4, 2) || r->embedding_bits == 6;
-  const int integer =
-      embeddings && is_one_of(r->activation_bits, 8, 6, 4) &&
-      (is_one_of(r->weight_bits, 8, 6, 4) || (!is_static && r->weight_bits == 2));
+  const int integer = embeddings && is_one_of(r->activation_bits, 8, 6, 4) &&
+                      (is_one_of(r->weight_bits, 8, 6, 4) || (!is_static && r->weight_bits == 2));
   if (!all_float && !integer) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: weights of %u, activations of %u and embeddings of %u bits cannot be combined; "
@@ -239,7 +241,8 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
 static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   QN_TRY(qn_recipe_rounding(r, env, j, file));
   r->smooth = qn_json_bool(j, 0, "smooth", r->id == QN_RECIPE_INT8);
-  const int64_t split = qn_json_int(j, 0, "split", r->id == QN_RECIPE_INT8 && !qn_json_get(j, 0, "transform") ? INT8_SPLIT : 0);
+  const int64_t split = qn_json_int(j, 0, "split",
+                                    r->id == QN_RECIPE_INT8 && !qn_json_get(j, 0, "transform") ? INT8_SPLIT : 0);
   if (split < 0 || split > QN_SPLIT_MOST) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: split must be 0 to %u", file, QN_SPLIT_MOST);
   }
@@ -272,8 +275,9 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
 /* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
   static const char *const flags[] = {"smooth", "static", "symmetric", "minimum", "rotate", "permute", "merge"};
-  static const char *const numbers[] = {"bits",  "group", "groups", "split", "unfold",
-                                        "scale", "zero",  "low",    "high",  "percentile", "outliers", "block", "steps", "restart", "alpha", "budget"};
+  static const char *const numbers[] = {"bits",  "group",   "groups", "split",      "unfold",   "scale",
+                                        "zero",  "low",     "high",   "percentile", "outliers", "block",
+                                        "steps", "restart", "alpha",  "budget"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
@@ -290,10 +294,10 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
 }
 
 static quern_status read_recipe(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"name",  "weights", "activations", "embeddings", "smooth",
-                                        "split", "sites",   "order",       "placement",  "migrate",
-                                        "clip",  "unfold",  "max_loss",    "rounding",   "head",
-                                        "transform", "rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha", "merge", "budget"};
+  static const char *const members[] = {
+      "name",    "weights", "activations", "embeddings", "smooth",   "split", "sites",     "order",  "placement",
+      "migrate", "clip",    "unfold",      "max_loss",   "rounding", "head",  "transform", "rotate", "permute",
+      "rotate2", "block",   "steps",       "restart",    "outlier",  "alpha", "merge",     "budget"};
   if (j->nodes[0].kind != QN_JSON_OBJECT) {
     return qn_fail(&env->error, QUERN_E_SOURCE, "%s: a recipe is a JSON object", file);
   }

@@ -280,10 +280,11 @@ static quern_status check_groups(const qn_recipe *r, qn_env *env, const qn_site 
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "recipe %s: site %s: %u groups are more than its %u channels",
                    r->name, site->name, s->count, site->channels);
   if (s->count > (site->channels + unit - 1) / unit)
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
-                   "recipe %s: site %s: %u groups are more than its %u channels have runs of %u, which uneven widths are "
-                   "of: take fewer, or \"widths\": \"equal\"",
-                   r->name, site->name, s->count, site->channels, unit);
+    return qn_fail(
+        &env->error, QUERN_E_UNSUPPORTED,
+        "recipe %s: site %s: %u groups are more than its %u channels have runs of %u, which uneven widths are "
+        "of: take fewer, or \"widths\": \"equal\"",
+        r->name, site->name, s->count, site->channels, unit);
   if (site->kind == QN_SITE_FFN_DOWN_IN && (r->split || r->unfold))
     return refuse(env, r, s, "has groups, which cannot be combined with \"split\" or \"unfold\"");
   return QUERN_OK;

@@ -30,8 +30,8 @@ static quern_status read_word(qn_env *env, const qn_json *j, const char *file, c
       *out = i;
       return QUERN_OK;
     }
-  return word ? qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s is \"%s\", \"%s\"%s", file, member, words[0], words[1],
-                        count > 2 ? ", \"duquant\" or \"auto\"" : " alone")
+  return word ? qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s is \"%s\", \"%s\"%s", file, member, words[0],
+                        words[1], count > 2 ? ", \"duquant\" or \"auto\"" : " alone")
               : QUERN_OK;
 }
 
@@ -60,7 +60,8 @@ static quern_status read_count(qn_env *env, const qn_json *j, const char *file, 
 }
 
 quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
-  static const char *const members[] = {"rotate", "permute", "rotate2", "block", "steps", "restart", "outlier", "alpha", "merge", "budget"};
+  static const char *const members[] = {"rotate",  "permute", "rotate2", "block", "steps",
+                                        "restart", "outlier", "alpha",   "merge", "budget"};
   const uint32_t at = qn_json_get(j, 0, "transform");
   uint32_t kind = 0, row = 0;
   for (size_t i = 0; i < sizeof members / sizeof members[0] && !at; i++)
@@ -71,8 +72,9 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   if (r->id != QN_RECIPE_INT8)
     return refuse(env, file, "transform belongs to activations of 8 bits or less that are not static");
   if (r->activation_group || r->activation_symmetric)
-    return refuse(env, file, "a transform gives each token one scale and a zero point: leave out group and symmetric of "
-                             "activations");
+    return refuse(env, file,
+                  "a transform gives each token one scale and a zero point: leave out group and symmetric of "
+                  "activations");
   if (r->split) return refuse(env, file, "split and transform cannot be combined: leave out one");
   r->transforms = 1;
   r->rotate = qn_json_bool(j, 0, "rotate", kind >= DUQUANT);
@@ -150,8 +152,9 @@ size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes) 
   return qn_format(text, bytes,
                    ",\"transform\":\"%s\",\"rotate\":%s,\"permute\":%s,\"rotate2\":%s,\"block\":%u,\"steps\":%u,"
                    "\"restart\":%u,\"outlier\":\"%s\",\"alpha\":%s%s%s",
-                   kinds[kind], r->rotate ? "true" : "false", r->permute ? "true" : "false", second[r->rotate2], r->block,
-                   r->steps, r->restart, outliers[r->outlier_row], alpha, r->merge ? ",\"merge\":true" : "", budget);
+                   kinds[kind], r->rotate ? "true" : "false", r->permute ? "true" : "false", second[r->rotate2],
+                   r->block, r->steps, r->restart, outliers[r->outlier_row], alpha, r->merge ? ",\"merge\":true" : "",
+                   budget);
 }
 
 size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, size_t bytes) {

@@ -30,7 +30,8 @@ typedef struct qn_report {
   const qn_plan *plan;     /* the sites of a static recipe; else without any */
   const char *calibration; /* name of the file of texts; NULL: none */
   uint64_t calibration_rows;
-  uint64_t calibration_tokens, calibration_wanted; /* that codes were chosen by, and should be at least; 0: not counted */
+  uint64_t calibration_tokens,
+      calibration_wanted; /* that codes were chosen by, and should be at least; 0: not counted */
   uint32_t seed;
   const qn_examination *examined; /* of that text; layers 0: nothing */
   const qn_choice *choice;        /* of a recipe that chose; else without sites */

@@ -12,13 +12,18 @@ static void put_shape(qn_page *p, const qn_transform_shape *s) {
   const struct {
     int has;
     const char *name;
-  } parts[] = {{s->first, "rotation"}, {s->order, "order"}, {s->second, "rotation"}, {s->signs, "Hadamard"}, {s->head != 0, "merged"}};
+  } parts[] = {{s->first, "rotation"},
+               {s->order, "order"},
+               {s->second, "rotation"},
+               {s->signs, "Hadamard"},
+               {s->head != 0, "merged"}};
   for (size_t i = 0, n = 0; i < sizeof parts / sizeof parts[0]; i++)
     if (parts[i].has) qn_page_put(p, "%s%s", n++ ? ", " : "", parts[i].name);
 }
 
 static void put_json(qn_page *p, const char *name, const qn_trail *t, const qn_sample_site *s) {
-  qn_page_put(p, "{\"site\": \"%s\", \"block\": %u, \"steps\": %u, \"parts\": \"", name, t->shape.block, t->shape.steps);
+  qn_page_put(p, "{\"site\": \"%s\", \"block\": %u, \"steps\": %u, \"parts\": \"", name, t->shape.block,
+              t->shape.steps);
   put_shape(p, &t->shape);
   qn_page_text(p, "\", \"ranges\": {");
   for (uint32_t i = 0, n = 0; i < QN_TRAIL_STEPS; i++) {
@@ -68,11 +73,13 @@ void qn_report_trails(qn_page *p, const qn_report *r, int json) {
   if (json) {
     qn_page_text(p, ",\n  \"transforms\": [");
   } else {
-    qn_page_text(p,
-                 "<h2>Inputs in another basis</h2>\n<p>Range of a token&#8217;s values over their root mean square, of the tokens that "
-                 "were kept of calibration text: what codes lose grows with it. Blocks: the largest mean of a block&#8217;s channel "
-                 "maxima over that of all, before and behind the order. Largest: magnitudes as the model has them (token, "
-                 "channel).</p>\n<div class=\"wide\"><table><tr><th>input</th><th>channels of a block, steps</th>");
+    qn_page_text(
+        p, "<h2>Inputs in another basis</h2>\n<p>Range of a token&#8217;s values over their root mean square, of the "
+           "tokens that "
+           "were kept of calibration text: what codes lose grows with it. Blocks: the largest mean of a block&#8217;s "
+           "channel "
+           "maxima over that of all, before and behind the order. Largest: magnitudes as the model has them (token, "
+           "channel).</p>\n<div class=\"wide\"><table><tr><th>input</th><th>channels of a block, steps</th>");
     for (uint32_t i = 0; i < QN_TRAIL_STEPS; i++) qn_page_put(p, "<th>%s</th>", steps[i]);
     qn_page_text(p, "<th>blocks</th><th>largest</th></tr>\n");
   }

@@ -115,8 +115,7 @@ size_t qn_samples_rows(const qn_samples *s, uint32_t layer, uint32_t input, floa
   const qn_sample_site *site = qn_samples_site(s, layer, input);
   const float *rows = rows_of(s, layer, input);
   const size_t d = s->inputs.width[input];
-  for (uint32_t i = 0; i < site->drawn_count; i++)
-    memcpy(out + i * d, rows + site->drawn[i].slot * d, d * sizeof *out);
+  for (uint32_t i = 0; i < site->drawn_count; i++) memcpy(out + i * d, rows + site->drawn[i].slot * d, d * sizeof *out);
   for (uint32_t i = 0; i < site->largest_count; i++)
     memcpy(out + (site->drawn_count + i) * d, rows + site->largest[i].slot * d, d * sizeof *out);
   return site->drawn_count + site->largest_count;

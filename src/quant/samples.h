@@ -21,16 +21,17 @@ typedef struct qn_kept_row {
 
 /* Of an input of a layer. */
 typedef struct qn_sample_site {
-  qn_kept_row drawn[QN_SAMPLES_DRAWN], largest[QN_SAMPLES_LARGEST]; /* in the end by rows, and by descending magnitude */
+  qn_kept_row drawn[QN_SAMPLES_DRAWN],
+      largest[QN_SAMPLES_LARGEST]; /* in the end by rows, and by descending magnitude */
   uint32_t drawn_count, largest_count;
 } qn_sample_site;
 
 typedef struct qn_samples {
   uint64_t seed, base; /* base: rows of the passes before */
   qn_inputs inputs;
-  float *rows;                          /* of each input [QN_SAMPLES_MOST, width] */
-  float *maxima;                        /* of each input [width] */
-  qn_sample_site *sites;                /* [layers, QN_SITE_KINDS] */
+  float *rows;           /* of each input [QN_SAMPLES_MOST, width] */
+  float *maxima;         /* of each input [width] */
+  qn_sample_site *sites; /* [layers, QN_SITE_KINDS] */
   size_t row_bytes, maxima_bytes, site_bytes;
   pthread_mutex_t lock;
 } qn_samples;

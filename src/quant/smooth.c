@@ -12,8 +12,8 @@
 
 #define TEXTS 8u
 #define TEXT_TOKENS 104u /* special tokens included */
-_Static_assert(TEXTS * TEXT_TOKENS == QN_RANDOM_TOKENS, "smooth.h says how many");
-#define WITHIN 32.0f     /* smoothing vectors stay within this factor of their mean */
+_Static_assert(TEXTS *TEXT_TOKENS == QN_RANDOM_TOKENS, "smooth.h says how many");
+#define WITHIN 32.0f /* smoothing vectors stay within this factor of their mean */
 
 /* ---- maxima ------------------------------------------------------------------------------------------------------ */
 

@@ -20,7 +20,8 @@ qn_packed qn_quantizer_packed(const qn_quantizer *q) {
                      .code_sums = q->sums};
 }
 
-quern_status qn_quantizer_write(qn_quantizer *q, const qn_item *it, const char *suffix, const void *data, size_t bytes) {
+quern_status qn_quantizer_write(qn_quantizer *q, const qn_item *it, const char *suffix, const void *data,
+                                size_t bytes) {
   char name[QN_ITEM_NAME_BYTES];
   qn_format(name, sizeof name, "%s%s", it->name, suffix);
   return qrn_write_tensor(q->writer, name, data, bytes);
@@ -43,8 +44,7 @@ static void smooth(qn_quantizer *q, const qn_item *it) {
     qn_smooth_divide(q->floats, it->n, it->k, q->smooth);
     return;
   }
-  const qn_smoothing by_what =
-      qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, input);
+  const qn_smoothing by_what = qn_smoothing_of(&q->arch, q->recipe.weight_bits, q->moments.data != NULL, input);
   qn_smooth(q->floats, it->n, it->k, by_what, maxima_of(q, it), q->smooth);
   if (!q->smoothed.data) return;
   float *to = q->smoothed.data + qn_inputs_at(&q->smoothed.inputs, layer, input);
@@ -67,7 +67,8 @@ static quern_status clip_rows(qn_quantizer *q, const qn_item *it, const qn_packe
   const size_t scales = qk_panels(it->n) * QK_PANEL * sizeof(float); /* with zeros behind the last channel */
   memset(p->scale, 0, scales);
   memset(p->min, 0, scales);
-  const qn_learning l = {.w = q->floats, .moments = moments, .n = it->n, .k = it->k, .top = 15, .scale = p->scale, .min = p->min};
+  const qn_learning l = {
+      .w = q->floats, .moments = moments, .n = it->n, .k = it->k, .top = 15, .scale = p->scale, .min = p->min};
   if (q->recipe.weight_clip == QN_WEIGHT_CLIP_LEARNED) return qn_learn_clip(e, &l);
   for (size_t r = 0; r < it->n && q->recipe.weight_clip == QN_WEIGHT_CLIP_PART; r++)
     qn_clip_grid(l.w + r * it->k, it->k, l.top, (float)q->recipe.weight_part, &p->scale[r], &p->min[r]);
@@ -140,7 +141,8 @@ static quern_status write_codes(qn_quantizer *q, const qn_item *it, const qn_tra
   const size_t scales = qn_quantizer_plain(q, it) || f.steps ? floats
                                                              : qn_form_scales(&f, it->n, it->k) * sizeof(float);
   QN_TRY(qn_quantizer_write(q, it, ".weight", q->packed, qk_weight_bytes(it->n, it->k, f.bits)));
-  if (f.steps) QN_TRY(qn_quantizer_write(q, it, ".step", q->step, qk_panels(it->n) * QK_PANEL * qn_form_groups(&f, it->k)));
+  if (f.steps)
+    QN_TRY(qn_quantizer_write(q, it, ".step", q->step, qk_panels(it->n) * QK_PANEL * qn_form_groups(&f, it->k)));
   QN_TRY(qn_quantizer_write(q, it, ".scale", q->scale, scales));
   if (f.min) QN_TRY(qn_quantizer_write(q, it, ".min", q->min, scales));
   QN_TRY(qn_quantizer_write(q, it, ".sums", q->sums, floats));
@@ -162,7 +164,8 @@ static quern_status write_all(qn_quantizer *q, const qn_item *it, const qn_trans
     qn_pack_linear_f32(q->floats, it->n, it->k, q->packed);
     QN_TRY(qn_quantizer_write(q, it, ".weight", q->packed, qk_weight_bytes_f32(it->n, it->k)));
   }
-  if (qn_quantizer_multiplies(q, it)) QN_TRY(qn_quantizer_write(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
+  if (qn_quantizer_multiplies(q, it))
+    QN_TRY(qn_quantizer_write(q, it, ".smooth", q->smooth, it->k * sizeof *q->smooth));
   QN_TRY(qn_quantizer_write_transform(q, it, t));
   return it->has_bias ? qn_quantizer_write(q, it, ".bias", q->bias, it->n * sizeof(float)) : QUERN_OK;
 }
