@@ -91,8 +91,10 @@ static int run_windows(ppl *p) {
   uint64_t windows = p->count / p->context;
   if (r->limit && windows > r->limit) windows = r->limit;
   if (!windows)
-    return qn_cli_fail(r->c, CLI_FAILED, "%s has %zu tokens, less than one window of --context %u", r->path, p->count,
-                       (unsigned)p->context);
+    return qn_cli_fail(
+        r->c, CLI_FAILED,
+        "%s has %zu tokens, less than one window of --context %u: give a longer text or a smaller --context", r->path,
+        p->count, (unsigned)p->context);
   for (; r->rows < windows; r->rows++) {
     const int32_t *ids = p->ids + r->rows * p->context;
     int code = score(p, &r->model, ids, &p->sum);

@@ -251,7 +251,8 @@ static quern_status observe_inputs(qn_quantizer *q, const qn_calibration_text *t
   if (q->report.calibration_tokens < q->report.calibration_wanted)
     qn_log(
         q->env, 1,
-        "%s: %llu tokens are little to choose codes by, and can make the model worse than without: give %llu or more",
+        "%s: %llu tokens are little to choose codes by, and can make the model worse than without: give %llu or more "
+        "(a longer text, more --rows)",
         q->job->calibration, (unsigned long long)m->tokens, (unsigned long long)q->report.calibration_wanted);
   return QUERN_OK;
 }
