@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/utf8.h"
+#include "damage_bytes.h"
 #include "faulty_alloc.h"
 #include "test.h"
 #include "text/tokenizer.h"
@@ -189,11 +190,7 @@ static inline void damaged_sections(void) {
     int opened = 0;
     for (int round = 0; round < 400; round++) {
       memcpy(copy, m.section.data, n);
-      for (int k = 0; k < 1 + round % 32; k++) {
-        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-        const size_t at = seed % (round % 8 == 0 ? HEADER_BYTES : n);
-        copy[at] = (uint8_t)(seed >> 40 & 1 ? seed >> 48 : copy[at] ^ 1u << (seed >> 32 & 7));
-      }
+      damage_bytes(copy, round % 8 == 0 ? HEADER_BYTES : n, 1 + round % 32, &seed);
       if (qn_tokenizer_open(&t, &m.env, copy, n) != QUERN_OK) continue;
       opened++;
       exercise(&t);

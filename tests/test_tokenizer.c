@@ -2,6 +2,7 @@
  * package from the same vocabulary), sources that must be refused, damaged sections. */
 #include <stdlib.h>
 #include "base/utf8.h"
+#include "damage_bytes.h"
 #include "faulty_alloc.h"
 #include "test.h"
 #include "text/wordpiece.h"
@@ -484,11 +485,7 @@ static void damaged_sections(void) {
   int opened = 0;
   for (int round = 0; round < 4000; round++) {
     memcpy(copy, m.section.data, n);
-    for (int k = 0; k < 1 + round % 8; k++) {
-      seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-      size_t at = seed % (round % 4 == 0 ? sizeof(qn_tok_header) : n);
-      copy[at] = (uint8_t)(seed >> 40 & 1 ? seed >> 48 : copy[at] ^ 1u << (seed >> 32 & 7));
-    }
+    damage_bytes(copy, round % 4 == 0 ? sizeof(qn_tok_header) : n, 1 + round % 8, &seed);
     if (qn_tokenizer_open(&t, &m.env, copy, n) != QUERN_OK) continue;
     opened++;
     exercise(&t);

@@ -27,7 +27,7 @@ static int read_lines(bench *b, const char *path) {
   return code;
 }
 
-/* Into b->ids, which grows where they do not fit. */
+/* Into b->ids, which grows where they do not fit and is kept: qn_cli_model_ids sizes its memory for each text, which is not to be measured. */
 static int take_line(bench *b, const char *text, size_t n) {
   size_t count = 0;
   quern_status s = quern_tokenize(b->m.model, text, n, 0, b->ids, b->ids_cap, &count);

@@ -75,8 +75,7 @@ static uint64_t cost_of(const trial *t, const qn_transform_shape *s) {
 
 /* A row as what its codes stand for (docs/NUMERICS.md, Codes). */
 static void round_row(float *x, size_t k, uint32_t bits, float clip) {
-  const float low_code = bits == 8 ? -127 : -(float)(1u << (bits - 1)),
-              high_code = bits == 8 ? 127 : (float)((1u << (bits - 1)) - 1);
+  const float low_code = qn_site_lowest(bits), high_code = qn_site_highest(bits);
   float low = 0, high = 0;
   for (size_t i = 0; i < k; i++) {
     low = x[i] < low ? x[i] : low;

@@ -416,8 +416,8 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
   if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);
-  if (r->head_bits == 6 || (r->head_bits == 8 && r->head_group)) put(&t, ",\"group\":%u", r->head_group);
-  if (r->head_bits && r->head_bits < 6) put(&t, ",\"group\":%u,\"minimum\":%s", r->head_group, truth(r->head_min));
+  if (r->head_bits && (r->head_bits < 8 || r->head_group)) put(&t, ",\"group\":%u", r->head_group);
+  if (r->head_bits && r->head_bits < 6) put(&t, ",\"minimum\":%s", truth(r->head_min));
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);
