@@ -532,18 +532,25 @@ static void test_bench(void) {
   CHECK_EQ(quern("bench @/m.qrn --batch 1 --seq 16"), 1);
 }
 
-/* A printed preset of 4 bits, with what docs/RECIPES.md says of decoders, makes the file that its name makes. */
+/* What --decoder prints of a preset makes the file that its name makes. */
 static void test_printed_recipe(void) {
-  CHECK_EQ(quern("quantize @/m -o @/int4.qrn --recipe int4"), 0);
-  CHECK(has("weights of an operator off by at most "));
+  static const char *const names[] = {"int8", "int4", "duquant4"};
+  char command[256];
   CHECK_EQ(quern("quantize --print-recipe int4"), 0);
-  CHECK(has("of decoders int4 is another (docs/RECIPES.md"));
-  CHECK_EQ(quern("quantize --print-recipe int4 --quiet >@/own.json && "
-                 "sed -i -e 's/\"minimum\": false/\"minimum\": true/' -e 's/\"float\"/\"integer\"/' "
-                 "-e 's/\"smooth\": true/\"smooth\": false, \"head\": {\"bits\": 8, \"group\": 64}/' @/own.json"),
-           0);
-  CHECK_EQ(quern("quantize @/m -o @/own.qrn --recipe @/own.json"), 0);
-  CHECK_EQ(quern("verify @/own.qrn && cmp @/own.qrn @/int4.qrn"), 0);
+  CHECK(has("int4 of a decoder is another: --decoder prints it") && has("\"float\""));
+  CHECK_EQ(quern("quantize --print-recipe float"), 0);
+  CHECK(!has("--decoder"));
+  CHECK_EQ(quern("quantize @/m -o @/x.qrn --decoder"), 2);
+  CHECK(has("belongs to --print-recipe"));
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    snprintf(command, sizeof command, "quantize @/m -o @/named.qrn --recipe %s", names[i]);
+    CHECK_EQ(quern(command), 0);
+    CHECK(has("weights of an operator off by at most "));
+    snprintf(command, sizeof command, "quantize --print-recipe %s --decoder --quiet >@/own.json", names[i]);
+    CHECK_EQ(quern(command), 0);
+    CHECK_EQ(quern("quantize @/m -o @/own.qrn --recipe @/own.json"), 0);
+    CHECK_EQ(quern("verify @/own.qrn && cmp @/own.qrn @/named.qrn"), 0);
+  }
 }
 
 int main(void) {

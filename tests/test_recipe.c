@@ -102,9 +102,12 @@ static void reads_recipes(void) {
     CHECK_EQ(qn_recipe_load(&again, &env, out), QUERN_OK);
     CHECK(writes(&again, json));
     qn_recipe_free(&env, &again);
+    const char *decoder = qn_recipe_preset_decoder_json(name);
+    CHECK_EQ(qn_recipe_of_decoder(&r, &env), QUERN_OK);
+    CHECK(!strcmp(r.name, name) && writes(&r, decoder ? decoder : json));
     qn_recipe_free(&env, &r);
   }
-  CHECK(qn_recipe_preset_json("none") == NULL);
+  CHECK(qn_recipe_preset_json("none") == NULL && qn_recipe_preset_decoder_json("none") == NULL);
   static const struct {
     const char *text;
     quern_status status;

@@ -6,7 +6,7 @@ typedef struct values {
   const char *output, *recipe, *calibrate, *report, *print_recipe;
   uint32_t seed, rows, select;
   double max_loss;
-  int dry_run;
+  int dry_run, decoder;
 } values;
 
 static const char *recipe_name_at(const void *user, uint32_t i) {
@@ -65,16 +65,12 @@ static void print_indented(qn_cli_out *o, const char *json) {
   qn_cli_out_text(o, "\n");
 }
 
-static int print_recipe(qn_cli_state *c, const char *name) {
-  const char *json = quern_recipe_json(name);
-  if (!json) return unknown_recipe(c, name);
-  print_indented(c->out, json);
-  if (!strncmp(name, "int", 3))
-    qn_cli_note(
-        c,
-        "of decoders %s is another (docs/RECIPES.md, and inspect of the file that it gives); a recipe in a file is "
-        "carried out as it stands",
-        name);
+static int print_recipe(qn_cli_state *c, const values *v) {
+  const char *json = quern_recipe_json(v->print_recipe), *of_decoders = quern_recipe_decoder_json(v->print_recipe);
+  if (!json) return unknown_recipe(c, v->print_recipe);
+  print_indented(c->out, v->decoder ? of_decoders : json);
+  if (!v->decoder && strcmp(json, of_decoders) != 0)
+    qn_cli_note(c, "%s of a decoder is another: --decoder prints it", v->print_recipe);
   return CLI_DONE;
 }
 
@@ -107,7 +103,8 @@ static int run(qn_cli_state *c) {
   const values *v = c->values;
   quern_quantize_options o;
   quern_quantize_result r = {.size = sizeof r};
-  if (v->print_recipe) return print_recipe(c, v->print_recipe);
+  if (v->print_recipe) return print_recipe(c, v);
+  if (v->decoder) return qn_cli_fail(c, CLI_USAGE, "--decoder belongs to --print-recipe");
   if (c->arguments < 1) return qn_cli_fail(c, CLI_USAGE, "needs: quantize %s", c->verb->arguments);
   if (!v->output && !v->dry_run) return qn_cli_fail(c, CLI_USAGE, "needs -o OUT.qrn (or --dry-run)");
   if (v->recipe && !is_path(v->recipe) && !quern_recipe_json(v->recipe)) return unknown_recipe(c, v->recipe);
@@ -148,6 +145,8 @@ static const qn_cli_option options[] = {
     {"report", 0, CLI_TEXT, "DIR", "write report.json and report.html there", offsetof(values, report), 0, 0},
     {"dry-run", 0, CLI_FLAG, NULL, "do everything but write the file", offsetof(values, dry_run), 0, 0},
     {"print-recipe", 0, CLI_TEXT, "NAME", "print a preset recipe as JSON and end", offsetof(values, print_recipe), 0,
+     0},
+    {"decoder", 0, CLI_FLAG, NULL, "with --print-recipe: what the preset is of decoders", offsetof(values, decoder), 0,
      0},
 };
 

@@ -6,21 +6,6 @@
 #include "kernels/layout.h"
 #include "quant/recipe.h"
 
-#define HEAD_GROUP 64u /* of a decoder's head of 8 bits: rows of tables of tokens have outliers (docs/ACCURACY.md) */
-
-/* Presets for decoders. Weights of 8 bits spread their inputs by a Hadamard matrix in the place of smoothing (docs/ROTATION.md); those
-   of 4 bits in groups have integer steps, and stay on the grid that a source of few bits has them on. */
-static void fit_decoder(qn_recipe *r) {
-  if (r->weight_bits == 8) qn_recipe_spread(r);
-  if (r->weight_bits == 4 && r->weight_group) {
-    r->weight_min = r->weight_steps = 1;
-    r->smooth = 0;
-  }
-  if (r->embedding_bits < 8) return;
-  r->head_bits = 8;
-  r->head_group = r->weight_bits == 8 && r->weight_group ? r->weight_group : HEAD_GROUP;
-}
-
 /* A head that is the table of tokens too, where the recipe has few bits for tables and says nothing of heads. */
 static quern_status fit_tied_head(qn_recipe *r, qn_env *env) {
   if (r->embedding_bits == 6) {
@@ -48,7 +33,7 @@ quern_status qn_fit_recipe(qn_recipe *r, qn_arch *a, qn_env *env) {
     r->activation_outliers = 0;
     return QUERN_OK;
   }
-  if (r->preset && a->causal && r->id == QN_RECIPE_INT8) fit_decoder(r);
+  if (a->causal) QN_TRY(qn_recipe_of_decoder(r, env));
   if (!a->causal || r->id != QN_RECIPE_INT8)
     r->activation_outliers = 0;
   else if (!r->activation_outliers)

@@ -315,8 +315,6 @@ static quern_status load_recipe(qn_quantizer *q) {
     return QUERN_OK;
   }
   QN_TRY(qn_recipe_load(&q->recipe, q->env, job->recipe ? job->recipe : "int8"));
-  if (q->recipe.rounding == QN_ROUNDING_EITHER)
-    q->recipe.rounding = job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   if (job->max_loss <= 0) return QUERN_OK;
   if (q->recipe.max_loss <= 0)
     return qn_fail(
@@ -380,6 +378,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
   QN_TRY(qn_fit_recipe(&q->recipe, &q->arch, q->env));
+  if (q->recipe.rounding == QN_ROUNDING_EITHER)
+    q->recipe.rounding = job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;

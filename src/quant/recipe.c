@@ -1,4 +1,4 @@
-/* recipe.c - recipes: the presets, and JSON files of the same shape. Not here: how one is carried out (quantize.c).
+/* recipe.c - recipes: presets (presets.c), and JSON files of the same shape. Not here: how one is carried out (quantize.c).
  * Stateless; any thread. */
 #include <string.h>
 #include "base/file.h"
@@ -7,75 +7,6 @@
 
 #define RECIPE_BYTES (1u << 20)
 #define INT8_SPLIT 16u /* as the presets say */
-
-#define EIGHT "{\"bits\":8}"
-#define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
-#define FOUR(group)                                                                                                    \
-  "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
-#define ROWS(clip) "\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip
-#define EITHER ",\"rounding\":\"either\""
-#define DUQUANT(weights, activations, more, alpha)                                                                     \
-  "\"weights\":{" weights "},\"activations\":{" activations "},\"embeddings\":" EIGHT                                  \
-  ",\"smooth\":true,\"split\":0" more                                                                                  \
-  ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,"           \
-  "\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
-#define STATIC                                                                                                         \
-  "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
-  "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
-#define SIXTEEN(site) "\"layers.*." site "\":{\"bits\":16}"
-#define MIXED SIXTEEN("ffn.up.in") "," SIXTEEN("ffn.down.out") "," SIXTEEN("ffn.sum")
-#define SIX(site, form) "\"layers.*." site "\":{\"groups\":6" form "}"
-#define THREE(site, form) "\"layers.*." site "\":{\"groups\":3" form "}"
-/* Around the feed-forward block: its input, and the places behind it, which no product takes. */
-#define GROUPED(input, behind) SIX("ffn.up.in", input) "," SIX("ffn.down.out", behind) "," SIX("ffn.sum", behind)
-#define POWERS ",\"scales\":\"powers\""
-#define UNEVEN ",\"widths\":\"uneven\""
-#define BY_RANGE ",\"order\":\"range\",\"sites\":{"
-#define SUPPRESSED(bits, embeddings)                                                                                   \
-  "\"weights\":{\"bits\":" bits "},\"activations\":{\"bits\":" bits                                                    \
-  ",\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},\"embeddings\":{\"bits\":" embeddings                \
-  "},\"smooth\":false,\"split\":0,\"unfold\":32,\"placement\":\"inputs\",\"migrate\":\"auto\",\"clip\":\"fine\"}"
-static const struct {
-  const char *name, *json;
-} presets[] = {
-    {"float",
-     "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
-     "\"smooth\":false,\"split\":0}"},
-    {"int8", "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8 "}"},
-    {"int8-g32",
-     "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
-     "\"symmetric\":true}," REST_OF_INT8 "}"},
-    {"int4", "{\"name\":\"int4\"," FOUR("32") REST_OF_INT8 ",\"rounding\":\"either\"}"},
-    {"int4-g128", "{\"name\":\"int4-g128\"," FOUR("128") REST_OF_INT8 ",\"rounding\":\"either\"}"},
-    {"tiny",
-     "{\"name\":\"tiny\"," FOUR(
-         "0") "\"embeddings\":{\"bits\":2,\"group\":32},\"smooth\":false,\"split\":0,\"rounding\":\"calibrated\"}"},
-    {"w8a8-static", "{\"name\":\"w8a8-static\"," STATIC "}"},
-    {"mixed", "{\"name\":\"mixed\"," STATIC ",\"sites\":{" MIXED "}}"},
-    {"mixed-gelu", "{\"name\":\"mixed-gelu\"," STATIC ",\"sites\":{" MIXED "," SIXTEEN("ffn.down.in") "}}"},
-    {"peg", "{\"name\":\"peg\"," STATIC BY_RANGE GROUPED("", "") "}}"},
-    {"peg-pow2", "{\"name\":\"peg-pow2\"," STATIC BY_RANGE GROUPED(POWERS, UNEVEN POWERS) "}}"},
-    {"peg-uneven",
-     "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX(
-         "attn.sum", UNEVEN) "," THREE("ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
-    {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", EITHER, "0.625")},
-    {"duquant4-lwc",
-     "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", "", "0.5")},
-    {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
-    {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
-    {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
-};
-enum { PRESETS = sizeof presets / sizeof presets[0] };
-
-const char *qn_recipe_preset_name(uint32_t i) { return i < PRESETS ? presets[i].name : NULL; }
-
-const char *qn_recipe_preset_json(const char *name) {
-  for (uint32_t i = 0; i < PRESETS; i++)
-    if (!strcmp(presets[i].name, name)) return presets[i].json;
-  return NULL;
-}
 
 /* A name goes into metadata and reports unescaped. */
 static int valid_name(const char *name) {
@@ -344,15 +275,24 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
   if (strchr(name_or_path, '/') || (n > 5 && !strcmp(name_or_path + n - 5, ".json"))) {
     return load_file(r, env, name_or_path);
   }
+  const char *json = qn_recipe_preset_json(name_or_path);
+  if (json) {
+    r->preset = 1;
+    return read_text(r, env, name_or_path, json, strlen(json));
+  }
   char list[256];
   size_t used = 0;
-  for (uint32_t i = 0; i < PRESETS; i++) {
-    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", presets[i].name);
-    if (strcmp(presets[i].name, name_or_path) != 0) continue;
-    const quern_status status = read_text(r, env, name_or_path, presets[i].json, strlen(presets[i].json));
-    r->preset = 1;
-    return status;
-  }
+  for (uint32_t i = 0; (json = qn_recipe_preset_name(i)) != NULL; i++)
+    used += qn_format(list + used, sizeof list - used, "%s%s", i ? ", " : "", json);
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "there is no recipe \"%.*s\" (presets: %s; or a .json file)", 64,
                  name_or_path, list);
+}
+
+quern_status qn_recipe_of_decoder(qn_recipe *r, qn_env *env) {
+  const char *json = qn_recipe_preset_decoder_json(r->name);
+  if (!r->preset || !json) return QUERN_OK;
+  char name[sizeof r->name];
+  memcpy(name, r->name, sizeof name);
+  *r = (qn_recipe){.preset = 1};
+  return read_text(r, env, name, json, strlen(json));
 }

@@ -20,8 +20,6 @@ quern_status qn_recipe_rules(qn_recipe *r, qn_env *env, const qn_json *j, const 
 quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, const char *file);
 quern_status qn_recipe_clips(qn_recipe *r, qn_env *env, const qn_json *j, uint32_t weights, uint32_t activations,
                              const char *file);
-/* Inputs spread by signs and a Hadamard matrix in the place of smoothing, one scale a token: what presets of 8 bits are of decoders. */
-void qn_recipe_spread(qn_recipe *r);
 /* Those members as they are in a recipe that is written out, into text [bytes], "" for none; and of weights and activations, by which. */
 size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes);
 size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, size_t bytes);

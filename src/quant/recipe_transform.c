@@ -126,18 +126,6 @@ quern_status qn_recipe_clips(qn_recipe *r, qn_env *env, const qn_json *j, uint32
   return QUERN_OK;
 }
 
-void qn_recipe_spread(qn_recipe *r) {
-  r->smooth = 0;
-  r->activation_group = 0;
-  r->activation_symmetric = 0;
-  r->transforms = 1;
-  r->rotate2 = QN_ROTATE2_HADAMARD;
-  r->block = BLOCK;
-  r->steps = STEPS;
-  r->restart = RESTART;
-  r->alpha = ALPHA;
-}
-
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 size_t qn_recipe_format_transform(const qn_recipe *r, char *text, size_t bytes) {
