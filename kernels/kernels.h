@@ -477,8 +477,8 @@ static inline size_t qk_attend_part_words(size_t queries, size_t h) {
      signs:  t = the Walsh-Hadamard transform of c_j * signs_j in its block: t_j = sum of (c_i * signs_i) * (-1)^(ones in the bits of i & j), i and j counted
              in the block; unit = unit / sqrt((float)block)
      neither: t = c
-     codes, scale and zero of y_j = (float)t_j as qk_codes has them, measured and not grouped; then scale = scale * unit
-   q: of codes of 8 bits, neither given, grouped, low nor in parts. */
+     codes, scale and zero of y_j = (float)t_j as qk_codes has them, measured; then each scale = scale * unit
+   q: neither given, low nor in parts; grouped only where symmetric. */
 
 typedef struct qk_table {
   const char *isa;

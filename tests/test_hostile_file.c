@@ -34,7 +34,7 @@ static void make_base(base_file *f, const tiny_options *o, const char *recipe, c
 
 static void setup(void) {
   tiny_options o = tiny_defaults();
-  const transformed_options signs = {16, TRANSFORMED_SIGNS, 0, 4, 0.9f}, dense = {16, TRANSFORMED_DENSE, 0, 6, 0};
+  const transformed_options signs = {16, TRANSFORMED_SIGNS, 0, 4, 0.9f, 0}, dense = {16, TRANSFORMED_DENSE, 0, 6, 0, 0};
   o.heads = 2, o.ffn = 48, o.layers = 1, o.positions = 16, o.max_seq = 12, o.labels = 3;
   o.model_type = "electra", o.embed_width = 5, o.labels = 3;
   CHECK(hostile_start());
@@ -382,6 +382,12 @@ static const row rows[] = {
      UP ".in.",
      {RENAME(UP ".in.rotation", UP ".in.rotatiom"), RENAME(UP ".in.rotation2", UP ".in.rotatiom2")}},
     {"transform: 5 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "", {SITE_OF(0, bits, 5)}},
+    {"transform: groups with zero points",
+     TRANSFORMED,
+     AT_OPEN,
+     QUERN_E_UNSUPPORTED,
+     "groups with zero points",
+     {SITE_OF(8, groups, 2), SITE_OF(8, group, 32)}},
     {"transform: 16 bits", TRANSFORMED, AT_OPEN, QUERN_E_UNSUPPORTED, "quantization of site", {SITE_OF(0, bits, 16)}},
     {"value: a matrix of the least numbers",
      TRANSFORMED,

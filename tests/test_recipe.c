@@ -65,6 +65,10 @@ static void keeps_recipes(void) {
       "\"calibrated\","
       "\"transform\":\"duquant\",\"rotate\":true,\"permute\":false,\"rotate2\":\"hadamard\",\"block\":32,\"steps\":9,"
       "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25,\"merge\":true}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true},"
+      "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"transform\":\"duquant\",\"rotate\":true,"
+      "\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\","
+      "\"alpha\":0.625}",
       "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":4,\"clip\":0.5},\"embeddings\":{\"bits\":8},"
       "\"smooth\":false,\"split\":0,\"transform\":\"none\",\"alpha\":0.625}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
@@ -130,6 +134,16 @@ static void reads_recipes(void) {
       {TRANSFORM("\"transform\":\"auto\",\"budget\":65"), QUERN_E_SOURCE, "budget is a number from 1 to 64"},
       {TRANSFORM("\"transform\":\"auto\",\"rotate\":false,\"permute\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
        "begins with a rotation"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"group\":64},\"embeddings\":{\"bits\":8},"
+       "\"transform\":\"duquant\"}",
+       QUERN_E_UNSUPPORTED, "need \"symmetric\": true"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"symmetric\":true},\"embeddings\":{"
+       "\"bits\":"
+       "8},\"transform\":\"duquant\"}",
+       QUERN_E_UNSUPPORTED, "give activations a group"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":"
+       "true},\"embeddings\":{\"bits\":8},\"transform\":\"duquant\"}",
+       QUERN_E_UNSUPPORTED, "must be weights.group, 32"},
       {TRANSFORM("\"transform\":\"none\",\"rotate\":true"), QUERN_E_UNSUPPORTED, "has no rotation"},
       {TRANSFORM("\"transform\":\"duquant\",\"rotate\":false,\"rotate2\":false"), QUERN_E_UNSUPPORTED,
        "permute without a rotation"},

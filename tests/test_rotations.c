@@ -441,9 +441,9 @@ static void test_decoders(void) {
 /* Transforms that are chosen: the same on every kernel set and thread count, and as the budget allows. */
 static void test_chosen(void) {
   static const struct {
-    const char *budget;
+    const char *budget, *activations;
     int chooses;
-  } made[] = {{"1", 0}, {"64", 1}};
+  } made[] = {{"1", "4", 0}, {"64", "4", 1}, {"64", "4,\"group\":32,\"symmetric\":true", 1}};
   char recipe[300], path[300];
   size_t n[2] = {0};
   uint8_t *data[2] = {NULL};
@@ -452,14 +452,14 @@ static void test_chosen(void) {
   snprintf(recipe, sizeof recipe, "%s/auto.json", dir);
   path_of(path, sizeof path, "x");
   CHECK_EQ(make_one("float", NULL, 1, "float", NULL), QUERN_OK);
-  for (size_t i = 0; i < 2; i++) {
+  for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
     char json[400];
     qrn_reader f;
     uint32_t wide = 0;
     snprintf(json, sizeof json,
-             "{\"name\":\"auto\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true},\"activations\":{\"bits\":4},"
+             "{\"name\":\"auto\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true},\"activations\":{\"bits\":%s},"
              "\"embeddings\":{\"bits\":8},\"transform\":\"auto\",\"block\":16,\"steps\":8,\"budget\":%s}",
-             made[i].budget);
+             made[i].activations, made[i].budget);
     CHECK(tiny_text(dir, "auto.json", json));
     for (int j = 0; j < 2; j++) {
       CHECK_EQ(make_one(recipe, j ? "ref" : NULL, j ? 3 : 1, "x", texts), QUERN_OK);

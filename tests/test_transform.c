@@ -21,10 +21,10 @@ static const char *recipe_path(int four) {
 }
 
 static const char *const encoders[] = {"nomic", "embeddinggemma", "projected", NULL};
-static const transformed_options kinds[] = {{16, TRANSFORMED_DENSE, 0, 4, 0.9f},
-                                            {16, TRANSFORMED_SIGNS, 0, 6, 0},
-                                            {32, TRANSFORMED_SIGNS, 0, 4, 0.75f},
-                                            {16, TRANSFORMED_NONE, 0, 8, 0}};
+static const transformed_options kinds[] = {{16, TRANSFORMED_DENSE, 0, 4, 0.9f, 0},
+                                            {16, TRANSFORMED_SIGNS, 0, 6, 0, 32},
+                                            {32, TRANSFORMED_SIGNS, 0, 4, 0.75f, 64},
+                                            {16, TRANSFORMED_NONE, 0, 8, 0, 0}};
 
 /* The architecture by name, with sizes that blocks divide; as a file `name`, transformed. */
 static int make_transformed(const char *name, int four, const transformed_options *o) {
@@ -74,7 +74,7 @@ static float want[TOKENS * VOCAB], got[TOKENS * VOCAB];
 static void exact_ones_change_little(void) {
   static const int seconds[] = {TRANSFORMED_DENSE, TRANSFORMED_SIGNS};
   for (int s = 0; s < 2; s++) {
-    const transformed_options o = {16, seconds[s], 1, 8, 0};
+    const transformed_options o = {16, seconds[s], 1, 8, 0, s ? 32 : 0};
     for (int f = 0; archs[f]; f++) {
       CHECK(make_transformed(archs[f], 0, &o));
       logits_of(archs[f], recipe_json[0][0], NULL, 1, 40, want);
@@ -90,17 +90,51 @@ static void exact_ones_change_little(void) {
   }
 }
 
-static void decoders_same_bytes(void) {
+/* Whatever the kernel set, the threads and the calls that rows came in. */
+static void same_bytes_of(const char *arch, const char *recipe) {
   static const uint32_t chunks[] = {1, 7, 16, 60};
+  logits_of(arch, recipe, "ref", 1, 60, want);
+  for (uint32_t i = 0; quern_isa_name(i); i++)
+    for (uint32_t c = 0; c < 4; c++) {
+      memset(got, 0, sizeof got);
+      logits_of(arch, recipe, quern_isa_name(i), 1 + (c + i) % 3, chunks[c], got);
+      CHECK(!memcmp(want, got, sizeof got));
+    }
+}
+static void decoders_same_bytes(void) {
   for (int f = 0; archs[f]; f++) {
     CHECK(make_transformed(archs[f], f % 2 == 0, &kinds[f]));
-    logits_of(archs[f], "transformed", "ref", 1, 60, want);
-    for (uint32_t i = 0; quern_isa_name(i); i++)
-      for (uint32_t c = 0; c < 4; c++) {
-        memset(got, 0, sizeof got);
-        logits_of(archs[f], "transformed", quern_isa_name(i), 1 + (c + i) % 3, chunks[c], got);
-        CHECK(!memcmp(want, got, sizeof got));
-      }
+    same_bytes_of(archs[f], "transformed");
+  }
+}
+
+/* Scales by group as recipes give them, the last group of an input narrower, beside weights of each kind that has one scale a channel. */
+static void groups_same_bytes(void) {
+#define GROUPED(weights, activations, group)                                                                           \
+  "{\"name\":\"grouped\",\"weights\":{\"bits\":" weights "},\"activations\":{\"bits\":" activations                    \
+  ",\"group\":" group                                                                                                  \
+  ",\"symmetric\":true},\"embeddings\":{\"bits\":8},\"head\":{\"bits\":8,\"group\":32},\"transform\":\"duquant\","     \
+  "\"block\":32,\"steps\":4}"
+  static const struct {
+    const char *recipe;
+    double least; /* cosine with the float logits */
+  } made[] = {{GROUPED("6", "6", "64"), 0.9},
+              {GROUPED("8", "8", "32"), 0.98},
+              {GROUPED("4,\"group\":0,\"minimum\":true", "6", "64"), 0.6},
+              {GROUPED("6", "4,\"clip\":0.9", "32"), 0.6}};
+#undef GROUPED
+  static float floats[TOKENS * VOCAB];
+  char path[512];
+  snprintf(path, sizeof path, "%s/grouped", dir);
+  tiny_source = tiny_arch("llama");
+  tiny_source.width = 96, tiny_source.head_dim = 24, tiny_source.ffn = 160;
+  make_decoder("wide", "float");
+  logits_of("wide", "float", NULL, 1, 60, floats);
+  for (size_t i = 0; i < sizeof made / sizeof made[0]; i++) {
+    CHECK(tiny_text(dir, "grouped", made[i].recipe));
+    make_decoder("wide", path);
+    same_bytes_of("wide", "grouped");
+    CHECK(cosine(floats, want, TOKENS * VOCAB) > made[i].least);
   }
 }
 
@@ -143,6 +177,7 @@ int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   RUN(exact_ones_change_little);
   RUN(decoders_same_bytes);
+  RUN(groups_same_bytes);
   RUN(encoders_same_bytes);
   RUN(hadamard_heads);
   tiny_dir_remove(dir);

@@ -21,7 +21,8 @@ typedef struct transformed_options {
   int second; /* TRANSFORMED_* */
   int exact;  /* a power of 4; with a second step */
   uint32_t bits;
-  float clip; /* 0: none */
+  float clip;     /* 0: none */
+  uint32_t group; /* of wider inputs, symmetric; 0: one scale a token */
 } transformed_options;
 
 static inline int transformed_sign(uint64_t seed, size_t i) { return tiny_hash(seed * 1000003 + i) & 1 ? 1 : -1; }
@@ -164,7 +165,13 @@ static inline int transformed_write(const char *from, const char *to, const tran
   }
   for (uint32_t i = 0; i < r.site_count; i++) {
     qrn_site site = r.sites[i];
-    if (transformed_weight(&r, &r.sites[i], o, name)) site.bits = o->bits;
+    const qrn_tensor *t = transformed_weight(&r, &r.sites[i], o, name);
+    if (t) site.bits = o->bits;
+    if (t && o->group && t->dim[1] > o->group) {
+      site.groups = (uint32_t)qk_groups((size_t)t->dim[1], o->group);
+      site.group = o->group;
+      site.symmetric = 1;
+    }
     TRANSFORMED_TRY(qrn_put_site(w, r.site_names + r.sites[i].name, &site));
   }
   for (uint32_t i = 0; i < r.tensor_count; i++) {

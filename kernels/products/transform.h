@@ -62,6 +62,9 @@ static inline float qk_last_unit(const qk_transform *tr, float unit) {
   if (tr->second) return unit * 0x1p-13f;
   return tr->signs ? unit / __builtin_sqrtf((float)tr->block) : unit;
 }
+/* How many scales a row has. */
+static inline size_t qk_scales(const qk_codes *q, size_t d) { return q->grouped ? qk_groups(d, q->group) : 1; }
+
 /* ---- sixteen rows ---- */
 
 /* Sixteen rows of two channels at p, in pairs: the first, the second. */
@@ -231,30 +234,49 @@ QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
   QK_UNROLL for (size_t e = 0; e < 4; e++) v[e] = vf_fma(vf_load(y + e * 16), grid->by, grid->zero);
   return vi_codes4(v[0], v[1], v[2], v[3], held);
 }
-/* Codes of y, and each row's scale and zero. unit: [16]. */
-static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_bounds b, const float *unit, size_t row,
+/* Codes of channels i ... end - 1 of y. */
+static void qk_tile_store(const qk_codes *q, const float *y, size_t i, size_t end, const qk_grid *grid, size_t row,
                           size_t rows) {
   const qk_limits limits = qk_limits_of(q);
-  const vf low = vf_from_bits(vi_max(vi_xor(b.lo, vi_set1(INT32_MIN)), vi_zero()));
-  const qk_grid grid = qk_grid_of(q, vf_from_bits(b.hi), low, 0, 16);
   const vl held = vl_of(limits.lowest, limits.highest);
-  const float *floats = (const float *)(const void *)y;
   int8_t *codes = q->codes + row * q->ld;
-  qk_store_n(q->scale + row, vf_mul(grid.scale, vf_load(unit)), rows);
-  qk_store_n(q->zero + row, grid.zero, rows);
-  size_t i = 0;
-  for (; rows == 16 && i + 64 <= d; i += 64) { /* whole lines of a row */
+  for (; rows == 16 && i + 64 <= end; i += 64) { /* whole lines of a row */
     vi w[16];
-    QK_UNROLL for (size_t c = 0; c < 16; c++) w[c] = qk_codes_of4(floats + (i + 4 * c) * 16, &grid, held);
+    QK_UNROLL for (size_t c = 0; c < 16; c++) w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
     vi_transpose(w);
     QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + i), w[r]);
   }
-  for (; i < d; i += 16) {
+  for (; i < end; i += 16) {
     int8_t some[16 * 16];
     vi w[4];
-    QK_UNROLL for (size_t c = 0; c < 4; c++) w[c] = qk_codes_of4(floats + (i + 4 * c) * 16, &grid, held);
+    QK_UNROLL for (size_t c = 0; c < 4; c++) w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
     vi_store_words(some, 16, w);
     for (size_t r = 0; r < rows; r++) memcpy(codes + r * q->ld + i, some + r * 16, 16);
+  }
+}
+static qk_bounds qk_tile_bounds(const float *y, size_t n) {
+  qk_bounds b = qk_bounds_none();
+  for (size_t i = 0; i < n; i++) qk_bounds_take(&b, vf_load(y + i * 16));
+  return b;
+}
+/* Codes of y, whose rows have these bounds, and scales and zeros of rows or of their groups. unit: [16]. */
+static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_bounds all, const float *unit, size_t row,
+                          size_t rows) {
+  const size_t each = q->grouped ? q->group : d, groups = qk_scales(q, d);
+  const float *floats = (const float *)(const void *)y;
+  for (size_t g = 0; g < groups; g++) {
+    const size_t i = g * each, end = d - i < each ? d : i + each;
+    const qk_bounds b = q->grouped ? qk_tile_bounds(floats + i * 16, end - i) : all;
+    const vf low = vf_from_bits(vi_max(vi_xor(b.lo, vi_set1(INT32_MIN)), vi_zero()));
+    const qk_grid grid = qk_grid_of(q, vf_from_bits(b.hi), low, 0, 16);
+    float scale[16], zero[16];
+    vf_store(scale, vf_mul(grid.scale, vf_load(unit)));
+    vf_store(zero, grid.zero);
+    for (size_t r = 0; r < rows; r++) {
+      q->scale[(row + r) * groups + g] = scale[r];
+      q->zero[(row + r) * groups + g] = zero[r];
+    }
+    qk_tile_store(q, floats, i, end, &grid, row, rows);
   }
 }
 
@@ -357,7 +379,8 @@ static size_t qk_transform_row(const qk_transform *tr, const float *x, size_t d,
   float *y = scratch;
   for (size_t j = 0; j < d; j += 16) vf_store(y + j, vi_to_vf(vi_load(t + j)));
   QK_QUANTIZE(y, 0, (uint32_t)d, NULL, q, row, row + 1);
-  q->scale[row] = q->scale[row] * qk_last_unit(tr, unit);
+  unit = qk_last_unit(tr, unit);
+  for (size_t n = qk_scales(q, d), g = row * n; g < (row + 1) * n; g++) q->scale[g] = q->scale[g] * unit;
   return bad;
 }
 

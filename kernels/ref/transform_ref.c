@@ -89,6 +89,7 @@ size_t qk_transform_ref(const qk_transform *tr, const float *x, size_t ldx, uint
                         void *scratch, size_t r0, size_t r1) {
   int32_t *t = scratch;
   int16_t *c = (int16_t *)(void *)(t + d);
+  const size_t scales = q->grouped ? qk_groups(d, q->group) : 1; /* of a row */
   size_t bad = 0;
   for (size_t r = r0; r < r1; r++) {
     float unit = 0.0f;
@@ -98,7 +99,7 @@ size_t qk_transform_ref(const qk_transform *tr, const float *x, size_t ldx, uint
     else
       memset(t, 0, d * sizeof *t);
     qk_quantize_ref((const float *)(const void *)t, 0, d, NULL, q, r, r + 1);
-    q->scale[r] = q->scale[r] * unit;
+    for (size_t g = r * scales; g < (r + 1) * scales; g++) q->scale[g] = q->scale[g] * unit;
     bad += nonfinite;
   }
   return bad;

@@ -314,7 +314,8 @@ static quern_status resolve_transform(resolver *r, const char *base, qn_linear *
         "malformed .qrn file: %s: a transform's block is a multiple of %u up to %u that divides the %u inputs", base,
         QK_LANES, QK_TRANSFORM_BLOCK, l->k);
   QN_TRY(resolve_order(r, base, ".in.order", l->k, &t.order));
-  if (l->in.group || l->in.scale) return unsupported(r, "a transform of an input that is static or has groups: ", base);
+  if (l->in.scale || (l->in.group && !l->in.symmetric))
+    return unsupported(r, "a transform of an input that is static or has groups with zero points: ", base);
   l->transform = t;
   r->transformed = l->k > r->transformed ? l->k : r->transformed;
   return QUERN_OK;
@@ -323,6 +324,11 @@ static quern_status resolve_transform(resolver *r, const char *base, qn_linear *
 static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out) {
   const void *p = NULL;
   QN_TRY(resolve_scales(r, base, out));
+  if (find(r, base, ".smooth")) {
+    QN_TRY(need_vector(r, base, ".smooth", QRN_F32, out->k, &p));
+    out->smooth = p;
+  }
+  if (!r->is_static) QN_TRY(resolve_transform(r, base, out));
   if (out->in.group) {
     const int own = out->steps || !out->group || out->group >= out->k; /* weights have no groups in the sum */
     if (!own && out->group != out->in.group)
@@ -333,11 +339,7 @@ static quern_status resolve_codes(resolver *r, const char *base, qn_linear *out)
     r->inputs_grouped = 1;
   }
   r->grouped |= out->in.group || (out->group && !out->steps);
-  if (find(r, base, ".smooth")) {
-    QN_TRY(need_vector(r, base, ".smooth", QRN_F32, out->k, &p));
-    out->smooth = p;
-  }
-  return r->is_static ? QUERN_OK : resolve_transform(r, base, out);
+  return QUERN_OK;
 }
 
 static quern_status resolve_linear(resolver *r, const char *base, uint32_t n, uint32_t k, qn_linear *out) {

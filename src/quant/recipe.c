@@ -50,7 +50,7 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
-                              : v == 4 || v == 6                  ? STATIC_RANGES | CLIP
+                              : v == 4 || v == 6                  ? CLIP | STATIC_RANGES | GROUP | SYMMETRIC
                               : v != 8                            ? 0
                                                                   : CLIP | STATIC_RANGES | GROUP | SYMMETRIC | OUTLIERS)
                            : (v < 8 ? GROUP : 0);

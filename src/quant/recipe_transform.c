@@ -71,10 +71,14 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   QN_TRY(read_word(env, j, file, "transform", kinds, KINDS, &kind));
   if (r->id != QN_RECIPE_INT8)
     return refuse(env, file, "transform belongs to activations of 8 bits or less that are not static");
-  if (r->activation_group || r->activation_symmetric)
+  if (r->activation_group && !r->activation_symmetric)
+    return refuse(
+        env, file,
+        "groups of a transformed input have no zero points: activations need \"symmetric\": true beside group");
+  if (r->activation_symmetric && !r->activation_group)
     return refuse(env, file,
-                  "a transform gives each token one scale and a zero point: leave out group and symmetric of "
-                  "activations");
+                  "a transformed input has one scale and a zero point a token, or symmetric scales by group: give "
+                  "activations a group, or leave out symmetric");
   if (r->split) return refuse(env, file, "split and transform cannot be combined: leave out one");
   r->transforms = 1;
   r->rotate = qn_json_bool(j, 0, "rotate", kind >= DUQUANT);
@@ -84,7 +88,7 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   if (kind == NONE && (r->rotate || r->permute || r->rotate2))
     return refuse(env, file, "transform \"none\" has no rotation and no order");
   if (r->permute && !r->rotate && !r->rotate2)
-    return refuse(env, file, "permute without a rotation changes nothing: codes have one scale for all channels");
+    return refuse(env, file, "permute without a rotation is not done: leave it out, or give a rotation");
   QN_TRY(read_count(env, j, file, "block", 16, 256, BLOCK, &r->block));
   if (r->block & (r->block - 1)) return refuse(env, file, "block is 16, 32, 64, 128 or 256");
   QN_TRY(read_count(env, j, file, "steps", 1, STEPS_MOST, STEPS, &r->steps));

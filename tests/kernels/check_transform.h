@@ -60,7 +60,8 @@ static int check_transform(const qk_table *ref, const qk_table *t) {
   float *x = rows_of(rows, ld, d, KINDS);
   skew(x, rows, ld, d);
   const qk_transform tr = a_transform(block, d, below(8) == 0);
-  codes_pair c = codes_like(rows, d, 0, below(3) == 0);
+  const uint32_t grouped = below(3) == 0, symmetric = grouped || below(3) == 0;
+  codes_pair c = codes_like(rows, d, grouped, symmetric);
   lower(&c);
   size_t cut[8], bad = 0;
   void *scratch = buffer(qk_transform_scratch(d), 64);

@@ -49,7 +49,8 @@ static int mean_transform(const qk_table *ref, const qk_table *t) {
   const float *x = vector_of(d, UNIFORM + 1);
   qk_transform tr = a_transform(block, d, 0);
   tr.smooth = NULL;
-  codes_pair c = codes_like(1, d, 0, below(2) == 0);
+  const uint32_t grouped = below(2) == 0, symmetric = grouped || below(2) == 0;
+  codes_pair c = codes_like(1, d, grouped, symmetric);
   double y[512], was[512], most = 0;
   for (size_t i = 0; i < d; i++) y[i] = x[i];
   if (tr.first) rotated(tr.first, block, d, y);
@@ -71,8 +72,9 @@ static int mean_transform(const qk_table *ref, const qk_table *t) {
   if (t->transform(&tr, x, d, (uint32_t)d, &c.got, scratch, 0, 1)) return failed("a finite row is counted");
   for (size_t i = 0; i < d; i++) most = fmax(most, fabs(y[i]));
   for (size_t i = 0; i < d; i++) {
-    const double got = ((double)c.got.codes[i] - (double)c.got.zero[0]) * (double)c.got.scale[0];
-    const double error = 0.51 * (double)c.got.scale[0] + 4.0 / 2048 * sqrt((double)block) + most * 1e-6;
+    const size_t g = grouped ? i / c.got.group : 0;
+    const double scale = (double)c.got.scale[g], got = ((double)c.got.codes[i] - (double)c.got.zero[g]) * scale;
+    const double error = 0.51 * scale + 4.0 / 2048 * sqrt((double)block) + most * 1e-6;
     if (fabs(got - y[i]) > error) return failed("channel %zu is %g, not %g", i, got, y[i]);
   }
   return 1;
