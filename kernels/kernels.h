@@ -197,15 +197,17 @@ typedef struct qk_norm {
    A table may be the weights of a product (panels 1): rows are output channels, as layout.h and qk_gemm_group have them:
      32 bits: f32 panels
      8, 6, 4 bits, no group: c * scale[row];  groups: c * scale[g][row], with min fma(c, scale[g][row], min[g][row])
-   c being the code, of 4 bits without min less 8, of 6 bits less 32. */
+     4 bits, steps: (float)(c * s) * scale[row]
+   c being the code, of 4 bits without min less 8, of 6 bits less 32; with steps c and s are those of qk_gemm_group. */
 typedef struct qk_table_ref {
   const void *data; /* NULL: absent */
-  const float
-      *scale; /* [rows], or [rows, 2] of 4 and 2 bits; panels with groups: f32 panels of [rows, ceil(d / group)] */
+  /* [rows], or [rows, 2] of 4 and 2 bits; panels with groups: f32 panels of [rows, ceil(d / group)], with steps [rows] */
+  const float *scale;
   const int8_t *step;   /* [rows, ceil(d / group), 2] of 4 and 2 bits, not of panels */
   uint32_t bits, group; /* group: 16 or 32; of panels 0, or as of qk_gemm_group */
   uint32_t panels;
-  const float *min; /* of panels with groups: as scale, or NULL */
+  const float *min;     /* of panels with groups: as scale, or NULL; not with steps */
+  const uint8_t *steps; /* of panels of 4 bits with groups: u8 panels of [rows, ceil(d / group)], or NULL */
 } qk_table_ref;
 typedef struct qk_embed {
   const int32_t *ids;       /* [rows], checked by the caller */

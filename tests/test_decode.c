@@ -174,20 +174,23 @@ static void four_bits(void) {
   cache_bits = 0;
 }
 
-/* Weights and a tied head of 6 bits, with one scale a channel and with groups. */
-static void six_bits(void) {
+/* Weights and heads, tied ones too, of 6 bits, with one scale a channel and with groups; heads of 4 bits with integer steps of scales, with and
+   without zero points. */
+static void few_bits(void) {
+#define EIGHT "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"head\":"
   static const char *const kinds[] = {"llama", "qwen2", "gemma3"};
-  static const char *const groups[] = {"", ",\"group\":32"};
+  static const char *const members[] = {
+      "\"weights\":{\"bits\":6},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":6}",
+      "\"weights\":{\"bits\":6,\"group\":32},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":6}",
+      EIGHT "{\"bits\":4,\"group\":32,\"minimum\":true,\"scales\":\"integer\"}",
+      EIGHT "{\"bits\":4,\"group\":64,\"minimum\":false,\"scales\":\"integer\"}"};
   static float want[TOKENS * VOCAB], exact[TOKENS * VOCAB];
-  char path[300], text[300];
+  char path[300];
   for (int f = 0; f < 3; f++)
-    for (int g = 0; g < 2; g++) {
-      snprintf(path, sizeof path, "%s/six%d.json", dir, g);
-      snprintf(text, sizeof text,
-               "{\"name\":\"six\",\"weights\":{\"bits\":6%s},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":6}}",
-               groups[g]);
+    for (int g = 0; g < 4; g++) {
+      snprintf(path, sizeof path, "%s/few%d.json", dir, g);
       FILE *file = fopen(path, "w");
-      CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0);
+      CHECK(file && fprintf(file, "{\"name\":\"few\",%s}", members[g]) > 0 && fclose(file) == 0);
       tiny_source = tiny_arch(kinds[f]);
       make_decoder(kinds[f], path);
       alone(kinds[f], "float", exact);
@@ -295,7 +298,7 @@ int main(void) {
   RUN(sets_and_chunks);
   RUN(threads);
   RUN(four_bits);
-  RUN(six_bits);
+  RUN(few_bits);
   RUN(batches);
   RUN(deep);
   tiny_dir_remove(dir);

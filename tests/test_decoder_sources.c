@@ -287,6 +287,7 @@ static int has_tensor(quern_model *m, const char *name, const char *dtype, uint3
 
 /* The head as a recipe has it; one that is the table too is as the embeddings, unless the recipe says of it. */
 static void heads_are_as_recipes_say(void) {
+#define STEPPED "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":4,\"group\":32,\"minimum\":true,\"scales\":\"integer\"}}"
 #define REST "\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":"
   static const struct {
     const char *family, *recipe, *dtype;
@@ -301,6 +302,8 @@ static void heads_are_as_recipes_say(void) {
       {"llama", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":4,\"group\":64}}", "u4", 64, 1, 1},
       {"llama", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":8,\"group\":32}}", "i8", 32, 0, 1},
       {"gemma3", "{\"name\":\"r\"," REST "8},\"head\":{\"bits\":8,\"group\":32}}", "i8", 32, 0, 0},
+      {"gemma3", STEPPED, "u4", 32, 0, 0},
+      {"llama", STEPPED, "u4", 32, 0, 1},
       {"gemma3", "int8", "i8", 64, 0, 0}, /* presets are made for decoders */
       {"llama", "int8-g32", "i8", 32, 0, 1},
       {"llama", "int4", "i8", 64, 0, 1},
@@ -323,6 +326,7 @@ static void heads_are_as_recipes_say(void) {
     CHECK_EQ(strstr(made, "\"transform\":\"hadamard\"") != NULL, preset && strstr(cases[i].recipe, "int8") != NULL);
     CHECK(has_tensor(m, "head.out.weight", cases[i].dtype, cases[i].group));
     CHECK_EQ(has_tensor(m, "head.out.min", "f32", 0), cases[i].min);
+    CHECK_EQ(has_tensor(m, "head.out.step", "u8", 0), strstr(cases[i].recipe, "integer") != NULL);
     CHECK_EQ(has_tensor(m, "embed.tokens", strstr(cases[i].recipe, ":4}}") ? "u4" : "i8",
                         strstr(cases[i].recipe, ":4}}") ? 32 : 0),
              cases[i].table);
@@ -346,6 +350,7 @@ static void heads_are_as_recipes_say(void) {
 
 /* ---- failing allocations ---- */
 
+static const char *made_by = "int4"; /* recipe */
 static quern_status make_and_open(const quern_allocator *alloc, void *from) {
   char to[400];
   quern_context_options co;
@@ -357,7 +362,7 @@ static quern_status make_and_open(const quern_allocator *alloc, void *from) {
   snprintf(to, sizeof to, "%s/m.qrn", dir);
   co.alloc = alloc;
   co.threads = 1;
-  qo.recipe = "int4";
+  qo.recipe = made_by;
   quern_status status = quern_context_create(&c, &co);
   if (status == QUERN_OK) status = quern_quantize_file(c, from, to, &qo, NULL);
   if (status == QUERN_OK) status = quern_model_open(&m, c, to, NULL);
@@ -376,6 +381,13 @@ static void survives_every_allocation(void) {
     CHECK_EQ(faulty_each(make_and_open, file, &of_file), 0);
     CHECK(of_dir > 10 && of_file > 10);
     CHECK_EQ(tiny_dir_count(dir), 4); /* and no partial file */
+    char recipe[400];
+    snprintf(recipe, sizeof recipe, "%s/r.json", dir);
+    made_by = recipe;
+    CHECK(tiny_text(dir, "r.json", STEPPED));
+    CHECK_EQ(faulty_each(make_and_open, dir, &of_dir), 0);
+    CHECK_EQ(tiny_dir_count(dir), 5);
+    made_by = "int4";
   }
 }
 

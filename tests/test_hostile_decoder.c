@@ -12,7 +12,7 @@ typedef struct base_file {
   uint8_t *data;
   size_t bytes;
 } base_file;
-enum { GEMMA, GEMMA4, LLAMA, PHI, NOMIC, EMBEDDER, BASES };
+enum { GEMMA, GEMMA4, STEPPED, LLAMA, PHI, NOMIC, EMBEDDER, BASES };
 static base_file bases[BASES];
 
 static void make_base(base_file *f, const char *family, const char *recipe) {
@@ -39,6 +39,9 @@ static void setup(void) {
   make_base(&bases[GEMMA4], "gemma3",
             "{\"name\":\"four\",\"weights\":{\"bits\":4,\"group\":32},\"activations\":{\"bits\":8},"
             "\"embeddings\":{\"bits\":4,\"group\":32}}");
+  make_base(&bases[STEPPED], "gemma3",
+            "{\"name\":\"steps\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+            "\"head\":{\"bits\":4,\"group\":32,\"minimum\":true,\"scales\":\"integer\"}}");
   make_base(&bases[LLAMA], "llama", "float");
   make_base(&bases[PHI], "phi2", "int8-g32");
   make_base(&bases[NOMIC], "nomic", "int4");
@@ -168,6 +171,15 @@ static const row rows[] = {
      QUERN_E_FORMAT,
      "head.out.weight",
      {IN_TENSOR("head.out.weight", dtype, 4, QRN_U2)}},
+    {"a tied head of 2 bits with steps",
+     STEPPED,
+     QUERN_E_FORMAT,
+     "head.out.weight",
+     {IN_TENSOR("head.out.weight", dtype, 4, QRN_U2)}},
+    {"steps of another type", STEPPED, QUERN_E_FORMAT, "head.out.step", {IN_TENSOR("head.out.step", dtype, 4, QRN_I8)}},
+    {"steps of fewer channels", STEPPED, QUERN_E_FORMAT, "head.out.step", {IN_TENSOR("head.out.step", dim[0], 8, 39)}},
+    {"steps of more groups", STEPPED, QUERN_E_FORMAT, "head.out.step", {IN_TENSOR("head.out.step", dim[1], 8, 2)}},
+    {"scales of groups without steps", STEPPED, QUERN_E_FORMAT, SHAPE, {RENAME("head.out.step", "head.out.stop")}},
     {"sites of another model",
      GEMMA,
      QUERN_E_FORMAT,
@@ -217,8 +229,8 @@ static void every_row_is_refused(void) {
 
 /* Every bit of a file: verifying refuses it, and opening it without returns, whatever comes of it. */
 static void survives_every_bit_flip(void) {
-  static const int damaged[] = {GEMMA4, NOMIC};
-  for (int b = 0; b < 2; b++) {
+  static const int damaged[] = {GEMMA4, STEPPED, NOMIC};
+  for (int b = 0; b < 3; b++) {
     const base_file *f = &bases[damaged[b]];
     uint32_t accepted = 0, opened = 0;
     for (size_t i = 0; i < f->bytes * 8; i++) {
@@ -239,12 +251,38 @@ static void survives_every_bit_flip(void) {
   }
 }
 
+/* Steps are not read when a file is opened: whatever they are, tokens come in and logits out, or a status. */
+static void runs_any_steps(void) {
+  const base_file *f = &bases[STEPPED];
+  qrn_tensor *t = tensor_of(f->data, "head.out.step");
+  CHECK(t != NULL);
+  for (uint32_t v = 0; t && v < 256; v += 5) {
+    static const int32_t ids[] = {1, 2, 3, 39};
+    const float *logits = NULL;
+    quern_model *m = NULL;
+    quern_session *s = NULL;
+    quern_session_options so;
+    quern_session_options_init(&so, sizeof so);
+    so.max_sequences = 1, so.cache_tokens = so.max_tokens = 16;
+    memset(qrn_section_at(f->data, QRN_DATA) + t->offset, (int)v, t->bytes);
+    CHECK_EQ(quern_model_open_memory(&m, hostile_context, f->data, f->bytes, NULL), QUERN_OK);
+    CHECK_EQ(quern_session_create(&s, m, &so), QUERN_OK);
+    quern_status status = quern_decode_feed(s, 0, ids, 4);
+    if (status == QUERN_OK) status = quern_decode_logits(s, 0, &logits, NULL);
+    CHECK(status == QUERN_OK || status == QUERN_E_NONFINITE);
+    for (uint32_t i = 0; status == QUERN_OK && i < 40; i++) CHECK(logits[i] - logits[i] == 0);
+    quern_session_free(s);
+    quern_model_free(m);
+  }
+}
+
 int main(void) {
   if (!tiny_dir_make(dir, sizeof dir)) return 1;
   RUN(setup);
   RUN(good_files_pass);
   RUN(every_row_is_refused);
   RUN(survives_every_bit_flip);
+  RUN(runs_any_steps);
   for (int i = 0; i < BASES; i++) free(bases[i].data);
   quern_context_free(hostile_context);
   tiny_dir_remove(dir);

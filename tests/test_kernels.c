@@ -103,7 +103,7 @@ static const check checks[] = {
     {"head_hadamard", check_head_hadamard, 200, 0, 0x98c7a64484588609u},
     {"gate", check_gate, 200, 0, 0x77d3130a5510f805u},
     {"cap", check_cap, 200, 0, 0x1ab974f407175a7fu},
-    {"embed_panels", check_embed_panels, 300, 0, 0xd671bddb09588871u},
+    {"embed_panels", check_embed_panels, 300, 0, 0x2cfb701db51c2909u},
     {"cache_append", check_cache_append, 200, 0, 0x79d4b7e4a61d910du},
     {"window_q8", check_window_q8, 60, 0, 0x3ba7d952d736fe7eu},
     {"window_f32", check_window_f32, 40, 0, 0xd77efcbd8515c280u},

@@ -60,6 +60,8 @@ static void keeps_recipes(void) {
       "\"head\":{\"bits\":4,\"group\":64,\"minimum\":false},\"smooth\":false,\"split\":0}",
       "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
       "\"head\":{\"bits\":8},\"smooth\":false,\"split\":0}",
+      "{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},"
+      "\"head\":{\"bits\":4,\"group\":32,\"minimum\":true,\"scales\":\"integer\"},\"smooth\":false,\"split\":0}",
       "{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\",\"clip\":0.75},"
       "\"activations\":{\"bits\":6},\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"rounding\":"
       "\"calibrated\","
@@ -257,8 +259,14 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":32}}", QUERN_E_UNSUPPORTED, "head.bits is 8 or 4"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":48}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"group\":16}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
-      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
        "head.scales is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":6,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
+       "head.scales is not known"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"scales\":\"whole\"}}", QUERN_E_UNSUPPORTED,
+       "head.scales is \"float\" or \"integer\""},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":0,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
+       "need a head.group"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":8}", QUERN_E_SOURCE, "head: {\"bits\": 8}"},
       {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},

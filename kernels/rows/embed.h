@@ -32,6 +32,8 @@ static inline vf qk_panel_values(const qk_table_ref *t, size_t row, uint32_t d, 
     return vf_load(x);
   }
   const uint8_t *w = (const uint8_t *)t->data + panel * QK_PANEL * qk_k8(d) * t->bits / 8 + channel * QK_KSTEP;
+  const size_t at = t->group ? (panel * qk_groups(d, t->group) + i / t->group) * QK_PANEL + channel : row;
+  const int step = t->steps ? t->steps[at] & 15 : 1, zero = t->steps ? t->steps[at] >> 4 ^ 8 : t->min ? 0 : 8;
   uint8_t x[16];
   int8_t c[16];
   for (size_t j = 0; j < 16; j += 4) {
@@ -44,10 +46,9 @@ static inline vf qk_panel_values(const qk_table_ref *t, size_t row, uint32_t d, 
   for (size_t j = 0; j < 16; j++)
     c[j] = (int8_t)(t->bits == 6   ? x[j] - 32
                     : t->bits == 8 ? x[j] - 128
-                                   : (x[j] >> j % 8 / 4 * 4 & 15) - (t->min ? 0 : 8));
+                                   : ((x[j] >> j % 8 / 4 * 4 & 15) - zero) * step); /* a byte, as kernels.h says */
   const vf code = vi_to_vf(vi_load8(c));
-  if (!t->group) return vf_mul(code, vf_set1(t->scale[row]));
-  const size_t at = (panel * qk_groups(d, t->group) + i / t->group) * QK_PANEL + channel;
+  if (t->steps) return vf_mul(code, vf_set1(t->scale[row]));
   if (t->min) return vf_fma(code, vf_set1(t->scale[at]), vf_set1(t->min[at]));
   return vf_mul(code, vf_set1(t->scale[at]));
 }

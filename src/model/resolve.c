@@ -389,7 +389,7 @@ static quern_status resolve_table(resolver *r, const char *name, uint32_t rows, 
 /* The rows of the head's weights as the table of tokens: floats, or codes of 8, 6 or 4 bits. */
 static quern_status resolve_tied(const resolver *r, const qn_linear *l, qn_table *out) {
   const uint32_t bits = l->dtype == QRN_F32 ? 32 : l->dtype == QRN_I8 ? 8 : l->dtype == QRN_U6 ? 6 : 4;
-  if (l->dtype == QRN_U2 || l->steps || l->smooth || l->transform.block)
+  if (l->dtype == QRN_U2 || l->smooth || l->transform.block)
     return unsupported(r, "the form of head.out's weights, which are the table of tokens too", "");
   *out = (qn_table){.rows = l->n, .bits = bits, .group = l->group, .panels = l, .data = l->weight, .scale = l->scale};
   return QUERN_OK;

@@ -31,9 +31,10 @@ qn_form qn_quantizer_form(const qn_quantizer *q, const qn_item *it) {
   if (it->input < 0 && !it->head) return f;
   f.group = it->head ? r->head_group : r->weight_group;
   if (f.bits < 8 && !f.group) f.group = (uint32_t)qk_k8(it->k);
-  f.steps = !it->head && r->weight_steps;
-  f.zeros = f.steps && r->weight_min;
-  f.min = it->head ? r->head_min : r->weight_min && !f.steps;
+  f.steps = it->head ? r->head_steps : r->weight_steps;
+  const int minimum = it->head ? r->head_min : r->weight_min;
+  f.zeros = f.steps && minimum;
+  f.min = minimum && !f.steps;
   return f;
 }
 static int is_int8(const qn_quantizer *q, const qn_item *it) { return qn_quantizer_bits(q, it) == 8; }

@@ -73,7 +73,7 @@ typedef struct qn_recipe {
   uint32_t embedding_group; /* of channels, of 2 and 4 bits: 16 or 32; else 0 */
   uint32_t head_bits;       /* of the operator that gives tokens: 8, 4, 32; 0: not said */
   uint32_t head_group;      /* as weight_group */
-  int head_min;             /* as weight_min */
+  int head_min, head_steps; /* as weight_min, weight_steps; of 4 bits */
   int smooth;               /* smoothing vectors at the inputs of the layers' linear operators (smooth.h) */
   uint32_t split;           /* copies of neurons of each feed-forward block (split.h), at most QN_SPLIT_MOST */
   uint32_t unfold;          /* the same of neurons that are unfolded (unfold.h), of static recipes; not with split */
@@ -111,7 +111,7 @@ typedef struct qn_recipe {
     "split": 16}; a static one has "activations": {"bits": 8, "static": true, "estimator": "minmax"} and may have "sites":
      {"layers.*.ffn.sum": {"bits": 16}, "layers.*.ffn.up.in": {"groups": 6, "widths": "uneven", "scales": "powers"}},
      "order": "range", "placement": "inputs", "migrate": "auto", "clip": "tokenwise" and "unfold": 64; or "max_loss": 0.02 alone;
-   others may have "rounding": "calibrated" and "head": {"bits": 4, "group": 32, "minimum": true}.
+   others may have "rounding": "calibrated" and "head": {"bits": 4, "group": 32, "minimum": true, "scales": "float"}.
    Members that are unknown, and combinations that this version cannot run, are refused by name. To be freed, after a failure too. */
 quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path);
 void qn_recipe_free(qn_env *env, qn_recipe *r);

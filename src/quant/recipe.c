@@ -44,7 +44,7 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES | CLIP
                                                  : v == 8 ? GROUP
                                                           : 0)
-                       : head                 ? (v < 8    ? GROUP | MINIMUM
+                       : head                 ? (v < 8    ? GROUP | MINIMUM | SCALES
                                                  : v == 8 ? GROUP
                                                           : 0)
                        : activations
@@ -75,7 +75,16 @@ static int is_one_of(uint32_t x, uint32_t a, uint32_t b, uint32_t c) { return x 
 
 static int is_group(uint32_t x) { return x == 0 || is_one_of(x, 32, 64, 128); }
 
-/* The codes of weights, activations and embeddings. */
+/* "scales" of weights or of the head. *steps: they are integers. */
+static quern_status read_scales(qn_env *env, const qn_json *j, const char *file, const char *key, uint32_t at,
+                                int *steps) {
+  const char *scales = qn_json_string(j, at, "scales", "float");
+  *steps = !strcmp(scales, "integer");
+  if (*steps || !strcmp(scales, "float")) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.scales is \"float\" or \"integer\"", file, key);
+}
+
+/* The codes of weights, activations, embeddings and the head. */
 static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, const char *file) {
   uint32_t at;
   const int is_static = qn_json_bool(j, qn_json_get(j, 0, "activations"), "static", 0);
@@ -83,11 +92,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   const uint32_t weights = at;
   r->weight_group = group_in(j, at, r->weight_bits < 8 && r->weight_bits != 6 && !is_static ? 32 : 0);
   r->weight_min = qn_json_bool(j, at, "minimum", 0);
-  const char *scales = qn_json_string(j, at, "scales", "float");
-  r->weight_steps = !strcmp(scales, "integer");
-  if (!r->weight_steps && strcmp(scales, "float") != 0) {
-    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: weights.scales is \"float\" or \"integer\"", file);
-  }
+  QN_TRY(read_scales(env, j, file, "weights", at, &r->weight_steps));
   QN_TRY(read_codes(env, j, file, "activations", &at, &r->activation_bits));
   r->activation_group = group_in(j, at, 0);
   const int64_t outliers = qn_json_get(j, at, "outliers") ? qn_json_int(j, at, "outliers", 1) : 0;
@@ -105,6 +110,7 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   const int small = r->head_bits < 8 && r->head_bits != 6;
   r->head_group = group_in(j, at, small ? 32 : 0);
   r->head_min = qn_json_bool(j, at, "minimum", small);
+  QN_TRY(read_scales(env, j, file, "head", at, &r->head_steps));
   if (r->id == QN_RECIPE_FLOAT
           ? r->head_bits == 32
           : r->head_bits == 8 || r->head_bits == 4 || (r->head_bits == 6 && r->id == QN_RECIPE_INT8))
@@ -139,6 +145,8 @@ static quern_status check_recipe(const qn_recipe *r, qn_env *env, const char *fi
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: head.group is 32, 64, 128, or 0 for one scale an output channel; not %u", file, r->head_group);
   }
+  if (r->head_steps && !r->head_group)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: integer scales need a head.group", file);
   if (!is_group(r->activation_group)) {
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                    "%s: activations.group is 32, 64, 128, or 0 for one scale a token; not %u", file,

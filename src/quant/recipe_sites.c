@@ -418,6 +418,7 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   if (r->head_bits) put(&t, "},\"head\":{\"bits\":%u", r->head_bits);
   if (r->head_bits && (r->head_bits < 8 || r->head_group)) put(&t, ",\"group\":%u", r->head_group);
   if (r->head_bits && r->head_bits < 6) put(&t, ",\"minimum\":%s", truth(r->head_min));
+  if (r->head_steps) put(&t, ",\"scales\":\"integer\"");
   put(&t, "},\"smooth\":%s,\"split\":%u", truth(r->smooth), r->split);
   if (r->unfold) put(&t, ",\"unfold\":%u", r->unfold);
   if (r->rounding) put(&t, ",\"rounding\":\"%s\"", roundings[r->rounding]);

@@ -51,7 +51,8 @@ static inline qk_table_ref qn_step_table(const qn_table *t) {
                         .bits = t->bits,
                         .group = t->group,
                         .panels = t->panels != NULL,
-                        .min = t->panels ? t->panels->min : NULL};
+                        .min = t->panels ? t->panels->min : NULL,
+                        .steps = t->panels ? t->panels->steps : NULL};
 }
 /* Output panels of a product; 0: row work. */
 static inline uint32_t qn_step_panels(const qn_step *s) { return s->linear ? (uint32_t)qk_panels(s->linear->n) : 0; }

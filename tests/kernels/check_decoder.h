@@ -124,6 +124,10 @@ static qk_table_ref panel_table(size_t rows, size_t d) {
   r.data = panels_of(rows, d, r.bits, below(6));
   if (below(2)) r.group = group_of(d);
   const size_t groups = r.group ? qk_groups(d, r.group) : 0;
+  if (r.group && r.bits == 4 && below(2)) {
+    r.steps = steps_of(rows, groups, 4), r.scale = scales_of(rows, 0);
+    return r;
+  }
   r.scale = r.group ? group_scales(rows, groups) : scales_of(rows, 0);
   if (r.group && r.bits != 6 && below(2)) r.min = group_scales(rows, groups);
   return r;
@@ -250,6 +254,7 @@ static int mean_embed_panels(const qk_table *ref, const qk_table *t) {
   for (size_t r = 0; r < rows && !table.group; r++) scales[r] = table.scale[r];
   qk_gemm_group g = {.a = a, .w = table.data, .scale = table.group ? table.scale : scales, .min = table.min, .out = y};
   g.w_sums = vector_of(rows, 1), g.n = (uint32_t)rows, g.k = (uint32_t)d, g.bits = table.bits, g.group = group;
+  g.steps = table.steps, g.code_sums = sums_like(rows);
   t->gemm_group(&g, 0, 1, 0, qk_panels(rows));
   return same_value("group", (double)x[i], (double)y[row], 2e-7 * (1 + fabs((double)y[row])) * (table.min ? 16 : 0));
 }

@@ -138,6 +138,12 @@ static uint8_t some_step(uint32_t bits) {
   }
 }
 
+static uint8_t *steps_of(size_t n, size_t groups, uint32_t bits) {
+  uint8_t *steps = buffer(qk_panels(n) * 16 * groups, 1);
+  for (size_t i = 0; i < qk_panels(n) * 16 * groups; i++) steps[i] = some_step(bits);
+  return steps;
+}
+
 /* A group of the product by groups that `kind` (below 6) makes: 0, 1 scales by group, 2 steps; 3 to 5 the same with
    activations that have scales by group, or one scale a channel. */
 static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
@@ -151,9 +157,7 @@ static qk_gemm_group group_op(size_t m, size_t n, size_t k, size_t kind) {
     op.group = 0, op.bits = (uint32_t)PICK(6, 8), a_group = group_of(k), op.w = panels_of(n, k, op.bits, below(6));
   set_groups(&op.a, m, k, a_group);
   if (kind == 2 || kind == 5) {
-    uint8_t *steps = buffer(qk_panels(n) * 16 * groups, 1);
-    for (size_t i = 0; i < qk_panels(n) * 16 * groups; i++) steps[i] = some_step(bits);
-    op.steps = steps, op.scale = scales_of(n, 0), op.code_sums = sums_like(n);
+    op.steps = steps_of(n, groups, bits), op.scale = scales_of(n, 0), op.code_sums = sums_like(n);
     if (kind == 2) op.a.group_start = NULL;
   } else {
     op.scale = op.group ? group_scales(n, groups) : scales_of(n, 0);
