@@ -7,13 +7,17 @@
 #define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
 #define FOUR(group)                                                                                                    \
   "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
-#define ROWS(clip) "\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip
 #define TABLE "\"embeddings\":" EIGHT ",\"smooth\":"
 #define EITHER ",\"rounding\":\"either\""
-#define DUQUANT(weights, activations, tables, more, alpha)                                                             \
-  "\"weights\":{" weights "},\"activations\":{" activations "}," tables "true,\"split\":0" more                        \
-  ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,"           \
-  "\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
+#define DUQUANT(codes, tables, second, more, alpha)                                                                    \
+  codes "," tables "true,\"split\":0" more                                                                             \
+        ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":" second                              \
+        ",\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
+#define FOURS(clip)                                                                                                    \
+  "\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip                                     \
+  "},\"activations\":{\"bits\":4,\"clip\":0.9}"
+#define SIXES "\"weights\":{\"bits\":6,\"group\":64},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true}"
+#define LEARNED ",\"clip\":\"learned\""
 #define STATIC                                                                                                         \
   "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
   "\"embeddings\":" EIGHT ",\"smooth\":false,\"split\":0"
@@ -35,7 +39,7 @@
 #define SPREAD(weights, head, more)                                                                                    \
   "\"weights\":{" weights "},\"activations\":" EIGHT                                                                   \
   "," HEAD(head) "false,\"split\":0" more ",\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,"            \
-                                          "\"rotate2\":\"hadamard\",\"block\":128,\"steps\":64,"                       \
+                 "\"rotate2\":\"hadamard\",\"block\":128,\"steps\":64,"                                                \
                  "\"restart\":2,\"outlier\":\"column\",\"alpha\":0.625}"
 #define STEPS(group) "\"bits\":4,\"group\":" group ",\"minimum\":true,\"scales\":\"integer\""
 typedef struct preset {
@@ -63,10 +67,9 @@ static const preset presets[] = {
      "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX(
          "attn.sum", UNEVEN) "," THREE("ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", TABLE, EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", TABLE, EITHER, "0.625")},
-    {"duquant4-lwc",
-     "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9", TABLE, "", "0.5")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(FOURS(""), TABLE, "true", EITHER, "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(SIXES, TABLE, "\"hadamard\"", EITHER, "0.625")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(FOURS(LEARNED), TABLE, "true", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
@@ -77,10 +80,9 @@ static const preset of_decoders[] = {
     {"int8-g32", "{\"name\":\"int8-g32\"," SPREAD("\"bits\":8,\"group\":32", "32", "")},
     {"int4", "{\"name\":\"int4\"," SPREAD(STEPS("32"), "64", EITHER)},
     {"int4-g128", "{\"name\":\"int4-g128\"," SPREAD(STEPS("128"), "64", EITHER)},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(ROWS(""), "\"bits\":4,\"clip\":0.9", HEAD("64"), EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT("\"bits\":6", "\"bits\":6", HEAD("64"), EITHER, "0.625")},
-    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(ROWS(",\"clip\":\"learned\""), "\"bits\":4,\"clip\":0.9",
-                                                           HEAD("64"), "", "0.5")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(FOURS(""), HEAD("64"), "true", EITHER, "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(SIXES, HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(FOURS(LEARNED), HEAD("64"), "true", "", "0.5")},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0], OF_DECODERS = sizeof of_decoders / sizeof of_decoders[0] };
 
