@@ -325,6 +325,17 @@ static quern_status load_recipe(qn_quantizer *q) {
   return QUERN_OK;
 }
 
+/* By text where there is some. */
+static void settle_rounding(qn_quantizer *q) {
+  if (q->recipe.rounding != QN_ROUNDING_EITHER) return;
+  q->recipe.rounding = q->job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
+  if (!q->job->calibration && q->arch.causal)
+    qn_log(q->env, 1,
+           "recipe %s of a decoder without text: codes are the nearest, which lose several times as much as those that "
+           "a few hundred paragraphs are given for (--calibrate FILE --rows N)",
+           q->recipe.name);
+}
+
 /* Room for smoothing vectors that are needed after their operator is written. */
 static quern_status keep_smoothing(qn_quantizer *q) {
   void *p = NULL;
@@ -378,8 +389,7 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   q->arch = *qn_source_arch(q->source);
   q->arch.recipe = q->recipe.id;
   QN_TRY(qn_fit_recipe(&q->recipe, &q->arch, q->env));
-  if (q->recipe.rounding == QN_ROUNDING_EITHER)
-    q->recipe.rounding = job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
+  settle_rounding(q);
   const uint32_t copies = q->recipe.unfold && qn_unfold_fits(q->arch.activation) ? q->recipe.unfold : q->recipe.split;
   q->arch.ffn_copies = (uint32_t)qn_min_size(copies, QN_MAX_FFN - q->arch.ffn);
   q->arch.ffn += q->arch.ffn_copies;
