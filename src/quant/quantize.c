@@ -340,9 +340,10 @@ static void settle_rounding(qn_quantizer *q) {
 static quern_status keep_smoothing(qn_quantizer *q) {
   void *p = NULL;
   if (!q->recipe.smooth || !(q->job->report || q->recipe.transforms)) return QUERN_OK;
-  q->smoothed = q->maxima;
-  q->smoothed.data = NULL;
-  QN_TRY(qn_alloc_array(q->env, &p, q->maxima.bytes / sizeof(float), sizeof(float), "smoothing vectors"));
+  q->smoothed.inputs = qn_inputs_of(&q->arch, 0);
+  const size_t channels = q->smoothed.inputs.stride * q->smoothed.inputs.layers;
+  q->smoothed.bytes = channels * sizeof(float);
+  QN_TRY(qn_alloc_array(q->env, &p, channels, sizeof(float), "smoothing vectors"));
   q->smoothed.data = p;
   return QUERN_OK;
 }
@@ -405,7 +406,8 @@ static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   } else if (job->calibration && !job->report) {
     qn_log(q->env, 1, "recipe %s needs no calibration text; %s is not read", q->recipe.name, job->calibration);
   }
-  if (q->recipe.smooth || qn_balances(&q->recipe, &q->arch)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
+  const int smooths = q->recipe.smooth && !q->recipe.transforms; /* those smooth by what samples show */
+  if (smooths || qn_balances(&q->recipe, &q->arch)) QN_TRY(qn_maxima_observe(&q->maxima, q->env, job));
   QN_TRY(keep_smoothing(q));
   QN_TRY(examine(q));
   QN_TRY(qrn_writer_create(&q->writer, q->env));
