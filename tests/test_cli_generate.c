@@ -553,6 +553,20 @@ static void test_printed_recipe(void) {
   }
 }
 
+/* A decoder's report on texts that take more than a page of the cache each. */
+static void test_report(void) {
+  char lines[2000] = "";
+  for (size_t i = 0, n = 0; i < 5; i++)
+    for (size_t j = 0; j < 30; j++)
+      n += (size_t)snprintf(lines + n, sizeof lines - n, "%s%s", j % 3 ? "on the " : "a cat ", j == 29 ? "\n" : "");
+  CHECK_EQ(tiny_text(dir, "calibration", lines), 1);
+  CHECK_EQ(quern("quantize @/m -o @/reported.qrn --recipe duquant4 --calibrate @/calibration --report @/report"), 0);
+  CHECK_EQ(quern("verify @/reported.qrn && grep -q '\"transforms\"' @/report/report.json && grep -q '</html>' "
+                 "@/report/report.html"),
+           0);
+  CHECK_EQ(quern("quantize @/m -o @/reported.qrn --recipe int8 --calibrate @/calibration --report @/report"), 0);
+}
+
 int main(void) {
   if (!cli_run_begin()) return 1;
   RUN(test_models);
@@ -571,6 +585,7 @@ int main(void) {
     RUN(test_choice_refused);
     RUN(test_bench);
     RUN(test_printed_recipe);
+    RUN(test_report);
   }
   quern_session_free(session);
   quern_model_free(model);

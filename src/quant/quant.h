@@ -62,7 +62,7 @@ typedef struct qn_recipe {
   uint32_t weight_group; /* of inputs: 32, 64 or 128; 0: none, one scale for each output channel */
   int weight_min;    /* of 2 and 4 bits: a minimum beside each scale; with steps, of 4 bits, a zero point beside each */
   int weight_steps;  /* of 2 and 4 bits: a group's scale is an integer step times the output channel's */
-  int preset;        /* it is one of the presets: what it leaves open is chosen by the model */
+  int preset;        /* it is a preset as of encoders: of a decoder it becomes another (qn_recipe_of_decoder) */
   uint32_t rounding; /* QN_ROUNDING_*, of 2 and 4 bits */
   uint32_t activation_bits;  /* 8, 6, 4 or 32 */
   uint32_t activation_group; /* of channels with a scale of their own: 32, 64 or 128; 0: one scale a token */

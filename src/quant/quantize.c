@@ -356,7 +356,8 @@ static quern_status examine(qn_quantizer *q) {
     QN_TRY(qn_buffer_reserve(q->env, &q->trails, q->arch.layers * QN_SITE_KINDS * sizeof(qn_trail)));
     memset(q->trails.data, 0, q->trails.cap);
   }
-  if (!job->calibration || q->recipe.id == QN_RECIPE_FLOAT) return QUERN_OK;
+  /* Places between operators are those of encoders like BERT. */
+  if (!job->calibration || q->recipe.id == QN_RECIPE_FLOAT || !qn_arch_is_bert_like(&q->arch)) return QUERN_OK;
   const qn_examining e = {q->env, job, &q->recipe, &q->arch, &q->plan, &q->migration};
   return qn_examine(&e, &q->examined);
 }

@@ -298,9 +298,10 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
 
 quern_status qn_recipe_of_decoder(qn_recipe *r, qn_env *env) {
   const char *json = qn_recipe_preset_decoder_json(r->name);
-  if (!r->preset || !json) return QUERN_OK;
   char name[sizeof r->name];
+  if (!r->preset || !json) return QUERN_OK;
   memcpy(name, r->name, sizeof name);
-  *r = (qn_recipe){.preset = 1};
+  qn_recipe_free(env, r);
+  *r = (qn_recipe){0}; /* a preset no more: what is made of it stays as it is */
   return read_text(r, env, name, json, strlen(json));
 }
