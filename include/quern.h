@@ -564,7 +564,7 @@ QUERN_API quern_status quern_quantize_file(quern_context *c, const char *src, co
 /* A preset recipe as JSON; i = 0, 1, ... until NULL. */
 QUERN_API const char *quern_recipe_name(uint32_t i);
 QUERN_API const char *quern_recipe_json(const char *name); /* NULL: no such preset */
-/* What that preset is where the model is a decoder. */
+/* What that preset is where the model is a decoder; NULL: no such preset, or for encoders alone. */
 QUERN_API const char *quern_recipe_decoder_json(const char *name);
 
 #ifdef __cplusplus

@@ -538,8 +538,14 @@ static void test_printed_recipe(void) {
   char command[256];
   CHECK_EQ(quern("quantize --print-recipe int4"), 0);
   CHECK(has("int4 of a decoder is another: --decoder prints it") && has("\"float\""));
-  CHECK_EQ(quern("quantize --print-recipe float"), 0);
+  CHECK_EQ(quern("quantize --print-recipe mixed"), 0);
   CHECK(!has("--decoder"));
+  CHECK_EQ(quern("quantize --print-recipe mixed --decoder"), 2);
+  CHECK(has("recipe mixed is for encoders alone"));
+  CHECK_EQ(quern("quantize --print-recipe float --decoder --quiet >@/own.json && cp @/own.json @/kept.json"), 0);
+  CHECK_EQ(quern("quantize @/m -o @/own.json --recipe @/own.json"), 2);
+  CHECK(has("own.json is what the model is made from: name another file to write"));
+  CHECK_EQ(quern("verify @/m.qrn && cmp @/own.json @/kept.json"), 0);
   CHECK_EQ(quern("quantize @/m -o @/x.qrn --decoder"), 2);
   CHECK(has("belongs to --print-recipe"));
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {

@@ -55,7 +55,4 @@ quern_status quern_quantize_file(quern_context *c, const char *src, const char *
 
 const char *quern_recipe_name(uint32_t i) { return qn_recipe_preset_name(i); }
 const char *quern_recipe_json(const char *name) { return name ? qn_recipe_preset_json(name) : NULL; }
-const char *quern_recipe_decoder_json(const char *name) {
-  const char *json = name ? qn_recipe_preset_decoder_json(name) : NULL;
-  return json ? json : quern_recipe_json(name);
-}
+const char *quern_recipe_decoder_json(const char *name) { return name ? qn_recipe_preset_decoder_json(name) : NULL; }

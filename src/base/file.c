@@ -135,6 +135,12 @@ static quern_status file_create_temp(qn_env *env, const char *path, char *temp, 
                  errno == ENOENT ? "its folder does not exist" : qn_errno_text(errno));
 }
 
+int qn_path_same(const char *a, const char *b) {
+  struct stat one, other;
+  if (stat(a, &one) || stat(b, &other) || !S_ISREG(one.st_mode)) return 0;
+  return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+}
+
 /* A device must not be replaced by a file. */
 static quern_status check_target(qn_env *env, const char *path) {
   struct stat st;

@@ -19,6 +19,8 @@ void qn_map_close(qn_map *m);
 int qn_path_exists(const char *path);
 /* unknown: the answer where the system will not tell. */
 int qn_path_is_directory(const char *path, int unknown);
+/* Whether both paths lead to the same regular file. */
+int qn_path_same(const char *a, const char *b);
 /* "dir/name" into buf; QUERN_E_ARGUMENT when it does not fit. */
 quern_status qn_path_join(qn_env *env, char *buf, size_t cap, const char *dir, const char *name);
 

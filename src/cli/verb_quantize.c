@@ -68,8 +68,9 @@ static void print_indented(qn_cli_out *o, const char *json) {
 static int print_recipe(qn_cli_state *c, const values *v) {
   const char *json = quern_recipe_json(v->print_recipe), *of_decoders = quern_recipe_decoder_json(v->print_recipe);
   if (!json) return unknown_recipe(c, v->print_recipe);
+  if (v->decoder && !of_decoders) return qn_cli_fail(c, CLI_USAGE, "recipe %s is for encoders alone", v->print_recipe);
   print_indented(c->out, v->decoder ? of_decoders : json);
-  if (!v->decoder && strcmp(json, of_decoders) != 0)
+  if (!v->decoder && of_decoders && strcmp(json, of_decoders) != 0)
     qn_cli_note(c, "%s of a decoder is another: --decoder prints it", v->print_recipe);
   return CLI_DONE;
 }
@@ -136,7 +137,8 @@ static const qn_cli_option options[] = {
      "texts for recipes with static ranges or calibrated rounding, one a line or as eval reads them, or a .jsonl's "
      "\"text\"",
      offsetof(values, calibrate), 0, 0},
-    {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256", offsetof(values, rows), 1, 1u << 20},
+    {"rows", 0, CLI_COUNT, "N", "how many of them to draw; default: 256, of decoders 96", offsetof(values, rows), 1,
+     1u << 20},
     {"select", 0, CLI_CHOICE, "random|longest|outliers", "which of them; default: random", offsetof(values, select), 0,
      0},
     {"seed", 0, CLI_COUNT, "S", "draws the calibration texts; default: 0", offsetof(values, seed), 0, UINT32_MAX},

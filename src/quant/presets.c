@@ -42,13 +42,14 @@
                  "\"rotate2\":\"hadamard\",\"block\":128,\"steps\":64,"                                                \
                  "\"restart\":2,\"outlier\":\"column\",\"alpha\":0.625}"
 #define STEPS(group) "\"bits\":4,\"group\":" group ",\"minimum\":true,\"scales\":\"integer\""
+#define FLOAT                                                                                                          \
+  "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"          \
+  "\"smooth\":false,\"split\":0}"
 typedef struct preset {
   const char *name, *json;
 } preset;
 static const preset presets[] = {
-    {"float",
-     "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"
-     "\"smooth\":false,\"split\":0}"},
+    {"float", FLOAT},
     {"int8", "{\"name\":\"int8\",\"weights\":" EIGHT ",\"activations\":" EIGHT "," REST_OF_INT8 "}"},
     {"int8-g32",
      "{\"name\":\"int8-g32\",\"weights\":{\"bits\":8,\"group\":32},\"activations\":{\"bits\":8,\"group\":32,"
@@ -76,6 +77,7 @@ static const preset presets[] = {
 };
 /* What these are of decoders. */
 static const preset of_decoders[] = {
+    {"float", FLOAT},
     {"int8", "{\"name\":\"int8\"," SPREAD("\"bits\":8", "64", "")},
     {"int8-g32", "{\"name\":\"int8-g32\"," SPREAD("\"bits\":8,\"group\":32", "32", "")},
     {"int4", "{\"name\":\"int4\"," SPREAD(STEPS("32"), "64", EITHER)},

@@ -117,7 +117,7 @@ quern_status qn_recipe_load(qn_recipe *r, qn_env *env, const char *name_or_path)
 void qn_recipe_free(qn_env *env, qn_recipe *r);
 const char *qn_recipe_preset_name(uint32_t i);       /* NULL past the end */
 const char *qn_recipe_preset_json(const char *name); /* NULL: no such preset */
-/* What it is of decoders; NULL: no such preset, or no other. */
+/* What it is of decoders; NULL: no such preset, or for encoders alone. */
 const char *qn_recipe_preset_decoder_json(const char *name);
 /* A preset becomes what it is of decoders; what no preset is stays. */
 quern_status qn_recipe_of_decoder(qn_recipe *r, qn_env *env);

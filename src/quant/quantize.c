@@ -382,10 +382,22 @@ static quern_status write_report(qn_quantizer *q) {
   return qn_report_write(r, q->env, q->job->report);
 }
 
+/* The file that is written replaces none of those that it is made from, in a dry run either. */
+static quern_status check_output(qn_quantizer *q) {
+  const qn_quantize_job *job = q->job;
+  const int preset = job->recipe && qn_recipe_preset_json(job->recipe);
+  const char *const from[] = {job->src, job->calibration, preset ? NULL : job->recipe};
+  for (size_t i = 0; job->dst && i < sizeof from / sizeof from[0]; i++)
+    if (from[i] && qn_path_same(from[i], job->dst))
+      return qn_fail(&q->env->error, QUERN_E_ARGUMENT, "%s is what the model is made from: name another file to write",
+                     job->dst);
+  return job->dst && !job->dry_run ? qn_output_check(q->env, job->dst) : QUERN_OK;
+}
+
 static quern_status run_job(qn_quantizer *q, quern_quantize_result *result) {
   const qn_quantize_job *job = q->job;
   uint64_t bytes;
-  if (job->dst && !job->dry_run) QN_TRY(qn_output_check(q->env, job->dst));
+  QN_TRY(check_output(q));
   QN_TRY(load_recipe(q));
   QN_TRY(qn_source_open(&q->source, q->env, job->src, job->limit));
   q->arch = *qn_source_arch(q->source);

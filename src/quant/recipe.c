@@ -115,11 +115,12 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
           ? r->head_bits == 32
           : r->head_bits == 8 || r->head_bits == 4 || (r->head_bits == 6 && r->id == QN_RECIPE_INT8))
     return QUERN_OK;
-  return qn_fail(
-      &env->error, QUERN_E_UNSUPPORTED,
-      "%s: head.bits is 8 or 4, with activations that are not static 6 too, or 32 where all is float; not %u in this "
-      "version",
-      file, r->head_bits);
+  if (r->id == QN_RECIPE_FLOAT)
+    return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: activations of 32 bits need a head of 32: head.bits is %u",
+                   file, r->head_bits);
+  return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
+                 "%s: head.bits is 8 or 4, with activations that are not static 6 too; not %u in this version", file,
+                 r->head_bits);
 }
 
 /* What can be run: all float, or 8-bit activations with 8-, 4- or 2-bit weights and embeddings. */

@@ -85,6 +85,10 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   r->permute = qn_json_bool(j, 0, "permute", kind >= DUQUANT);
   r->rotate2 = kind >= DUQUANT ? QN_ROTATE2_DENSE : kind == HADAMARD ? QN_ROTATE2_HADAMARD : QN_ROTATE2_NONE;
   QN_TRY(read_second(r, env, j, file));
+  if (kind == HADAMARD && (r->rotate || r->permute || r->rotate2 != QN_ROTATE2_HADAMARD))
+    return refuse(
+        env, file,
+        "transform \"hadamard\" is signs and a Hadamard matrix alone: \"duquant\" has rotations and an order");
   if (kind == NONE && (r->rotate || r->permute || r->rotate2))
     return refuse(env, file, "transform \"none\" has no rotation and no order");
   if (r->permute && !r->rotate && !r->rotate2)
