@@ -60,6 +60,8 @@ typedef struct qk_codes {
   /* With parts that are not `any`: [rows, QK_PARTS] -128 * sum of the codes of each; those past the last are 0. */
   int32_t *part_start;
 } qk_codes;
+/* How many scales a row of d channels has. */
+static inline size_t qk_scales(const qk_codes *q, size_t d) { return q->grouped ? qk_groups(d, q->group) : 1; }
 
 /* Codes of 16 bits lie as two planes of bytes: code = 128 * high + low, |code| <= 16383, high = code / 128 towards 0, so that
    both have its sign and lie in -127 ... 127. The high plane is where codes of 8 bits are. They are made as those are, the

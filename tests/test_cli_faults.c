@@ -135,10 +135,10 @@ static void setup(void) {
     CHECK_EQ(quern_quantize_file(c, source, path, NULL, NULL), QUERN_OK);
   }
   tiny_decoder d = tiny_decoder_of("llama");
-  d.layers = 1, d.vocab = TINY_BPE_TOKENS, d.more_config = TINY_BPE_CONFIG;
+  d.layers = 1;
   snprintf(source, sizeof source, "%s/llama", dir);
   snprintf(path, sizeof path, "%s/d.qrn", dir);
-  CHECK(mkdir(source, 0700) == 0 && tiny_decoder_write(source, &d) && tiny_bpe_write(source));
+  CHECK(tiny_bpe_decoder(source, d));
   CHECK_EQ(quern_quantize_file(c, source, path, NULL, NULL), QUERN_OK);
   quern_context_free(c);
   CHECK(tiny_text(dir, "texts.txt", "the cat sat\nthe dog\na1 is in\n"));

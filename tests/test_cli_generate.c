@@ -17,9 +17,9 @@ static quern_session *session;
 static void test_models(void) {
   char path[400];
   tiny_decoder o = tiny_decoder_of("llama");
-  o.vocab = TINY_BPE_TOKENS, o.positions = POSITIONS, o.more_config = TINY_BPE_CONFIG;
+  o.positions = POSITIONS;
   snprintf(path, sizeof path, "%s/m", dir);
-  CHECK(mkdir(path, 0700) == 0 && tiny_decoder_write(path, &o) && tiny_bpe_write(path));
+  CHECK(tiny_bpe_decoder(path, o));
   CHECK_EQ(quern("quantize @/m -o @/m.qrn"), 0);
   CHECK_EQ(quern("quantize @/m -o @/float.qrn --recipe float"), 0);
   CHECK_EQ(quern("inspect @/m.qrn"), 0);

@@ -6,14 +6,6 @@
 
 #include "cli_run.h" /* last: its `dir` would be shadowed */
 
-static void make_source(void) {
-  char path[400];
-  tiny_decoder o = tiny_decoder_of("llama");
-  o.vocab = TINY_BPE_TOKENS, o.positions = 192, o.more_config = TINY_BPE_CONFIG;
-  snprintf(path, sizeof path, "%s/m", dir);
-  CHECK(mkdir(path, 0700) == 0 && tiny_decoder_write(path, &o) && tiny_bpe_write(path));
-}
-
 /* What --decoder prints of a preset makes the file that its name makes. */
 static void test_printed_recipe(void) {
   static const char *const names[] = {"int8", "int4", "duquant4"};
@@ -57,7 +49,11 @@ static void test_report(void) {
 
 int main(void) {
   if (!cli_run_begin()) return 1;
-  make_source();
+  char path[400];
+  tiny_decoder o = tiny_decoder_of("llama");
+  o.positions = 192;
+  snprintf(path, sizeof path, "%s/m", dir);
+  CHECK(tiny_bpe_decoder(path, o));
   RUN(test_printed_recipe);
   RUN(test_report);
   tiny_dir_remove(dir);

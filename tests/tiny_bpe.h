@@ -1,18 +1,11 @@
 /* tiny_bpe.h - a byte-level BPE as a Hugging Face directory has it: the 256 bytes, some merges, three special tokens, conversations in
- * the form "chatml". For decoders of tiny_decoder.h:
- *
- *   tiny_decoder o = tiny_decoder_of("llama");
- *   o.vocab = TINY_BPE_TOKENS, o.more_config = TINY_BPE_CONFIG;
- *   tiny_decoder_write(dir, &o), tiny_bpe_write(dir);
- *
- * Tests only; one thread. */
+ * the form "chatml"; and decoders of tiny_decoder.h that have it. Tests only; one thread. */
 #ifndef QN_TINY_BPE_H
 #define QN_TINY_BPE_H
-#include "tiny_model.h"
+#include "tiny_decoder.h"
 
 #define TINY_BPE_END 263
 #define TINY_BPE_TOKENS 266u
-#define TINY_BPE_CONFIG "\"eos_token_id\": 263"
 
 /* The character that stands for a byte in the vocabulary, escaped for JSON. */
 static inline size_t tiny_bpe_character(uint32_t byte, char *out) {
@@ -51,5 +44,11 @@ static inline int tiny_bpe_write(const char *dir) {
   return tiny_text(dir, "tokenizer.json", json) &&
          tiny_text(dir, "tokenizer_config.json",
                    "{\"chat_template\": \"{% for m in messages %}<|im_start|>{{ m.role }}{% endfor %}\"}");
+}
+
+/* A new directory with such a decoder. */
+static inline int tiny_bpe_decoder(const char *dir, tiny_decoder o) {
+  o.vocab = TINY_BPE_TOKENS, o.more_config = "\"eos_token_id\": 263";
+  return !mkdir(dir, 0700) && tiny_decoder_write(dir, &o) && tiny_bpe_write(dir);
 }
 #endif

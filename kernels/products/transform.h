@@ -62,9 +62,6 @@ static inline float qk_last_unit(const qk_transform *tr, float unit) {
   if (tr->second) return unit * 0x1p-13f;
   return tr->signs ? unit / __builtin_sqrtf((float)tr->block) : unit;
 }
-/* How many scales a row has. */
-static inline size_t qk_scales(const qk_codes *q, size_t d) { return q->grouped ? qk_groups(d, q->group) : 1; }
-
 /* ---- sixteen rows ---- */
 
 /* Sixteen rows of two channels at p, in pairs: the first, the second. */

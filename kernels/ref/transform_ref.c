@@ -89,7 +89,7 @@ size_t qk_transform_ref(const qk_transform *tr, const float *x, size_t ldx, uint
                         void *scratch, size_t r0, size_t r1) {
   int32_t *t = scratch;
   int16_t *c = (int16_t *)(void *)(t + d);
-  const size_t scales = q->grouped ? qk_groups(d, q->group) : 1; /* of a row */
+  const size_t scales = qk_scales(q, d);
   size_t bad = 0;
   for (size_t r = r0; r < r1; r++) {
     float unit = 0.0f;

@@ -1,10 +1,7 @@
 /* fit_recipe.c - see fit_recipe.h. */
 #include "quant/fit_recipe.h"
 
-#include <string.h>
-
 #include "kernels/layout.h"
-#include "quant/recipe.h"
 
 /* A head that is the table of tokens too, where the recipe has few bits for tables and says nothing of heads. */
 static quern_status fit_tied_head(qn_recipe *r, qn_env *env) {

@@ -4,19 +4,20 @@
 #include "quant/quant.h"
 
 #define EIGHT "{\"bits\":8}"
-#define REST_OF_INT8 "\"embeddings\":" EIGHT ",\"smooth\":true,\"split\":16"
 #define FOUR(group)                                                                                                    \
   "\"weights\":{\"bits\":4,\"group\":" group ",\"minimum\":false,\"scales\":\"float\"},\"activations\":" EIGHT ","
 #define TABLE "\"embeddings\":" EIGHT ",\"smooth\":"
+#define REST_OF_INT8 TABLE "true,\"split\":16"
 #define EITHER ",\"rounding\":\"either\""
+#define SEARCH(alpha) ",\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
 #define DUQUANT(codes, tables, second, more, alpha)                                                                    \
   codes "," tables "true,\"split\":0" more                                                                             \
         ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":" second                              \
-        ",\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
-#define FOURS(clip)                                                                                                    \
+        SEARCH(alpha)
+#define W4A4(clip)                                                                                                     \
   "\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip                                     \
   "},\"activations\":{\"bits\":4,\"clip\":0.9}"
-#define SIXES "\"weights\":{\"bits\":6,\"group\":64},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true}"
+#define W6A6 "\"weights\":{\"bits\":6,\"group\":64},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true}"
 #define LEARNED ",\"clip\":\"learned\""
 #define STATIC                                                                                                         \
   "\"weights\":" EIGHT ",\"activations\":{\"bits\":8,\"static\":true,\"symmetric\":false,\"estimator\":\"minmax\"},"   \
@@ -37,10 +38,9 @@
 /* What serves decoders: inputs spread by a Hadamard matrix in the place of smoothing, the head in groups (docs/ACCURACY.md, Decoders). */
 #define HEAD(group) "\"embeddings\":" EIGHT ",\"head\":{\"bits\":8,\"group\":" group "},\"smooth\":"
 #define SPREAD(weights, head, more)                                                                                    \
-  "\"weights\":{" weights "},\"activations\":" EIGHT                                                                   \
-  "," HEAD(head) "false,\"split\":0" more ",\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,"            \
-                 "\"rotate2\":\"hadamard\",\"block\":128,\"steps\":64,"                                                \
-                 "\"restart\":2,\"outlier\":\"column\",\"alpha\":0.625}"
+  "\"weights\":{" weights "},\"activations\":" EIGHT "," HEAD(                                                         \
+      head) "false,\"split\":0" more                                                                                   \
+            ",\"transform\":\"hadamard\",\"rotate\":false,\"permute\":false,\"rotate2\":\"hadamard\"" SEARCH("0.625")
 #define STEPS(group) "\"bits\":4,\"group\":" group ",\"minimum\":true,\"scales\":\"integer\""
 #define FLOAT                                                                                                          \
   "{\"name\":\"float\",\"weights\":{\"bits\":32},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":32},"          \
@@ -68,9 +68,9 @@ static const preset presets[] = {
      "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX(
          "attn.sum", UNEVEN) "," THREE("ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(FOURS(""), TABLE, "true", EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(SIXES, TABLE, "\"hadamard\"", EITHER, "0.625")},
-    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(FOURS(LEARNED), TABLE, "true", "", "0.5")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), TABLE, "true", EITHER, "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(W6A6, TABLE, "\"hadamard\"", EITHER, "0.625")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(W4A4(LEARNED), TABLE, "true", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
     {"os6", "{\"name\":\"os6\"," SUPPRESSED("6", "6")},
     {"os4", "{\"name\":\"os4\"," SUPPRESSED("4", "4,\"group\":32")},
@@ -82,9 +82,9 @@ static const preset of_decoders[] = {
     {"int8-g32", "{\"name\":\"int8-g32\"," SPREAD("\"bits\":8,\"group\":32", "32", "")},
     {"int4", "{\"name\":\"int4\"," SPREAD(STEPS("32"), "64", EITHER)},
     {"int4-g128", "{\"name\":\"int4-g128\"," SPREAD(STEPS("128"), "64", EITHER)},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(FOURS(""), HEAD("64"), "true", EITHER, "0.625")},
-    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(SIXES, HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
-    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(FOURS(LEARNED), HEAD("64"), "true", "", "0.5")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), HEAD("64"), "true", EITHER, "0.625")},
+    {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(W6A6, HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
+    {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(W4A4(LEARNED), HEAD("64"), "true", "", "0.5")},
 };
 enum { PRESETS = sizeof presets / sizeof presets[0], OF_DECODERS = sizeof of_decoders / sizeof of_decoders[0] };
 

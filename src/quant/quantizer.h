@@ -21,8 +21,8 @@ typedef struct qn_quantizer {
   qn_arch arch;
   qn_report report;
   qn_buffer rows_found; /* the report's rows: they grow with what the source has, not with what its config says */
-  qn_maxima
-      maxima; /* of the linear operators' inputs, where the recipe smooths, and of queries and keys, where these are balanced */
+  /* Of the linear operators' inputs, where the recipe smooths, and of queries and keys, where these are balanced. */
+  qn_maxima maxima;
   qn_moments moments;         /* of the same inputs, where weights are rounded by calibration */
   qn_samples samples;         /* rows of the same inputs, where they are transformed */
   qn_transform_shape *shapes; /* [layers, QN_SITE_KINDS] of transforms, where they are chosen; else NULL */

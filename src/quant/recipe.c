@@ -50,9 +50,9 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
                        : activations
                            ? (v > 8                               ? 0
                               : qn_json_bool(j, *at, "static", 0) ? STATIC_RANGES | SYMMETRIC | ESTIMATOR | PERCENTILE
-                              : v == 4 || v == 6                  ? CLIP | STATIC_RANGES | GROUP | SYMMETRIC
-                              : v != 8                            ? 0
-                                                                  : CLIP | STATIC_RANGES | GROUP | SYMMETRIC | OUTLIERS)
+                              : v != 4 && v != 6 && v != 8
+                                  ? 0
+                                  : CLIP | STATIC_RANGES | GROUP | SYMMETRIC | (v == 8 ? OUTLIERS : 0))
                            : (v < 8 ? GROUP : 0);
   for (uint32_t k = *at + 1; k < j->nodes[*at].next; k = j->nodes[k + 1].next) {
     const char *member = j->nodes[k].string;
@@ -111,13 +111,12 @@ static quern_status read_all_codes(qn_recipe *r, qn_env *env, const qn_json *j, 
   r->head_group = group_in(j, at, small ? 32 : 0);
   r->head_min = qn_json_bool(j, at, "minimum", small);
   QN_TRY(read_scales(env, j, file, "head", at, &r->head_steps));
-  if (r->id == QN_RECIPE_FLOAT
-          ? r->head_bits == 32
-          : r->head_bits == 8 || r->head_bits == 4 || (r->head_bits == 6 && r->id == QN_RECIPE_INT8))
-    return QUERN_OK;
-  if (r->id == QN_RECIPE_FLOAT)
+  if (r->id == QN_RECIPE_FLOAT && r->head_bits != 32)
     return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: activations of 32 bits need a head of 32: head.bits is %u",
                    file, r->head_bits);
+  if (r->id == QN_RECIPE_FLOAT || r->head_bits == 8 || r->head_bits == 4 ||
+      (r->head_bits == 6 && r->id == QN_RECIPE_INT8))
+    return QUERN_OK;
   return qn_fail(&env->error, QUERN_E_UNSUPPORTED,
                  "%s: head.bits is 8 or 4, with activations that are not static 6 too; not %u in this version", file,
                  r->head_bits);
