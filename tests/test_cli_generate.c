@@ -474,7 +474,7 @@ static void test_choice_refused(void) {
   static const char *const bad[][2] = {{"question\tc0\tc1\nthe\ta\tb\n", "the column gold"},
                                        {"gold\tc0\tc1\n0\ta\tb\n", "a column question, ctx, goal or sentence"},
                                        {"gold\tquestion\tc0\n0\tthe\ta\n", "the columns c0 and c1"},
-                                       {"gold\tquestion\tc0\tc1\n2\tthe\ta\tb\n", "the right choice is 2 of 2"},
+                                       {"gold\tquestion\tc0\tc1\n-1\tthe\ta\tb\n", "the right choice is -1"},
                                        {"gold\tsentence\tc0\tc1\n0\tthe\ta\tb\n", "has no _ for the choices"},
                                        {"gold\tquestion\tc0\tc1\n", "has no rows"}};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -482,9 +482,9 @@ static void test_choice_refused(void) {
     CHECK_EQ(quern("eval @/m.qrn --task choice --data @/bad.tsv"), 1);
     CHECK(has(bad[i][1]));
   }
-  CHECK_EQ(tiny_text(dir, "bad.tsv", "gold\tquestion\tc0\tc1\n0\tthe\t\t\n0\tthe\ta\tb\n1\tthe\t\t\n"), 1);
+  CHECK_EQ(tiny_text(dir, "bad.tsv", "gold\tquestion\tc0\tc1\n0\tthe\t\t\n0\tthe\ta\tb\n2\tthe\ta\tb\n"), 1);
   CHECK_EQ(quern("eval @/m.qrn --task choice --data @/bad.tsv --json"), 0);
-  CHECK(has("\"rows\":1") && has("rows without a choice are left out: 2"));
+  CHECK(has("\"rows\":1") && has("rows without their right choice are left out: 2"));
   CHECK_EQ(quern("eval @/m.qrn --task choice --data @/choice.tsv --reference @/m.qrn"), 2);
   CHECK(has("takes no --reference"));
   CHECK_EQ(quern("eval @/encoder.qrn --task choice --data @/choice.tsv"), 1);

@@ -27,7 +27,7 @@ typedef struct choice {
   int32_t *shared; /* what is in the sequence SHARED */
   size_t shared_count, shared_cap;
   uint64_t right, right_by_length;
-  uint64_t without; /* rows that have no choices */
+  uint64_t without; /* rows whose right choice is not among theirs */
 } choice;
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
@@ -96,14 +96,15 @@ static int read_row(choice *c, int *more) {
     code = c->sentence >= 0 ? add_sentence(c, t->fields[c->sentence], answer) : add_stem(c, t->fields[c->stem], answer);
   }
   const size_t choices = c->row.texts.texts / 2;
-  if (!code && !choices) { /* published sets have a few */
+  if (!code && !(gold >= 0 && gold < CHOICES && gold == floor(gold)))
+    code = qn_cli_fail(c->r->c, CLI_FAILED, "line %llu of %s: the right choice is %g, not a column's number from 0 on",
+                       (unsigned long long)t->lines.number, c->r->path, gold);
+  if (!code && gold >= (double)choices) { /* published sets have a few, as where a fifth choice was left out */
     c->without++;
     c->r->rows--;
+    qn_cli_batch_clear(&c->row.texts);
     return CLI_DONE;
   }
-  if (!code && !(gold >= 0 && gold < (double)choices && gold == floor(gold)))
-    code = qn_cli_fail(c->r->c, CLI_FAILED, "line %llu of %s: the right choice is %g of %zu",
-                       (unsigned long long)t->lines.number, c->r->path, gold, choices);
   if (!code) c->row.right = (uint32_t)gold;
   return code;
 }
@@ -217,7 +218,8 @@ static int run_rows(choice *c) {
     if (c->row.texts.texts) code = score_row(c);
   }
   if (!code && c->without)
-    qn_cli_note(c->r->c, "%s: rows without a choice are left out: %llu", c->r->path, (unsigned long long)c->without);
+    qn_cli_note(c->r->c, "%s: rows without their right choice are left out: %llu", c->r->path,
+                (unsigned long long)c->without);
   return code;
 }
 
