@@ -293,6 +293,8 @@ static void reads_recipes(void) {
       {SITES("\"layers.*.ffn.sum\":{\"low\":1,\"high\":2}"), QUERN_E_SOURCE, "low <= 0 <= high"},
       {SITES("\"layers.*.ffn.sum\":{\"scale\":0}"), QUERN_E_SOURCE, "scale is not between"},
       {SITES("\"Layers\":{\"bits\":8}"), QUERN_E_SOURCE, "no name of a site"},
+      {SITES("\"layers.*.ffn.sum\":{\"bits\":8,\"groups\":6,\"bits\":16}"), QUERN_E_SOURCE, "bits is given twice"},
+      {"{\"name\":\"x\"," STATIC ",\"name\":\"y\"}", QUERN_E_SOURCE, "name is given twice"},
   };
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     CHECK(write_text(bad[i].text));

@@ -211,7 +211,16 @@ static quern_status read_rest(qn_recipe *r, qn_env *env, const qn_json *j, const
   return r->id == QN_RECIPE_STATIC ? qn_recipe_rules(r, env, j, file) : QUERN_OK;
 }
 
-/* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default. */
+/* Whether the member at `at` of object o stands there before. Of many the first are looked at: there are fewer names than that, but of sites. */
+static int is_again(const qn_json *j, uint32_t o, uint32_t at) {
+  uint32_t k = o + 1;
+  for (uint32_t i = 0; i < 64 && k < at; i++, k = j->nodes[k + 1].next)
+    if (!strcmp(j->nodes[k].string, j->nodes[at].string)) return 1;
+  return 0;
+}
+
+/* Members that are true or false, and those that are numbers, wherever they stand: another type is a mistake, not a default, and so is a
+   member that is given twice. */
 static quern_status check_types(qn_env *env, const qn_json *j, const char *file) {
   static const char *const flags[] = {"smooth", "static", "symmetric", "minimum", "rotate", "permute", "merge"};
   static const char *const numbers[] = {"bits",  "group",   "groups", "split",      "unfold",   "scale",
@@ -222,6 +231,7 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
       const qn_json_kind kind = j->nodes[k + 1].kind;
       const char *name = j->nodes[k].string, *wanted = NULL;
+      if (is_again(j, o, k)) return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %.*s is given twice", file, 64, name);
       for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
         if (!strcmp(name, flags[i]) && kind != QN_JSON_FALSE && kind != QN_JSON_TRUE) wanted = "true or false";
       for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
