@@ -68,7 +68,7 @@ static const preset presets[] = {
      "{\"name\":\"peg-uneven\"," STATIC BY_RANGE GROUPED(UNEVEN, UNEVEN) "," SIX("attn.out.out", UNEVEN) "," SIX(
          "attn.sum", UNEVEN) "," THREE("ffn.down.in", UNEVEN) ",\"embed.sum\":{\"groups\":6" UNEVEN "}}}"},
     {"auto", "{\"name\":\"auto\"," STATIC ",\"max_loss\":0.02}"},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), TABLE, "true", EITHER, "0.625")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), TABLE, "\"hadamard\"", EITHER, "0.625")},
     {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(W6A6, TABLE, "\"hadamard\"", EITHER, "0.625")},
     {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(W4A4(LEARNED), TABLE, "true", "", "0.5")},
     {"os8", "{\"name\":\"os8\"," SUPPRESSED("8", "8")},
@@ -82,7 +82,7 @@ static const preset of_decoders[] = {
     {"int8-g32", "{\"name\":\"int8-g32\"," SPREAD("\"bits\":8,\"group\":32", "32", "")},
     {"int4", "{\"name\":\"int4\"," SPREAD(STEPS("32"), "64", EITHER)},
     {"int4-g128", "{\"name\":\"int4-g128\"," SPREAD(STEPS("128"), "64", EITHER)},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), HEAD("64"), "true", EITHER, "0.625")},
+    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
     {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(W6A6, HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
     {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(W4A4(LEARNED), HEAD("64"), "true", "", "0.5")},
 };
