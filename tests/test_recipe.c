@@ -67,7 +67,8 @@ static void keeps_recipes(void) {
       "\"calibrated\","
       "\"transform\":\"duquant\",\"rotate\":true,\"permute\":false,\"rotate2\":\"hadamard\",\"block\":32,\"steps\":9,"
       "\"restart\":0,\"outlier\":\"row\",\"alpha\":0.25,\"merge\":true}",
-      "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true},"
+      "{\"name\":\"x\",\"weights\":{\"bits\":6},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true,\"clip\":"
+      "\"searched\"},"
       "\"embeddings\":{\"bits\":8},\"smooth\":true,\"split\":0,\"transform\":\"duquant\",\"rotate\":true,"
       "\"permute\":true,\"rotate2\":true,\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\","
       "\"alpha\":0.625}",
@@ -155,6 +156,16 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"clip\":\"wide\"},\"activations\":"
        "{\"bits\":4},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "weights.clip is a number"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":\"learned\"},\"embeddings\":{"
+       "\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.clip is above 0"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":\"searched\"},\"embeddings\":{"
+       "\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, "activations.clip \"searched\" belongs to a \"transform\""},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":\"searched\"},\"embeddings\":{"
+       "\"bits\":8},"
+       "\"transform\":\"none\"}",
+       QUERN_E_UNSUPPORTED, "searched for behind a transform"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":4,\"clip\":2},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "activations.clip is above 0"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"

@@ -10,6 +10,7 @@
 #include "quant/learn_clip.h"
 #include "quant/orthogonal.h"
 #include "quant/input_transform.h"
+#include "quant/token_codes.h"
 #include "quant/zigzag.h"
 #include "tiny_decoder.h"
 #include "tiny_faults.h"
@@ -253,6 +254,67 @@ static void test_kernel(void) {
   free(found);
   qn_transform_free(&env, &t);
   qn_pool_free(pool);
+}
+
+/* Rows become what the kernels' codes stand for; the factor of their range that is found loses least, and lies further in the wider they are. */
+static void test_token_codes(void) {
+  static const struct {
+    uint32_t bits, group;
+    int symmetric;
+  } forms[] = {{4, 0, 0}, {6, 0, 0}, {4, 64, 1}};
+  qk_table kernels;
+  CHECK(qk_table_build(&kernels, NULL, qk_cpu_features()));
+  for (size_t f = 0; f < 3; f++) {
+    static int8_t codes[ROWS * K];
+    static float scale[ROWS * K / 64], zero[ROWS * K / 64], want[ROWS * K];
+    static int32_t start[ROWS], group_start[ROWS * K / 64];
+    const uint32_t each = forms[f].group ? forms[f].group : K;
+    const qk_codes q = {.codes = codes,
+                        .scale = scale,
+                        .zero = zero,
+                        .start = start,
+                        .ld = K,
+                        .bits = forms[f].bits,
+                        .group_start = forms[f].group ? group_start : NULL,
+                        .grouped = forms[f].group != 0,
+                        .group = forms[f].group,
+                        .symmetric = (uint32_t)forms[f].symmetric,
+                        .clip = 0.75f};
+    qn_token_codes c = {forms[f].bits, forms[f].group, forms[f].symmetric, 0.75f};
+    make_rows();
+    CHECK_EQ(kernels.quantize(given, K, K, NULL, &q, 0, ROWS), 0);
+    for (uint32_t i = 0; i < ROWS * K; i++) want[i] = ((float)codes[i] - zero[i / each]) * scale[i / each];
+    qn_token_round(&c, rows, ROWS, K);
+    for (uint32_t i = 0; i < ROWS * K; i++) CHECK(fabsf(rows[i] - want[i]) <= 1e-5f * scale[i / each]);
+    make_rows();
+    c.clip = 0;
+    const float clip = qn_token_clip(&c, given, ROWS, K);
+    double least = 0;
+    for (int part = 32; part >= 20; part--) {
+      double sum = 0;
+      make_rows();
+      c.clip = (float)part / 32;
+      qn_token_round(&c, rows, ROWS, K);
+      for (uint32_t r = 0; r < ROWS; r++) {
+        double error = 0, power = 0;
+        for (uint32_t i = r * K; i < (r + 1) * K; i++) {
+          error += pow((double)rows[i] - (double)given[i], 2);
+          power += pow((double)given[i], 2);
+        }
+        sum += error / power;
+      }
+      if (part == 32 || sum < least) least = sum;
+      if (c.clip <= clip) CHECK(sum >= least * (1 - 1e-12));
+      if (c.clip == clip) CHECK(sum <= least * (1 + 1e-12));
+    }
+  }
+  static float noise[16 * 4096]; /* near to normal */
+  const qn_token_codes four = {4, 0, 0, 0};
+  for (uint32_t i = 0; i < 16 * 4096; i++)
+    for (uint32_t j = 0; j < 12; j++) noise[i] += (float)random_of(30, 12 * i + j);
+  const float narrow = qn_token_clip(&four, noise, 1024, 64), wide = qn_token_clip(&four, noise, 16, 4096);
+  CHECK(narrow > 0.9f && wide < 0.8f && wide > 0.65f);
+  CHECK(qn_token_clip(&four, noise, 0, 64) == 1);
 }
 
 static double clip_cost(const float *moments, const float *scale, const float *min) {
@@ -501,6 +563,7 @@ int main(void) {
   RUN(test_greedy);
   RUN(test_steps);
   RUN(test_kernel);
+  RUN(test_token_codes);
   RUN(test_learned_ranges);
   RUN(test_memory);
   qn_fpenv_leave(guard);

@@ -73,31 +73,6 @@ static uint64_t cost_of(const trial *t, const qn_transform_shape *s) {
 
 /* ---- what one loses ---------------------------------------------------------------------------------------------- */
 
-/* n values of a row that share a scale as what their codes stand for (docs/NUMERICS.md, Codes). */
-static void round_some(float *x, size_t n, uint32_t bits, float clip, int symmetric) {
-  const float low_code = qn_site_lowest(bits), high_code = qn_site_highest(bits);
-  float low = 0, high = 0;
-  for (size_t i = 0; i < n; i++) {
-    low = x[i] < low ? x[i] : low;
-    high = x[i] > high ? x[i] : high;
-  }
-  low *= clip, high *= clip;
-  if (!(high - low >= 0x1p-100f)) return;
-  const float size = !symmetric ? high - low : high > -low ? high : -low;
-  const float steps = symmetric ? high_code : high_code - low_code;
-  const float by = steps / size, scale = size / steps, zero = symmetric ? 0 : qn_pack_rint(low_code - low * by);
-  for (size_t i = 0; i < n; i++)
-    x[i] = (qn_pack_held(qn_pack_rint(qn_pack_held(x[i] * by + zero, -4096, 4096)), low_code, high_code) - zero) *
-           scale;
-}
-static void round_row(const qn_quantizer *q, const qn_item *it, float *x) {
-  const float clip = q->recipe.activation_clip > 0 ? (float)q->recipe.activation_clip : 1;
-  const uint32_t bits = qn_quantizer_input_bits(q, it), group = qn_quantizer_input_group(q, it);
-  const size_t k = it->k, each = group ? group : k;
-  for (size_t i = 0; i < k; i += each)
-    round_some(x + i, qn_min_size(each, k - i), bits, clip, qn_quantizer_symmetric(q, it));
-}
-
 static void multiply(const trial *t, const float *x, const float *w, float *out) {
   const uint32_t n = t->some.n, k = t->some.k;
   qn_pack_linear_f32(w, n, k, t->panels);
@@ -119,7 +94,8 @@ static quern_status lose(const trial *t, const qn_transform *by, double *error) 
   QN_TRY(qn_quantizer_pack_nearest(q, &t->some));
   for (size_t r = 0; r < n; r++)
     for (size_t i = 0; i < k; i++) w[r * k + i] = (float)qn_packed_value(&p, &f, k, r, i);
-  for (size_t r = 0; r < t->measured; r++) round_row(q, &t->some, x + r * k);
+  const qn_token_codes codes = qn_quantizer_token_codes(q, &t->some);
+  qn_token_round(&codes, x, t->measured, k);
   multiply(t, x, w, t->got);
   *error = 0;
   for (size_t r = 0; r < t->measured; r++) {

@@ -94,14 +94,23 @@ qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it) 
   return q->recipe.weight_bits < 32 ? qn_transform_shape_of(&q->recipe, it->k) : (qn_transform_shape){0};
 }
 int qn_quantizer_clips(const qn_quantizer *q, const qn_item *it) {
-  return it->input >= 0 && q->recipe.activation_clip > 0 && q->recipe.id == QN_RECIPE_INT8;
+  return it->input >= 0 && q->recipe.activation_clip != 0 && q->recipe.id == QN_RECIPE_INT8;
+}
+qn_token_codes qn_quantizer_token_codes(const qn_quantizer *q, const qn_item *it) {
+  const double part = q->recipe.activation_clip;
+  qn_token_codes c = {qn_quantizer_input_bits(q, it), qn_quantizer_input_group(q, it), qn_quantizer_symmetric(q, it),
+                      1};
+  if (part > 0) c.clip = (float)part;
+  if (part == QN_ACTIVATION_CLIP_SEARCHED) c.clip = 0;
+  return c;
 }
 int qn_quantizer_needs_moments(const qn_quantizer *q) {
   return q->recipe.rounding != QN_ROUNDING_NEAREST || q->recipe.weight_clip == QN_WEIGHT_CLIP_LEARNED;
 }
 int qn_quantizer_needs_samples(const qn_quantizer *q) {
   const qn_recipe *r = &q->recipe;
-  return r->transforms && (r->smooth || r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE || r->budget);
+  return r->transforms && (r->smooth || r->rotate || r->permute || r->rotate2 == QN_ROTATE2_DENSE || r->budget ||
+                           r->activation_clip == QN_ACTIVATION_CLIP_SEARCHED);
 }
 
 /* ---- what the file says before its data ---- */

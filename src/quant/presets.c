@@ -16,7 +16,7 @@
         SEARCH(alpha)
 #define W4A4(clip)                                                                                                     \
   "\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip                                     \
-  "},\"activations\":{\"bits\":4,\"clip\":0.9}"
+  "},\"activations\":{\"bits\":4,\"clip\":\"searched\"}"
 #define W6A6 "\"weights\":{\"bits\":6,\"group\":64},\"activations\":{\"bits\":6,\"group\":64,\"symmetric\":true}"
 #define LEARNED ",\"clip\":\"learned\""
 #define STATIC                                                                                                         \

@@ -29,6 +29,7 @@ enum { QN_CLIP_MINMAX, QN_CLIP_TOKENWISE, QN_CLIP_FINE, QN_CLIPS };
 enum { QN_ROTATE2_NONE, QN_ROTATE2_DENSE, QN_ROTATE2_HADAMARD };
 /* Ranges of weights of 4 bits with one scale an output channel: those that leave the least squared error; a part of what holds all; the part that
    is learned for each channel and end (learn_clip.h). */
+#define QN_ACTIVATION_CLIP_SEARCHED (-1.0)
 enum { QN_WEIGHT_CLIP_SEARCHED, QN_WEIGHT_CLIP_PART, QN_WEIGHT_CLIP_LEARNED };
 
 /* What a recipe says of a site; members that it does not mention are as the recipe's activations have them. */
@@ -95,11 +96,12 @@ typedef struct qn_recipe {
   uint32_t
       budget; /* above 0: transforms are chosen by what they lose, with as many times the work that this one takes (choose_transform.c) */
   int merge;  /* attention's output has a rotation within heads, which is merged into values (input_transform.h) */
-  int outlier_row;                     /* its channels are chosen as the published code does */
-  int transforms;                      /* activations are sampled: they are rotated, or smoothed as these are */
-  uint32_t alpha;                      /* in eighths, of activations' maxima in smoothing where transforms is 1 */
-  uint32_t weight_clip;                /* QN_WEIGHT_CLIP_* */
-  double weight_part, activation_clip; /* of QN_WEIGHT_CLIP_PART; of each token's range */
+  int outlier_row;        /* its channels are chosen as the published code does */
+  int transforms;         /* activations are sampled: they are rotated, or smoothed as these are */
+  uint32_t alpha;         /* in eighths, of activations' maxima in smoothing where transforms is 1 */
+  uint32_t weight_clip;   /* QN_WEIGHT_CLIP_* */
+  double weight_part;     /* of QN_WEIGHT_CLIP_PART */
+  double activation_clip; /* of each token's range: a part, QN_ACTIVATION_CLIP_SEARCHED, or 0 for all */
   double max_loss; /* above 0: sites are chosen so that outputs lose no more (choose.h), and the recipe has none */
 } qn_recipe;
 #define QN_SPLIT_MOST 256u

@@ -10,6 +10,7 @@
 #include "quant/ranges.h"
 #include "quant/report.h"
 #include "quant/smooth.h"
+#include "quant/token_codes.h"
 #include "quant/input_transform.h"
 
 typedef struct qn_quantizer {
@@ -65,8 +66,9 @@ int qn_quantizer_smooths(const qn_quantizer *q, const qn_item *it);
 /* Whether its smoothing vector is in the file, since it does not fold (fold.h). */
 int qn_quantizer_multiplies(const qn_quantizer *q, const qn_item *it);
 
-/* Bits of the codes of an operator's input. */
+/* Bits of the codes of an operator's input; those codes where they are found while running. */
 uint32_t qn_quantizer_input_bits(const qn_quantizer *q, const qn_item *it);
+qn_token_codes qn_quantizer_token_codes(const qn_quantizer *q, const qn_item *it);
 /* Which parts the transform of an operator's input has; block 0: it has none. */
 qn_transform_shape qn_quantizer_shape(const qn_quantizer *q, const qn_item *it);
 /* Whether its input has a clip factor in the file. */

@@ -67,6 +67,8 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   for (size_t i = 0; i < sizeof members / sizeof members[0] && !at; i++)
     if (qn_json_get(j, 0, members[i]))
       return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s belongs to a \"transform\"", file, members[i]);
+  if (!at && r->activation_clip == QN_ACTIVATION_CLIP_SEARCHED)
+    return refuse(env, file, "activations.clip \"searched\" belongs to a \"transform\"");
   if (!at) return QUERN_OK;
   QN_TRY(read_word(env, j, file, "transform", kinds, KINDS, &kind));
   if (r->id != QN_RECIPE_INT8)
@@ -104,6 +106,8 @@ quern_status qn_recipe_transform(qn_recipe *r, qn_env *env, const qn_json *j, co
   if (kind != AUTO && qn_json_get(j, 0, "budget")) return refuse(env, file, "budget belongs to transform \"auto\"");
   if (kind == AUTO && !r->rotate && !r->rotate2)
     return refuse(env, file, "transform \"auto\" begins with a rotation: the recipe has none");
+  if (kind == NONE && r->activation_clip == QN_ACTIVATION_CLIP_SEARCHED)
+    return refuse(env, file, "activations.clip is searched for behind a transform: the recipe has none");
   if (r->merge && !r->rotate && !r->rotate2) return refuse(env, file, "merge is for rotations: the recipe has none");
   const double alpha = qn_json_number(j, 0, "alpha", ALPHA / 8.0);
   r->alpha = alpha >= 0 && alpha < 1 ? (uint32_t)(8 * alpha) : 8;
@@ -128,9 +132,14 @@ quern_status qn_recipe_clips(qn_recipe *r, qn_env *env, const qn_json *j, uint32
   }
   if (r->weight_clip && (r->weight_bits != 4 || r->weight_group || !r->weight_min))
     return refuse(env, file, "weights.clip is for 4 bits with \"group\": 0 and \"minimum\": true");
-  r->activation_clip = qn_json_get(j, activations, "clip") ? qn_json_number(j, activations, "clip", -1) : 0;
-  if (qn_json_get(j, activations, "clip") && !(r->activation_clip > 0 && r->activation_clip <= 1))
-    return refuse(env, file, "activations.clip is above 0 and at most 1");
+  const uint32_t part = qn_json_get(j, activations, "clip");
+  if (part && j->nodes[part].kind == QN_JSON_STRING && !strcmp(j->nodes[part].string, "searched")) {
+    r->activation_clip = QN_ACTIVATION_CLIP_SEARCHED;
+    return QUERN_OK;
+  }
+  r->activation_clip = part ? qn_json_number(j, activations, "clip", 0) : 0;
+  if (part && !(r->activation_clip > 0 && r->activation_clip <= 1))
+    return refuse(env, file, "activations.clip is above 0 and at most 1, or \"searched\"");
   return QUERN_OK;
 }
 
@@ -158,5 +167,6 @@ size_t qn_recipe_format_clip(const qn_recipe *r, int activations, char *text, si
   const double part = activations ? r->activation_clip : r->weight_part;
   qn_format_number(number, sizeof number, part);
   if (!activations && r->weight_clip == QN_WEIGHT_CLIP_LEARNED) return qn_format(text, bytes, ",\"clip\":\"learned\"");
+  if (part == QN_ACTIVATION_CLIP_SEARCHED) return qn_format(text, bytes, ",\"clip\":\"searched\"");
   return part > 0 ? qn_format(text, bytes, ",\"clip\":%s", number) : 0;
 }
