@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""Forms of inputs in another basis (docs/ROTATION.md) on decoders: perplexity and multiple choice, a line of JSON for each result.
+
+    rotation.py run build/quern OUT.jsonl --models NAME=SOURCE... --text FILE --valid FILE [--choice DIR] [--forms NAME...]
+    rotation.py table OUT.jsonl
+
+Quantizes each source in each form with the text's windows (--rows of 2,048 tokens), scores --windows windows of 2,048 tokens of --valid, and
+with --choice the first --limit rows of each set there that is named in SETS, in the forms of --choice-forms. --slots threads work at once;
+a form whose codes are rounded by calibration takes --threads of them, others one. Files are made in --work. Forms are ordered as in the
+paper's ablation (2406.01721, table 5). Nothing is fetched. The standard library alone."""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+SETS = {"WinoGrande": "WinoGrande_dev_a", "PIQA": "PIQA_valid_half_a", "HellaSwag": "HellaSwag_val_half_a", "BoolQ": "BoolQ_dev_half_a",
+        "MMLU": "MMLU_val", "ARC-C": "ARC-C_validation", "ARC-E": "ARC-E_validation"}
+
+
+def recipe(bits, clip, kept, **more):
+    weights = {"bits": bits, "group": 0, "minimum": True, "clip": clip} if bits == 4 else {"bits": bits}
+    activations = {"bits": bits, "clip": kept} if kept < 1 else {"bits": bits}
+    return {"weights": weights, "activations": activations, "embeddings": {"bits": 8}, "head": {"bits": 8, "group": 64}, "split": 0,
+            "smooth": True, **more}
+
+
+DUQUANT = {"transform": "duquant"}
+FORMS = {  # a preset's name where there is no recipe
+    "float": None,
+    "naive4": recipe(4, 1, 1, smooth=False, transform="none"),
+    "smooth4": recipe(4, 1, 1, transform="none"),
+    "hadamard4": recipe(4, 0.8, 0.9, transform="hadamard"),
+    "first4": recipe(4, 0.8, 0.9, **DUQUANT, permute=False, rotate2=False),
+    "ordered4": recipe(4, 0.8, 0.9, **DUQUANT, rotate2=False),
+    "unordered4": recipe(4, 0.8, 0.9, **DUQUANT, permute=False),
+    "dense4": recipe(4, 0.8, 0.9, **DUQUANT),
+    "second-hadamard4": recipe(4, 0.8, 0.9, **DUQUANT, rotate2="hadamard"),
+    "auto4": recipe(4, 0.8, 0.9, transform="auto", rotate2="hadamard", budget=4),
+    "duquant4-lwc": None,
+    "duquant4": None,
+    "hadamard4-rounded": recipe(4, "searched", 0.9, transform="hadamard", rounding="calibrated"),
+    "dense4-rounded": recipe(4, "searched", 0.9, **DUQUANT, rounding="calibrated"),
+    "naive6": recipe(6, 1, 1, smooth=False, transform="none"),
+    "hadamard6": recipe(6, 1, 1, transform="hadamard"),
+    "dense6": recipe(6, 1, 1, **DUQUANT),
+    "duquant6": None,
+}
+ROUNDED = ("duquant4", "duquant6", "hadamard4-rounded", "dense4-rounded")
+
+
+class Slots:
+    """Threads that may work at once; who asks first is served first."""
+
+    def __init__(self, count):
+        self.free, self.turn, self.next, self.changed = count, 0, 0, threading.Condition()
+
+    def take(self, count):
+        with self.changed:
+            mine, self.next = self.next, self.next + 1
+            self.changed.wait_for(lambda: self.turn == mine and self.free >= count)
+            self.free, self.turn = self.free - count, self.turn + 1
+            self.changed.notify_all()
+
+    def give(self, count):
+        with self.changed:
+            self.free += count
+            self.changed.notify_all()
+
+
+class Bench:
+    def __init__(self, args):
+        self.args, self.slots, self.lock = args, Slots(args.slots), threading.Lock()
+
+    def put(self, **result):
+        with self.lock, open(self.args.out, "a", encoding="utf-8") as f:
+            f.write(json.dumps(result) + "\n")
+            print(json.dumps(result), flush=True)
+
+    def quern(self, *arguments):
+        done = subprocess.run([self.args.quern, *arguments, "--quiet"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip()[-300:])
+        return done.stdout
+
+    def score(self, model, form, file, task, data, threads, *more):
+        begin = time.time()
+        answer = self.quern("eval", file, "--task", task.split(":")[0], "--data", data, "--threads", str(threads), "--json", *more)
+        self.put(model=model, form=form, task=task, seconds=round(time.time() - begin, 1), **json.loads(answer)["metrics"])
+
+    def make(self, model, source, form, file, threads):
+        more, path = [], os.path.join(self.args.work, form + ".json")
+        if FORMS[form]:
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump({"name": form, **FORMS[form]}, f)
+        if form not in ("float", "naive4", "naive6"):
+            more = ["--calibrate", self.args.text, "--rows", str(self.args.rows)]
+        begin = time.time()
+        self.quern("quantize", source, "-o", file, "--recipe", path if FORMS[form] else form, "--threads", str(threads), *more)
+        self.put(model=model, form=form, task="quantize", seconds=round(time.time() - begin, 1), threads=threads, bytes=os.path.getsize(file))
+
+    def form(self, model, source, form):
+        threads = self.args.threads if form in ROUNDED else 1
+        file = os.path.join(self.args.work, f"{model}.{form}.qrn")
+        self.slots.take(threads)
+        try:
+            self.make(model, source, form, file, threads)
+            self.score(model, form, file, "ppl", self.args.valid, threads, "--context", "2048", "--limit", str(self.args.windows))
+        except RuntimeError as e:
+            return self.put(model=model, form=form, error=str(e))
+        finally:
+            self.slots.give(threads)
+        if self.args.choice and form in self.args.choice_forms:
+            each = [threading.Thread(target=self.choice, args=(model, form, file, name)) for name in SETS]
+            for t in each:
+                t.start()
+            for t in each:
+                t.join()
+        os.remove(file)
+
+    def choice(self, model, form, file, name):
+        self.slots.take(1)
+        try:
+            limit = ["--limit", str(self.args.limit)] if self.args.limit else []
+            self.score(model, form, file, "choice:" + name, os.path.join(self.args.choice, SETS[name] + ".tsv"), 1, *limit)
+        except RuntimeError as e:
+            self.put(model=model, form=form, error=str(e))
+        finally:
+            self.slots.give(1)
+
+    def run(self):
+        models = [m.split("=", 1) for m in self.args.models]
+        threads = [threading.Thread(target=self.form, args=(name, source, form)) for form in self.args.forms for name, source in models]
+        for t in threads:
+            t.start()
+            time.sleep(0.02)  # in this order
+        for t in threads:
+            t.join()
+
+
+def table(path):
+    with open(path, encoding="utf-8") as f:
+        results = {(r["model"], r["form"], r.get("task")): r for r in map(json.loads, f)}
+    models = list(dict.fromkeys(m for m, _, _ in results))
+    at = lambda *key: results.get(key, {}).get("perplexity")
+    print("| | " + " | ".join(models) + " |\n|---" * 1 + "|---" * len(models) + "|")
+    for form in FORMS:
+        cells = [at(m, form, "ppl") for m in models]
+        if any(cells):
+            print(f"| {form} | " + " | ".join(f"{c:.3f}" if c else "" for c in cells) + " |")
+    print("\n| | " + " | ".join(SETS) + " | mean |\n|---" + "|---" * (len(SETS) + 1) + "|")
+    for m in models:
+        for form in FORMS:
+            cells = [results.get((m, form, "choice:" + s), {}).get("accuracy_norm") for s in SETS]
+            if any(cells):
+                there = [c for c in cells if c is not None]
+                print(f"| {m} {form} | " + " | ".join(f"{c * 100:.1f}" if c is not None else "" for c in cells) +
+                      f" | {sum(there) / len(there) * 100:.1f} |")
+
+
+def main():
+    if len(sys.argv) == 3 and sys.argv[1] == "table":
+        return table(sys.argv[2])
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("what", choices=["run"])
+    p.add_argument("quern")
+    p.add_argument("out")
+    p.add_argument("--models", nargs="+", required=True)
+    p.add_argument("--text", required=True)
+    p.add_argument("--valid", required=True)
+    p.add_argument("--choice")
+    p.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
+    p.add_argument("--choice-forms", nargs="+", default=["float", "naive4", "duquant4"])
+    p.add_argument("--rows", type=int, default=16)
+    p.add_argument("--windows", type=int, default=8)
+    p.add_argument("--limit", type=int, default=0)
+    p.add_argument("--slots", type=int, default=os.cpu_count())
+    p.add_argument("--threads", type=int, default=4)
+    p.add_argument("--work", default=".")
+    Bench(p.parse_args()).run()
+
+
+if __name__ == "__main__":
+    main()
