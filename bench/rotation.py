@@ -140,24 +140,32 @@ class Bench:
             t.join()
 
 
+def row(*cells):
+    print("| " + " | ".join(cells) + " |")
+
+
+def header(*cells):
+    row("", *cells)
+    row(*["---"] * (len(cells) + 1))
+
+
 def table(path):
     with open(path, encoding="utf-8") as f:
         results = {(r["model"], r["form"], r.get("task")): r for r in map(json.loads, f)}
-    models = list(dict.fromkeys(m for m, _, _ in results))
-    at = lambda *key: results.get(key, {}).get("perplexity")
-    print("| | " + " | ".join(models) + " |\n|---" * 1 + "|---" * len(models) + "|")
+    models = list(dict.fromkeys(model for model, _, _ in results))
+    header(*models)
     for form in FORMS:
-        cells = [at(m, form, "ppl") for m in models]
+        cells = [results.get((m, form, "ppl"), {}).get("perplexity") for m in models]
         if any(cells):
-            print(f"| {form} | " + " | ".join(f"{c:.3f}" if c else "" for c in cells) + " |")
-    print("\n| | " + " | ".join(SETS) + " | mean |\n|---" + "|---" * (len(SETS) + 1) + "|")
-    for m in models:
+            row(form, *[f"{c:.3f}" if c else "" for c in cells])
+    print()
+    header(*SETS, "mean")
+    for model in models:
         for form in FORMS:
-            cells = [results.get((m, form, "choice:" + s), {}).get("accuracy_norm") for s in SETS]
-            if any(cells):
-                there = [c for c in cells if c is not None]
-                print(f"| {m} {form} | " + " | ".join(f"{c * 100:.1f}" if c is not None else "" for c in cells) +
-                      f" | {sum(there) / len(there) * 100:.1f} |")
+            cells = [results.get((model, form, "choice:" + s), {}).get("accuracy_norm") for s in SETS]
+            there = [c for c in cells if c is not None]
+            if there:
+                row(f"{model} {form}", *[f"{c * 100:.1f}" if c is not None else "" for c in cells], f"{sum(there) / len(there) * 100:.1f}")
 
 
 def main():
