@@ -123,6 +123,7 @@ QK_LANE_OP2(vi_and, vi, _mm256_and_si256)
 QK_LANE_OP2(vi_or, vi, _mm256_or_si256)
 QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
 QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
+QK_LANE_OP2(vi_min, vi, _mm256_min_epi32)
 QK_LANE_OP2(vi_maxu, vi, _mm256_max_epu32)
 #define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
 static inline vi vi_shl_by(vi a, int n) {

@@ -137,6 +137,7 @@ QK_LANE_OP2(vi_and, vi, vandq_s32)
 QK_LANE_OP2(vi_or, vi, vorrq_s32)
 QK_LANE_OP2(vi_xor, vi, veorq_s32)
 QK_LANE_OP2(vi_max, vi, vmaxq_s32)
+QK_LANE_OP2(vi_min, vi, vminq_s32)
 QK_LANE_OP2(vi_maxu, vi, neon_maxu)
 #define vi_shl(x, imm)                                                                                                 \
   ((vi){vshlq_n_s32((x).a, (imm)), vshlq_n_s32((x).b, (imm)), vshlq_n_s32((x).c, (imm)), vshlq_n_s32((x).d, (imm))})

@@ -250,6 +250,7 @@ QK_LANE_OP2(vi_and, vi, a.l[i] & b.l[i])
 QK_LANE_OP2(vi_or, vi, a.l[i] | b.l[i])
 QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
 QK_LANE_OP2(vi_max, vi, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
+QK_LANE_OP2(vi_min, vi, a.l[i] < b.l[i] ? a.l[i] : b.l[i])
 QK_LANE_OP2(vi_maxu, vi, (uint32_t)a.l[i] > (uint32_t)b.l[i] ? a.l[i] : b.l[i]) /* as unsigned integers */
 #define vi_shl(a, imm) vi_shl_((a), (imm))
 #define vi_shl_by vi_shl_
