@@ -261,7 +261,10 @@ static inline vi vi_opaque(vi a) {
   return a;
 }
 static inline vi vi_shr_signed(vi a, vi n) { return _mm512_srav_epi32(a, n); }
-static inline vi vi_join16(vi a, vi b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
+static inline vi vi_narrow16(vi a, vi b, vi right, vi left) {
+  const __m512i x = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srav_epi32(a, right), _mm512_sllv_epi32(b, left));
+  return _mm512_mulhrs_epi16(x, _mm512_set1_epi16(1 << 14));
+}
 static inline vi vi_pack16(vi a, vi b) { return _mm512_packs_epi32(a, b); }
 /* Words of four rows in each 128-bit part, then parts of four. */
 QK_INLINE void vi_transpose(vi w[16]) {

@@ -107,15 +107,39 @@ QK_INLINE void qk_rotate_blocks(const int16_t *matrix, size_t block, size_t d, c
   }
 }
 
-/* Channel `at` of the first step as a code of 14 bits. */
-QK_INLINE vi qk_narrowed(const int32_t *t, size_t at, vi half, vi shift) {
-  return vi_shr_signed(vi_add(vi_load(t + at * 16), half), shift);
+/* How far the lanes' sums are shifted, 1 ... 17. */
+typedef struct qk_tile_shifts {
+  int32_t by[16], twice[16], half[16]; /* twice: -1 where sums are doubled before, half: 1 where they are halved */
+  int odd;                             /* whether any are */
+} qk_tile_shifts;
+static inline qk_tile_shifts qk_tile_shifts_of(const qk_transform *tr, const int32_t *sizes) {
+  qk_tile_shifts s = {.odd = 0};
+  for (size_t r = 0; r < 16; r++) {
+    const int32_t shift = tr->first ? qk_shift_of((uint32_t)sizes[r]) : 1;
+    s.twice[r] = -(shift == 0), s.half[r] = shift > 17;
+    s.by[r] = shift == 0 ? 1 : shift > 17 ? 17 : shift;
+    s.odd |= s.by[r] != shift;
+  }
+  return s;
+}
+/* What vi_narrow16 takes. */
+typedef struct qk_narrow {
+  vi right, left;
+} qk_narrow;
+static inline qk_narrow qk_narrow_by(const qk_tile_shifts *s) {
+  const vi by = vi_load(s->by);
+  return (qk_narrow){vi_sub(by, vi_set1(1)), vi_sub(vi_set1(17), by)};
+}
+/* Codes of 14 bits of channels j and j + 1 in order, NULL: as they lie. */
+QK_INLINE vi qk_codes_at(const int32_t *t, const int32_t *order, size_t j, qk_narrow n) {
+  const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
+  return vi_narrow16(vi_load(t + a * 16), vi_load(t + b * 16), n.right, n.left);
 }
 
-/* `radix` values, sums and differences of all pairs of them. Differences are opaque: compilers make some of the next level's sums of the
-   last one's, which is more of them. */
-QK_INLINE void qk_butterflies(vi *v, const size_t radix) {
-  QK_UNROLL for (size_t h = 1; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
+/* `radix` values, sums and differences of all pairs that are `first` apart and more. Differences are opaque: compilers make some of the
+   next level's sums of the last one's, which is more of them. */
+QK_INLINE void qk_butterflies(vi *v, const size_t first, const size_t radix) {
+  QK_UNROLL for (size_t h = first; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
     if (i & h) continue;
     const vi a = v[i], c = v[i + h];
     v[i] = vi_add(a, c), v[i + h] = vi_opaque(vi_sub(a, c));
@@ -128,7 +152,7 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
     for (size_t i = base; i < base + step; i++) {
       vi v[QK_RADIX];
       QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
-      qk_butterflies(v, radix);
+      qk_butterflies(v, 1, radix);
       QK_UNROLL for (size_t r = 0; r < radix; r++) {
         const vf y = vi_to_vf(v[r]);
         if (last) qk_bounds_take(b, y);
@@ -148,29 +172,36 @@ static void qk_hadamard_rest(int32_t *x, size_t block, size_t step, qk_bounds *b
 #endif
   *b = some;
 }
-/* The first levels of a block of codes in order, NULL: as they lie, with their signs, which stand in the low 16 bits. */
-QK_INLINE void qk_hadamard_begin(const int32_t *t, vi half, vi shift, const int32_t *sign, size_t block, int32_t *y,
-                                 const int32_t *order) {
+/* The first levels of a block of codes in order with their signs; of a pair products give the sum and the difference. */
+QK_INLINE void qk_hadamard_begin(const int32_t *t, const int32_t *order, qk_narrow n, const int32_t *sum,
+                                 const int32_t *difference, size_t block, int32_t *y) {
   for (size_t j = 0; j < block; j += QK_RADIX_BEGIN, y += QK_RADIX_BEGIN * 16) {
     vi v[QK_RADIX_BEGIN];
-    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) {
-      const vi code = qk_narrowed(t, order ? (size_t)order[j + i] : j + i, half, shift);
-      v[i] = vi_dot_pairs(vi_zero(), code, vi_set1(sign[j + i]));
+    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i += 2) {
+      const vi codes = qk_codes_at(t, order, j + i, n);
+      v[i] = vi_dot_pairs(vi_zero(), codes, vi_set1(sum[(j + i) / 2]));
+      v[i + 1] = vi_dot_pairs(vi_zero(), codes, vi_set1(difference[(j + i) / 2]));
     }
-    qk_butterflies(v, QK_RADIX_BEGIN);
+    qk_butterflies(v, 2, QK_RADIX_BEGIN);
     QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) vi_store(y + i * 16, v[i]);
   }
 }
-/* The block of channels from `at` on, a power of two of them, in order and with their signs, to y. */
-static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, vi half,
-                                                        vi shift, int32_t *y, qk_bounds *b) {
-  int32_t sign[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
+/* The block of channels from `at` on, a power of two of them, in order and with their signs, to y [block][16]. */
+static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, qk_narrow n,
+                                                        int32_t *y, qk_bounds *b) {
+  int32_t sum[QK_TRANSFORM_BLOCK / 2] __attribute__((aligned(64)));
+  int32_t difference[QK_TRANSFORM_BLOCK / 2] __attribute__((aligned(64)));
+  static const int32_t second[16] = {0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2}; /* x ^ -2 is -x of 1 and -1 */
   const size_t block = tr->block;
-  for (size_t i = 0; i < block; i += 16) vi_store(sign + i, vi_and(vi_load8(tr->signs + at + i), vi_set1(0xffff)));
+  for (size_t i = 0; i < block; i += 16) {
+    const vi sign = vi_load8(tr->signs + at + i);
+    vi_store16((int16_t *)(void *)(sum + i / 2), sign);
+    vi_store16((int16_t *)(void *)(difference + i / 2), vi_xor(sign, vi_load(second)));
+  }
   if (tr->order)
-    qk_hadamard_begin(t, half, shift, sign, block, y, tr->order + at);
+    qk_hadamard_begin(t, tr->order + at, n, sum, difference, block, y);
   else
-    qk_hadamard_begin(t + at * 16, half, shift, sign, block, y, NULL);
+    qk_hadamard_begin(t + at * 16, NULL, n, sum, difference, block, y);
   qk_hadamard_rest(y, block, QK_RADIX_BEGIN, b);
 }
 
@@ -217,39 +248,40 @@ static vi qk_tile_first(const qk_transform *tr, const float *x, size_t ldx, size
       continue;
     }
     for (size_t i = 0; i < n; i += 2) {
-      const vi a = vi_load(pairs + i * 8);
-      vi_store(t + i * 16, qk_first_of(a));
-      vi_store(t + i * 16 + 16, qk_second_of(a));
+      const vi codes = vi_load(pairs + i * 8), a = qk_first_of(codes), c = qk_second_of(codes);
+      vi_store(t + i * 16, vi_add(a, a)); /* what is shifted by 1 */
+      vi_store(t + i * 16 + 16, vi_add(c, c));
     }
   }
   return qk_sizes_of(b);
 }
-/* Codes in order and in pairs [d/2][16][2]. */
-static void qk_tile_pairs(const int32_t *order, size_t d, const int32_t *t, vi half, vi shift, int32_t *pairs) {
-  for (size_t j = 0; j < d; j += 2) {
-    const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
-    vi_store(pairs + j * 8, vi_join16(qk_narrowed(t, a, half, shift), qk_narrowed(t, b, half, shift)));
+/* Sums whose shift would be another than 1 ... 17: rows of zeros, and matrices that are no rotations. */
+static void qk_tile_odd(int32_t *t, size_t d, const qk_tile_shifts *s) {
+  for (size_t j = 0; j < d && s->odd; j++) {
+    const vi x = vi_load(t + j * 16);
+    vi_store(t + j * 16, vi_shr_signed(vi_add(x, vi_and(x, vi_load(s->twice))), vi_load(s->half)));
   }
 }
 /* Second step, of what the first one left in t: floats [d][16] in t or in other, and the lanes' bounds. */
-static const int32_t *qk_tile_second(const qk_transform *tr, size_t d, int32_t *t, vi half, vi shift, int32_t *other,
+static const int32_t *qk_tile_second(const qk_transform *tr, size_t d, int32_t *t, qk_narrow narrow, int32_t *other,
                                      qk_bounds *b) {
-  if (tr->second) { /* passes of their own, so that the matrix stays in the L1 cache */
-    qk_tile_pairs(tr->order, d, t, half, shift, other);
-    for (size_t at = 0, n; at < d; at += n) {
-      n = qk_blocks_at(tr->block, d - at);
-      qk_rotate_blocks(tr->second, tr->block, n, other + at * 8, t + at * 16, b, 1);
-    }
-    return t;
-  }
   for (size_t at = 0; at < d && tr->signs; at += tr->block)
-    qk_hadamard_block(tr, at, t, half, shift, other + at * 16, b);
-  for (size_t j = 0; j < d && !tr->signs; j++) {
-    const vf code = vi_to_vf(qk_narrowed(t, tr->order ? (size_t)tr->order[j] : j, half, shift));
-    qk_bounds_take(b, code);
-    vi_store(other + j * 16, vi_bits(code));
+    qk_hadamard_block(tr, at, t, narrow, other + at * 16, b);
+  if (tr->signs) return other;
+  for (size_t j = 0; j < d; j += 2) vi_store(other + j * 8, qk_codes_at(t, tr->order, j, narrow));
+  for (size_t at = 0, n; at < d && tr->second; at += n) { /* a pass of its own, so that the matrix stays in the L1 cache */
+    n = qk_blocks_at(tr->block, d - at);
+    qk_rotate_blocks(tr->second, tr->block, n, other + at * 8, t + at * 16, b, 1);
   }
-  return other;
+  for (size_t j = 0; j < d && !tr->second; j += 2) {
+    const vi codes = vi_load(other + j * 8);
+    const vf a = vi_to_vf(qk_first_of(codes)), c = vi_to_vf(qk_second_of(codes));
+    qk_bounds_take(b, a);
+    qk_bounds_take(b, c);
+    vi_store(t + j * 16, vi_bits(a));
+    vi_store(t + j * 16 + 16, vi_bits(c));
+  }
+  return t;
 }
 /* Codes of four channels, those of a row in a lane. */
 QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
@@ -329,21 +361,21 @@ static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_boun
 
 static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
                                 void *scratch, size_t row, size_t rows) {
-  int32_t *t = scratch, *other = t + d * 16, sizes[16], shifts[16], halves[16];
+  int32_t *t = scratch, *other = t + d * 16, sizes[16];
   float unit[16], by[16];
   vi most[16];
   for (size_t r = 0; r < 16; r++)
     most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
   const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
   vi_store(sizes, qk_tile_first(tr, x, ldx, d, rows, by, other, t));
+  const qk_tile_shifts shifts = qk_tile_shifts_of(tr, sizes);
+  qk_tile_odd(t, d, &shifts);
   for (size_t r = 0; r < 16; r++) {
-    shifts[r] = qk_shift_of((uint32_t)sizes[r]);
-    halves[r] = qk_half_of(shifts[r]);
-    if (tr->first) unit[r] = qk_shifted_unit(unit[r], shifts[r]);
+    if (tr->first) unit[r] = qk_shifted_unit(unit[r], qk_shift_of((uint32_t)sizes[r]));
     unit[r] = qk_last_unit(tr, unit[r]);
   }
   qk_bounds b = qk_bounds_none();
-  const int32_t *y = qk_tile_second(tr, d, t, vi_load(halves), vi_load(shifts), other, &b);
+  const int32_t *y = qk_tile_second(tr, d, t, qk_narrow_by(&shifts), other, &b);
   qk_tile_codes(q, y, d, b, unit, row, rows);
   return bad;
 }
