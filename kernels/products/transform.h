@@ -198,10 +198,8 @@ static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, 
     vi_store16((int16_t *)(void *)(sum + i / 2), sign);
     vi_store16((int16_t *)(void *)(difference + i / 2), vi_xor(sign, vi_load(second)));
   }
-  if (tr->order)
-    qk_hadamard_begin(t, tr->order + at, n, sum, difference, block, y);
-  else
-    qk_hadamard_begin(t + at * 16, NULL, n, sum, difference, block, y);
+  if (!tr->order) t += at * 16;
+  qk_hadamard_begin(t, tr->order ? tr->order + at : NULL, n, sum, difference, block, y);
   qk_hadamard_rest(y, block, QK_RADIX_BEGIN, b);
 }
 
@@ -296,14 +294,15 @@ static vi qk_tile_store(const qk_codes *q, const float *y, size_t i, size_t end,
   const vl held = vl_of(limits.lowest, limits.highest);
   int8_t *codes = q->codes + row * q->ld;
   vi sum = vi_zero();
-  for (; rows == 16 && i + 64 <= end; i += 64) { /* whole lines of a row */
+  while (rows == 16 && i + 64 <= end) { /* whole lines of a row; from the end: what was written last is in the cache */
+    end -= 64;
     vi w[16];
     QK_UNROLL for (size_t c = 0; c < 16; c++) {
-      w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
+      w[c] = qk_codes_of4(y + (end + 4 * c) * 16, grid, held);
       sum = vi_add_bytes(sum, w[c]);
     }
     vi_transpose(w);
-    QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + i), w[r]);
+    QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + end), w[r]);
   }
   for (; i < end; i += 16) {
     int8_t some[16 * 16];
@@ -463,7 +462,9 @@ static size_t qk_transform_row(const qk_transform *tr, const float *x, size_t d,
 
 static size_t qk_transform_over_tiles(const qk_transform *tr, const float *x, size_t ldx, uint32_t d, const qk_codes *q,
                                       void *scratch, size_t r0, size_t r1) {
+  const size_t entries = tr->first ? (size_t)tr->block * tr->block : 0;
   size_t bad = 0;
+  for (size_t i = 0; i < entries; i += 32) __builtin_prefetch(tr->first + i, 0, 2); /* while largest magnitudes are looked for */
   while (r0 < r1) {
     const size_t rows = r1 - r0 < 16 ? r1 - r0 : 16;
     if (rows >= QK_FEW_ROWS) {
