@@ -111,7 +111,7 @@ static const check checks[] = {
     {"attend_4", check_attend_4, 60, 0, 0x21a890358d668e5eu},
     {"attend_part", check_attend_part, 100, 0, 0xfc3fa9aec09ddd2fu},
     {"bits", check_bits, 300, 0, 0x2767e3f78b14c564u},
-    {"transform", check_transform, 200, 0, 0x09907dbc417061edu},
+    {"transform", check_transform, 200, 0, 0x559250b37bb27a67u},
     {"attend_f32", check_attend_f32, 40, 0, 0x0ebce77fe2790e4eu},
 };
 #define CHECKS (sizeof checks / sizeof checks[0])

@@ -123,6 +123,7 @@ QK_LANE_OP2(vi_and, vi, _mm256_and_si256)
 QK_LANE_OP2(vi_or, vi, _mm256_or_si256)
 QK_LANE_OP2(vi_xor, vi, _mm256_xor_si256)
 QK_LANE_OP2(vi_max, vi, _mm256_max_epi32)
+QK_LANE_OP2(vi_min, vi, _mm256_min_epi32)
 QK_LANE_OP2(vi_maxu, vi, _mm256_max_epu32)
 #define vi_shl(a, imm) ((vi){_mm256_slli_epi32((a).lo, (imm)), _mm256_slli_epi32((a).hi, (imm))})
 static inline vi vi_shl_by(vi a, int n) {
@@ -345,10 +346,13 @@ static inline vi vi_opaque(vi a) {
   return a;
 }
 QK_LANE_OP2(vi_shr_signed, vi, _mm256_srav_epi32)
-static inline __m256i avx2_join16(__m256i a, __m256i b) {
-  return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+static inline __m256i avx2_narrow16(__m256i a, __m256i b, __m256i right, __m256i left) {
+  const __m256i x = _mm256_blend_epi16(_mm256_srav_epi32(a, right), _mm256_sllv_epi32(b, left), 0xaa);
+  return _mm256_mulhrs_epi16(x, _mm256_set1_epi16(1 << 14));
 }
-QK_LANE_OP2(vi_join16, vi, avx2_join16)
+static inline vi vi_narrow16(vi a, vi b, vi right, vi left) {
+  return (vi){avx2_narrow16(a.lo, b.lo, right.lo, left.lo), avx2_narrow16(a.hi, b.hi, right.hi, left.hi)};
+}
 QK_LANE_OP2(vi_pack16, vi, _mm256_packs_epi32)
 /* Eight rows of eight words: r[j] becomes word j of each. */
 static inline void avx2_transpose8(__m256i r[8]) {

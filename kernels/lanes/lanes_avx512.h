@@ -82,6 +82,7 @@ static inline vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 static inline vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 static inline vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 static inline vi vi_max(vi a, vi b) { return _mm512_max_epi32(a, b); }
+static inline vi vi_min(vi a, vi b) { return _mm512_min_epi32(a, b); }
 static inline vi vi_maxu(vi a, vi b) { return _mm512_max_epu32(a, b); }
 #define vi_shl(a, imm) _mm512_slli_epi32((a), (imm))
 static inline vi vi_shl_by(vi a, int n) { return _mm512_sllv_epi32(a, _mm512_set1_epi32(n)); }
@@ -260,7 +261,10 @@ static inline vi vi_opaque(vi a) {
   return a;
 }
 static inline vi vi_shr_signed(vi a, vi n) { return _mm512_srav_epi32(a, n); }
-static inline vi vi_join16(vi a, vi b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
+static inline vi vi_narrow16(vi a, vi b, vi right, vi left) {
+  const __m512i x = _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srav_epi32(a, right), _mm512_sllv_epi32(b, left));
+  return _mm512_mulhrs_epi16(x, _mm512_set1_epi16(1 << 14));
+}
 static inline vi vi_pack16(vi a, vi b) { return _mm512_packs_epi32(a, b); }
 /* Words of four rows in each 128-bit part, then parts of four. */
 QK_INLINE void vi_transpose(vi w[16]) {

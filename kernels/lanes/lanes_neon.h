@@ -137,6 +137,7 @@ QK_LANE_OP2(vi_and, vi, vandq_s32)
 QK_LANE_OP2(vi_or, vi, vorrq_s32)
 QK_LANE_OP2(vi_xor, vi, veorq_s32)
 QK_LANE_OP2(vi_max, vi, vmaxq_s32)
+QK_LANE_OP2(vi_min, vi, vminq_s32)
 QK_LANE_OP2(vi_maxu, vi, neon_maxu)
 #define vi_shl(x, imm)                                                                                                 \
   ((vi){vshlq_n_s32((x).a, (imm)), vshlq_n_s32((x).b, (imm)), vshlq_n_s32((x).c, (imm)), vshlq_n_s32((x).d, (imm))})
@@ -347,8 +348,15 @@ static inline vi vi_opaque(vi x) {
 }
 static inline int32x4_t neon_shr_signed(int32x4_t a, int32x4_t n) { return vshlq_s32(a, vnegq_s32(n)); }
 QK_LANE_OP2(vi_shr_signed, vi, neon_shr_signed)
-static inline int32x4_t neon_join16(int32x4_t a, int32x4_t b) { return vsliq_n_s32(a, b, 16); }
-QK_LANE_OP2(vi_join16, vi, neon_join16)
+static inline int32x4_t neon_narrow16(int32x4_t a, int32x4_t b, int32x4_t right, int32x4_t left) {
+  const int32x4_t low = vshlq_s32(a, vnegq_s32(right)), high = vshlq_s32(b, left);
+  const int16x8_t x = vreinterpretq_s16_s32(vbslq_s32(vdupq_n_u32(0xffff), low, high));
+  return vreinterpretq_s32_s16(vrshrq_n_s16(x, 1));
+}
+static inline vi vi_narrow16(vi a, vi b, vi right, vi left) {
+  return (vi){neon_narrow16(a.a, b.a, right.a, left.a), neon_narrow16(a.b, b.b, right.b, left.b),
+              neon_narrow16(a.c, b.c, right.c, left.c), neon_narrow16(a.d, b.d, right.d, left.d)};
+}
 static inline int32x4_t neon_pack16(int32x4_t a, int32x4_t b) {
   return vreinterpretq_s32_s16(vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b)));
 }

@@ -250,6 +250,7 @@ QK_LANE_OP2(vi_and, vi, a.l[i] & b.l[i])
 QK_LANE_OP2(vi_or, vi, a.l[i] | b.l[i])
 QK_LANE_OP2(vi_xor, vi, a.l[i] ^ b.l[i])
 QK_LANE_OP2(vi_max, vi, a.l[i] > b.l[i] ? a.l[i] : b.l[i])
+QK_LANE_OP2(vi_min, vi, a.l[i] < b.l[i] ? a.l[i] : b.l[i])
 QK_LANE_OP2(vi_maxu, vi, (uint32_t)a.l[i] > (uint32_t)b.l[i] ? a.l[i] : b.l[i]) /* as unsigned integers */
 #define vi_shl(a, imm) vi_shl_((a), (imm))
 #define vi_shl_by vi_shl_
@@ -384,7 +385,7 @@ QK_LANE vi vi_codes_row(vf a, vf b, vf c, vf d, vl l) {
      vi_dot_pairs(acc, a, b): of each lane acc plus the products of the low and of the high halves, signed; wrapping
      vi_opaque(a): a, of which a compiler does not know where it comes from
      vi_shr_signed(a, n): of each lane a >> n, 0 <= n < 32, the sign comes in
-     vi_join16(a, b): the low halves of a as the low halves, of b as the high ones
+     vi_narrow16(a, b, right, left): low halves of a >> right, high halves of b << left, and of each half h (h + 1) >> 1
      vi_pack16(a, b): lanes that fit as numbers of 16 bits; in every four lanes those of a, then those of b
      vi_transpose(w): word j of row i becomes word i of row j
      vi_store16(p, a): lanes in -32768 ... 32767 as 16 numbers

@@ -13,6 +13,9 @@
 #include "kernels/rows/quantize.h"
 
 #define QK_FEW_ROWS 6 /* from so many on a tile is faster */
+#ifndef QK_ROTATED
+#define QK_ROTATED 512u /* channels of a tile whose pairs stay in the L1 cache: 16 KB */
+#endif
 
 #ifndef QK_RADIX
 #define QK_RADIX 4
@@ -46,8 +49,13 @@ static inline size_t qk_units_of(vi most, float *unit, float *by) {
   return (size_t)vi_sum(vi_shr(vi_sub(vi_set1(QK_BITS_INFINITY - 1), most), 31));
 }
 
-/* t, or -1 - t of a negative one: of several, joined by `or`, the shift below follows. */
-static inline vi qk_size_of(vi t) { return vi_xor(t, vi_shr_signed(t, vi_set1(31))); }
+/* Sums of the first step: b holds the greatest and the least of them. */
+static inline void qk_sums_take(qk_bounds *b, vi t) {
+  b->hi = vi_max(b->hi, t);
+  b->lo = vi_min(b->lo, t);
+}
+/* The greatest of sums, or of -1 - t of negative ones: the shift below follows. */
+static inline vi qk_sizes_of(qk_bounds b) { return vi_max(b.hi, vi_xor(b.lo, vi_set1(-1))); }
 /* Of sums of a row with these bits, to codes of 14. */
 static inline int32_t qk_shift_of(uint32_t bits) {
   const int32_t length = bits ? 32 - __builtin_clz(bits) : 0;
@@ -68,39 +76,70 @@ static inline float qk_last_unit(const qk_transform *tr, float unit) {
 static inline vi qk_first_of(vi pair) { return vi_shr_signed(vi_shl(pair, 16), vi_set1(16)); }
 static inline vi qk_second_of(vi pair) { return vi_shr_signed(pair, vi_set1(16)); }
 
-/* out[j][row], j < block, of pairs [block/2][16][2] times a matrix. last: as floats, whose bounds b takes; else b->hi takes sizes. */
-QK_INLINE void qk_rotate_block(const int16_t *matrix, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b,
-                               const int last) {
+/* Columns j ... j + QK_COLUMNS - 1 of a block, to out [QK_COLUMNS][16]. */
+QK_INLINE void qk_rotate_columns(const int16_t *w, size_t block, const int32_t *pairs, int32_t *out, qk_bounds *b,
+                                 const int last) {
+  vi acc[QK_COLUMNS];
+  QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = vi_zero();
+  for (size_t s = 0; s < block / 2; s++) {
+    const vi a = vi_load(pairs + s * 16);
+    QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = qk_dot_spread(acc[l], a, w + s * 32 + l * 2);
+  }
+  QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) {
+    if (last) {
+      const vf y = vi_to_vf(acc[l]);
+      qk_bounds_take(b, y);
+      acc[l] = vi_bits(y);
+    } else {
+      qk_sums_take(b, acc[l]);
+    }
+    vi_store(out + l * 16, acc[l]);
+  }
+}
+/* out [d][16] of pairs [d/2][16][2], some blocks, times a matrix, which is read once for all of them. last: as floats, whose bounds b
+   takes; else as sums, which it takes. */
+QK_INLINE void qk_rotate_blocks(const int16_t *matrix, size_t block, size_t d, const int32_t *pairs, int32_t *out,
+                                qk_bounds *b, const int last) {
   for (size_t j = 0; j < block; j += QK_COLUMNS) {
     const int16_t *w = matrix + j / 16 * 16 * block + j % 16 * 2;
-    vi acc[QK_COLUMNS];
-    QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = vi_zero();
-    for (size_t s = 0; s < block / 2; s++) {
-      const vi a = vi_load(pairs + s * 16);
-      QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) acc[l] = qk_dot_spread(acc[l], a, w + s * 32 + l * 2);
-    }
-    QK_UNROLL for (size_t l = 0; l < QK_COLUMNS; l++) {
-      if (last) {
-        const vf y = vi_to_vf(acc[l]);
-        qk_bounds_take(b, y);
-        acc[l] = vi_bits(y);
-      } else {
-        b->hi = vi_or(b->hi, qk_size_of(acc[l]));
-      }
-      vi_store(out + (j + l) * 16, acc[l]);
-    }
+    for (size_t at = 0; at < d; at += block)
+      qk_rotate_columns(w, block, pairs + at * 8, out + (at + j) * 16, b, last);
   }
 }
 
-/* Channel `at` of the first step as a code of 14 bits. */
-QK_INLINE vi qk_narrowed(const int32_t *t, size_t at, vi half, vi shift) {
-  return vi_shr_signed(vi_add(vi_load(t + at * 16), half), shift);
+/* How far the lanes' sums are shifted, 1 ... 17. */
+typedef struct qk_tile_shifts {
+  int32_t by[16], twice[16], half[16]; /* twice: -1 where sums are doubled before, half: 1 where they are halved */
+  int odd;                             /* whether any are */
+} qk_tile_shifts;
+static inline qk_tile_shifts qk_tile_shifts_of(const qk_transform *tr, const int32_t *sizes) {
+  qk_tile_shifts s = {.odd = 0};
+  for (size_t r = 0; r < 16; r++) {
+    const int32_t shift = tr->first ? qk_shift_of((uint32_t)sizes[r]) : 1;
+    s.twice[r] = -(shift == 0), s.half[r] = shift > 17;
+    s.by[r] = shift == 0 ? 1 : shift > 17 ? 17 : shift;
+    s.odd |= s.by[r] != shift;
+  }
+  return s;
+}
+/* What vi_narrow16 takes. */
+typedef struct qk_narrow {
+  vi right, left;
+} qk_narrow;
+static inline qk_narrow qk_narrow_by(const qk_tile_shifts *s) {
+  const vi by = vi_load(s->by);
+  return (qk_narrow){vi_sub(by, vi_set1(1)), vi_sub(vi_set1(17), by)};
+}
+/* Codes of 14 bits of channels j and j + 1 in order, NULL: as they lie. */
+QK_INLINE vi qk_codes_at(const int32_t *t, const int32_t *order, size_t j, qk_narrow n) {
+  const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
+  return vi_narrow16(vi_load(t + a * 16), vi_load(t + b * 16), n.right, n.left);
 }
 
-/* `radix` values, sums and differences of all pairs of them. Differences are opaque: compilers make some of the next level's sums of the
-   last one's, which is more of them. */
-QK_INLINE void qk_butterflies(vi *v, const size_t radix) {
-  QK_UNROLL for (size_t h = 1; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
+/* `radix` values, sums and differences of all pairs that are `first` apart and more. Differences are opaque: compilers make some of the
+   next level's sums of the last one's, which is more of them. */
+QK_INLINE void qk_butterflies(vi *v, const size_t first, const size_t radix) {
+  QK_UNROLL for (size_t h = first; h < radix; h *= 2) QK_UNROLL for (size_t i = 0; i < radix; i++) {
     if (i & h) continue;
     const vi a = v[i], c = v[i + h];
     v[i] = vi_add(a, c), v[i + h] = vi_opaque(vi_sub(a, c));
@@ -113,7 +152,7 @@ QK_INLINE void qk_hadamard_levels(int32_t *x, size_t block, size_t step, qk_boun
     for (size_t i = base; i < base + step; i++) {
       vi v[QK_RADIX];
       QK_UNROLL for (size_t r = 0; r < radix; r++) v[r] = vi_load(x + (i + r * step) * 16);
-      qk_butterflies(v, radix);
+      qk_butterflies(v, 1, radix);
       QK_UNROLL for (size_t r = 0; r < radix; r++) {
         const vf y = vi_to_vf(v[r]);
         if (last) qk_bounds_take(b, y);
@@ -133,29 +172,34 @@ static void qk_hadamard_rest(int32_t *x, size_t block, size_t step, qk_bounds *b
 #endif
   *b = some;
 }
-/* The first levels of a block of codes in order, NULL: as they lie, with their signs, which stand in the low 16 bits. */
-QK_INLINE void qk_hadamard_begin(const int32_t *t, vi half, vi shift, const int32_t *sign, size_t block, int32_t *y,
-                                 const int32_t *order) {
+/* The first levels of a block of codes in order with their signs; of a pair products give the sum and the difference. */
+QK_INLINE void qk_hadamard_begin(const int32_t *t, const int32_t *order, qk_narrow n, const int32_t *sum,
+                                 const int32_t *difference, size_t block, int32_t *y) {
   for (size_t j = 0; j < block; j += QK_RADIX_BEGIN, y += QK_RADIX_BEGIN * 16) {
     vi v[QK_RADIX_BEGIN];
-    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) {
-      const vi code = qk_narrowed(t, order ? (size_t)order[j + i] : j + i, half, shift);
-      v[i] = vi_dot_pairs(vi_zero(), code, vi_set1(sign[j + i]));
+    QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i += 2) {
+      const vi codes = qk_codes_at(t, order, j + i, n);
+      v[i] = vi_dot_pairs(vi_zero(), codes, vi_set1(sum[(j + i) / 2]));
+      v[i + 1] = vi_dot_pairs(vi_zero(), codes, vi_set1(difference[(j + i) / 2]));
     }
-    qk_butterflies(v, QK_RADIX_BEGIN);
+    qk_butterflies(v, 2, QK_RADIX_BEGIN);
     QK_UNROLL for (size_t i = 0; i < QK_RADIX_BEGIN; i++) vi_store(y + i * 16, v[i]);
   }
 }
-/* The block of channels from `at` on, a power of two of them, in order and with their signs, to y. */
-static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, vi half,
-                                                        vi shift, int32_t *y, qk_bounds *b) {
-  int32_t sign[QK_TRANSFORM_BLOCK] __attribute__((aligned(64)));
+/* The block of channels from `at` on, a power of two of them, in order and with their signs, to y [block][16]. */
+static __attribute__((noinline)) void qk_hadamard_block(const qk_transform *tr, size_t at, const int32_t *t, qk_narrow n,
+                                                        int32_t *y, qk_bounds *b) {
+  int32_t sum[QK_TRANSFORM_BLOCK / 2] __attribute__((aligned(64)));
+  int32_t difference[QK_TRANSFORM_BLOCK / 2] __attribute__((aligned(64)));
+  static const int32_t second[16] = {0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2, 0, -2}; /* x ^ -2 is -x of 1 and -1 */
   const size_t block = tr->block;
-  for (size_t i = 0; i < block; i += 16) vi_store(sign + i, vi_and(vi_load8(tr->signs + at + i), vi_set1(0xffff)));
-  if (tr->order)
-    qk_hadamard_begin(t, half, shift, sign, block, y, tr->order + at);
-  else
-    qk_hadamard_begin(t + at * 16, half, shift, sign, block, y, NULL);
+  for (size_t i = 0; i < block; i += 16) {
+    const vi sign = vi_load8(tr->signs + at + i);
+    vi_store16((int16_t *)(void *)(sum + i / 2), sign);
+    vi_store16((int16_t *)(void *)(difference + i / 2), vi_xor(sign, vi_load(second)));
+  }
+  if (!tr->order) t += at * 16;
+  qk_hadamard_begin(t, tr->order ? tr->order + at : NULL, n, sum, difference, block, y);
   qk_hadamard_rest(y, block, QK_RADIX_BEGIN, b);
 }
 
@@ -176,54 +220,66 @@ QK_INLINE void qk_wide_pairs(const float *x, size_t ldx, size_t rows, const floa
   QK_UNROLL for (size_t p = 0; p < 16; p++) /* two pairs of the first 16 channels, then two of the others, and so on */
       if (p % 4 < 2 || next) vi_store(pairs + (p / 4 * 2 + p % 2 + (p % 4 < 2 ? 0 : 8)) * 16, w[p]);
 }
-static void qk_tile_wide(const qk_transform *tr, const float *x, size_t ldx, size_t d, size_t rows, const float *by,
-                         int32_t *pairs) {
+/* Channels of as many blocks as are rotated at once, of those that are left: their pairs stay in the L1 cache. */
+static inline size_t qk_blocks_at(size_t block, size_t left) {
+  const size_t most = QK_ROTATED / block * block;
+  return left < most ? left : most;
+}
+/* First step, some blocks after another: codes of 14 bits in pairs [16][2], and sums t [d][16]. The lanes' sizes. */
+static vi qk_tile_first(const qk_transform *tr, const float *x, size_t ldx, size_t d, size_t rows, const float *by,
+                        int32_t *pairs, int32_t *t) {
+  const size_t block = tr->block;
+  qk_bounds b = qk_bounds_none();
   int whole = rows == 16;
   for (size_t r = 0; r < rows; r++) whole &= by[r] != 0.0f;
-  for (size_t i = 0; i < d; i += 32) {
-    const float *smooth = tr->smooth ? tr->smooth + i : NULL;
-    if (whole)
-      QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8, 1);
-    else
-      QK_FOR_SMOOTH(smooth, qk_wide_pairs, x + i, ldx, rows, by, d - i, pairs + i * 8, 0);
+  for (size_t at = 0, n; at < d; at += n, t += n * 16) {
+    n = qk_blocks_at(block, d - at);
+    for (size_t i = 0; i < n; i += 32) {
+      const float *from = x + at + i, *smooth = tr->smooth ? tr->smooth + at + i : NULL;
+      if (whole)
+        QK_FOR_SMOOTH(smooth, qk_wide_pairs, from, ldx, rows, by, n - i, pairs + i * 8, 1);
+      else
+        QK_FOR_SMOOTH(smooth, qk_wide_pairs, from, ldx, rows, by, n - i, pairs + i * 8, 0);
+    }
+    if (tr->first) {
+      qk_rotate_blocks(tr->first, block, n, pairs, t, &b, 0);
+      continue;
+    }
+    for (size_t i = 0; i < n; i += 2) {
+      const vi codes = vi_load(pairs + i * 8), a = qk_first_of(codes), c = qk_second_of(codes);
+      vi_store(t + i * 16, vi_add(a, a)); /* what is shifted by 1 */
+      vi_store(t + i * 16 + 16, vi_add(c, c));
+    }
   }
+  return qk_sizes_of(b);
 }
-/* First step, of pairs [d/2][16][2] to t [d][16]: a pass of its own, so that the matrix stays in the L1 cache. The lanes' sizes. */
-static vi qk_tile_first(const qk_transform *tr, size_t d, const int32_t *pairs, int32_t *t) {
-  qk_bounds b = qk_bounds_none();
-  for (size_t at = 0; at < d && tr->first; at += tr->block)
-    qk_rotate_block(tr->first, tr->block, pairs + at * 8, t + at * 16, &b, 0);
-  for (size_t i = 0; i < d && !tr->first; i += 2) {
-    const vi a = vi_load(pairs + i * 8);
-    vi_store(t + i * 16, qk_first_of(a));
-    vi_store(t + i * 16 + 16, qk_second_of(a));
-  }
-  return b.hi;
-}
-/* Codes in order and in pairs [d/2][16][2]. */
-static void qk_tile_pairs(const int32_t *order, size_t d, const int32_t *t, vi half, vi shift, int32_t *pairs) {
-  for (size_t j = 0; j < d; j += 2) {
-    const size_t a = order ? (size_t)order[j] : j, b = order ? (size_t)order[j + 1] : j + 1;
-    vi_store(pairs + j * 8, vi_join16(qk_narrowed(t, a, half, shift), qk_narrowed(t, b, half, shift)));
+/* Sums whose shift would be another than 1 ... 17: rows of zeros, and matrices that are no rotations. */
+static void qk_tile_odd(int32_t *t, size_t d, const qk_tile_shifts *s) {
+  for (size_t j = 0; j < d && s->odd; j++) {
+    const vi x = vi_load(t + j * 16);
+    vi_store(t + j * 16, vi_shr_signed(vi_add(x, vi_and(x, vi_load(s->twice))), vi_load(s->half)));
   }
 }
 /* Second step, of what the first one left in t: floats [d][16] in t or in other, and the lanes' bounds. */
-static const int32_t *qk_tile_second(const qk_transform *tr, size_t d, int32_t *t, vi half, vi shift, int32_t *other,
+static const int32_t *qk_tile_second(const qk_transform *tr, size_t d, int32_t *t, qk_narrow narrow, int32_t *other,
                                      qk_bounds *b) {
-  if (tr->second) { /* passes of their own, so that the matrix stays in the L1 cache */
-    qk_tile_pairs(tr->order, d, t, half, shift, other);
-    for (size_t at = 0; at < d; at += tr->block)
-      qk_rotate_block(tr->second, tr->block, other + at * 8, t + at * 16, b, 1);
-    return t;
-  }
   for (size_t at = 0; at < d && tr->signs; at += tr->block)
-    qk_hadamard_block(tr, at, t, half, shift, other + at * 16, b);
-  for (size_t j = 0; j < d && !tr->signs; j++) {
-    const vf code = vi_to_vf(qk_narrowed(t, tr->order ? (size_t)tr->order[j] : j, half, shift));
-    qk_bounds_take(b, code);
-    vi_store(other + j * 16, vi_bits(code));
+    qk_hadamard_block(tr, at, t, narrow, other + at * 16, b);
+  if (tr->signs) return other;
+  for (size_t j = 0; j < d; j += 2) vi_store(other + j * 8, qk_codes_at(t, tr->order, j, narrow));
+  for (size_t at = 0, n; at < d && tr->second; at += n) { /* a pass of its own, so that the matrix stays in the L1 cache */
+    n = qk_blocks_at(tr->block, d - at);
+    qk_rotate_blocks(tr->second, tr->block, n, other + at * 8, t + at * 16, b, 1);
   }
-  return other;
+  for (size_t j = 0; j < d && !tr->second; j += 2) {
+    const vi codes = vi_load(other + j * 8);
+    const vf a = vi_to_vf(qk_first_of(codes)), c = vi_to_vf(qk_second_of(codes));
+    qk_bounds_take(b, a);
+    qk_bounds_take(b, c);
+    vi_store(t + j * 16, vi_bits(a));
+    vi_store(t + j * 16 + 16, vi_bits(c));
+  }
+  return t;
 }
 /* Codes of four channels, those of a row in a lane. */
 QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
@@ -231,72 +287,95 @@ QK_INLINE vi qk_codes_of4(const float *y, const qk_grid *grid, vl held) {
   QK_UNROLL for (size_t e = 0; e < 4; e++) v[e] = vf_fma(vf_load(y + e * 16), grid->by, grid->zero);
   return vi_codes4(v[0], v[1], v[2], v[3], held);
 }
-/* Codes of channels i ... end - 1 of y. */
-static void qk_tile_store(const qk_codes *q, const float *y, size_t i, size_t end, const qk_grid *grid, size_t row,
-                          size_t rows) {
+/* Codes of channels i ... end - 1 of y. Sums of them, by row. */
+static vi qk_tile_store(const qk_codes *q, const float *y, size_t i, size_t end, const qk_grid *grid, size_t row,
+                        size_t rows) {
   const qk_limits limits = qk_limits_of(q);
   const vl held = vl_of(limits.lowest, limits.highest);
   int8_t *codes = q->codes + row * q->ld;
-  for (; rows == 16 && i + 64 <= end; i += 64) { /* whole lines of a row */
+  vi sum = vi_zero();
+  while (rows == 16 && i + 64 <= end) { /* whole lines of a row; from the end: what was written last is in the cache */
+    end -= 64;
     vi w[16];
-    QK_UNROLL for (size_t c = 0; c < 16; c++) w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
+    QK_UNROLL for (size_t c = 0; c < 16; c++) {
+      w[c] = qk_codes_of4(y + (end + 4 * c) * 16, grid, held);
+      sum = vi_add_bytes(sum, w[c]);
+    }
     vi_transpose(w);
-    QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + i), w[r]);
+    QK_UNROLL for (size_t r = 0; r < 16; r++) vi_store((int32_t *)(void *)(codes + r * q->ld + end), w[r]);
   }
   for (; i < end; i += 16) {
     int8_t some[16 * 16];
     vi w[4];
-    QK_UNROLL for (size_t c = 0; c < 4; c++) w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
+    QK_UNROLL for (size_t c = 0; c < 4; c++) {
+      w[c] = qk_codes_of4(y + (i + 4 * c) * 16, grid, held);
+      sum = vi_add_bytes(sum, w[c]);
+    }
     vi_store_words(some, 16, w);
     for (size_t r = 0; r < rows; r++) memcpy(codes + r * q->ld + i, some + r * 16, 16);
   }
+  return sum;
 }
 static qk_bounds qk_tile_bounds(const float *y, size_t n) {
   qk_bounds b = qk_bounds_none();
   for (size_t i = 0; i < n; i++) qk_bounds_take(&b, vf_load(y + i * 16));
   return b;
 }
-/* Codes of y, whose rows have these bounds, and scales and zeros of rows or of their groups. unit: [16]. */
+/* Codes of y, whose rows have these bounds, with scales, zeros and starts of rows or of their groups. unit: [16]. */
 static void qk_tile_codes(const qk_codes *q, const int32_t *y, size_t d, qk_bounds all, const float *unit, size_t row,
                           size_t rows) {
   const size_t each = q->grouped ? q->group : d, groups = qk_scales(q, d);
   const float *floats = (const float *)(const void *)y;
+  int32_t *starts = q->group_start && groups == qk_groups(d, q->group) ? q->group_start : NULL; /* scales have the same groups */
+  vi total = vi_zero();
+  int32_t start[16];
   for (size_t g = 0; g < groups; g++) {
     const size_t i = g * each, end = d - i < each ? d : i + each;
     const qk_bounds b = q->grouped ? qk_tile_bounds(floats + i * 16, end - i) : all;
     const vf low = vf_from_bits(vi_max(vi_xor(b.lo, vi_set1(INT32_MIN)), vi_zero()));
     const qk_grid grid = qk_grid_of(q, vf_from_bits(b.hi), low, 0, 16);
+    const vi sum = qk_tile_store(q, floats, i, end, &grid, row, rows);
     float scale[16], zero[16];
     vf_store(scale, vf_mul(grid.scale, vf_load(unit)));
     vf_store(zero, grid.zero);
+    vi_store(start, vi_mul(sum, vi_set1(-8)));
+    total = vi_add(total, sum);
     for (size_t r = 0; r < rows; r++) {
-      q->scale[(row + r) * groups + g] = scale[r];
-      q->zero[(row + r) * groups + g] = zero[r];
+      const size_t at = (row + r) * groups + g;
+      q->scale[at] = scale[r];
+      q->zero[at] = zero[r];
+      if (starts) starts[at] = start[r];
     }
-    qk_tile_store(q, floats, i, end, &grid, row, rows);
+  }
+  if (q->group_start && !starts) {
+    QK_START(q, (uint32_t)d, row, row + rows);
+    return;
+  }
+  vi_store(start, vi_mul(total, vi_set1(-128)));
+  for (size_t r = 0; r < rows; r++) {
+    q->start[row + r] = start[r];
+    qk_clear_codes(q->codes + (row + r) * q->ld, d, q->ld);
   }
 }
 
 static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t ldx, size_t d, const qk_codes *q,
                                 void *scratch, size_t row, size_t rows) {
-  int32_t *t = scratch, *other = t + d * 16, sizes[16], shifts[16], halves[16];
+  int32_t *t = scratch, *other = t + d * 16, sizes[16];
   float unit[16], by[16];
   vi most[16];
   for (size_t r = 0; r < 16; r++)
     most[r] = r < rows ? QK_FOR_SMOOTH(tr->smooth, qk_row_most, x + r * ldx, d) : vi_zero();
   const size_t bad = qk_units_of(vi_hmax_rows(most), unit, by);
-  qk_tile_wide(tr, x, ldx, d, rows, by, other);
-  vi_store(sizes, qk_tile_first(tr, d, other, t));
+  vi_store(sizes, qk_tile_first(tr, x, ldx, d, rows, by, other, t));
+  const qk_tile_shifts shifts = qk_tile_shifts_of(tr, sizes);
+  qk_tile_odd(t, d, &shifts);
   for (size_t r = 0; r < 16; r++) {
-    shifts[r] = qk_shift_of((uint32_t)sizes[r]);
-    halves[r] = qk_half_of(shifts[r]);
-    if (tr->first) unit[r] = qk_shifted_unit(unit[r], shifts[r]);
+    if (tr->first) unit[r] = qk_shifted_unit(unit[r], qk_shift_of((uint32_t)sizes[r]));
     unit[r] = qk_last_unit(tr, unit[r]);
   }
   qk_bounds b = qk_bounds_none();
-  const int32_t *y = qk_tile_second(tr, d, t, vi_load(halves), vi_load(shifts), other, &b);
+  const int32_t *y = qk_tile_second(tr, d, t, qk_narrow_by(&shifts), other, &b);
   qk_tile_codes(q, y, d, b, unit, row, rows);
-  QK_START(q, (uint32_t)d, row, row + rows);
   return bad;
 }
 
@@ -304,7 +383,7 @@ static size_t qk_transform_tile(const qk_transform *tr, const float *x, size_t l
 
 /* t [d] of codes [d] times a matrix; the lanes' sizes. */
 static vi qk_rotate_row(const int16_t *matrix, size_t block, size_t d, const int16_t *c, int32_t *t) {
-  vi sizes = vi_zero();
+  qk_bounds b = qk_bounds_none();
   for (size_t at = 0; at < d; at += block)
     for (size_t j = 0; j < block; j += 16) {
       const int16_t *w = matrix + j * block;
@@ -314,10 +393,10 @@ static vi qk_rotate_row(const int16_t *matrix, size_t block, size_t d, const int
         odd = qk_dot_spread(odd, vi_load((const int32_t *)(const void *)(w + s * 16 + 32)), c + at + s + 2);
       }
       even = vi_add(even, odd);
-      sizes = vi_or(sizes, qk_size_of(even));
+      qk_sums_take(&b, even);
       vi_store(t + at + j, even);
     }
-  return sizes;
+  return qk_sizes_of(b);
 }
 static void qk_narrow_row(int32_t *t, size_t d, int32_t shift, int16_t *c) {
   const vi by = vi_set1(shift), half = vi_set1(qk_half_of(shift));
@@ -383,7 +462,9 @@ static size_t qk_transform_row(const qk_transform *tr, const float *x, size_t d,
 
 static size_t qk_transform_over_tiles(const qk_transform *tr, const float *x, size_t ldx, uint32_t d, const qk_codes *q,
                                       void *scratch, size_t r0, size_t r1) {
+  const size_t entries = tr->first ? (size_t)tr->block * tr->block : 0;
   size_t bad = 0;
+  for (size_t i = 0; i < entries; i += 32) __builtin_prefetch(tr->first + i, 0, 2); /* while largest magnitudes are looked for */
   while (r0 < r1) {
     const size_t rows = r1 - r0 < 16 ? r1 - r0 : 16;
     if (rows >= QK_FEW_ROWS) {

@@ -29,6 +29,8 @@ static inline void qk_head_norm(float *x, size_t h, const float *gain, float eps
     qk_store_n(x + i, vf_mul(vf_mul(qk_load_n(x + i, h - i), rstd), qk_load_n(gain + i, h - i)), h - i);
 }
 
+#define QK_HEAD_VECTORS 4u /* of the head size that has code of its own: 64 */
+
 /* Levels within 16 channels: of a lane whose number has the bit, its own value is taken off the other's. */
 static inline vf qk_hadamard_lanes(vf x) {
   const float sign[4][16] = {{1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1},
@@ -40,8 +42,23 @@ static inline vf qk_hadamard_lanes(vf x) {
   x = vf_fma(x, vf_load(sign[2]), vf_swap4(x));
   return vf_fma(x, vf_load(sign[3]), vf_swap8(x));
 }
+/* Levels of `vectors` vectors, times by, in registers. */
+QK_INLINE void qk_hadamard_vectors(float *x, vf by, const size_t vectors) {
+  vf v[QK_HEAD_VECTORS];
+  QK_UNROLL for (size_t i = 0; i < vectors; i++) v[i] = qk_hadamard_lanes(vf_load(x + i * 16));
+  QK_UNROLL for (size_t n = 1; n < vectors; n *= 2) QK_UNROLL for (size_t i = 0; i < vectors; i++) {
+    if (i & n) continue;
+    const vf a = v[i], b = v[i + n];
+    v[i] = vf_add(a, b), v[i + n] = vf_sub(a, b);
+  }
+  QK_UNROLL for (size_t i = 0; i < vectors; i++) vf_store(x + i * 16, vf_mul(v[i], by));
+}
 static inline void qk_head_hadamard(float *x, size_t h) {
   const vf by = vf_set1(1.0f / __builtin_sqrtf((float)h));
+  if (h == QK_HEAD_VECTORS * 16) {
+    qk_hadamard_vectors(x, by, QK_HEAD_VECTORS);
+    return;
+  }
   for (size_t i = 0; i < h; i += 16) vf_store(x + i, qk_hadamard_lanes(vf_load(x + i)));
   for (size_t n = 16; n < h; n *= 2)
     for (size_t i = 0; i < h; i += 16) {

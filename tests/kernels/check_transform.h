@@ -21,12 +21,13 @@ static int check_bits(const qk_table *ref, const qk_table *t) {
   return quantize_both(ref, t, x, ld, rows, d, smooth, &c.ref, &c.got) && same_codes(&c);
 }
 
-/* Panels of a rotation: of random entries that add up to no more than an orthogonal matrix may, or of any. */
+/* Panels of a rotation: of random entries that add up to no more than an orthogonal matrix may, or of any, or of next to none. */
 static int16_t *a_rotation(size_t block, int any) {
   int16_t *p = buffer(qk_rotation_bytes(block), 64);
   const double most = 8192.0 / sqrt((double)block);
+  const int small = any && below(2);
   for (size_t i = 0; i < block * block; i++)
-    p[i] = (int16_t)(any ? (int)below(65536) - 32768 : (int)(uniform() * most));
+    p[i] = (int16_t)(small ? below(40) == 0 : any ? (int)below(65536) - 32768 : (int)(uniform() * most));
   return p;
 }
 static int32_t *an_order(size_t d) {
