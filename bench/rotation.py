@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 
@@ -72,6 +71,7 @@ class Slots:
 
 class Bench:
     def __init__(self, args):
+        args.threads = min(args.threads, args.slots)  # else one would wait for ever
         self.args, self.slots, self.lock = args, Slots(args.slots), threading.Lock()
 
     def put(self, **result):
@@ -169,25 +169,30 @@ def table(path):
 
 
 def main():
-    if len(sys.argv) == 3 and sys.argv[1] == "table":
-        return table(sys.argv[2])
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("what", choices=["run"])
-    p.add_argument("quern")
-    p.add_argument("out")
-    p.add_argument("--models", nargs="+", required=True)
-    p.add_argument("--text", required=True)
-    p.add_argument("--valid", required=True)
-    p.add_argument("--choice")
-    p.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS))
-    p.add_argument("--choice-forms", nargs="+", default=["float", "naive4", "duquant4"])
-    p.add_argument("--rows", type=int, default=16)
-    p.add_argument("--windows", type=int, default=8)
-    p.add_argument("--limit", type=int, default=0)
-    p.add_argument("--slots", type=int, default=os.cpu_count())
-    p.add_argument("--threads", type=int, default=4)
-    p.add_argument("--work", default=".")
-    Bench(p.parse_args()).run()
+    verbs = p.add_subparsers(dest="verb", required=True)
+    show = verbs.add_parser("table", help="results as tables in Markdown")
+    show.add_argument("out", metavar="OUT.jsonl")
+    r = verbs.add_parser("run", help="quantize and score; results are added to the file", formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    r.add_argument("quern", metavar="QUERN", help="the command")
+    r.add_argument("out", metavar="OUT.jsonl", help="results are added to it")
+    r.add_argument("--models", nargs="+", required=True, metavar="NAME=SOURCE", help="decoders as quern quantize takes them")
+    r.add_argument("--text", required=True, help="what is calibrated on")
+    r.add_argument("--valid", required=True, help="what perplexity is measured on")
+    r.add_argument("--choice", metavar="DIR", help="a folder with " + ", ".join(f + ".tsv" for f in SETS.values()))
+    r.add_argument("--forms", nargs="+", default=list(FORMS), choices=list(FORMS), metavar="FORM", help="of " + ", ".join(FORMS))
+    r.add_argument("--choice-forms", nargs="+", default=["float", "naive4", "duquant4"], choices=list(FORMS), metavar="FORM", help="that choose")
+    r.add_argument("--rows", type=int, default=16, help="windows of 2,048 tokens that are calibrated on")
+    r.add_argument("--windows", type=int, default=8, help="of 2,048 tokens that are scored")
+    r.add_argument("--limit", type=int, default=0, help="rows of each set, 0: all")
+    r.add_argument("--slots", type=int, default=os.cpu_count(), help="threads at work")
+    r.add_argument("--threads", type=int, default=4, help="of a form that is rounded by calibration")
+    r.add_argument("--work", default=".", help="folder for files")
+    args = p.parse_args()
+    try:
+        table(args.out) if args.verb == "table" else Bench(args).run()
+    except OSError as e:
+        raise SystemExit(f"rotation.py: {e}") from None
 
 
 if __name__ == "__main__":
