@@ -101,10 +101,9 @@ class Bench:
         self.quern("quantize", source, "-o", file, "--recipe", path if FORMS[form] else form, "--threads", str(threads), *more)
         self.put(model=model, form=form, task="quantize", seconds=round(time.time() - begin, 1), threads=threads, bytes=os.path.getsize(file))
 
-    def form(self, model, source, form):
-        threads = self.args.threads if form in ROUNDED else 1
+    def form(self, model, source, form, threads):
+        """Gives back the slots that it was started with."""
         file = os.path.join(self.args.work, f"{model}.{form}.qrn")
-        self.slots.take(threads)
         try:
             self.make(model, source, form, file, threads)
             self.score(model, form, file, "ppl", self.args.valid, threads, "--context", "2048", "--limit", str(self.args.windows))
@@ -131,12 +130,14 @@ class Bench:
             self.slots.give(1)
 
     def run(self):
-        models = [m.split("=", 1) for m in self.args.models]
-        threads = [threading.Thread(target=self.form, args=(name, source, form)) for form in self.args.forms for name, source in models]
-        for t in threads:
-            t.start()
-            time.sleep(0.02)  # in this order
-        for t in threads:
+        started = []
+        for form in self.args.forms:
+            for model in self.args.models:
+                threads = self.args.threads if form in ROUNDED else 1
+                self.slots.take(threads)
+                started.append(threading.Thread(target=self.form, args=(*model.split("=", 1), form, threads)))
+                started[-1].start()
+        for t in started:
             t.join()
 
 

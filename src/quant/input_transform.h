@@ -22,7 +22,7 @@ typedef struct qn_transform {
   int32_t *order;  /* [k] channel c is channel order[c] before it; NULL: as they are */
   int16_t *second; /* as first */
   int8_t *signs;   /* [k] and a Hadamard matrix behind them; not with second */
-  float clip;      /* of a token's range behind it, where the recipe searches for that; 0: not searched for */
+  float clip;      /* the part of a token's range behind it that codes cover; 0: not found yet */
   void *memory;
   size_t bytes;
 } qn_transform;

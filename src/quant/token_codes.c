@@ -41,7 +41,7 @@ static double round_row(const qn_token_codes *c, float clip, const float *x, siz
 }
 
 void qn_token_round(const qn_token_codes *c, float *x, size_t count, size_t k) {
-  const float clip = c->clip > 0 ? c->clip : qn_token_clip(c, x, count, k);
+  const float clip = qn_token_clip(c, x, count, k);
   for (size_t r = 0; r < count; r++) round_row(c, clip, x + r * k, k, x + r * k);
 }
 
@@ -49,6 +49,7 @@ float qn_token_clip(const qn_token_codes *c, const float *x, size_t count, size_
   const size_t rows = qn_min_size(count, SEARCH_ROWS);
   double lost[CLIP_PARTS + 1] = {0};
   int best = CLIP_PARTS;
+  if (c->clip > 0) return c->clip;
   for (size_t r = 0; r < rows; r++) {
     const float *row = x + r * count / rows * k;
     double power = 0;

@@ -13,7 +13,7 @@ typedef struct qn_token_codes {
 
 /* x [count, k] as what its codes stand for. */
 void qn_token_round(const qn_token_codes *c, float *x, size_t count, size_t k);
-/* The factor, in 32nds from 5/8 to 1, at which codes lose least: the mean, over at most 64 of the rows at even distances, of a row's squared
+/* c->clip, or where it is searched for the factor, in 32nds from 5/8 to 1, at which codes lose least: the mean, over at most 64 of the rows at even distances, of a row's squared
    error over its squares. Wide rows of noise have their optimum far within their range. 1 where there are no rows. */
 float qn_token_clip(const qn_token_codes *c, const float *x, size_t count, size_t k);
 #endif

@@ -43,10 +43,8 @@ static quern_status find(qn_quantizer *q, const qn_item *it, const qn_products *
   qn_trail trail = {.shape = shape};
   quern_status status = qn_quantizer_rows(q, it, &rows, &count, &trail);
   if (status == QUERN_OK) status = qn_transform_find(t, e, &q->recipe, &shape, it->k, seed, rows, count, &trail);
-  if (status == QUERN_OK && q->recipe.activation_clip == QN_ACTIVATION_CLIP_SEARCHED) {
-    const qn_token_codes codes = qn_quantizer_token_codes(q, it);
-    t->clip = qn_token_clip(&codes, rows, count, it->k);
-  }
+  const qn_token_codes codes = qn_quantizer_token_codes(q, it);
+  if (status == QUERN_OK) t->clip = qn_token_clip(&codes, rows, count, it->k);
   if (status == QUERN_OK && q->trails.data)
     ((qn_trail *)(void *)q->trails.data)[it->layer * (int)QN_SITE_KINDS + it->input] = trail;
   qn_free(q->env, rows, QN_SAMPLES_MOST * (size_t)it->k * sizeof(float));
@@ -128,7 +126,8 @@ static qn_transform_shape written(const qn_quantizer *q, const qn_item *it) {
 }
 
 quern_status qn_quantizer_write_transform(qn_quantizer *q, const qn_item *it, const qn_transform *t) {
-  const float clip = t->clip > 0 ? t->clip : q->recipe.activation_clip > 0 ? (float)q->recipe.activation_clip : 1;
+  const qn_token_codes codes = qn_quantizer_token_codes(q, it);
+  const float clip = t->clip > 0 ? t->clip : qn_token_clip(&codes, NULL, 0, it->k); /* 0: the input has no transform */
   const qn_transform_shape s = written(q, it);
   if (s.first) QN_TRY(write_matrix(q, it, ".in.rotation", t->first, t->block));
   if (s.order) QN_TRY(qn_quantizer_write(q, it, ".in.order", t->order, it->k * sizeof *t->order));
