@@ -31,6 +31,10 @@ extern const qk_isa qk_isa_ref;
 /* What block b of a cache of floats gives queries first ... first + n - 1 of rows from row0 on, for attend_part's memory. */
 typedef void qk_part_f32_fn(const qk_attend_cache *op, size_t row0, size_t first, size_t n, size_t b, float *parts);
 
+/* Epilogue of a tile of products of 8 bits (products/finish_q8.h). */
+typedef void qk_finish_q8_fn(const qk_gemm_q8 *op, const void *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                             size_t panels, int floats);
+
 #if QK_X86
 qk_transform_fn qk_transform_avx2, qk_transform_avxvnni, qk_transform_avx512, qk_transform_avx512vnni;
 qk_quantize_fn qk_quantize_avx2, qk_quantize_avx512;
@@ -57,6 +61,7 @@ void qk_attention_q8_avx2(const qk_attention_q8 *op, size_t r0, size_t r1);
 void qk_attention_f32_avx2(const qk_attention_f32 *op, size_t r0, size_t r1);
 void qk_attention_codes_avx2(const qk_attention_codes *op, size_t r0, size_t r1);
 qk_part_f32_fn qk_part_f32_avx2, qk_part_f32_avx512;
+qk_finish_q8_fn qk_finish_q8_avx2, qk_finish_q8_avx512;
 void qk_attend_avx2(qk_table *t);
 void qk_gemm_q8_avx512(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_avxvnni(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
@@ -86,6 +91,7 @@ void qk_gemm_group_neon(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0
 void qk_gemm_group_dotprod(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 void qk_gemm_group_i8mm(const qk_gemm_group *op, size_t m0, size_t m1, size_t p0, size_t p1);
 qk_part_f32_fn qk_part_f32_neon;
+qk_finish_q8_fn qk_finish_q8_neon;
 void qk_attend_dotprod(qk_table *t);
 size_t qk_attend_few_dotprod(const qk_attend_cache *op, size_t row0, size_t first, size_t n);
 void qk_attention_q8_dotprod(const qk_attention_q8 *op, size_t r0, size_t r1);

@@ -23,6 +23,7 @@ QK_TARGET_BEGIN_AVX512VNNI
 #include "kernels/products/attend_few.h"
 #include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
+#define QK_FINISH_Q8 qk_finish_q8_avx512
 #include "kernels/products/gemm_q8.h"
 #include "kernels/products/gemm_steps.h"
 

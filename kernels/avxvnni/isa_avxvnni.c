@@ -21,6 +21,7 @@ QK_TARGET_BEGIN_AVX2
 #include "kernels/products/attend_few.h"
 #include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
+#define QK_FINISH_Q8 qk_finish_q8_avx2
 #include "kernels/products/gemm_q8.h"
 #define QK_STEPS_UNPACKED 24576u
 #include "kernels/products/gemm_steps.h"

@@ -75,6 +75,7 @@ DEFINE(1) DEFINE(2) DEFINE(3) DEFINE(4) DEFINE(5) DEFINE(6) static void qk_packe
   by_rows[s->rows - 1](s);
 }
 
+#define QK_FINISH_Q8 qk_finish_q8_neon
 #include "kernels/products/gemm_q8.h"
 
 static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {

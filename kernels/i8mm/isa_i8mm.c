@@ -99,6 +99,7 @@ static __attribute__((noinline)) void qk_packed_steps(int8_t *packed, const int8
 #define QK_ATTEND_FEW qk_attend_few_dotprod
 #include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
+#define QK_FINISH_Q8 qk_finish_q8_neon
 #include "kernels/products/gemm_q8.h"
 
 static void gemm_q8(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {

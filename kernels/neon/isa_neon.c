@@ -22,8 +22,13 @@
 #include "kernels/products/attend_cache.h"
 #include "kernels/products/attention_q8.h"
 #include "kernels/products/gemm_f32.h"
+#define QK_FINISH_Q8 qk_finish_q8_neon
 #include "kernels/products/gemm_q8.h"
 
+void qk_finish_q8_neon(const qk_gemm_q8 *op, const void *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                       size_t panels, int floats) {
+  qk_finish_q8(op, sums, ldsums, m, rows, p, panels, floats);
+}
 void qk_gemm_q8_neon(const qk_gemm_q8 *op, size_t m0, size_t m1, size_t p0, size_t p1) {
   qk_gemm_q8_over_tiles(op, m0, m1, p0, p1);
 }

@@ -1,8 +1,11 @@
-/* finish_q8.h - the epilogue of a tile of an 8-bit product: its exact sums panel by panel through finish.h. Over lanes. */
+/* finish_q8.h - the epilogue of a tile of an 8-bit product: its exact sums panel by panel through finish.h. Over lanes; QK_FINISH_Q8
+ * is this one, or a set names there that of another set with the same lanes. */
 #ifndef QK_PRODUCTS_FINISH_Q8_H
 #define QK_PRODUCTS_FINISH_Q8_H
 #include "kernels/products/finish.h"
 #include "kernels/products/tile.h"
+
+#define QK_FINISH_ROWS 32u /* of the largest tile of a set */
 
 /* Whole panels' rows straight to codes of 8 bits, of the two activations that static recipes have most: QK_CODES_PANELS at once,
    four where registers hold as many, whose codes are 64 bytes. p: the first panel; act, floats: constants. */
@@ -60,12 +63,11 @@ static __attribute__((noinline)) void qk_finish_planes(const qk_gemm_q8 *op, con
     qk_store_codes(codes, low, qk_load_n(y, n), b, z, qk_limits_at(NULL, 0), n);
 }
 
-/* Epilogue of `rows` rows from m on, `panels` panels from p on. floats, a constant: the sums are floats, as those of inputs of
-   16 bits and of parts that no shifts join are. */
-QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, size_t rows, size_t p, size_t panels,
-                              const int floats) {
-  float y[QK_TILE_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
-  qk_panel_out o = {.ldsums = QK_TILE_WIDTH,
+/* floats, a constant: the sums are floats, as those of inputs of 16 bits and of parts that no shifts join are. */
+QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                              size_t panels, const int floats) {
+  float y[QK_FINISH_ROWS * QK_PANEL] __attribute__((aligned(64))); /* on the way to codes */
+  qk_panel_out o = {.ldsums = ldsums,
                     .a_scale = op->a.scale + m,
                     .a_zero = op->a.zero + m,
                     .out = y,
@@ -101,13 +103,15 @@ QK_INLINE void qk_finish_tile(const qk_gemm_q8 *op, const void *sums, size_t m, 
       qk_finish_codes(op, y, rows, p + j, codes, o.n);
   }
 }
-static void qk_gemm_q8_finish(const qk_gemm_q8 *op, const int32_t *sums, size_t m, size_t rows, size_t p,
-                              size_t panels) {
-  qk_finish_tile(op, sums, m, rows, p, panels, 0);
+/* Epilogue of `rows` rows from m on, `panels` panels from p on. sums: rows of ldsums, int32 or, with `floats`, floats. */
+static inline void qk_finish_q8(const qk_gemm_q8 *op, const void *sums, size_t ldsums, size_t m, size_t rows, size_t p,
+                                size_t panels, int floats) {
+  if (floats)
+    qk_finish_tile(op, sums, ldsums, m, rows, p, panels, 1);
+  else
+    qk_finish_tile(op, sums, ldsums, m, rows, p, panels, 0);
 }
-/* The same of sums that are floats. */
-static __attribute__((noinline, unused)) void qk_gemm_q8_finish_floats(const qk_gemm_q8 *op, const int32_t *sums,
-                                                                       size_t m, size_t rows, size_t p, size_t panels) {
-  qk_finish_tile(op, sums, m, rows, p, panels, 1);
-}
+#ifndef QK_FINISH_Q8
+#define QK_FINISH_Q8 qk_finish_q8
+#endif
 #endif

@@ -136,7 +136,7 @@ static void qk_amx_strip(qk_amx_gemm *g, size_t m, size_t rows, size_t p0, size_
           j.from[t] = part ? j.sums + qk_amx_sums_at(t, halves) : g->start[halves > 1 ? t / 2 : 0];
         j.from_bytes = (part ? QK_TILE_WIDTH : QK_PANEL) * sizeof(int32_t);
         qk_amx_groups[halves - 1][panels - 1](g, &j);
-        if (part + 1 == parts) qk_gemm_q8_finish(op, j.sums, m, rows, q, panels);
+        if (part + 1 == parts) QK_FINISH_Q8(op, j.sums, QK_TILE_WIDTH, m, rows, q, panels, 0);
       }
       s += j.steps;
     }

@@ -54,10 +54,7 @@ static __attribute__((noinline)) void qk_any_parts_run(const qk_gemm_q8 *op, siz
       rows = m1 - m < QK_TILE_ROWS ? m1 - m : QK_TILE_ROWS;
       for (size_t r = 0; r < rows; r++)
         qk_any_parts_row(&op->a.parts, op->a.codes + (m + r) * op->a.ld, w, sums + r * QK_TILE_WIDTH);
-      if (op->a.parts.shifts)
-        qk_gemm_q8_finish(op, sums, m, rows, p, panels);
-      else
-        qk_gemm_q8_finish_floats(op, sums, m, rows, p, panels);
+      QK_FINISH_Q8(op, sums, QK_TILE_WIDTH, m, rows, p, panels, !op->a.parts.shifts);
     }
   }
 }

@@ -83,9 +83,6 @@ static inline void qk_parts_run(const qk_gemm_q8 *op, const qk_tile_q8 *t, size_
     qk_parts_other(parts, starts, t, rows, panels);
   else
     (parts->shifts ? qk_parts_shifts : qk_parts_floats)(parts, starts, t);
-  if (parts->shifts)
-    qk_gemm_q8_finish(op, t->out, m, rows, p, panels);
-  else
-    qk_gemm_q8_finish_floats(op, t->out, m, rows, p, panels);
+  QK_FINISH_Q8(op, t->out, QK_TILE_WIDTH, m, rows, p, panels, !parts->shifts);
 }
 #endif

@@ -14,7 +14,7 @@ static __attribute__((noinline)) void qk_gemm_q8_finish_planes(const qk_gemm_q8 
     const vf sum = vf_fma(vi_to_vf(vi_load(high + i)), vf_set1(128.0f), vi_to_vf(vi_load(low + i)));
     vi_store(high + i, vi_bits(sum));
   }
-  qk_gemm_q8_finish_floats(op, high, m, rows, p, panels);
+  QK_FINISH_Q8(op, high, QK_TILE_WIDTH, m, rows, p, panels, 1);
 }
 
 #ifdef QK_ROW_CHAINS
@@ -27,7 +27,7 @@ static inline void qk_gemm_q8_row(const qk_gemm_q8 *op, qk_tile_q8 *t, size_t m,
     const size_t panels = p1 - p < most ? p1 - p : most;
     t->w = op->w + p * t->panel_bytes;
     qk_row_run(t, panels);
-    qk_gemm_q8_finish(op, t->out, m, 1, p, panels);
+    QK_FINISH_Q8(op, t->out, QK_TILE_WIDTH, m, 1, p, panels, 0);
   }
 }
 #endif
@@ -109,7 +109,7 @@ static inline void qk_gemm_q8_over_tiles(const qk_gemm_q8 *op, size_t m0, size_t
         qk_tile_run(&l, rows, panels);
         qk_gemm_q8_finish_planes(op, sums, low_sums, m, rows, p, panels);
       } else {
-        qk_gemm_q8_finish(op, sums, m, rows, p, panels);
+        QK_FINISH_Q8(op, sums, QK_TILE_WIDTH, m, rows, p, panels, 0);
       }
       m += rows;
     }

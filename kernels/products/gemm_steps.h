@@ -53,7 +53,7 @@ static inline void qk_steps_tiles(const qk_gemm_group *op, const qk_gemm_q8 *as,
       if (next) t.ahead = next + (b * QK_GROUP / QK_KSTEP * count + i * t.steps) * t.ahead_by;
       qk_tile_run(&t, some, panels);
       if (c) qk_steps_add(to, more, some);
-      if (c + 1 == chunks) qk_gemm_q8_finish(as, to, at, some, p, panels);
+      if (c + 1 == chunks) QK_FINISH_Q8(as, to, QK_TILE_WIDTH, at, some, p, panels, 0);
       at += some;
     }
   }
