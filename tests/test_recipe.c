@@ -192,16 +192,18 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":32},\"embeddings\":{\"bits\":8}}",
        QUERN_E_UNSUPPORTED, "all 32 can"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":\"8\"},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
-       QUERN_E_SOURCE, "bits is a number"},
+       QUERN_E_SOURCE, ": weights.bits is a number"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"symmetric\":\"yes\"},\"embeddings\":"
        "{\"bits\":8}}",
-       QUERN_E_SOURCE, "symmetric is true or false"},
+       QUERN_E_SOURCE, ": activations.symmetric is true or false"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8},\"split\":"
        "\"many\"}",
-       QUERN_E_SOURCE, "split is a number"},
+       QUERN_E_SOURCE, ": split is a number"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
        "8},\"smooth\":false,\"split\":0,\"sites\":{\"pool.in\":{\"symmetric\":1}}}",
-       QUERN_E_SOURCE, "symmetric is true or false"},
+       QUERN_E_SOURCE, ": pool.in.symmetric is true or false"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"bits\":4},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_SOURCE, ": weights.bits is given twice"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":48},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
        "}",
        QUERN_E_UNSUPPORTED, "weights.group is 32"},

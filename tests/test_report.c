@@ -288,6 +288,22 @@ static void test_same_pages(void) {
   free(want[1]);
 }
 
+static void count_warnings(void *user, int32_t level, const char *message) {
+  uint32_t *warnings = user;
+  *warnings += level == 1 && strstr(message, "tokens are little") != NULL;
+}
+/* The model that a report compares with is made without a second word. */
+static void test_warns_once(void) {
+  uint32_t warnings = 0;
+  qn_env own;
+  tiny_options o = tiny_defaults();
+  qn_env_init(&own, NULL, count_warnings, &warnings, 1);
+  CHECK(tiny_model_write(dir, &o) && tiny_text(dir, "texts.txt", "a b\nthe cat\n"));
+  const qn_quantize_job job = {.src = dir, .dst = out, .recipe = "int4", .calibration = texts, .report = report};
+  CHECK_EQ(qn_quantize(&own, &job, NULL), QUERN_OK);
+  CHECK_EQ(warnings, 1);
+}
+
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
   qn_env own;
   qn_env_init(&own, alloc, NULL, NULL, 0);
@@ -324,6 +340,7 @@ int main(void) {
   RUN(test_hostile_names);
   RUN(test_numbers);
   RUN(test_same_pages);
+  RUN(test_warns_once);
   RUN(test_memory);
   tiny_dir_remove(dir);
   return TEST_END();

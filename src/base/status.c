@@ -180,6 +180,13 @@ void qn_error_copy(const qn_error *e, char *buf, size_t cap) {
   buf[n] = 0;
 }
 
+quern_status qn_error_pass(qn_error *to, const qn_error *from, quern_status s) {
+  char text[QN_ERROR_BYTES];
+  if (s == QUERN_OK) return s;
+  qn_error_copy(from, text, sizeof text);
+  return qn_fail(to, s, "%s", text);
+}
+
 const char *qn_errno_text(int err) {
   switch (err) {
     case EPERM:

@@ -22,6 +22,8 @@ void qn_error_init(qn_error *e);
  * ...)`. */
 quern_status qn_fail(qn_error *e, quern_status s, const char *fmt, ...) QN_PRINTF(3, 4);
 void qn_error_copy(const qn_error *e, char *buf, size_t cap);
+/* The message of `from` to `to` as well, where s is a failure; returns s. */
+quern_status qn_error_pass(qn_error *to, const qn_error *from, quern_status s);
 /* Text of an errno value, constant, thread-safe, without the locale: the system's words, begun small, since they follow a
    name: "no such file or directory". */
 const char *qn_errno_text(int err);

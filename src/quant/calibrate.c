@@ -49,8 +49,12 @@ quern_status qn_with_model(qn_env *env, const qn_quantize_job *to, const qn_quan
                            quern_status (*fn)(void *user, quern_model *m), void *user) {
   qn_buffer file = {0};
   qn_quantize_job in_memory = *to;
+  qn_env silent; /* what there is to warn of, the job itself does */
+  qn_env_init(&silent, &env->alloc, NULL, NULL, 0);
   in_memory.memory = &file;
-  quern_status status = qn_quantize(env, &in_memory, NULL);
+  in_memory.pool = job->pool;
+  in_memory.kernels = job->kernels;
+  quern_status status = qn_error_pass(&env->error, &silent.error, qn_quantize(&silent, &in_memory, NULL));
   if (status == QUERN_OK) status = open_and_run(env, job, &file, fn, user);
   qn_buffer_free(env, &file);
   return status;

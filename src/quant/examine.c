@@ -245,6 +245,7 @@ static quern_status compare_models(const qn_examining *e, const qn_calibration_t
   qn_quantize_job plain = *e->job, to = {.src = e->job->src, .seed = e->job->seed, .made = e->recipe};
   plain.migration = NULL;
   to.migration = e->migration;
+  to.progress = e->job->progress, to.progress_user = e->job->progress_user;
   if (e->recipe->rounding) to.calibration = e->job->calibration, to.calibration_rows = e->job->calibration_rows;
   to.plan = e->plan->count ? e->plan : NULL;
   quern_status status = create(&of);

@@ -507,7 +507,6 @@ static void budget_free(void *user, void *p, size_t size) {
 quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize_result *result) {
   if (!job->limit) return run_and_release(env, job, result);
   qn_env limited;
-  char message[QN_ERROR_BYTES];
   budget b = {.host = &env->alloc, .left = job->limit};
   const quern_allocator alloc = {sizeof alloc, 0, &b, budget_alloc, budget_free};
   qn_env_init(&limited, &alloc, env->log, env->log_user, env->log_level);
@@ -517,6 +516,5 @@ quern_status qn_quantize(qn_env *env, const qn_quantize_job *job, quern_quantize
                    "quantizing needs more memory than the limit of %llu bytes: %llu more do not fit",
                    (unsigned long long)job->limit, (unsigned long long)b.refused);
   }
-  qn_error_copy(&limited.error, message, sizeof message);
-  return status == QUERN_OK ? status : qn_fail(&env->error, status, "%s", message);
+  return qn_error_pass(&env->error, &limited.error, status);
 }

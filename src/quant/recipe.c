@@ -228,15 +228,18 @@ static quern_status check_types(qn_env *env, const qn_json *j, const char *file)
                                         "steps", "restart", "alpha",  "budget"};
   for (uint32_t o = 0; o < j->count; o++) {
     if (j->nodes[o].kind != QN_JSON_OBJECT) continue;
+    const int inner = o && j->nodes[o - 1].kind == QN_JSON_STRING; /* the member that it is */
+    const char *in = inner ? j->nodes[o - 1].string : "", *dot = inner ? "." : "";
     for (uint32_t k = o + 1; k < j->nodes[o].next; k = j->nodes[k + 1].next) {
       const qn_json_kind kind = j->nodes[k + 1].kind;
       const char *name = j->nodes[k].string, *wanted = NULL;
-      if (is_again(j, o, k)) return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %.*s is given twice", file, 64, name);
+      if (is_again(j, o, k))
+        return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %.*s%s%.*s is given twice", file, 64, in, dot, 64, name);
       for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++)
         if (!strcmp(name, flags[i]) && kind != QN_JSON_FALSE && kind != QN_JSON_TRUE) wanted = "true or false";
       for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
         if (!strcmp(name, numbers[i]) && kind != QN_JSON_NUMBER) wanted = "a number";
-      if (wanted) return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s is %s", file, name, wanted);
+      if (wanted) return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %.*s%s%s is %s", file, 64, in, dot, name, wanted);
     }
   }
   return QUERN_OK;

@@ -99,10 +99,7 @@ static quern_status put_parts(writer *w, const quern_session *s, uint32_t sequen
 
 /* The output's message is the context's: the session's callers look at theirs. */
 static quern_status tell(quern_session *s, quern_status status) {
-  char message[256];
-  if (status == QUERN_OK) return status;
-  qn_error_copy(&s->model->env->error, message, sizeof message);
-  return qn_fail(&s->error, status, "%s", message);
+  return qn_error_pass(&s->error, &s->model->env->error, status);
 }
 
 quern_status qn_saved_write(quern_session *s, uint32_t sequence, const char *path) {

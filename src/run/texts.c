@@ -19,10 +19,7 @@ static void cut_pair(size_t *na, size_t *nb, size_t room) {
 
 /* The tokenizer's message is the context's; a session's call leaves it with the session, too. */
 static quern_status tokenizer_said(quern_session *s, quern_status status) {
-  char message[QN_ERROR_BYTES];
-  if (status == QUERN_OK) return status;
-  qn_error_copy(&s->model->env->error, message, sizeof message);
-  return qn_fail(&s->error, status, "%s", message);
+  return qn_error_pass(&s->error, &s->model->env->error, status);
 }
 
 /* One text or pair as token ids at the end of the pass's ids; *len: how many. */
