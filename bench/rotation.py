@@ -73,6 +73,7 @@ class Bench:
     def __init__(self, args):
         args.threads = min(args.threads, args.slots)  # else one would wait for ever
         self.args, self.slots, self.lock = args, Slots(args.slots), threading.Lock()
+        self.pieces = {name: list(self.cut(name)) for name in SETS} if args.choice else {}
 
     def put(self, **result):
         with self.lock, open(self.args.out, "a", encoding="utf-8") as f:
@@ -85,10 +86,11 @@ class Bench:
             raise RuntimeError(done.stderr.strip()[-300:])
         return done.stdout
 
-    def score(self, model, form, file, task, data, threads, *more):
+    def perplexity(self, model, form, file, threads):
         begin = time.time()
-        answer = self.quern("eval", file, "--task", task.split(":")[0], "--data", data, "--threads", str(threads), "--json", *more)
-        self.put(model=model, form=form, task=task, seconds=round(time.time() - begin, 1), **json.loads(answer)["metrics"])
+        answer = self.quern("eval", file, "--task", "ppl", "--data", self.args.valid, "--threads", str(threads), "--json",
+                            "--context", "2048", "--limit", str(self.args.windows))
+        self.put(model=model, form=form, task="ppl", seconds=round(time.time() - begin, 1), **json.loads(answer)["metrics"])
 
     def make(self, model, source, form, file, threads):
         more, path = [], os.path.join(self.args.work, form + ".json")
@@ -106,7 +108,7 @@ class Bench:
         file = os.path.join(self.args.work, f"{model}.{form}.qrn")
         try:
             self.make(model, source, form, file, threads)
-            self.score(model, form, file, "ppl", self.args.valid, threads, "--context", "2048", "--limit", str(self.args.windows))
+            self.perplexity(model, form, file, threads)
         except RuntimeError as e:
             return self.put(model=model, form=form, error=str(e))
         finally:
@@ -119,15 +121,39 @@ class Bench:
                 t.join()
         os.remove(file)
 
+    def cut(self, name):
+        """The rows of a set in files of --piece rows, so that threads share it."""
+        with open(os.path.join(self.args.choice, SETS[name] + ".tsv"), encoding="utf-8", newline="\n") as f:
+            head, *rows = f.read().rstrip("\n").split("\n")
+        rows = rows[:self.args.limit or None]
+        for i in range(0, len(rows), self.args.piece):
+            path = os.path.join(self.args.work, f"{name}.{i}.tsv")
+            with open(path, "w", encoding="utf-8", newline="\n") as f:
+                f.write("\n".join([head, *rows[i:i + self.args.piece], ""]))
+            yield path
+
     def choice(self, model, form, file, name):
-        self.slots.take(1)
-        try:
-            limit = ["--limit", str(self.args.limit)] if self.args.limit else []
-            self.score(model, form, file, "choice:" + name, os.path.join(self.args.choice, SETS[name] + ".tsv"), 1, *limit)
-        except RuntimeError as e:
-            self.put(model=model, form=form, error=str(e))
-        finally:
-            self.slots.give(1)
+        results, begin = [], time.time()
+
+        def piece(path):
+            try:
+                results.append(json.loads(self.quern("eval", file, "--task", "choice", "--data", path, "--threads", "1", "--json")))
+            except RuntimeError as e:
+                self.put(model=model, form=form, error=str(e))
+            finally:
+                self.slots.give(1)
+
+        each = []
+        for path in self.pieces[name]:
+            self.slots.take(1)
+            each.append(threading.Thread(target=piece, args=(path,)))
+            each[-1].start()
+        for t in each:
+            t.join()
+        if len(results) == len(each):
+            rows = sum(r["rows"] for r in results)
+            mean = {m: sum(r["metrics"][m] * r["rows"] for r in results) / rows for m in results[0]["metrics"]}
+            self.put(model=model, form=form, task="choice:" + name, rows=rows, seconds=round(time.time() - begin, 1), **mean)
 
     def run(self):
         started = []
@@ -186,6 +212,7 @@ def main():
     r.add_argument("--rows", type=int, default=16, help="windows of 2,048 tokens that are calibrated on")
     r.add_argument("--windows", type=int, default=8, help="of 2,048 tokens that are scored")
     r.add_argument("--limit", type=int, default=0, help="rows of each set, 0: all")
+    r.add_argument("--piece", type=int, default=150, help="rows of a set that a thread takes at once")
     r.add_argument("--slots", type=int, default=os.cpu_count(), help="threads at work")
     r.add_argument("--threads", type=int, default=4, help="of a form that is rounded by calibration")
     r.add_argument("--work", default=".", help="folder for files")
