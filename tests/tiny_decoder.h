@@ -30,7 +30,7 @@ typedef struct tiny_decoder {
 static inline int tiny_decoder_is(const tiny_decoder *o, const char *family) { return !strcmp(o->family, family); }
 static inline int tiny_decoder_gemma(const tiny_decoder *o) { return strstr(o->family, "gemma") != NULL; }
 
-static inline tiny_decoder tiny_decoder_of(const char *family) {
+static __attribute__((noinline, unused)) tiny_decoder tiny_decoder_of(const char *family) {
   tiny_decoder o = {.family = family,
                     .width = 32,
                     .layers = 2,

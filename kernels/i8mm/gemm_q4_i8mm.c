@@ -11,7 +11,6 @@ QK_TARGET_BEGIN_I8MM
 #define QK_FINISH_GROUP qk_finish_group_neon
 #define QK_TILE_ROWS 12
 #define QK_TILE_PANELS 4
-#define QK_GROUP_BLOCKS 12u /* of 4 panels: 24 KB */
 #define QK_GROUP_TILES 12u
 #define QK_GROUP_ROW 0
 #include "kernels/neon/asm_neon.h"

@@ -27,6 +27,7 @@
 #ifndef QK_GROUP_TILES
 #define QK_GROUP_TILES 8u /* of rows, that share a chunk, where there are several */
 #endif
+_Static_assert(QK_GROUP_BLOCKS * QK_GROUP >= 512, "a chunk has room for the longest group (kernels.h)");
 #define QK_STEP_BYTES (QK_GROUP * 16u) /* of a block unpacked */
 #define QK_SMALL_BYTES (QK_GROUP * 8u) /* of a block of 4 bits */
 #define QK_SIX_BYTES (QK_GROUP * 12u)  /* of 6 bits */
