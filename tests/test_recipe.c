@@ -112,6 +112,15 @@ static void reads_recipes(void) {
     const char *decoder = qn_recipe_preset_decoder_json(name);
     CHECK_EQ(qn_recipe_of_decoder(&r, &env), QUERN_OK);
     CHECK(!strcmp(r.name, name) && writes(&r, decoder ? decoder : json));
+    if (r.id == QN_RECIPE_INT8) { /* and what a file says that was made by it */
+      qn_buffer said = {0};
+      r.activation_outliers = QN_OUTLIER_GROUP;
+      CHECK_EQ(qn_recipe_format(&r, &env, &said), QUERN_OK);
+      CHECK(said.data && write_text((const char *)said.data));
+      CHECK_EQ(qn_recipe_load(&again, &env, out), QUERN_OK);
+      qn_recipe_free(&env, &again);
+      qn_buffer_free(&env, &said);
+    }
     qn_recipe_free(&env, &r);
   }
   CHECK(qn_recipe_preset_json("none") == NULL && qn_recipe_preset_decoder_json("none") == NULL);
@@ -202,6 +211,14 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\",\"weights\":{\"bits\":8},\"activations\":{\"bits\":8,\"static\":true},\"embeddings\":{\"bits\":"
        "8},\"smooth\":false,\"split\":0,\"sites\":{\"pool.in\":{\"symmetric\":1}}}",
        QUERN_E_SOURCE, ": pool.in.symmetric is true or false"},
+      {"{\"name\":\"x\",\"weights\":{\"bit\":8},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_UNSUPPORTED, ": weights.bit is no member"},
+      {"{\"name\":\"x\",\"weights\":{\"bits\":4.5},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
+       QUERN_E_SOURCE, ": weights.bits must be there, a whole number"},
+      {"{\"name\":\"x\",\"weights\":4,\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}", QUERN_E_SOURCE,
+       ": weights is an object"},
+      {"{\"name\":\"x\",\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}", QUERN_E_SOURCE,
+       ": weights must be there"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"bits\":4},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}}",
        QUERN_E_SOURCE, ": weights.bits is given twice"},
       {"{\"name\":\"x\",\"weights\":{\"bits\":8,\"group\":48},\"activations\":{\"bits\":8},\"embeddings\":{\"bits\":8}"
@@ -273,14 +290,14 @@ static void reads_recipes(void) {
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":48}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"group\":16}}", QUERN_E_UNSUPPORTED, "head.group is 32"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":8,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
-       "head.scales is not known"},
+       "head.scales does not go with"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":6,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
-       "head.scales is not known"},
+       "head.scales does not go with"},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"scales\":\"whole\"}}", QUERN_E_UNSUPPORTED,
        "head.scales is \"float\" or \"integer\""},
       {"{\"name\":\"x\"," DYNAMIC ",\"head\":{\"bits\":4,\"group\":0,\"scales\":\"integer\"}}", QUERN_E_UNSUPPORTED,
        "need a head.group"},
-      {"{\"name\":\"x\"," DYNAMIC ",\"head\":8}", QUERN_E_SOURCE, "head: {\"bits\": 8}"},
+      {"{\"name\":\"x\"," DYNAMIC ",\"head\":8}", QUERN_E_SOURCE, "head is an object: {\"bits\": 8}"},
       {"{\"name\":\"x\"," DYNAMIC ",\"placement\":\"inputs\"}", QUERN_E_UNSUPPORTED, "placement belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"clip\":\"fine\"}", QUERN_E_UNSUPPORTED, "clip belongs to"},
       {"{\"name\":\"x\"," DYNAMIC ",\"migrate\":\"all\"}", QUERN_E_UNSUPPORTED, "migrate belongs to"},

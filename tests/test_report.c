@@ -304,6 +304,23 @@ static void test_warns_once(void) {
   CHECK_EQ(warnings, 1);
 }
 
+/* Where no report can be written is said before the source is looked at; a folder that was not there is not there then. */
+static void test_folder_first(void) {
+  char nowhere[400], fresh[400], message[QN_ERROR_BYTES];
+  qn_quantize_job job = {.src = "/dev/null/no-source", .dst = out, .report = nowhere};
+  snprintf(nowhere, sizeof nowhere, "%s/none/below", dir);
+  CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_E_IO);
+  qn_error_copy(&env.error, message, sizeof message);
+  CHECK(strstr(message, "the report's directory cannot be created"));
+  job.report = texts; /* a file */
+  CHECK_EQ(qn_quantize(&env, &job, NULL), QUERN_E_IO);
+  qn_error_copy(&env.error, message, sizeof message);
+  CHECK(strstr(message, "report.json"));
+  snprintf(fresh, sizeof fresh, "%s/fresh", dir);
+  job.report = fresh;
+  CHECK(qn_quantize(&env, &job, NULL) != QUERN_OK && access(fresh, F_OK) != 0);
+}
+
 static quern_status attempt(const quern_allocator *alloc, void *arg) {
   qn_env own;
   qn_env_init(&own, alloc, NULL, NULL, 0);
@@ -341,6 +358,7 @@ int main(void) {
   RUN(test_numbers);
   RUN(test_same_pages);
   RUN(test_warns_once);
+  RUN(test_folder_first);
   RUN(test_memory);
   tiny_dir_remove(dir);
   return TEST_END();

@@ -10,10 +10,10 @@
 #define REST_OF_INT8 TABLE "true,\"split\":16"
 #define EITHER ",\"rounding\":\"either\""
 #define SEARCH(alpha) ",\"block\":128,\"steps\":64,\"restart\":2,\"outlier\":\"column\",\"alpha\":" alpha "}"
-#define DUQUANT(codes, tables, second, more, alpha)                                                                    \
-  codes "," tables "true,\"split\":0" more                                                                             \
-        ",\"transform\":\"duquant\",\"rotate\":true,\"permute\":true,\"rotate2\":" second                              \
-        SEARCH(alpha)
+#define SEARCHED(kind, codes, tables, second, more, search)                                                            \
+  codes "," tables "true,\"split\":0" more ",\"transform\":\"" kind                                                    \
+        "\",\"rotate\":true,\"permute\":true,\"rotate2\":" second search
+#define DUQUANT(codes, tables, second, more, alpha) SEARCHED("duquant", codes, tables, second, more, SEARCH(alpha))
 #define W4A4(clip)                                                                                                     \
   "\"weights\":{\"bits\":4,\"group\":0,\"minimum\":true,\"scales\":\"float\"" clip                                     \
   "},\"activations\":{\"bits\":4,\"clip\":\"searched\"}"
@@ -82,7 +82,8 @@ static const preset of_decoders[] = {
     {"int8-g32", "{\"name\":\"int8-g32\"," SPREAD("\"bits\":8,\"group\":32", "32", "")},
     {"int4", "{\"name\":\"int4\"," SPREAD(STEPS("32"), "64", EITHER)},
     {"int4-g128", "{\"name\":\"int4-g128\"," SPREAD(STEPS("128"), "64", EITHER)},
-    {"duquant4", "{\"name\":\"duquant4\"," DUQUANT(W4A4(""), HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
+    {"duquant4", "{\"name\":\"duquant4\"," SEARCHED("auto", W4A4(""), HEAD("64"), "\"hadamard\"", EITHER,
+                                                    SEARCH("0.625,\"budget\":4"))},
     {"duquant6", "{\"name\":\"duquant6\"," DUQUANT(W6A6, HEAD("64"), "\"hadamard\"", EITHER, "0.625")},
     {"duquant4-lwc", "{\"name\":\"duquant4-lwc\"," DUQUANT(W4A4(LEARNED), HEAD("64"), "true", "", "0.5")},
 };

@@ -331,8 +331,8 @@ static void settle_rounding(qn_quantizer *q) {
   q->recipe.rounding = q->job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   if (!q->job->calibration && q->arch.causal)
     qn_log(q->env, 1,
-           "recipe %s of a decoder without text: codes are the nearest, which lose several times as much as those that "
-           "a few hundred paragraphs are given for (--calibrate FILE --rows N)",
+           "recipe %s of a decoder without text: codes are the nearest, which lose more, of 4 bits by far, than those "
+           "that a few hundred paragraphs are given for (--calibrate FILE --rows N)",
            q->recipe.name);
 }
 
@@ -391,6 +391,7 @@ static quern_status check_output(qn_quantizer *q) {
     if (from[i] && qn_path_same(from[i], job->dst))
       return qn_fail(&q->env->error, QUERN_E_ARGUMENT, "%s is what the model is made from: name another file to write",
                      job->dst);
+  if (job->report) QN_TRY(qn_report_check(q->env, job->report));
   return job->dst && !job->dry_run ? qn_output_check(q->env, job->dst) : QUERN_OK;
 }
 

@@ -34,11 +34,10 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
   static const char *const members[] = {"group",     "minimum",    "scales",   "symmetric", "static",
                                         "estimator", "percentile", "outliers", "clip"};
   *at = qn_json_get(j, 0, key);
-  int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
-  if (v < 1 || v > 32) {
-    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s: {\"bits\": 8} or other bits are expected (docs/RECIPES.md)",
-                   file, key);
-  }
+  const int64_t v = *at ? qn_json_int(j, *at, "bits", -1) : -1;
+  if (!*at || j->nodes[*at].kind != QN_JSON_OBJECT)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s %s: {\"bits\": 8} or other bits (docs/RECIPES.md)", file, key,
+                   *at ? "is an object" : "must be there");
   const int weights = key[0] == 'w', activations = key[0] == 'a', head = key[0] == 'h';
   const uint32_t may = v == 6 && !activations ? (weights || head ? GROUP : 0)
                        : weights              ? (v < 8    ? GROUP | MINIMUM | SCALES | CLIP
@@ -58,11 +57,16 @@ static quern_status read_codes(qn_env *env, const qn_json *j, const char *file, 
     const char *member = j->nodes[k].string;
     uint32_t m = 0;
     while (m < sizeof members / sizeof members[0] && strcmp(member, members[m]) != 0) m++;
-    if (strcmp(member, "bits") != 0 && !(m < sizeof members / sizeof members[0] && may >> m & 1)) {
-      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is not known, or not with %lld bits", file, key, 64,
-                     member, (long long)v);
-    }
+    if (strcmp(member, "bits") == 0) continue;
+    if (m == sizeof members / sizeof members[0])
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%.*s is no member of a recipe (docs/RECIPES.md has all)",
+                     file, key, 64, member);
+    if (v > 0 && !(may >> m & 1))
+      return qn_fail(&env->error, QUERN_E_UNSUPPORTED, "%s: %s.%s does not go with %lld bits", file, key, member,
+                     (long long)v);
   }
+  if (v < 1 || v > 32)
+    return qn_fail(&env->error, QUERN_E_SOURCE, "%s: %s.bits must be there, a whole number from 1 to 32", file, key);
   *bits = (uint32_t)v;
   return QUERN_OK;
 }

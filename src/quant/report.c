@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "quant/order.h"
@@ -235,11 +236,26 @@ cleanup:
   return status;
 }
 
+static quern_status make_directory(qn_env *env, const char *dir, int *made) {
+  *made = mkdir(dir, 0777) == 0;
+  if (*made || errno == EEXIST) return QUERN_OK;
+  return qn_fail(&env->error, QUERN_E_IO, "%s: the report's directory cannot be created: %s", dir,
+                 qn_errno_text(errno));
+}
+
+quern_status qn_report_check(qn_env *env, const char *dir) {
+  char path[4096];
+  int made;
+  QN_TRY(make_directory(env, dir, &made));
+  quern_status status = qn_path_join(env, path, sizeof path, dir, "report.json");
+  if (status == QUERN_OK) status = qn_output_check(env, path);
+  if (made) rmdir(dir);
+  return status;
+}
+
 quern_status qn_report_write(const qn_report *r, qn_env *env, const char *dir) {
-  if (mkdir(dir, 0777) != 0 && errno != EEXIST) {
-    return qn_fail(&env->error, QUERN_E_IO, "%s: the report's directory cannot be created: %s", dir,
-                   qn_errno_text(errno));
-  }
+  int made;
+  QN_TRY(make_directory(env, dir, &made));
   QN_TRY(write_page(r, env, dir, "report.json", qn_report_json));
   return write_page(r, env, dir, "report.html", qn_report_html);
 }

@@ -41,6 +41,8 @@ typedef struct qn_report {
   const qn_maxima *smooth;        /* what inputs are multiplied by, laid out as their maxima are; else without data */
 } qn_report;
 
+/* Whether a report can be written there, before the work; nothing is left behind. */
+quern_status qn_report_check(qn_env *env, const char *dir);
 /* Writes dir/report.json and dir/report.html; dir is created when it is missing. */
 quern_status qn_report_write(const qn_report *r, qn_env *env, const char *dir);
 

@@ -374,11 +374,14 @@ def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", 
     worst_weight_error and loss (of recipes with max_loss, else 0).
 
     recipe: a preset's name, or the path of a JSON recipe.   calibrate: a file of texts, for recipes with static ranges
-    or calibrated rounding; `rows` of them (0: 256) are drawn by `seed`.   select: or they are the "longest", or of four times
+    or calibrated rounding; `rows` of them (0: 256, of decoders 96) are drawn by `seed`.   select: or they are the "longest", or of four times
     as many drawn those with the most "outliers".   max_loss: of recipe "auto" (0: as the recipe
     says).   report: a folder for report.json and report.html.   dry_run: do all but write dst, which may be None.
     max_bytes: of memory and of any source file (0: no limit).   progress(done, total, what) may return True to cancel.
     dst is replaced only when all went well."""
+    kinds = ("random", "longest", "outliers")
+    if select not in kinds:
+        raise ValueError(f"select is one of {', '.join(kinds)}, not {select!r}")
     context = Context(threads, None)
     try:
         callback = progress_callback(progress)  # must live until the call returns
@@ -386,7 +389,7 @@ def quantize(src: FilePath, dst: Optional[FilePath], recipe: FilePath = "int8", 
         options = QuantizeOptions(flags=DRY_RUN if dry_run else 0, seed=seed, calibration_rows=rows,
                                    recipe=path(recipe), calibration_path=path(calibrate), report_path=path(report),
                                    max_bytes=max_bytes, progress=callback, max_loss=max_loss,
-                                   select=("random", "longest", "outliers").index(select))
+                                   select=kinds.index(select))
         result = QuantizeResult()
         context.check(lib.quern_quantize_file(context.handle, os.fsencode(src), path(dst), ct.byref(options),
                                                ct.byref(result)))
