@@ -21,7 +21,7 @@ SETS = {"WinoGrande": "WinoGrande_dev_a", "PIQA": "PIQA_valid_half_a", "HellaSwa
 
 def recipe(bits, clip, kept, **more):
     weights = {"bits": bits, "group": 0, "minimum": True, "clip": clip} if bits == 4 else {"bits": bits}
-    activations = {"bits": bits, "clip": kept} if kept < 1 else {"bits": bits}
+    activations = {"bits": bits, "clip": kept} if kept != 1 else {"bits": bits}
     return {"weights": weights, "activations": activations, "embeddings": {"bits": 8}, "head": {"bits": 8, "group": 64}, "split": 0,
             "smooth": True, **more}
 
@@ -42,12 +42,13 @@ FORMS = {  # a preset's name where there is no recipe
     "duquant4": None,
     "hadamard4-rounded": recipe(4, "searched", 0.9, transform="hadamard", rounding="calibrated"),
     "dense4-rounded": recipe(4, "searched", 0.9, **DUQUANT, rounding="calibrated"),
+    "second-hadamard4-rounded": recipe(4, "searched", "searched", **DUQUANT, rotate2="hadamard", rounding="calibrated"),
     "naive6": recipe(6, 1, 1, smooth=False, transform="none"),
     "hadamard6": recipe(6, 1, 1, transform="hadamard"),
     "dense6": recipe(6, 1, 1, **DUQUANT),
     "duquant6": None,
 }
-ROUNDED = ("duquant4", "duquant6", "hadamard4-rounded", "dense4-rounded")
+ROUNDED = ("duquant4", "duquant6", "hadamard4-rounded", "dense4-rounded", "second-hadamard4-rounded")
 
 
 class Slots:

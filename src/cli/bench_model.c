@@ -150,7 +150,8 @@ int qn_bench_model(qn_cli_state *c, const char *path, const qn_bench_shape *want
   uint64_t start = qn_cli_clock_ns();
   code = qn_cli_model_open(&m, c, path, 0);
   if (!code && m.info.decoder)
-    code = qn_cli_fail(c, CLI_FAILED, "%s is a decoder: give --prompt, --decode or --depth, not --batch and --seq", path);
+    code = qn_cli_fail(c, CLI_FAILED, "%s is a decoder: give --prompt, --decode or --depth, not --batch and --seq",
+                       path);
   if (!code && shape.seq > m.info.max_tokens) {
     code = qn_cli_fail(c, CLI_USAGE, "--seq %u: %s reads at most %u tokens", (unsigned)shape.seq, path,
                        (unsigned)m.info.max_tokens);

@@ -331,8 +331,8 @@ static void settle_rounding(qn_quantizer *q) {
   q->recipe.rounding = q->job->calibration ? QN_ROUNDING_CALIBRATED : QN_ROUNDING_NEAREST;
   if (!q->job->calibration && q->arch.causal)
     qn_log(q->env, 1,
-           "recipe %s of a decoder without text: codes are the nearest, which lose more, of 4 bits by far, than those "
-           "that a few hundred paragraphs are given for (--calibrate FILE --rows N)",
+           "recipe %s of a decoder without text: codes are the nearest, which lose more than those that a few hundred "
+           "paragraphs are given for (--calibrate FILE --rows N)",
            q->recipe.name);
 }
 

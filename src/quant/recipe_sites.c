@@ -411,7 +411,8 @@ quern_status qn_recipe_format(const qn_recipe *r, qn_env *env, qn_buffer *out) {
   } else if (r->activation_group || r->activation_symmetric) {
     put(&t, ",\"group\":%u,\"symmetric\":%s", r->activation_group, truth(r->activation_symmetric));
   }
-  if (r->activation_outliers && r->activation_bits == 8) put(&t, ",\"outliers\":%d", r->activation_outliers > 0 ? r->activation_outliers : 0);
+  if (r->activation_outliers && r->activation_bits == 8)
+    put(&t, ",\"outliers\":%d", r->activation_outliers > 0 ? r->activation_outliers : 0);
   if (qn_recipe_format_clip(r, 1, part, sizeof part)) put(&t, "%s", part);
   put(&t, "},\"embeddings\":{\"bits\":%u", r->embedding_bits);
   if (r->embedding_group) put(&t, ",\"group\":%u", r->embedding_group);
