@@ -176,7 +176,7 @@ static void test_lines(void) {
   CHECK(count("{\"text\":\"") == 5 && count("\n") == 5 && count("\"reason\":\"") == 5);
   CHECK_EQ(tiny_text(dir, "lines", "on\n\nat\n"), 1);
   CHECK_EQ(quern("generate @/m.qrn --lines @/lines -n 3"), 1);
-  CHECK(has("the prompt is empty"));
+  CHECK(has("line 2 is empty"));
   /* What comes before it is printed; longer lines get larger sessions. */
   const text on = expected_of("on", 3, &r);
   text first = escaped(&on, 0);
@@ -307,13 +307,15 @@ static void test_refused(void) {
   CHECK_EQ(quern("embed @/m.qrn @/prompt"), 1);
   CHECK(has("m.qrn gives no embeddings: it is a decoder, take quern generate\n"));
   CHECK_EQ(quern("generate @/m.qrn -p ''"), 1);
-  CHECK(has("the prompt is empty"));
+  CHECK(has("the prompt is empty") && out[0] != '\n');
   CHECK_EQ(quern("generate @/m.qrn </dev/null"), 1);
   CHECK(has("the prompt is empty"));
   for (uint32_t i = 0; i < POSITIONS; i++) strcat(big, " cat");
   CHECK_EQ(tiny_text(dir, "big", big), 1);
   CHECK_EQ(quern("generate @/m.qrn @/big"), 1);
   CHECK(has("the prompt has 192 tokens") && has("reads at most 192"));
+  CHECK_EQ(quern("generate @/m.qrn --lines @/big"), 1);
+  CHECK(has("line 1 has 192 tokens") && has("reads at most 192"));
   big[4 * (POSITIONS - 2)] = 0; /* room for two */
   CHECK_EQ(tiny_text(dir, "big", big), 1);
   CHECK_EQ(quern("generate @/m.qrn @/big --json"), 0);

@@ -78,11 +78,14 @@ static void set_options(const values *v, quern_generate_options *o, quern_sampli
   o->stop_text_count = v->stop.count;
 }
 
-static int check_prompt(const qn_cli_model *m, size_t tokens) {
+/* lines: those that prompts come from, or NULL. */
+static int check_prompt(const qn_cli_model *m, const qn_cli_lines *lines, size_t tokens) {
   const uint32_t most = m->info.max_tokens;
-  if (!tokens) return qn_cli_fail(m->c, CLI_FAILED, "the prompt is empty");
-  if (tokens < most) return CLI_DONE;
-  return qn_cli_fail(m->c, CLI_FAILED, "the prompt has %zu tokens; %s reads at most %u, with what it generates", tokens,
+  char where[64] = "the prompt";
+  if (tokens && tokens < most) return CLI_DONE;
+  if (lines) snprintf(where, sizeof where, "line %llu", (unsigned long long)lines->number);
+  if (!tokens) return qn_cli_fail(m->c, CLI_FAILED, "%s is empty", where);
+  return qn_cli_fail(m->c, CLI_FAILED, "%s has %zu tokens; %s reads at most %u, with what it generates", where, tokens,
                      m->path, (unsigned)most);
 }
 
@@ -137,9 +140,10 @@ static int generate(sink *s, const char *prompt, size_t n) {
   set_options(s->v, &o, &sampling);
   o.lookup = s->v->lookup;
   int code = prompt_ids(m, s->v, prompt, n, &ids, &count);
-  if (!code) code = check_prompt(m, count);
+  if (!code) code = check_prompt(m, NULL, count);
   if (!code) code = open_session(m, count, s->v);
-  if (!code) {
+  const int begins = !code;
+  if (begins) {
     const uint32_t room = m->info.max_tokens - (uint32_t)count;
     if (o.max_new > room) o.max_new = room;
     qn_cli_signals_session(m->session);
@@ -150,7 +154,7 @@ static int generate(sink *s, const char *prompt, size_t n) {
     code = qn_cli_model_call(m, quern_generate(m->session, 0, &o, on_token, s, &result));
   }
   if (!code) code = s->code;
-  if (s->streams) qn_cli_out_text(m->c->out, "\n");
+  if (begins && s->streams) qn_cli_out_text(m->c->out, "\n");
   if (!code && m->c->common.json) print_json(m->c, s->text, s->bytes, count, &result);
   if (!code && s->v->lookup)
     qn_cli_note(m->c, "%u of %u tokens were guessed", (unsigned)result.guessed, (unsigned)result.tokens);
@@ -189,7 +193,7 @@ static void read_prompt(lines_run *r) {
   r->ended = r->code || !line;
   if (r->ended) return;
   r->code = prompt_ids(m, r->v, line, n, &r->ids, &r->id_count);
-  if (!r->code) r->code = check_prompt(m, r->id_count);
+  if (!r->code) r->code = check_prompt(m, r->lines, r->id_count);
   r->ended = r->code != CLI_DONE;
   r->pending = !r->ended;
 }
