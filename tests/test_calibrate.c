@@ -4,6 +4,8 @@
 
 #include "quant/calibrate.h"
 #include "quant/ranges.h"
+#include "run/session.h"
+#include "tiny_bpe.h"
 #include "tiny_faults.h"
 
 static qn_env env;
@@ -482,6 +484,47 @@ static void test_bad_input(void) {
   close_model(&m);
 }
 
+/* ---- how much of each text a decoder is run on --------------------------------------------------------------------- */
+
+#define SHARED 4
+typedef struct shares {
+  const qn_calibration_text *text;
+  quern_session *s;
+  uint32_t tokens[SHARED];
+} shares;
+
+static quern_status count_tokens(void *user, size_t first, uint32_t batch) {
+  shares *c = user;
+  for (uint32_t i = 0; i < batch && first + i < SHARED; i++) c->tokens[first + i] += c->s->lens[i];
+  return QUERN_OK;
+}
+static quern_status run_shares(void *user, quern_model *m) {
+  shares *c = user;
+  quern_session_options o;
+  quern_session_options_init(&o, sizeof o);
+  o.max_tokens = 32, o.max_sequences = SHARED, o.cache_tokens = SHARED * 64;
+  QN_TRY(qn_session_resolve(&o, m, &env.error));
+  QN_TRY(qn_session_create(&c->s, m, &o));
+  const quern_status status = qn_calibration_decode(c->s, &env, c->text, SHARED, count_tokens, c);
+  qn_session_free(c->s);
+  return status;
+}
+/* As many tokens of each text; what a short one leaves the others have. */
+static void test_shares(void) {
+  char source[400];
+  qn_calibration_text t = {0};
+  shares c = {.text = &t};
+  snprintf(source, sizeof source, "%s/shares", dir);
+  CHECK(tiny_bpe_decoder(source, tiny_decoder_of("llama")));
+  CHECK(tiny_text(dir, "texts.txt", "bbbbbbbbbbbbbbbbbbbb\nbb\ndddddddddddddddddddd\ndddddddddddddddddddd\n"));
+  CHECK_EQ(qn_calibration_read(&t, &env, texts, SHARED, 0), QUERN_OK);
+  const qn_quantize_job job = {.src = source};
+  t.tokens_most = 20;
+  CHECK_EQ(qn_with_float_model(&env, &job, run_shares, &c), QUERN_OK);
+  CHECK(c.tokens[0] == 5 && c.tokens[1] == 2 && c.tokens[2] == 7 && c.tokens[3] == 6);
+  qn_calibration_free(&env, &t);
+}
+
 static void test_memory(void) {
   tiny_options o = tiny_defaults();
   o.layers = 1;
@@ -507,6 +550,7 @@ int main(void) {
   RUN(test_selections);
   RUN(test_selection_faults);
   RUN(test_bad_input);
+  RUN(test_shares);
   RUN(test_memory);
   tiny_dir_remove(dir);
   return TEST_END();

@@ -18,7 +18,7 @@ typedef struct qn_calibration_text {
   int pairs;
   int unnamed; /* a .tsv file whose first line names no columns, taken as text */
   size_t rows_found;
-  size_t tokens_most; /* of a decoder: the first so many tokens are run; 0: all */
+  size_t tokens_most; /* of a decoder: so many tokens are run, of each text as many as of others where it has them; 0: all */
 } qn_calibration_text;
 /* Columns that texts are taken from, for messages. */
 #define QN_TEXT_COLUMNS                                                                                                \

@@ -12,7 +12,7 @@ typedef struct texts {
   const qn_calibration_text *text;
   int32_t *ids, *types, *one; /* [room] of a pass, twice; [room] of a text without what the template adds */
   size_t room;                /* a pass, or a text that is longer */
-  size_t left;                /* tokens that are still to be run */
+  size_t left, share;         /* tokens that are still to be run; of the next text, at most */
   uint32_t batch, rows;       /* of the pass so far; lengths and first rows are the session's */
 } texts;
 
@@ -27,7 +27,7 @@ static quern_status encode(const texts *t, size_t i, uint32_t *len) {
   QN_TRY(qn_tokenizer_encode(k, (const char *)t->text->utf8.data + o[0], (size_t)(o[1] - o[0]), 0, &one));
   QN_TRY(qn_tokenizer_template(k, t->one, qn_min_size(one.count, room > specials ? room - specials : 0), NULL, 0, 0,
                                &out));
-  *len = (uint32_t)qn_min_size(out.count, t->left);
+  *len = (uint32_t)qn_min_size(out.count, t->share);
   return QUERN_OK;
 }
 
@@ -67,6 +67,8 @@ static quern_status run(texts *t, size_t count, qn_emit_fn *emit, void *user) {
   size_t first = 0;
   for (size_t i = 0; i < count && t->left; i++) {
     uint32_t len;
+    t->share = t->left / (count - i) +
+               (t->left % (count - i) != 0); /* all texts alike, and more where others are short */
     QN_TRY(encode(t, i, &len));
     if (t->batch == most || len > s->max_tokens - t->rows) {
       QN_TRY(run_pass(t, first, emit, user));
